@@ -1,1 +1,10 @@
-//! stub
+//! Bytes <-> meaning: RFC 6455 frames, the JSON envelope, codecs, topic names and patterns, close codes and limits.
+//!
+//! Sans-I/O: no socket, no clock, no random numbers, no tokio, no Node. Time and ids are passed in.
+
+#![forbid(unsafe_code)]
+
+pub mod close_code;
+pub mod frame;
+pub mod json;
+pub mod limits;

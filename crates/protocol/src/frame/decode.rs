@@ -1,0 +1,179 @@
+//! Bytes into messages, the server's side of RFC 6455: unmasks in place, joins fragments, checks UTF-8, and names the close
+//! code of each violation. Holds memory only while a fragmented message is incomplete, and never by a declared length.
+
+use super::{Header, Opcode, Violation, apply_mask, parse_header};
+use crate::close_code::CloseCode;
+use crate::limits::MAX_FRAGMENTS;
+
+/// Takes the messages a [`MessageSource`] finds. The borrowed payloads live in the caller's read buffer.
+pub trait MessageSink {
+    /// A whole text message, checked to be UTF-8.
+    fn text(&mut self, text: &str);
+    /// A whole binary message.
+    fn binary(&mut self, bytes: &[u8]);
+    /// A ping: answer with a pong of the same payload.
+    fn ping(&mut self, payload: &[u8]);
+    /// A pong.
+    fn pong(&mut self, payload: &[u8]);
+    /// The peer's Close, code already checked. `None`: the frame was empty. Nothing follows it.
+    fn close(&mut self, code: Option<CloseCode>, reason: &str);
+}
+
+/// Turns a byte stream into messages: the one door between the socket and a frame codec.
+pub trait MessageSource {
+    /// Consumes the whole frames at the front of `input` (unmasking them in place) and returns how many bytes they were.
+    /// The caller keeps the rest and passes it again with more behind it.
+    fn feed(&mut self, input: &mut [u8], sink: &mut impl MessageSink) -> Result<usize, Violation>;
+    /// Bytes held between calls.
+    fn held(&self) -> usize;
+    /// Whether a message has begun and not ended.
+    fn mid_message(&self) -> bool;
+}
+
+/// This crate's [`MessageSource`].
+#[derive(Debug)]
+pub struct Decoder {
+    max_message: usize,
+    closed: bool,
+    partial: Option<Box<Partial>>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    opcode: Opcode,
+    data: Vec<u8>,
+    fragments: u32,
+}
+
+impl Decoder {
+    /// A decoder that refuses messages above `max_message` bytes (after joining fragments).
+    pub const fn new(max_message: usize) -> Self {
+        Self { max_message, closed: false, partial: None }
+    }
+
+    /// What the header says is wrong before a byte of payload has arrived.
+    #[inline]
+    fn check(&self, header: &Header) -> Result<(), Violation> {
+        if header.mask.is_none() {
+            return Err(Violation::protocol("unmasked client frame"));
+        }
+        match header.opcode {
+            Opcode::Continuation if self.partial.is_none() => {
+                return Err(Violation::protocol("continuation without a message"));
+            }
+            Opcode::Text | Opcode::Binary if self.partial.is_some() => {
+                return Err(Violation::protocol("new message inside a fragmented one"));
+            }
+            _ => {}
+        }
+        let joined = if header.opcode.is_control() { 0 } else { self.held() };
+        if header.payload.saturating_add(joined as u64) > self.max_message as u64 && !header.opcode.is_control() {
+            return Err(Violation::too_big());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn frame(&mut self, header: &Header, payload: &[u8], sink: &mut impl MessageSink) -> Result<(), Violation> {
+        match header.opcode {
+            Opcode::Text | Opcode::Binary if header.fin => deliver(header.opcode, payload, sink),
+            Opcode::Text | Opcode::Binary => {
+                self.partial = Some(Box::new(Partial { opcode: header.opcode, data: payload.to_vec(), fragments: 1 }));
+                Ok(())
+            }
+            Opcode::Continuation => self.continuation(header.fin, payload, sink),
+            Opcode::Ping => {
+                sink.ping(payload);
+                Ok(())
+            }
+            Opcode::Pong => {
+                sink.pong(payload);
+                Ok(())
+            }
+            Opcode::Close => {
+                self.closed = true;
+                self.partial = None;
+                close(payload, sink)
+            }
+        }
+    }
+
+    fn continuation(&mut self, fin: bool, payload: &[u8], sink: &mut impl MessageSink) -> Result<(), Violation> {
+        let Some(partial) = self.partial.as_mut() else {
+            return Err(Violation::protocol("continuation without a message"));
+        };
+        partial.fragments += 1;
+        if partial.fragments > MAX_FRAGMENTS {
+            return Err(Violation::protocol("too many fragments"));
+        }
+        partial.data.extend_from_slice(payload);
+        if !fin {
+            return Ok(());
+        }
+        match self.partial.take() {
+            Some(whole) => deliver(whole.opcode, &whole.data, sink),
+            None => Ok(()),
+        }
+    }
+}
+
+impl MessageSource for Decoder {
+    fn feed(&mut self, input: &mut [u8], sink: &mut impl MessageSink) -> Result<usize, Violation> {
+        let mut at = 0;
+        while !self.closed {
+            let Some(header) = parse_header(&input[at..])? else { return Ok(at) };
+            self.check(&header)?;
+            // `check` bounded the payload by `max_message` or 125, so this fits a usize.
+            let body = at + header.size;
+            let Ok(length) = usize::try_from(header.payload) else { return Err(Violation::too_big()) };
+            let Some(payload) = input[body..].get_mut(..length) else { return Ok(at) };
+            if let Some(key) = header.mask {
+                apply_mask(payload, key);
+            }
+            self.frame(&header, payload, sink)?;
+            at = body + length;
+        }
+        // After the peer's Close nothing it sends has a meaning (RFC 6455 §5.5.1).
+        Ok(input.len())
+    }
+
+    fn held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.data.len())
+    }
+
+    fn mid_message(&self) -> bool {
+        self.partial.is_some()
+    }
+}
+
+#[inline]
+fn deliver(opcode: Opcode, payload: &[u8], sink: &mut impl MessageSink) -> Result<(), Violation> {
+    if opcode == Opcode::Binary {
+        sink.binary(payload);
+        return Ok(());
+    }
+    match std::str::from_utf8(payload) {
+        Ok(text) => {
+            sink.text(text);
+            Ok(())
+        }
+        Err(_) => Err(Violation::utf8("text is not UTF-8")),
+    }
+}
+
+fn close(payload: &[u8], sink: &mut impl MessageSink) -> Result<(), Violation> {
+    let [high, low, reason @ ..] = payload else {
+        if payload.is_empty() {
+            sink.close(None, "");
+            return Ok(());
+        }
+        return Err(Violation::protocol("close frame with one byte"));
+    };
+    let code = CloseCode(u16::from_be_bytes([*high, *low]));
+    if !code.may_be_sent() {
+        return Err(Violation::protocol("invalid close code"));
+    }
+    let reason = std::str::from_utf8(reason).map_err(|_| Violation::utf8("close reason is not UTF-8"))?;
+    sink.close(Some(code), reason);
+    Ok(())
+}

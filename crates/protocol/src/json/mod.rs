@@ -1,0 +1,18 @@
+//! JSON text as bytes: one-pass validation, the members the engine needs, and the values it reads from them.
+//!
+//! Never builds a tree and never allocates for a message it only passes on. Input must already be valid UTF-8 (the
+//! frame decoder has checked that); it may be anything else.
+
+mod alias;
+mod scan;
+mod swar;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use alias::normalise_aliases;
+pub use scan::{JsonError, MAX_DEPTH, Member, Scan, member, scan_object};
+pub use value::{int_value, string_value};
+
+pub(crate) use swar::{first_marked, json_special, structural, word_at};
