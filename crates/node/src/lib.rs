@@ -1,1 +1,27 @@
-//! stub
+//! The napi binding: DTOs in, flat batches and plain values out. No logic that could be tested without Node, and no napi
+//! call per message: inbound events cross in batches, an outbound call hands over one message.
+//!
+//! What crosses is declared once on the other side, in `ts/src/native/binding.ts`; names and order are the same here.
+
+#![allow(unreachable_pub, reason = "napi exports items of private modules")]
+
+mod background;
+mod error;
+mod jwt;
+mod options;
+mod registry;
+mod server;
+mod wake;
+
+use napi_derive::napi;
+
+/// Only Rust code of this image uses it. Version 2 on purpose: the crate's vendored v3 crashes when several workers load
+/// the addon one after the other (docs/dependencies.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The version of the addon, compared by the loader with the package's.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod close_code;
+pub mod codec;
+pub mod envelope;
 pub mod frame;
 pub mod json;
 pub mod limits;
+pub mod topic;

@@ -130,11 +130,7 @@ fn control_frames_pass_between_fragments_and_nothing_follows_a_close() {
     for size in 1..stream.len() {
         let (seen, violation) = decode(&stream, &[size], 1 << 20);
         assert_eq!(violation, None);
-        assert_eq!(seen, [
-            Seen::Ping(b"p".to_vec()),
-            Seen::Text("hey".into()),
-            Seen::Close(Some(4300), "bye".into())
-        ]);
+        assert_eq!(seen, [Seen::Ping(b"p".to_vec()), Seen::Text("hey".into()), Seen::Close(Some(4300), "bye".into())]);
     }
 }
 

@@ -7,7 +7,14 @@ use crate::close_code::{CloseCode, MAX_CLOSE_REASON};
 /// Size on the wire of an unmasked frame with `payload` bytes.
 #[inline]
 pub const fn frame_size(payload: usize) -> usize {
-    payload + if payload < 126 { 2 } else if payload < 1 << 16 { 4 } else { 10 }
+    payload
+        + if payload < 126 {
+            2
+        } else if payload < 1 << 16 {
+            4
+        } else {
+            10
+        }
 }
 
 /// Appends the header of an unmasked, final frame of `payload` bytes.

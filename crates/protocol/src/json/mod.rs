@@ -15,4 +15,5 @@ pub use alias::normalise_aliases;
 pub use scan::{JsonError, MAX_DEPTH, Member, Scan, member, scan_object};
 pub use value::{int_value, string_value};
 
-pub(crate) use swar::{first_marked, json_special, structural, word_at};
+pub(crate) use scan::walk;
+pub(crate) use swar::{first_marked, json_special, word_at};

@@ -1,8 +1,7 @@
-//! Eight bytes at a time inside one `u64`: the byte classes the JSON scanners look for.
+//! Eight bytes at a time inside one `u64`: where a run of plain string text ends.
 //!
-//! Never reads memory on its own account and never decides what a byte means; it only says where the next interesting
-//! one is. In every result the *lowest* marked byte is exact; a higher one may be a false mark (a borrow from below),
-//! so callers use the first mark and then look again.
+//! Never decides what a byte means; it only says where the next interesting one is. In every result the *lowest* marked
+//! byte is exact; a higher one may be a false mark (a borrow from below), so callers use the first and then look again.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -31,16 +30,6 @@ pub(crate) const fn json_special(word: u64) -> u64 {
     (control | zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\'))) & HIGH
 }
 
-/// Marks what changes the nesting outside a string: quotes, braces and brackets.
-#[inline(always)]
-pub(crate) const fn structural(word: u64) -> u64 {
-    // `[` and `{`, as `]` and `}`, differ only in bit 5, so one comparison serves both shapes.
-    let folded = word | repeat(0x20);
-    let open = zero_bytes(folded ^ repeat(b'{'));
-    let close = zero_bytes(folded ^ repeat(b'}'));
-    (open | close | zero_bytes(word ^ repeat(b'"'))) & HIGH
-}
-
 /// Index (0..8) of the first marked byte; `marks` must not be zero.
 #[inline(always)]
 pub(crate) const fn first_marked(marks: u64) -> usize {
@@ -55,7 +44,6 @@ mod tests {
     #[test]
     fn first_mark_is_exact() {
         let is_special = |b: u8| b < 0x20 || b == b'"' || b == b'\\';
-        let is_structural = |b: u8| matches!(b, b'"' | b'{' | b'}' | b'[' | b']');
         for below in 0..=255u8 {
             for byte in 0..=255u8 {
                 for position in 1..8 {
@@ -63,10 +51,9 @@ mod tests {
                     bytes[position - 1] = below;
                     bytes[position] = byte;
                     let word = word_at(&bytes, 0).unwrap();
-                    let expect = |test: &dyn Fn(u8) -> bool| bytes.iter().position(|b| test(*b));
-                    let got = |marks: u64| (marks != 0).then(|| first_marked(marks));
-                    assert_eq!(got(json_special(word)), expect(&is_special), "{bytes:?}");
-                    assert_eq!(got(structural(word)), expect(&is_structural), "{bytes:?}");
+                    let marks = json_special(word);
+                    let found = (marks != 0).then(|| first_marked(marks));
+                    assert_eq!(found, bytes.iter().position(|byte| is_special(*byte)), "{bytes:?}");
                 }
             }
         }

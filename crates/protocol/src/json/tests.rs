@@ -12,7 +12,8 @@ fn raw<'a>(member: &Option<Member<'a>>) -> Option<&'a str> {
 
 #[test]
 fn finds_the_top_level_members() {
-    let text = r#" { "c" : "WSE", "t":"ping","p":{"t":"inner","timestamp":5},"id":"x\"y" , "type":1, "payload":[ 1 ] } "#;
+    let text =
+        r#" { "c" : "WSE", "t":"ping","p":{"t":"inner","timestamp":5},"id":"x\"y" , "type":1, "payload":[ 1 ] } "#;
     let scan = scan(text).unwrap();
     assert_eq!(raw(&scan.c), Some("\"WSE\""));
     assert_eq!(raw(&scan.t), Some("\"ping\""));
@@ -75,11 +76,15 @@ fn reports_where_the_grammar_breaks() {
 
 #[test]
 fn numbers() {
-    for good in ["0", "-0", "1", "-12", "0.5", "1.25e10", "1E+5", "2e-7", "0e0", "1e999", "123456789012345678901234567890"] {
+    for good in
+        ["0", "-0", "1", "-12", "0.5", "1.25e10", "1E+5", "2e-7", "0e0", "1e999", "123456789012345678901234567890"]
+    {
         assert!(scan(&format!("{{\"n\":{good}}}")).is_ok(), "{good}");
         assert!(scan(&format!("{{\"n\":[{good}, {good}]}}")).is_ok(), "{good}");
     }
-    for bad in ["-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "1.e1", "0x10", "1_000", "--1", "1.2.3", "Infinity", "٣"] {
+    for bad in
+        ["-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "1.e1", "0x10", "1_000", "--1", "1.2.3", "Infinity", "٣"]
+    {
         assert!(scan(&format!("{{\"n\":{bad}}}")).is_err(), "{bad}");
         assert!(scan(&format!("{{\"n\":[{bad}]}}")).is_err(), "{bad}");
     }
@@ -178,7 +183,9 @@ fn nested_members() {
 
 #[test]
 fn integers() {
-    for (raw, value) in [("0", 0), ("-0", 0), ("17", 17), ("-9223372036854775808", i64::MIN), ("9223372036854775807", i64::MAX)] {
+    for (raw, value) in
+        [("0", 0), ("-0", 0), ("17", 17), ("-9223372036854775808", i64::MIN), ("9223372036854775807", i64::MAX)]
+    {
         assert_eq!(int_value(raw.as_bytes()), Some(value), "{raw}");
     }
     for raw in ["", "-", "+1", "01", "1.0", "1e3", "9223372036854775808", "\"1\"", "null", " 1", "--1", "-+1"] {
@@ -200,7 +207,8 @@ fn strings() {
     ] {
         assert_eq!(string_value(raw.as_bytes()).as_deref(), Some(value), "{raw}");
     }
-    for raw in ["", "\"", "a", "1", r#""a"b""#, r#""\""#, r#""\x""#, r#""\u12""#, r#""\u+123""#, r#""\ué12""#, "\"\n\""] {
+    for raw in ["", "\"", "a", "1", r#""a"b""#, r#""\""#, r#""\x""#, r#""\u12""#, r#""\u+123""#, r#""\ué12""#, "\"\n\""]
+    {
         assert_eq!(string_value(raw.as_bytes()), None, "{raw}");
     }
     assert_eq!(string_value(b"\"\xff\""), None);

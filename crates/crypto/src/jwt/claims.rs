@@ -1,0 +1,132 @@
+//! Owns the judgement of claims after the signature was found good: time, issuer, audience, subject, topics.
+//! Never sees a key and never reads the clock.
+
+use serde_json::{Map, Value};
+
+use super::config::JwtConfig;
+use super::verify::JwtError;
+
+/// Most topic patterns one token may carry, allow and deny together.
+pub const MAX_GRANT_PATTERNS: usize = 256;
+
+/// Longest topic pattern in a token, in bytes.
+pub const MAX_GRANT_PATTERN_BYTES: usize = 1024;
+
+/// Largest value of [`Claims::exp`]: 2^53 - 1, the last integer every JavaScript number holds exactly.
+pub const MAX_EXP: u64 = (1 << 53) - 1;
+
+/// The topics a token grants, from the claim `wse_topics`. Patterns are not compiled here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicGrant {
+    /// Patterns allowed; empty means everything that is not denied.
+    pub allow: Vec<String>,
+    /// Patterns denied; they win over `allow`.
+    pub deny: Vec<String>,
+}
+
+/// What a believed token says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claims {
+    /// The user, never empty.
+    pub sub: String,
+    /// When the token expires, in whole seconds since the Unix epoch, leeway not included, at most [`MAX_EXP`].
+    pub exp: u64,
+    /// The topics granted; `None` when the token says nothing about topics.
+    pub topics: Option<TopicGrant>,
+    /// Every claim as sent; always an object.
+    pub raw: Value,
+}
+
+/// Checks `exp`, `nbf`, `iss` and `aud`; returns `exp` in whole seconds.
+pub(super) fn check(claims: &Map<String, Value>, config: &JwtConfig, now: u64) -> Result<u64, JwtError> {
+    let exp = match claims.get("exp") {
+        None => return Err(JwtError::Invalid("exp is missing")),
+        Some(exp) => numeric_date(exp).ok_or(JwtError::Invalid("exp is not a finite number"))?,
+    };
+    // RFC 7519 §4.1.4: "on or after" exp the token is dead, so equality refuses.
+    if now as f64 >= exp + config.leeway_secs as f64 {
+        return Err(JwtError::Invalid("expired"));
+    }
+    if let Some(nbf) = claims.get("nbf") {
+        let nbf = numeric_date(nbf).ok_or(JwtError::Invalid("nbf is not a finite number"))?;
+        if nbf > now as f64 + config.leeway_secs as f64 {
+            return Err(JwtError::Invalid("not valid yet"));
+        }
+    }
+    if let Some(issuer) = &config.issuer {
+        match claims.get("iss") {
+            Some(Value::String(iss)) if iss == issuer => {}
+            None if config.allow_missing_claims => {}
+            None => return Err(JwtError::Invalid("iss is missing")),
+            Some(_) => return Err(JwtError::Invalid("iss differs")),
+        }
+    }
+    if let Some(audience) = &config.audience {
+        match claims.get("aud") {
+            Some(aud) if names(aud, audience) => {}
+            None if config.allow_missing_claims => {}
+            None => return Err(JwtError::Invalid("aud is missing")),
+            Some(_) => return Err(JwtError::Invalid("aud differs")),
+        }
+    }
+    // `as` saturates: a negative exp within the leeway becomes 0.
+    Ok((exp as u64).min(MAX_EXP))
+}
+
+/// The subject: a string that is not empty. A number is refused as the published engine refuses it.
+pub(super) fn subject(claims: &Map<String, Value>) -> Result<String, JwtError> {
+    match claims.get("sub") {
+        Some(Value::String(sub)) if !sub.is_empty() => Ok(sub.clone()),
+        _ => Err(JwtError::MissingSubject),
+    }
+}
+
+/// The claim `wse_topics`. Anything but the documented shape refuses the token: a grant that was meant to
+/// restrict and could not be read must not open everything.
+pub(super) fn topics(claims: &Map<String, Value>) -> Result<Option<TopicGrant>, JwtError> {
+    let Some(grant) = claims.get("wse_topics") else {
+        return Ok(None);
+    };
+    let Value::Object(grant) = grant else {
+        return Err(JwtError::Invalid("wse_topics is not an object"));
+    };
+    let allow = patterns(grant.get("allow"))?;
+    let deny = patterns(grant.get("deny"))?;
+    if allow.len() + deny.len() > MAX_GRANT_PATTERNS {
+        return Err(JwtError::Invalid("wse_topics has too many patterns"));
+    }
+    Ok(Some(TopicGrant { allow, deny }))
+}
+
+fn patterns(list: Option<&Value>) -> Result<Vec<String>, JwtError> {
+    let Some(list) = list else {
+        return Ok(Vec::new());
+    };
+    let Value::Array(list) = list else {
+        return Err(JwtError::Invalid("wse_topics holds something not a list"));
+    };
+    list.iter()
+        .map(|pattern| match pattern {
+            Value::String(pattern) if pattern.len() <= MAX_GRANT_PATTERN_BYTES => Ok(pattern.clone()),
+            Value::String(_) => Err(JwtError::Invalid("wse_topics has a pattern that is too long")),
+            _ => Err(JwtError::Invalid("wse_topics has a pattern that is not a string")),
+        })
+        .collect()
+}
+
+/// A NumericDate: any finite JSON number, fractions included. `f64` is exact for every date below 2^53.
+fn numeric_date(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64().filter(|seconds| seconds.is_finite()),
+        _ => None,
+    }
+}
+
+/// Whether `aud` is `audience` or a list of strings that contains it.
+fn names(aud: &Value, audience: &str) -> bool {
+    match aud {
+        Value::String(aud) => aud == audience,
+        Value::Array(list) => list.iter().all(Value::is_string) && list.iter().any(|aud| aud == audience),
+        _ => false,
+    }
+}

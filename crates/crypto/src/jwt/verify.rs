@@ -1,0 +1,182 @@
+//! Owns the way of a token: size, header, key id, signature, claims, in this order.
+//! Never reads the clock and never says to a peer which step failed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
+use serde_json::{Map, Value};
+
+use super::claims::{self, Claims};
+use super::config::{Algorithm, JwtConfig, JwtConfigError};
+use super::encode::{self, JwtEncodeError};
+use super::key::{SignKey, VerifyKey};
+use super::strict::StrictValue;
+
+/// Why a token was refused.
+///
+/// The text of [`JwtError::Invalid`] is for the operator's log: a peer that hears the reason learns which of
+/// its guesses was close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JwtError {
+    /// Not a token, not ours, not now, or not for us.
+    #[error("invalid token: {0}")]
+    Invalid(&'static str),
+    /// Everything is in order except that `sub` is missing, empty or not a string.
+    #[error("token has no subject")]
+    MissingSubject,
+}
+
+/// Checks tokens against one [`JwtConfig`]. Built once, shared by every thread.
+pub struct JwtVerifier {
+    config: JwtConfig,
+    key: VerifyKey,
+    previous: Option<VerifyKey>,
+    signer: Option<SignKey>,
+}
+
+impl JwtVerifier {
+    /// Parses the keys and refuses a configuration that cannot work.
+    ///
+    /// # Errors
+    /// [`JwtConfigError`] with the offending option: a secret below 32 bytes or that is a public key, a PEM of
+    /// the wrong kind, an RSA key out of 2048..=8192 bits, a curve other than P-256, a private key that does not
+    /// belong to `key`, an empty expectation, a zero limit.
+    pub fn new(config: JwtConfig) -> Result<Self, JwtConfigError> {
+        config.check()?;
+        let algorithm = config.algorithm;
+        let key = VerifyKey::new(algorithm, &config.key, "secret")?;
+        let previous = config.previous_key.as_deref();
+        let previous = previous.map(|bytes| VerifyKey::new(algorithm, bytes, "previousSecret")).transpose()?;
+        let signer = match (algorithm, &config.private_key) {
+            (Algorithm::HS256, _) => Some(SignKey::new(algorithm, &config.key, "secret")?),
+            (_, Some(bytes)) => Some(SignKey::new(algorithm, bytes, "privateKey")?),
+            (_, None) => None,
+        };
+        if signer.as_ref().is_some_and(|signer| !signer.belongs_to(&key)) {
+            return Err(JwtConfigError::new("privateKey", "does not belong to the public key"));
+        }
+        Ok(Self { config, key, previous, signer })
+    }
+
+    /// Verifies a token for a connection. `now_unix_secs` is the caller's clock, seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`JwtError::Invalid`] for everything wrong with the token, [`JwtError::MissingSubject`] when only `sub` is.
+    pub fn verify(&self, token: &str, now_unix_secs: u64) -> Result<Claims, JwtError> {
+        let (claims, exp) = self.believe(token, now_unix_secs)?;
+        let topics = claims::topics(&claims)?;
+        let sub = claims::subject(&claims)?;
+        Ok(Claims { sub, exp, topics, raw: Value::Object(claims) })
+    }
+
+    /// All claims of a valid token, `None` for any other. Unlike [`verify`](Self::verify) it asks neither for a
+    /// subject nor for a well-formed `wse_topics`: the token may be one for another purpose.
+    pub fn decode(&self, token: &str, now_unix_secs: u64) -> Option<Value> {
+        self.believe(token, now_unix_secs).ok().map(|(claims, _)| Value::Object(claims))
+    }
+
+    /// Makes a token of `claims` (an object, used as it is) with the configured key and `kid`.
+    ///
+    /// # Errors
+    /// [`JwtEncodeError::NoPrivateKey`] when RS256 or ES256 has none; [`JwtEncodeError::ClaimsNotAnObject`].
+    pub fn encode(&self, claims: &Value) -> Result<String, JwtEncodeError> {
+        let signer = self.signer.as_ref().ok_or(JwtEncodeError::NoPrivateKey)?;
+        encode::encode_with(claims, signer, self.config.algorithm, self.config.key_id.as_deref())
+    }
+
+    fn believe(&self, token: &str, now: u64) -> Result<(Map<String, Value>, u64), JwtError> {
+        if token.len() > self.config.max_token_bytes {
+            return Err(JwtError::Invalid("too long"));
+        }
+        let token = Token::split(token)?;
+        let kid_differs = token.check_header(&self.config)?;
+        let signature = from_base64(token.signature)?;
+
+        // Rotation: the previous key answers for tokens of before, whose kid is the one of before.
+        let good = (!kid_differs && self.key.verify(token.message.as_bytes(), &signature))
+            || self.previous.as_ref().is_some_and(|key| key.verify(token.message.as_bytes(), &signature));
+        if !good {
+            return Err(JwtError::Invalid(if kid_differs { "kid differs" } else { "bad signature" }));
+        }
+
+        let claims = from_base64(token.claims)?;
+        let Ok(StrictValue(Value::Object(claims))) = serde_json::from_slice(&claims) else {
+            return Err(JwtError::Invalid("claims are not an object with unique members"));
+        };
+        let exp = claims::check(&claims, &self.config, now)?;
+        Ok((claims, exp))
+    }
+}
+
+impl fmt::Debug for JwtVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtVerifier").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// One-off [`JwtVerifier::decode`]: `None` for a bad configuration as for a bad token.
+/// Parses the keys on every call; keep a [`JwtVerifier`] where that matters.
+pub fn decode(token: &str, config: JwtConfig, now_unix_secs: u64) -> Option<Value> {
+    JwtVerifier::new(config).ok()?.decode(token, now_unix_secs)
+}
+
+/// The parts of a compact JWS, still base64url.
+struct Token<'a> {
+    header: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+    /// `header.claims`, what the signature covers.
+    message: &'a str,
+}
+
+impl<'a> Token<'a> {
+    fn split(token: &'a str) -> Result<Self, JwtError> {
+        const SHAPE: JwtError = JwtError::Invalid("not three parts");
+        let (message, signature) = token.rsplit_once('.').ok_or(SHAPE)?;
+        let (header, claims) = message.split_once('.').ok_or(SHAPE)?;
+        if claims.contains('.') {
+            return Err(SHAPE);
+        }
+        Ok(Self { header, claims, signature, message })
+    }
+
+    /// Checks `alg` and `crit`; says whether `kid` rules the current key out.
+    fn check_header(&self, config: &JwtConfig) -> Result<bool, JwtError> {
+        let header = from_base64(self.header)?;
+        let header: Header<'_> =
+            serde_json::from_slice(&header).map_err(|_| JwtError::Invalid("header is not understood"))?;
+        if header.alg != config.algorithm.as_str() {
+            return Err(JwtError::Invalid("alg differs"));
+        }
+        // RFC 7515 §4.1.11: an extension that must be understood and is not refuses the token. We know none.
+        if header.crit {
+            return Err(JwtError::Invalid("crit is not supported"));
+        }
+        Ok(config.key_id.is_some() && header.kid.as_deref() != config.key_id.as_deref())
+    }
+}
+
+/// The header members that decide. `jku`, `jwk`, `x5u` and the like are never followed: the key is ours.
+/// The derive refuses these members when they come twice.
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kid: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+/// Strict base64url: no padding, no whitespace, no stray trailing bits, so one token has one spelling.
+fn from_base64(part: &str) -> Result<Vec<u8>, JwtError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtError::Invalid("not base64url"))
+}

@@ -1,0 +1,158 @@
+//! Which key: `kid`, rotation, configuration, and making tokens.
+
+mod common;
+
+use common::{
+    EC, EC384, HEADER, NOW, OLD_SECRET, OTHER_EC, OTHER_RSA, RSA, SECRET, claims, good, hs, public, raw_token, refuses,
+    token, verifier,
+};
+use serde_json::{Value, json};
+use wse_crypto::jwt::{Algorithm, JwtConfig, JwtEncodeError, JwtError, JwtVerifier, decode, encode};
+
+fn config_field(config: JwtConfig) -> &'static str {
+    JwtVerifier::new(config).unwrap_err().field
+}
+
+fn with_kid(kid: &str, secret: &[u8]) -> String {
+    encode(&claims(json!({})), secret, Algorithm::HS256, Some(kid)).unwrap()
+}
+
+#[test]
+fn kid_is_enforced_when_configured_and_checked_first() {
+    let verifier = verifier(JwtConfig { key_id: Some("k2".into()), ..hs() });
+    assert!(verifier.verify(&with_kid("k2", SECRET), NOW).is_ok());
+    for token in [with_kid("k1", SECRET), with_kid("", SECRET), token(&good()), with_kid("K2", OLD_SECRET)] {
+        assert_eq!(verifier.verify(&token, NOW), Err(JwtError::Invalid("kid differs")));
+    }
+    assert_eq!(verifier.verify(&with_kid("k2", OLD_SECRET), NOW), Err(JwtError::Invalid("bad signature")));
+}
+
+#[test]
+fn the_previous_key_serves_tokens_of_before_the_rotation() {
+    let rotated = || JwtConfig { previous_key: Some(OLD_SECRET.into()), ..hs() };
+    let plain = verifier(rotated());
+    assert!(plain.verify(&with_kid("any", OLD_SECRET), NOW).is_ok());
+    assert!(plain.verify(&token(&good()), NOW).is_ok());
+
+    let with_id = verifier(JwtConfig { key_id: Some("k2".into()), ..rotated() });
+    for kid in ["k1", "k2", ""] {
+        assert!(with_id.verify(&with_kid(kid, OLD_SECRET), NOW).is_ok(), "old key, kid {kid:?}");
+    }
+    assert!(with_id.verify(&raw_token(HEADER, &good(), OLD_SECRET), NOW).is_ok());
+    // The new key under another kid is not the new key.
+    assert!(refuses(&with_id, &with_kid("k1", SECRET)));
+    assert!(refuses(&with_id, &with_kid("k1", b"another secret another secret 32")));
+    // Claims are checked on this way too.
+    let expired = encode(&claims(json!({ "exp": 1 })), OLD_SECRET, Algorithm::HS256, None).unwrap();
+    assert_eq!(plain.verify(&expired, NOW), Err(JwtError::Invalid("expired")));
+    // And so is the algorithm.
+    assert!(refuses(&plain, &raw_token(r#"{"alg":"none"}"#, &good(), OLD_SECRET)));
+}
+
+#[test]
+fn rotation_works_with_public_keys() {
+    let config =
+        JwtConfig { previous_key: Some(RSA.public.clone().into()), ..public(Algorithm::RS256, &OTHER_RSA.public) };
+    let verifier = verifier(config);
+    for key in [&RSA, &OTHER_RSA] {
+        let made = encode(&claims(json!({})), key.private.as_bytes(), Algorithm::RS256, None).unwrap();
+        assert!(verifier.verify(&made, NOW).is_ok());
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_work_names_its_option() {
+    use Algorithm::{ES256, HS256, RS256};
+    assert_eq!(config_field(JwtConfig::new(HS256, &SECRET[..31])), "secret");
+    assert_eq!(config_field(JwtConfig::new(HS256, "")), "secret");
+    // A published key as a secret is the confusion attack by configuration.
+    assert_eq!(config_field(JwtConfig::new(HS256, RSA.public.as_str())), "secret");
+    assert_eq!(config_field(JwtConfig { previous_key: Some(b"short".into()), ..hs() }), "previousSecret");
+    assert_eq!(config_field(JwtConfig { key_id: Some(String::new()), ..hs() }), "keyId");
+    assert_eq!(config_field(JwtConfig { issuer: Some(String::new()), ..hs() }), "issuer");
+    assert_eq!(config_field(JwtConfig { audience: Some(String::new()), ..hs() }), "audience");
+    assert_eq!(config_field(JwtConfig { max_token_bytes: 0, ..hs() }), "maxTokenBytes");
+    assert_eq!(config_field(JwtConfig { private_key: Some(RSA.private.clone().into()), ..hs() }), "privateKey");
+
+    for bad in [
+        SECRET,
+        b"",
+        RSA.private.as_bytes(),
+        EC.public.as_bytes(),
+        b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    ] {
+        assert_eq!(config_field(JwtConfig::new(RS256, bad)), "secret");
+    }
+    for bad in [SECRET, EC.private.as_bytes(), RSA.public.as_bytes(), EC384.public.as_bytes(), b"\xff\xff"] {
+        assert_eq!(config_field(JwtConfig::new(ES256, bad)), "secret");
+    }
+    let with_private = |pem: &str| JwtConfig { private_key: Some(pem.into()), ..public(ES256, &EC.public) };
+    assert!(JwtVerifier::new(with_private(&EC.private)).is_ok());
+    for bad in [&OTHER_EC.private, &EC384.private, &EC.public, &RSA.private, "-----BEGIN EC PRIVATE KEY-----\n"] {
+        assert_eq!(config_field(with_private(bad)), "privateKey");
+    }
+    assert_eq!("none".parse::<Algorithm>().unwrap_err().field, "algorithm");
+    assert_eq!("RS256".parse(), Ok(RS256));
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let config = JwtConfig { previous_key: Some(OLD_SECRET.into()), ..hs() };
+    let shown = format!("{config:?} {:?}", verifier(config.clone()));
+    let bytes = format!("{SECRET:?}");
+    assert!(!shown.contains("0123456789") && !shown.contains("fedcba") && !shown.contains(&bytes[1..20]));
+}
+
+#[test]
+fn encoding_uses_the_configured_key_and_kid() {
+    let config = JwtConfig {
+        key_id: Some("k".into()),
+        private_key: Some(EC.private.clone().into()),
+        ..public(Algorithm::ES256, &EC.public)
+    };
+    let es = verifier(config);
+    assert!(es.verify(&es.encode(&claims(json!({}))).unwrap(), NOW).is_ok());
+    let hs = verifier(hs());
+    assert_eq!(
+        hs.encode(&claims(json!({}))).unwrap(),
+        encode(&claims(json!({})), SECRET, Algorithm::HS256, None).unwrap()
+    );
+    assert_eq!(hs.encode(&json!([])), Err(JwtEncodeError::ClaimsNotAnObject));
+    let no_key = verifier(public(Algorithm::RS256, &RSA.public));
+    assert_eq!(no_key.encode(&json!({})), Err(JwtEncodeError::NoPrivateKey));
+    assert!(matches!(encode(&json!({}), b"short", Algorithm::HS256, None), Err(JwtEncodeError::Key(_))));
+    assert!(matches!(encode(&json!({}), RSA.public.as_bytes(), Algorithm::RS256, None), Err(JwtEncodeError::Key(_))));
+}
+
+#[test]
+fn the_one_off_helpers_agree_with_each_other() {
+    let claims = claims(json!({ "iss": "me", "aud": ["a"], "text": "ü\u{0}\"" }));
+    let made = encode(&claims, OLD_SECRET, Algorithm::HS256, Some("k1")).unwrap();
+    let config = || JwtConfig { issuer: Some("me".into()), audience: Some("a".into()), ..hs() };
+    let rotated = JwtConfig { previous_key: Some(OLD_SECRET.into()), key_id: Some("k2".into()), ..config() };
+    assert_eq!(decode(&made, rotated, NOW), Some(claims));
+    assert_eq!(decode(&made, config(), NOW), None::<Value>);
+    assert_eq!(decode(&made, JwtConfig::new(Algorithm::HS256, "short"), NOW), None);
+}
+
+/// Not a test of speed, but it says what the speed is:
+/// `cargo test -p wse-crypto --profile fast --test jwt_keys -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures"]
+#[allow(clippy::print_stderr)]
+fn time_of_one_verification() {
+    let rs = JwtConfig { private_key: Some(RSA.private.clone().into()), ..public(Algorithm::RS256, &RSA.public) };
+    let es = JwtConfig { private_key: Some(EC.private.clone().into()), ..public(Algorithm::ES256, &EC.public) };
+    for (config, rounds) in [(hs(), 200_000_u32), (rs, 10_000), (es, 10_000)] {
+        let algorithm = config.algorithm;
+        let verifier = verifier(config);
+        let topics = json!({ "allow": ["user:1:*", "news"], "deny": [] });
+        let token =
+            verifier.encode(&claims(json!({ "iss": "me", "aud": "app", "iat": NOW, "wse_topics": topics }))).unwrap();
+        let start = std::time::Instant::now();
+        for _ in 0..rounds {
+            assert!(verifier.verify(&token, NOW).is_ok());
+        }
+        eprintln!("{algorithm}: {:?}", start.elapsed() / rounds);
+    }
+}

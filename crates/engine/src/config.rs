@@ -1,0 +1,118 @@
+//! What an engine is told once, at the start. Owns no default (those live in the TypeScript facade) and checks only what
+//! would break an invariant of this crate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wse_crypto::jwt::JwtVerifier;
+use wse_crypto::tls::ReloadableTls;
+
+/// What happens to a connection whose outbound budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// Frames that do not fit are dropped and counted; the connection stays.
+    Drop,
+    /// The connection is closed with 4300.
+    Close,
+}
+
+/// What happens to inbound data while the host does not drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InboundOverflow {
+    /// Sockets are not read until the host has drained half of the limit. Nothing is lost.
+    Pause,
+    /// New data events are dropped and counted. Connect and disconnect events never are.
+    Drop,
+}
+
+/// Who answers `subscription_update`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscriptions {
+    /// The application: the message is delivered like any other.
+    App,
+    /// The engine: it checks the ACL, subscribes, and replies before any later live frame.
+    Acl,
+}
+
+/// How a handshake is authenticated.
+pub struct Auth {
+    /// Verifies tokens.
+    pub verifier: JwtVerifier,
+    /// The cookie looked at before the `Authorization` header.
+    pub cookie_name: String,
+    /// Close a live connection with 4401 when its token expires.
+    pub close_on_expiry: bool,
+    /// Clock difference granted to expiry, seconds; the same as the verifier's.
+    pub leeway_secs: u64,
+}
+
+/// Token bucket of `send_event`, per connection.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimit {
+    /// Most tokens a bucket holds.
+    pub capacity: f64,
+    /// Tokens added per second.
+    pub refill: f64,
+}
+
+/// Everything an engine needs to know.
+pub struct Config {
+    /// Host name or address to bind.
+    pub host: String,
+    /// TCP port, 0 = any free one.
+    pub port: u16,
+    /// Connections open at once; one more is answered 503.
+    pub max_connections: usize,
+    /// Only this request path upgrades (404 otherwise); `None` = any.
+    pub path: Option<String>,
+    /// Origins accepted when a request carries one; `None` = all.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Token check; `None` = no authentication.
+    pub auth: Option<Auth>,
+    /// Serve wss:// with this certificate.
+    pub tls: Option<Arc<ReloadableTls>>,
+    /// Send `server_ready` also without authentication.
+    pub server_ready: bool,
+    /// Who answers `subscription_update`.
+    pub subscriptions: Subscriptions,
+    /// Bucket of `send_event`.
+    pub rate_limit: RateLimit,
+    /// Largest inbound message in bytes, after joining, inflating or decoding.
+    pub max_message_size: usize,
+    /// Deepest nesting of inbound JSON and msgpack.
+    pub max_json_depth: u32,
+    /// Decode `C:` and `M:` binary frames into `msg` events.
+    pub inbound_codecs: bool,
+    /// Events one consumer may have waiting.
+    pub max_inbound_events: usize,
+    /// Payload bytes one consumer may have waiting.
+    pub max_inbound_bytes: usize,
+    /// What happens above those two.
+    pub inbound_overflow: InboundOverflow,
+    /// Outbound budget per connection, bytes.
+    pub max_outbound_bytes: usize,
+    /// What happens above it.
+    pub slow_consumer: SlowConsumer,
+    /// Bytes of incomplete inbound messages held per shard, over all its connections.
+    pub max_reassembly_bytes: usize,
+    /// Topics and patterns one connection may hold; 0 = no limit.
+    pub max_subscriptions: u32,
+    /// Time between the JSON pings a connection gets.
+    pub ping_interval: Duration,
+    /// Time without an inbound data frame after which a connection is closed.
+    pub idle_timeout: Duration,
+    /// Time the peer has to answer a Close.
+    pub close_timeout: Duration,
+    /// Time an upgrade may take, TLS included.
+    pub handshake_timeout: Duration,
+    /// Handshakes in progress, all addresses together.
+    pub max_pending: usize,
+    /// Handshakes in progress from one address.
+    pub max_pending_per_address: usize,
+    /// Shard threads, 1 to [`crate::id::MAX_SHARDS`].
+    pub shards: usize,
+    /// Bytes waiting in a shard's inbox above which `broadcast` reports pressure.
+    pub high_water_mark: usize,
+    /// Bytes above which publishing is refused.
+    pub hard_limit: usize,
+}

@@ -1,0 +1,82 @@
+//! What time does to a connection: pings, idle and expired connections, stuck closings. Called by the shard's wheel; owns no
+//! clock and arms no timer itself.
+
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::envelope;
+
+use super::{Connection, Phase};
+use crate::clock::{Clock, unix_millis};
+use crate::config::Config;
+use crate::metrics::ShardCells;
+
+/// After this many pings in a row that found the queue full, a connection is given up.
+const FULL_PINGS: u8 = 2;
+
+impl Connection {
+    /// Does what is due at `now`. False: the peer did not complete the close handshake in time, drop it.
+    pub(crate) fn on_timer(&mut self, config: &Config, cells: &ShardCells, now: u32) -> bool {
+        if self.phase != Phase::Open {
+            let waited = Clock::since(now, self.since_close);
+            return waited < millis(config.close_timeout);
+        }
+        self.out.trim();
+        if self.expires != 0 && unix_millis() / 1000 >= self.expires {
+            cells.zombies.add(1);
+            self.close_after(CloseCode::UNAUTHORIZED, "Token expired", now);
+            return true;
+        }
+        if Clock::since(now, self.last_data) >= millis(config.idle_timeout) {
+            cells.zombies.add(1);
+            cells.abandoned_bytes.add(self.close_now(CloseCode::RECONNECT, "idle timeout", now) as u64);
+            return true;
+        }
+        if reached(now, self.next_ping) {
+            self.next_ping = now.wrapping_add(millis(config.ping_interval));
+            self.ping(config, cells, now);
+        }
+        true
+    }
+
+    fn ping(&mut self, config: &Config, cells: &ShardCells, now: u32) {
+        if self.out.weight() < config.max_outbound_bytes {
+            self.full_pings = 0;
+            if self.out.reply(&envelope::ping(unix_millis()), config.max_outbound_bytes) == super::Queued::All {
+                cells.messages_sent.add(1);
+            }
+            return;
+        }
+        self.full_pings += 1;
+        if self.full_pings >= FULL_PINGS {
+            cells.zombies.add(1);
+            cells.abandoned_bytes.add(self.close_now(CloseCode::RECONNECT, "slow consumer", now) as u64);
+        }
+    }
+
+    /// When the wheel must visit next.
+    pub(crate) fn next_timer(&self, config: &Config, now: u32) -> u32 {
+        if self.phase != Phase::Open {
+            return self.since_close.wrapping_add(millis(config.close_timeout));
+        }
+        let idle = self.last_data.wrapping_add(millis(config.idle_timeout));
+        let mut next = earlier(self.next_ping, idle);
+        if self.expires != 0 {
+            let seconds = self.expires.saturating_sub(unix_millis() / 1000).min(86_400);
+            next = earlier(next, now.wrapping_add(u32::try_from(seconds * 1000).unwrap_or(u32::MAX)));
+        }
+        next
+    }
+}
+
+/// Whether `now` is at or past `due`, in wrapping milliseconds.
+pub(crate) const fn reached(now: u32, due: u32) -> bool {
+    now.wrapping_sub(due) < u32::MAX / 2
+}
+
+const fn earlier(a: u32, b: u32) -> u32 {
+    if reached(b, a) { a } else { b }
+}
+
+/// Durations of the configuration are below 2^31 ms (checked when it is read).
+pub(crate) fn millis(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX / 2)
+}

@@ -1,0 +1,95 @@
+//! The socket of a connection, plain or TLS, behind two non-blocking calls. Wakes the connection's task when it can go on.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use wse_crypto::tls::TlsStream;
+
+/// A connection's socket.
+pub(crate) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
+/// During the handshake a transport is an ordinary stream.
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Transport {
+    /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream.
+    pub(crate) fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(buffer);
+        AsyncRead::poll_read(Pin::new(self), cx, &mut into).map_ok(|()| into.filled().len())
+    }
+
+    /// Writes what the socket takes now. `None`: nothing, and `waker` is called when it takes more.
+    pub(crate) fn try_write(&mut self, waker: &Waker, bytes: &[u8]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => loop {
+                match stream.try_write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return Some(result),
+                }
+                match stream.poll_write_ready(&mut Context::from_waker(waker)) {
+                    // Became writable in between: try again.
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Some(Err(error)),
+                    Poll::Pending => return None,
+                }
+            },
+            Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_write(&mut Context::from_waker(waker), bytes) {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            },
+        }
+    }
+
+    /// Pushes out what TLS still holds. `false`: not all yet, and `waker` is called.
+    pub(crate) fn try_flush(&mut self, waker: &Waker) -> io::Result<bool> {
+        match self {
+            Self::Plain(_) => Ok(true),
+            Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_flush(&mut Context::from_waker(waker)) {
+                Poll::Ready(result) => result.map(|()| true),
+                Poll::Pending => Ok(false),
+            },
+        }
+    }
+
+    /// Says that nothing more will be written, so that a Close arrives before the end of the stream.
+    pub(crate) fn shut_down(&mut self, waker: &Waker) {
+        // Best effort: a peer that is gone already is what we want.
+        let _ = AsyncWrite::poll_shutdown(Pin::new(self), &mut Context::from_waker(waker));
+    }
+}

@@ -1,0 +1,140 @@
+//! Calls about connections and topics: subscriptions, ACLs, queue groups, closing, counting.
+
+use std::sync::Arc;
+
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::topic::{Acl, AclError, is_pattern, is_valid_name};
+
+use super::Engine;
+use crate::id::ConnId;
+use crate::registry::Peer;
+use crate::shard::{Command, admit, reserve};
+
+/// What became of a subscribe call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscribed {
+    /// So many topics were accepted; the others are invalid, not allowed, or beyond the budget.
+    Accepted(usize),
+    /// The connection has used up its subscriptions.
+    NoBudget,
+    /// Nobody has this id.
+    UnknownConnection,
+}
+
+impl Engine {
+    /// Subscribes a connection to topics and patterns, or joins it to a queue group of them.
+    pub fn subscribe(&self, to: ConnId, topics: &[String], group: Option<&str>) -> Subscribed {
+        let Some(peer) = self.shared.registry.get(to) else { return Subscribed::UnknownConnection };
+        if let Some(group) = group {
+            return self.join_group(&peer, topics, group);
+        }
+        let Some(admitted) = admit(&self.shared, &peer, topics.iter()) else { return Subscribed::NoBudget };
+        let count = admitted.len();
+        if count > 0 {
+            self.shared.ports[to.shard()].inbox.command(Command::Subscribe { to, topics: admitted });
+        }
+        Subscribed::Accepted(count)
+    }
+
+    /// Membership is shared by all shards, so it is changed right here. Patterns have no groups.
+    fn join_group(&self, peer: &Arc<Peer>, topics: &[String], group: &str) -> Subscribed {
+        let limit = self.shared.config.max_subscriptions;
+        let acl = peer.acl();
+        let mut accepted = 0;
+        for topic in topics.iter().filter(|topic| is_valid_name(topic) && !is_pattern(topic)) {
+            if acl.as_ref().is_some_and(|acl| !acl.allows(topic)) {
+                continue;
+            }
+            // Under this lock the shard cannot let the connection go, so a membership never outlives it.
+            let mut rare = peer.rare.lock();
+            if rare.gone {
+                return Subscribed::UnknownConnection;
+            }
+            if !reserve(peer, limit) {
+                return if accepted == 0 { Subscribed::NoBudget } else { Subscribed::Accepted(accepted) };
+            }
+            let mut joined = false;
+            let entry = self.shared.topics.entry(topic, |entry| joined = entry.join_group(group, peer.id));
+            if joined {
+                rare.groups.push((entry, group.into()));
+            } else {
+                peer.subscriptions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            accepted += 1;
+        }
+        Subscribed::Accepted(accepted)
+    }
+
+    /// Ends subscriptions and memberships of these names, or all of them. False: nobody has this id.
+    pub fn unsubscribe(&self, to: ConnId, topics: Option<&[String]>) -> bool {
+        let Some(peer) = self.shared.registry.get(to) else { return false };
+        let mut left = Vec::new();
+        peer.rare.lock().groups.retain(|(entry, group)| {
+            let leaves = topics.is_none_or(|topics| topics.iter().any(|topic| **topic == *entry.name));
+            if leaves {
+                left.push((Arc::clone(entry), group.clone()));
+            }
+            !leaves
+        });
+        for (entry, group) in left {
+            if entry.leave_group(&group, to) {
+                peer.subscriptions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            self.shared.topics.sweep(&entry);
+        }
+        let topics = topics.map(|topics| topics.iter().map(|topic| topic.as_str().into()).collect());
+        self.shared.ports[to.shard()].inbox.command(Command::Unsubscribe { to, topics });
+        true
+    }
+
+    /// Replaces the connection's ACL; subscriptions it holds stay, but deliver only what the new one allows.
+    /// `Ok(false)`: nobody has this id.
+    ///
+    /// # Errors
+    /// A pattern is too long or there are too many.
+    pub fn set_topic_acl(&self, to: ConnId, allow: &[String], deny: &[String]) -> Result<bool, AclError> {
+        let acl = Acl::new(allow, deny)?;
+        let Some(peer) = self.shared.registry.get(to) else { return Ok(false) };
+        let acl = (!acl.is_unrestricted()).then(|| Arc::new(acl));
+        // At once for subscribe calls; for deliveries in the order of the inbox.
+        peer.rare.lock().acl.clone_from(&acl);
+        self.shared.ports[to.shard()].inbox.command(Command::SetAcl { to, acl });
+        Ok(true)
+    }
+
+    /// Closes a connection after what is queued for it. False: nobody has this id.
+    pub fn disconnect(&self, to: ConnId, code: CloseCode, reason: &str) -> bool {
+        let known = self.shared.registry.contains(to);
+        if known {
+            self.shared.ports[to.shard()].inbox.command(Command::Close { to, code, reason: reason.into() });
+        }
+        known
+    }
+
+    /// Connections open now.
+    pub fn connection_count(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Ids of the connections open now, in no order.
+    pub fn connections(&self) -> Vec<u64> {
+        self.shared.registry.ids()
+    }
+
+    /// The connection's id on the wire, a UUIDv7.
+    pub fn connection_uuid(&self, id: ConnId) -> Option<String> {
+        self.shared.registry.get(id).map(|peer| peer.uuid.hyphenated().to_string())
+    }
+
+    /// Direct subscribers of exactly this name, queue groups not counted.
+    pub fn topic_subscribers(&self, topic: &str) -> u64 {
+        self.shared.topics.get(topic).map_or(0, |entry| entry.subscribers())
+    }
+
+    /// Members of each queue group of a topic.
+    pub fn queue_groups(&self, topic: &str) -> Vec<(String, usize)> {
+        let Some(entry) = self.shared.topics.get(topic) else { return Vec::new() };
+        let groups = entry.groups.lock();
+        groups.info().map(|(name, members)| (name.to_owned(), members)).collect()
+    }
+}

@@ -1,0 +1,275 @@
+//! The engine: its life, and the calls a host makes. Every call is O(1) or O(what it is given), takes no lock a shard holds
+//! while it works, and may come from any thread.
+
+mod connections;
+mod health;
+mod publish;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicUsize};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use wse_protocol::close_code::CloseCode;
+
+pub use connections::Subscribed;
+pub use publish::{Event, Pressure};
+
+use crate::config::Config;
+use crate::error::EngineError;
+use crate::inbound::Consumer;
+use crate::net::{Listener, bind};
+use crate::shard::{self, Command};
+use crate::shared::Shared;
+
+/// How often waiting calls look whether they may end.
+const POLL: Duration = Duration::from_millis(5);
+/// What `stop` grants the threads beyond its own time limit.
+const JOIN_GRACE: Duration = Duration::from_secs(1);
+
+/// Where an engine is in its life. It only moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum State {
+    /// Not started.
+    Created = 0,
+    /// Accepting.
+    Running = 1,
+    /// Open connections are asked to leave, none is accepted.
+    Draining = 2,
+    /// Over.
+    Stopped = 3,
+}
+
+/// One server: listener, shards and everything they share.
+pub struct Engine {
+    shared: Arc<Shared>,
+    state: AtomicU8,
+    threads: Mutex<Threads>,
+    /// `stop` calls under way, so that a second one waits for the first.
+    stopping: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Threads {
+    listener: Option<Listener>,
+    shards: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// An engine that is not running yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(config)),
+            state: AtomicU8::new(State::Created as u8),
+            threads: Mutex::default(),
+            stopping: AtomicUsize::new(0),
+        }
+    }
+
+    /// Where the engine is in its life.
+    pub fn state(&self) -> State {
+        match self.state.load(SeqCst) {
+            0 => State::Created,
+            1 => State::Running,
+            2 => State::Draining,
+            _ => State::Stopped,
+        }
+    }
+
+    /// Fails unless calls on connections and topics make sense.
+    ///
+    /// # Errors
+    /// [`EngineError::NotRunning`] before the start, [`EngineError::Stopped`] after the stop.
+    #[inline]
+    pub fn check_running(&self) -> Result<(), EngineError> {
+        match self.state() {
+            State::Created => Err(EngineError::NotRunning),
+            State::Stopped => Err(EngineError::Stopped),
+            State::Running | State::Draining => Ok(()),
+        }
+    }
+
+    /// Binds and starts the threads. Blocks for as long as the name resolves; returns the bound address.
+    ///
+    /// # Errors
+    /// The address cannot be bound, a thread cannot be spawned, or the engine was started before. A failed start leaves
+    /// the engine as it was.
+    pub fn start(&self) -> Result<SocketAddr, EngineError> {
+        let mut threads = self.threads.lock();
+        match self.state() {
+            State::Created => {}
+            State::Stopped => return Err(EngineError::Stopped),
+            State::Running | State::Draining => return Err(EngineError::AlreadyRunning),
+        }
+        let config = &self.shared.config;
+        let socket = bind(&config.host, config.port)?;
+        for index in 0..config.shards {
+            match shard::spawn(Arc::clone(&self.shared), index) {
+                Ok(thread) => threads.shards.push(thread),
+                Err(error) => {
+                    end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
+                    return Err(error.into());
+                }
+            }
+        }
+        let listener = match Listener::spawn(socket, Arc::clone(&self.shared)) {
+            Ok(listener) => listener,
+            Err(error) => {
+                end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
+                return Err(error.into());
+            }
+        };
+        let address = listener.address;
+        threads.listener = Some(listener);
+        self.state.store(State::Running as u8, SeqCst);
+        Ok(address)
+    }
+
+    /// Refuses new connections, asks the open ones to leave with `code`, and waits up to `timeout` for them. Blocks.
+    /// Returns whether all had left in time; nobody is forced.
+    ///
+    /// # Errors
+    /// The engine is not running.
+    pub fn drain(&self, code: CloseCode, reason: &str, timeout: Duration) -> Result<bool, EngineError> {
+        self.check_running()?;
+        self.shared.draining.store(true, SeqCst);
+        // Another state than Running means somebody drains or stops already; closing twice is harmless.
+        let _ = self.state.compare_exchange(State::Running as u8, State::Draining as u8, SeqCst, SeqCst);
+        self.close_all(code, reason);
+        Ok(self.await_empty(Instant::now() + timeout))
+    }
+
+    /// Closes every connection with `code`, waits up to `timeout` for the close handshakes, and ends the threads. Blocks.
+    /// Does nothing on an engine that is stopped already.
+    pub fn stop(&self, code: CloseCode, reason: &str, timeout: Duration) {
+        self.shared.draining.store(true, SeqCst);
+        self.stopping.fetch_add(1, SeqCst);
+        let mut threads = self.threads.lock();
+        self.stopping.fetch_sub(1, SeqCst);
+        if self.state() == State::Stopped {
+            return;
+        }
+        let listener = threads.listener.take();
+        drop(listener);
+        if !threads.shards.is_empty() {
+            self.close_all(code, reason);
+            let deadline = Instant::now() + timeout;
+            self.await_empty(deadline);
+            end_shards(&self.shared, &mut threads, deadline + JOIN_GRACE);
+        }
+        self.state.store(State::Stopped as u8, SeqCst);
+        self.shared.inbound.end();
+        self.shared.relieve();
+    }
+
+    /// Uses another certificate for connections from now on; open ones keep theirs.
+    ///
+    /// # Errors
+    /// The server has no TLS, or the pair is not valid: then the old one stays in use.
+    pub fn reload_tls(&self, cert: &[u8], key: &[u8]) -> Result<(), EngineError> {
+        let tls = self.shared.config.tls.as_ref();
+        let tls = tls.ok_or_else(|| EngineError::Tls("the server was started without tls".into()))?;
+        tls.reload(cert, key).map_err(|error| EngineError::Tls(format!("{}: {}", error.field, error.reason)))
+    }
+
+    fn close_all(&self, code: CloseCode, reason: &str) {
+        for port in &self.shared.ports {
+            port.inbox.command(Command::CloseAll { code, reason: reason.into() });
+        }
+    }
+
+    fn await_empty(&self, deadline: Instant) -> bool {
+        loop {
+            // Handshakes in progress count: they may become connections until the listener's shard sees the flag.
+            if self.shared.connections.load(Relaxed) == 0 {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// A host thread begins to drain.
+    pub fn join(&self) -> Arc<Consumer> {
+        self.shared.inbound.join()
+    }
+
+    /// A host thread is gone: its connections' events go to another one, or wait for the next to join.
+    pub fn leave(&self, consumer: &Arc<Consumer>) {
+        self.shared.inbound.leave(consumer);
+    }
+
+    /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`. After `None` the callback given to
+    /// [`Self::on_batch`] is called once when something arrives.
+    pub fn take_batch(&self, consumer: &Consumer, max: usize) -> Option<Vec<u8>> {
+        let batch = self.shared.inbound.take(consumer, max);
+        self.resume_reading(consumer);
+        batch
+    }
+
+    /// Takes up to `max` events, blocking up to `timeout` for the first.
+    pub fn wait_batch(&self, consumer: &Consumer, max: usize, timeout: Duration) -> Option<Vec<u8>> {
+        let batch = self.shared.inbound.wait(consumer, max, timeout);
+        self.resume_reading(consumer);
+        batch
+    }
+
+    /// Sets what is called, from any thread, when a batch arrives after [`Self::take_batch`] found none, and at the end.
+    pub fn on_batch(&self, consumer: &Consumer, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
+        self.shared.inbound.on_batch(consumer, wake);
+    }
+
+    /// Adds a callback for the moment publisher pressure falls below the mark.
+    pub fn on_drained(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.shared.drained.lock().push(wake);
+    }
+
+    /// Removes a callback given to [`Self::on_drained`].
+    pub fn off_drained(&self, wake: &Arc<dyn Fn() + Send + Sync>) {
+        self.shared.drained.lock().retain(|known| !Arc::ptr_eq(known, wake));
+    }
+
+    /// Lets shards read again that had paused because the host was behind.
+    fn resume_reading(&self, consumer: &Consumer) {
+        let config = &self.shared.config;
+        if !self.shared.inbound.relieved(consumer, config.max_inbound_events, config.max_inbound_bytes) {
+            return;
+        }
+        for port in &self.shared.ports {
+            if port.paused.load(SeqCst) && port.paused.swap(false, SeqCst) {
+                port.inbox.command(Command::Resume);
+            }
+        }
+    }
+}
+
+/// Asks the shards to end and waits for them. A shard that does not end in time is left behind: blocking the host for ever
+/// would be worse, and it holds nothing the host needs.
+fn end_shards(shared: &Shared, threads: &mut Threads, deadline: Instant) {
+    for port in &shared.ports {
+        port.inbox.command(Command::Stop);
+    }
+    for thread in threads.shards.drain(..) {
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            // A panicking shard was counted where it panicked.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.state() != State::Stopped {
+            self.stop(CloseCode::SERVICE_RESTART, "", Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Flow control as pure tables: rate limits, deduplication. Time is passed in; nothing here waits or knows a socket.
+
+mod dedup;
+mod token_bucket;
+
+pub(crate) use dedup::DedupWindow;
+pub(crate) use token_bucket::{Taken, TokenBucket};

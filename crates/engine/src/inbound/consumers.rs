@@ -1,0 +1,231 @@
+//! Consumers: the host threads that drain. A connection belongs to one for life; when a consumer leaves, its queue and its
+//! connections go to another, or wait for the next one. Order per connection holds throughout.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::batch::{Batch, flatten};
+
+/// Emptied batches a consumer keeps for its shards.
+const SPARE: usize = 8;
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// One draining thread's queue.
+pub struct Consumer {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    /// Events and payload bytes waiting, readable without the lock.
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    batches: VecDeque<Batch>,
+    spare: Vec<Batch>,
+    /// A host thread drains it.
+    claimed: bool,
+    /// Where everything goes since this one left.
+    heir: Option<Arc<Consumer>>,
+    /// Called once when a batch arrives after the host found nothing.
+    wake: Option<Wake>,
+    armed: bool,
+    ended: bool,
+    waiting: usize,
+}
+
+impl Consumer {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::default(),
+            ready: Condvar::new(),
+            events: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether either limit is exceeded.
+    pub(crate) fn is_over(&self, events: usize, bytes: usize) -> bool {
+        self.events.load(Relaxed) >= events || self.bytes.load(Relaxed) >= bytes
+    }
+
+    /// Queues a batch and wakes the host if it waits. Returns an empty batch to fill next, and the consumer that inherited
+    /// this one's connections if there is one.
+    pub(crate) fn deliver(&self, batch: Batch) -> (Batch, Option<Arc<Self>>) {
+        let mut queue = self.queue.lock();
+        if let Some(heir) = queue.heir.clone() {
+            drop(queue);
+            let (spare, further) = heir.deliver(batch);
+            return (spare, Some(further.unwrap_or(heir)));
+        }
+        self.events.fetch_add(batch.len(), Relaxed);
+        self.bytes.fetch_add(batch.bytes(), Relaxed);
+        queue.batches.push_back(batch);
+        let spare = queue.spare.pop().unwrap_or_default();
+        let wake = if queue.armed { queue.wake.clone() } else { None };
+        queue.armed &= wake.is_none();
+        let waiting = queue.waiting > 0;
+        drop(queue);
+        if waiting {
+            self.ready.notify_one();
+        }
+        if let Some(wake) = wake {
+            wake();
+        }
+        (spare, None)
+    }
+
+    fn take(&self, max: usize) -> Option<Vec<u8>> {
+        let mut guard = self.queue.lock();
+        let queue = &mut *guard;
+        let spare = &mut queue.spare;
+        let taken = flatten(&mut queue.batches, max.max(1), |batch| {
+            if spare.len() < SPARE {
+                spare.push(batch.recycle());
+            }
+        });
+        let Some((bytes, flat)) = taken else {
+            queue.armed = true;
+            return None;
+        };
+        self.events.fetch_sub(flat.events, Relaxed);
+        self.bytes.fetch_sub(flat.bytes, Relaxed);
+        Some(bytes)
+    }
+}
+
+/// All consumers of an engine.
+pub(crate) struct Inbound {
+    /// At least one, claimed or not.
+    live: RwLock<Vec<Arc<Consumer>>>,
+    next: AtomicUsize,
+}
+
+impl Inbound {
+    pub(crate) fn new() -> Self {
+        Self { live: RwLock::new(vec![Consumer::new()]), next: AtomicUsize::new(0) }
+    }
+
+    /// The consumer of a new connection: the live ones in turn.
+    pub(crate) fn assign(&self) -> Arc<Consumer> {
+        let live = self.live.read();
+        Arc::clone(&live[self.next.fetch_add(1, Relaxed) % live.len()])
+    }
+
+    /// A host thread begins to drain: it gets the queue nobody drains, or a new one.
+    pub(crate) fn join(&self) -> Arc<Consumer> {
+        let mut live = self.live.write();
+        for consumer in live.iter() {
+            let mut queue = consumer.queue.lock();
+            if !queue.claimed {
+                queue.claimed = true;
+                queue.armed = false;
+                return Arc::clone(consumer);
+            }
+        }
+        let consumer = Consumer::new();
+        {
+            let mut queue = consumer.queue.lock();
+            queue.claimed = true;
+            queue.ended = live.iter().any(|other| other.queue.lock().ended);
+        }
+        live.push(Arc::clone(&consumer));
+        consumer
+    }
+
+    /// A host thread is gone: its queue goes to another consumer, or waits for the next one to join.
+    pub(crate) fn leave(&self, consumer: &Arc<Consumer>) {
+        let mut live = self.live.write();
+        let mut queue = consumer.queue.lock();
+        queue.wake = None;
+        queue.claimed = false;
+        if live.len() == 1 || !live.iter().any(|other| Arc::ptr_eq(other, consumer)) {
+            return;
+        }
+        live.retain(|other| !Arc::ptr_eq(other, consumer));
+        // Chosen under the write lock, so it cannot leave meanwhile; deliveries wait for `queue`, so nothing overtakes.
+        let heir = Arc::clone(&live[self.next.load(Relaxed) % live.len()]);
+        for batch in std::mem::take(&mut queue.batches) {
+            heir.deliver(batch);
+        }
+        consumer.events.store(0, Relaxed);
+        consumer.bytes.store(0, Relaxed);
+        queue.heir = Some(heir);
+    }
+
+    /// Takes up to `max` events. After `None` the wake is called once when something arrives.
+    pub(crate) fn take(&self, consumer: &Consumer, max: usize) -> Option<Vec<u8>> {
+        consumer.take(max)
+    }
+
+    /// Takes up to `max` events, waiting up to `timeout` for the first.
+    pub(crate) fn wait(&self, consumer: &Consumer, max: usize, timeout: Duration) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(bytes) = consumer.take(max) {
+                return Some(bytes);
+            }
+            let mut queue = consumer.queue.lock();
+            if !queue.batches.is_empty() {
+                continue;
+            }
+            if queue.ended {
+                return None;
+            }
+            queue.waiting += 1;
+            let timed_out = consumer.ready.wait_until(&mut queue, deadline).timed_out();
+            queue.waiting -= 1;
+            if timed_out && queue.batches.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// Sets what is called when a batch arrives after [`Self::take`] found nothing.
+    pub(crate) fn on_batch(&self, consumer: &Consumer, wake: Option<Wake>) {
+        let mut queue = consumer.queue.lock();
+        queue.armed = wake.is_some();
+        queue.wake = wake;
+        let pending = !queue.batches.is_empty() || queue.ended;
+        let wake = if pending { queue.wake.clone() } else { None };
+        queue.armed &= wake.is_none();
+        drop(queue);
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    /// No more events will come: wakes everybody who waits.
+    pub(crate) fn end(&self) {
+        for consumer in self.live.read().iter() {
+            let mut queue = consumer.queue.lock();
+            queue.ended = true;
+            let wake = queue.wake.clone();
+            drop(queue);
+            consumer.ready.notify_all();
+            if let Some(wake) = wake {
+                wake();
+            }
+        }
+    }
+
+    /// Events waiting in all queues.
+    pub(crate) fn depth(&self) -> usize {
+        self.live.read().iter().map(|consumer| consumer.events.load(Relaxed)).sum()
+    }
+
+    /// Whether any consumer is above the limits: then no new connections are accepted either.
+    pub(crate) fn any_over(&self, events: usize, bytes: usize) -> bool {
+        self.live.read().iter().any(|consumer| consumer.is_over(events, bytes))
+    }
+
+    /// Whether every queue is at or below half of the limits: then sockets are read again.
+    pub(crate) fn relieved(&self, consumer: &Consumer, events: usize, bytes: usize) -> bool {
+        !consumer.is_over(events / 2 + 1, bytes / 2 + 1)
+    }
+}

@@ -1,0 +1,9 @@
+//! What the host must hear: events appended to flat batches on a shard, queued per consumer, taken in one crossing.
+//! Owns no host types: a batch ends as bytes.
+
+mod batch;
+mod consumers;
+
+pub(crate) use batch::{Batch, Kind};
+pub use consumers::Consumer;
+pub(crate) use consumers::Inbound;

@@ -1,0 +1,172 @@
+//! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. Runs as a task of the shard, bounded in
+//! time and bytes; ends when the connection is adopted or refused.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use wse_crypto::jwt::{JwtError, TopicGrant};
+use wse_crypto::token::extract_token;
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::envelope::{AuthFailure, auth_error};
+use wse_protocol::frame::{Opcode, push_close, push_frame};
+use wse_protocol::topic::Acl;
+
+use super::http::{self, Refusal, Upgrade};
+use crate::clock::unix_millis;
+use crate::config::Auth;
+use crate::conn::Transport;
+use crate::metrics::bump;
+use crate::shard::{self, Admitted, Incoming, SharedShard};
+use crate::shared::Shared;
+
+/// Time a TLS handshake may take, whatever the whole upgrade may.
+const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes a refused peer may still send before the socket is dropped.
+const LINGER_BYTES: usize = 64 * 1024;
+
+/// A verified user.
+struct User {
+    name: String,
+    acl: Option<Arc<Acl>>,
+    expires: u64,
+}
+
+/// Serves the handshake of one socket and spawns its connection.
+pub(crate) async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Box<Incoming>) {
+    let limit = shared.config.handshake_timeout;
+    let index = shard.borrow().index;
+    let port = &shared.ports[index];
+    match timeout(limit, admit(&shared, &shard, *incoming)).await {
+        Ok(Ok(true)) => {}
+        // Refused, failed or too slow. The socket is dropped here; an adopted one would own its place in `load`.
+        Ok(Ok(false) | Err(_)) | Err(_) => {
+            bump(&shared.cells.rejected);
+            port.load.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Returns whether the socket became a connection.
+async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<bool> {
+    let Incoming { stream, accepted, permit: _permit } = incoming;
+    let stream = shard::register(stream)?;
+    let mut transport = match &shared.config.tls {
+        Some(tls) => Transport::Tls(Box::new(timeout(TLS_TIMEOUT, tls.accept(stream)).await??)),
+        None => Transport::Plain(stream),
+    };
+    let (upgrade, early) = match http::read_upgrade(&mut transport).await? {
+        Ok(read) => read,
+        Err(refusal) => return refuse(&mut transport, refusal).await,
+    };
+    if let Some(refusal) = check(shared, &upgrade) {
+        return refuse(&mut transport, refusal).await;
+    }
+    let user = match &shared.config.auth {
+        None => None,
+        Some(auth) => match authenticate(auth, &upgrade) {
+            Ok(user) => Some(user),
+            Err(failure) => {
+                bump(&shared.cells.auth_failures);
+                return deny(&mut transport, &upgrade, failure).await;
+            }
+        },
+    };
+    if !shared.enter() {
+        return refuse(&mut transport, Refusal::Unavailable).await;
+    }
+    if let Err(error) = transport.write_all(http::accepted(&upgrade.accept).as_bytes()).await {
+        shared.leave();
+        return Err(error);
+    }
+    let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
+    let admitted = Admitted {
+        transport,
+        early,
+        user: name,
+        cookies: upgrade.cookies,
+        acl,
+        expires,
+        msgpack: upgrade.msgpack,
+        accepted,
+    };
+    let adopted = shard.borrow_mut().adopt(admitted);
+    match adopted {
+        Ok(id) => {
+            shard::serve(shard.clone(), id);
+            Ok(true)
+        }
+        // It failed while being greeted; its removal has given its places back.
+        Err(shard::NotAdopted::Removed) => Ok(true),
+        Err(shard::NotAdopted::NoSlot) => {
+            shared.leave();
+            Ok(false)
+        }
+    }
+}
+
+/// What is wrong with a well-formed upgrade.
+fn check(shared: &Shared, upgrade: &Upgrade) -> Option<Refusal> {
+    let config = &shared.config;
+    if shared.draining.load(Relaxed) {
+        return Some(Refusal::Unavailable);
+    }
+    if config.path.as_ref().is_some_and(|path| *path != upgrade.path) {
+        return Some(Refusal::NotFound);
+    }
+    if let (Some(allowed), Some(origin)) = (&config.allowed_origins, &upgrade.origin)
+        && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
+    {
+        return Some(Refusal::Forbidden);
+    }
+    None
+}
+
+fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
+    let cookies = std::iter::once(upgrade.cookies.as_slice());
+    let token = extract_token(cookies, upgrade.authorization.as_deref(), &auth.cookie_name);
+    let token = token.ok_or(AuthFailure::NoToken)?;
+    let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
+        JwtError::MissingSubject => AuthFailure::NoSubject,
+        JwtError::Invalid(_) => AuthFailure::BadToken,
+    })?;
+    let acl = match &claims.topics {
+        None => None,
+        Some(TopicGrant { allow, deny }) => Some(Arc::new(Acl::new(allow, deny).map_err(|_| AuthFailure::BadToken)?)),
+    };
+    let expires = if auth.close_on_expiry { claims.exp.saturating_add(auth.leeway_secs) } else { 0 };
+    Ok(User { name: claims.sub, acl, expires })
+}
+
+async fn refuse(transport: &mut Transport, refusal: Refusal) -> io::Result<bool> {
+    transport.write_all(refusal.response().as_bytes()).await?;
+    linger(transport).await
+}
+
+/// Published clients expect the upgrade to succeed first (wire-protocol §2): 101, a TEXT error, Close 4401.
+async fn deny(transport: &mut Transport, upgrade: &Upgrade, failure: AuthFailure) -> io::Result<bool> {
+    let mut answer = http::accepted(&upgrade.accept).into_bytes();
+    push_frame(&mut answer, Opcode::Text, auth_error(failure, unix_millis()).as_bytes());
+    push_close(&mut answer, CloseCode::UNAUTHORIZED, "Authentication failed");
+    transport.write_all(&answer).await?;
+    linger(transport).await
+}
+
+/// Ends the sending side and waits for the peer's end, so that what was sent is not lost to a reset. The handshake's time
+/// limit and [`LINGER_BYTES`] bound it.
+async fn linger(transport: &mut Transport) -> io::Result<bool> {
+    transport.flush().await?;
+    transport.shutdown().await?;
+    let mut sink = [0; 1024];
+    let mut seen = 0;
+    while seen <= LINGER_BYTES {
+        match transport.read(&mut sink).await? {
+            0 => break,
+            count => seen += count,
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,131 @@
+//! The one accept path: binds, accepts, bounds what is pending, and hands each socket to the emptiest shard. Its thread does
+//! nothing else, so a flood of connects cannot slow a broadcast down.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::oneshot;
+
+use super::http::Refusal;
+use crate::error::EngineError;
+use crate::metrics::bump;
+use crate::shard::{Command, Incoming};
+use crate::shared::Shared;
+
+/// Connects the system may queue for us.
+const BACKLOG: i32 = 4096;
+/// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not drain.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The running accept thread; dropping it ends the thread.
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Binds `host:port`. Tries every address the name resolves to.
+pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, EngineError> {
+    let name = || format!("{host}:{port}");
+    let unavailable = |source| EngineError::AddressNotAvailable { address: name(), source };
+    let addresses = (host, port).to_socket_addrs().map_err(unavailable)?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(match last.kind() {
+        io::ErrorKind::AddrInUse => EngineError::AddressInUse(name()),
+        io::ErrorKind::PermissionDenied => EngineError::Permission(name()),
+        _ => unavailable(last),
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Windows would let two processes share the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl Listener {
+    /// Starts accepting.
+    pub(crate) fn spawn(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("wse-accept".into()).spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    _ = stopped => {}
+                    () = accept(listener, shared) => {}
+                }
+            });
+        })?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Closes the listening socket and waits for the thread, which never blocks.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by the hook; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let config = &shared.config;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Ok(stream) = stream.into_std() {
+                    hand_over(&shared, stream, peer);
+                }
+            }
+            Err(_) => {
+                bump(&shared.cells.accept_errors);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        // Connect events are never shed, so while the host does not drain no more of them may arise.
+        while shared.inbound.any_over(config.max_inbound_events, config.max_inbound_bytes) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn hand_over(shared: &Shared, stream: std::net::TcpStream, peer: SocketAddr) {
+    let permit = if shared.draining.load(Relaxed) { None } else { shared.pending.enter(peer.ip()) };
+    let Some(permit) = permit else {
+        bump(&shared.cells.rejected);
+        // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
+        if shared.config.tls.is_none() {
+            let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
+        }
+        return;
+    };
+    let _ = stream.set_nodelay(true);
+    let Some(port) = shared.ports.iter().min_by_key(|port| port.load.load(Relaxed)) else { return };
+    port.load.fetch_add(1, Relaxed);
+    port.inbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit })));
+}

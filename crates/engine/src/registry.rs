@@ -1,0 +1,94 @@
+//! Every open connection as the other threads may see it: what is needed to answer a call without asking its shard.
+//! Never iterated to deliver anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use wse_protocol::topic::Acl;
+
+use crate::flow::TokenBucket;
+use crate::id::ConnId;
+use crate::topics::TopicEntry;
+
+/// The shared face of one connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: ConnId,
+    /// UUIDv7, the connection's name on the wire.
+    pub(crate) uuid: uuid::Uuid,
+    /// `?format=msgpack`.
+    pub(crate) msgpack: bool,
+    /// Its queue is above the congestion mark: queue groups skip it.
+    pub(crate) congested: AtomicBool,
+    /// Subscriptions held, patterns and groups included.
+    pub(crate) subscriptions: AtomicU32,
+    /// What is rarely needed, so that an idle connection stays small.
+    pub(crate) rare: Mutex<Rare>,
+}
+
+/// Parts of a [`Peer`] that most connections never fill.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Set once the shard has let the connection go: nothing may be added any more.
+    pub(crate) gone: bool,
+    pub(crate) acl: Option<Arc<Acl>>,
+    pub(crate) bucket: Option<Box<TokenBucket>>,
+    /// Queue groups the connection is a member of.
+    pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
+}
+
+impl Peer {
+    pub(crate) fn new(id: ConnId, uuid: uuid::Uuid, msgpack: bool, acl: Option<Arc<Acl>>) -> Self {
+        Self {
+            id,
+            uuid,
+            msgpack,
+            congested: AtomicBool::new(false),
+            subscriptions: AtomicU32::new(0),
+            rare: Mutex::new(Rare { acl, ..Rare::default() }),
+        }
+    }
+
+    pub(crate) fn acl(&self) -> Option<Arc<Acl>> {
+        self.rare.lock().acl.clone()
+    }
+
+    pub(crate) fn may_take_work(&self) -> bool {
+        !self.congested.load(Relaxed)
+    }
+}
+
+/// Connection id -> peer.
+#[derive(Default)]
+pub(crate) struct Registry {
+    peers: DashMap<u64, Arc<Peer>, foldhash::fast::RandomState>,
+}
+
+impl Registry {
+    pub(crate) fn insert(&self, peer: Arc<Peer>) {
+        self.peers.insert(peer.id.as_u64(), peer);
+    }
+
+    pub(crate) fn remove(&self, id: ConnId) {
+        self.peers.remove(&id.as_u64());
+    }
+
+    pub(crate) fn get(&self, id: ConnId) -> Option<Arc<Peer>> {
+        self.peers.get(&id.as_u64()).map(|peer| Arc::clone(&peer))
+    }
+
+    pub(crate) fn contains(&self, id: ConnId) -> bool {
+        self.peers.contains_key(&id.as_u64())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// All ids, in no order.
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        self.peers.iter().map(|peer| *peer.key()).collect()
+    }
+}

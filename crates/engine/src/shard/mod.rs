@@ -1,0 +1,17 @@
+//! A shard: one thread that owns its connections and everything they touch. `inbox` is the only way in from outside,
+//! `run` is the loop, `state` what it owns, `fanout` the way of a publication to its subscribers.
+
+mod adopt;
+mod fanout;
+mod inbox;
+mod run;
+mod slots;
+mod state;
+mod subscribe;
+mod wheel;
+
+pub(crate) use adopt::{Admitted, NotAdopted};
+pub(crate) use inbox::{Command, Inbox, Incoming, Pushed, register};
+pub(crate) use run::{serve, spawn};
+pub(crate) use state::{Context, Shard, SharedShard};
+pub(crate) use subscribe::{admit, reserve};

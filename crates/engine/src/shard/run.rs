@@ -1,0 +1,123 @@
+//! The shard's thread: takes the inbox, applies it, flushes once, delivers events, minds the wheel. The connections' tasks
+//! run between the turns on the same thread.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::inbox::{Batch, Command};
+use super::wheel::TICK_MS;
+use super::{Shard, SharedShard};
+use crate::id::ConnId;
+use crate::net::handshake;
+use crate::shared::Shared;
+
+/// Bytes distributed before a flush, however much waits: the most one send joins per subscriber and batch.
+const FLUSH_BYTES: usize = 256 * 1024;
+
+/// Spawns the thread of shard `index`.
+pub(crate) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("wse-shard-{index}")).spawn(move || {
+        let shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index)));
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, tokio::task::unconstrained(turns(shared, shard, index)));
+        // Dropping the set drops every task, hence every socket.
+    })
+}
+
+/// The loop: one turn per wake-up.
+async fn turns(shared: Arc<Shared>, shard: SharedShard, index: usize) {
+    let inbox = &shared.ports[index].inbox;
+    let mut ticks = interval(Duration::from_millis(u64::from(TICK_MS)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut empty = Batch::default();
+    loop {
+        let busy = shard.borrow().connections.len() > 0;
+        tokio::select! {
+            biased;
+            () = inbox.ready() => {}
+            _ = ticks.tick(), if busy => shard.borrow_mut().tick(),
+        }
+        let mut batch = inbox.take(std::mem::take(&mut empty));
+        if batch.commands.is_empty() {
+            empty = batch;
+        } else {
+            let began = Instant::now();
+            if let Some(since) = batch.since {
+                shard.borrow().context.cells.queue_wait.record(began.duration_since(since));
+            }
+            let ended = work(&shared, &shard, &mut batch).await;
+            shard.borrow().context.cells.fan_out.record(began.elapsed());
+            let (buffers, relieved) = inbox.done(batch);
+            empty = buffers;
+            if relieved {
+                shared.relieve();
+            }
+            if ended {
+                finish(&shard);
+                return;
+            }
+        }
+        shard.borrow_mut().context.deliver();
+    }
+}
+
+/// Applies a batch, flushing after every [`FLUSH_BYTES`] and letting the connections' tasks run in between.
+/// Returns whether the shard shall end.
+async fn work(shared: &Arc<Shared>, shard: &SharedShard, batch: &mut Batch) -> bool {
+    let mut unflushed = 0;
+    let mut ended = false;
+    for command in batch.commands.drain(..) {
+        match command {
+            Command::Accept(incoming) => {
+                spawn_local(handshake::serve(Arc::clone(shared), Rc::clone(shard), incoming));
+            }
+            Command::Stop => ended = true,
+            command => {
+                unflushed += command.size();
+                let applied = catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().apply(command, &batch.arena)));
+                if applied.is_err() {
+                    shard.borrow().context.cells.panics.add(1);
+                }
+            }
+        }
+        if unflushed >= FLUSH_BYTES {
+            unflushed = 0;
+            flush(shard);
+            shard.borrow_mut().context.deliver();
+            tokio::task::yield_now().await;
+        }
+    }
+    flush(shard);
+    ended
+}
+
+fn flush(shard: &SharedShard) {
+    if catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().flush_dirty())).is_err() {
+        shard.borrow().context.cells.panics.add(1);
+    }
+}
+
+/// The last turn: every connection that is left goes, with its event.
+fn finish(shard: &SharedShard) {
+    let mut shard = shard.borrow_mut();
+    for slot in shard.connections.occupied() {
+        if let Some(id) = shard.connections.get(slot).map(|connection| connection.peer.id) {
+            shard.remove(id);
+        }
+    }
+    shard.context.deliver();
+}
+
+/// Serves a connection until it is over: its task, woken by its socket.
+pub(crate) fn serve(shard: SharedShard, id: ConnId) {
+    spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(cx, id)));
+}

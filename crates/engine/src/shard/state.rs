@@ -1,0 +1,342 @@
+//! What a shard owns, and the two ways a connection changes there: its socket became ready, or it leaves. All of it is
+//! touched by the shard's thread only.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::task::{self, Poll};
+
+use super::slots::Slots;
+use super::wheel::{Entry, Wheel};
+use crate::config::InboundOverflow;
+use crate::conn::{Connection, Flushed, Read};
+use crate::id::ConnId;
+use crate::inbound::{Batch, Consumer, Kind};
+use crate::metrics::ShardCells;
+use crate::shared::Shared;
+use crate::topics::{LocalTopics, SegmentPool};
+
+/// Bytes read from a socket at once, into the shard's one buffer.
+const READ_BYTES: usize = 64 * 1024;
+/// Reads of one connection in a row before the others get their turn.
+const READS_IN_A_ROW: usize = 4;
+/// An open batch is delivered early above this many bytes.
+const BATCH_BYTES: usize = 128 * 1024;
+
+/// A shard, shared between its loop and its connections' tasks on one thread.
+pub(crate) type SharedShard = Rc<RefCell<Shard>>;
+
+/// Everything one shard owns.
+pub(crate) struct Shard {
+    pub(crate) index: usize,
+    pub(crate) connections: Slots<Connection>,
+    pub(crate) topics: LocalTopics,
+    pub(crate) pool: SegmentPool,
+    pub(crate) wheel: Wheel,
+    pub(crate) context: Context,
+    /// Connections to flush at the end of the batch.
+    pub(crate) dirty: Vec<u32>,
+    /// Connections not read while the host does not drain.
+    pub(crate) paused: Vec<u32>,
+    /// Topics published in this batch, whose segments may be free after the flush.
+    pub(crate) unsettled: Vec<u64>,
+    due: Vec<Entry>,
+}
+
+/// The parts of a shard a connection may use while it is being served.
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cells: Arc<ShardCells>,
+    pub(crate) read_buffer: Vec<u8>,
+    /// Joins small entries of a queue into one write.
+    pub(crate) scratch: Vec<u8>,
+    lanes: Vec<Lane>,
+    index: usize,
+}
+
+/// The open batch for one consumer.
+struct Lane {
+    consumer: Arc<Consumer>,
+    batch: Batch,
+    connections: usize,
+}
+
+impl Context {
+    pub(crate) fn now(&self) -> u32 {
+        self.shared.clock.now()
+    }
+
+    /// Appends an event to a lane's batch. The loop delivers it at the end of the turn.
+    #[inline]
+    pub(crate) fn event(&mut self, lane: u16, kind: Kind, connection: ConnId, payload: &[u8]) {
+        let lane = &mut self.lanes[lane as usize];
+        lane.batch.push(kind, connection, payload);
+        if lane.batch.bytes() > BATCH_BYTES {
+            lane.deliver();
+        } else if lane.batch.len() == 1 {
+            // The loop is asleep or busy with this very turn: either way it delivers when the turn ends.
+            self.shared.ports[self.index].inbox.nudge();
+        }
+    }
+
+    pub(crate) fn lane_is_over(&self, lane: u16, events: usize, bytes: usize) -> bool {
+        self.lanes[lane as usize].consumer.is_over(events, bytes)
+    }
+
+    /// Whether the host is so far behind that nothing may be read for this lane.
+    fn must_pause(&self, lane: u16) -> bool {
+        let config = &self.shared.config;
+        let over = || self.lane_is_over(lane, config.max_inbound_events, config.max_inbound_bytes);
+        if config.inbound_overflow != InboundOverflow::Pause || !over() {
+            return false;
+        }
+        // Raise the flag, then look again: the host may have drained, and looked for the flag, in between.
+        self.shared.ports[self.index].paused.store(true, SeqCst);
+        over()
+    }
+
+    /// Delivers what the turn produced.
+    pub(crate) fn deliver(&mut self) {
+        for lane in &mut self.lanes {
+            if !lane.batch.is_empty() {
+                lane.deliver();
+            }
+        }
+    }
+
+    /// The lane of a new connection.
+    pub(crate) fn join_lane(&mut self) -> u16 {
+        let consumer = self.shared.inbound.assign();
+        let index = self.lanes.iter().position(|lane| Arc::ptr_eq(&lane.consumer, &consumer)).or_else(|| {
+            // A lane nobody uses any more may serve another consumer.
+            let idle = self.lanes.iter().position(|lane| lane.connections == 0 && lane.batch.is_empty())?;
+            self.lanes[idle].consumer = Arc::clone(&consumer);
+            Some(idle)
+        });
+        let index = index.unwrap_or_else(|| {
+            self.lanes.push(Lane { consumer, batch: Batch::default(), connections: 0 });
+            self.lanes.len() - 1
+        });
+        self.lanes[index].connections += 1;
+        // One lane per living consumer: a few at most.
+        u16::try_from(index).unwrap_or(0)
+    }
+
+    /// A connection of the lane is gone.
+    pub(crate) fn leave_lane(&mut self, lane: u16) {
+        self.lanes[lane as usize].connections -= 1;
+    }
+
+    /// Accounts for bytes of incomplete messages.
+    pub(crate) fn hold(&self, before: usize, after: usize) {
+        self.cells.reassembly_bytes.shift(before, after);
+    }
+
+    pub(crate) fn reassembly_exhausted(&self) -> bool {
+        self.cells.reassembly_bytes.get() > self.shared.config.max_reassembly_bytes as u64
+    }
+}
+
+impl Lane {
+    fn deliver(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let (spare, heir) = self.consumer.deliver(batch);
+        self.batch = spare;
+        if let Some(heir) = heir {
+            self.consumer = heir;
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let cells = Arc::clone(&shared.ports[index].cells);
+        Self {
+            index,
+            connections: Slots::default(),
+            topics: LocalTopics::default(),
+            pool: SegmentPool::default(),
+            wheel: Wheel::new(shared.clock.now()),
+            context: Context {
+                shared,
+                cells,
+                read_buffer: vec![0; READ_BYTES],
+                scratch: Vec::new(),
+                lanes: Vec::new(),
+                index,
+            },
+            dirty: Vec::new(),
+            paused: Vec::new(),
+            unsettled: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// The connection an id names, if it is still that one.
+    pub(crate) fn find(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot()).filter(|connection| connection.peer.id == id)
+    }
+
+    /// The body of a connection's task. A panic in it ends this connection and nothing else.
+    pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
+        match catch_unwind(AssertUnwindSafe(|| self.serve(cx, id))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                self.context.cells.panics.add(1);
+                if self.context.read_buffer.is_empty() {
+                    self.context.read_buffer = vec![0; READ_BYTES];
+                }
+                self.remove(id);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn serve(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
+        let slot = id.slot();
+        let Some(connection) = self.find(id) else { return Poll::Ready(()) };
+        if !connection.waker.will_wake(cx.waker()) {
+            connection.waker.clone_from(cx.waker());
+        }
+        let phase = connection.phase;
+        if connection.blocked && !self.flush(slot) {
+            return Poll::Ready(());
+        }
+        for _ in 0..READS_IN_A_ROW {
+            let Some(connection) = self.connections.get_mut(slot) else { return Poll::Ready(()) };
+            if self.context.must_pause(connection.lane) {
+                if !std::mem::replace(&mut connection.paused, true) {
+                    self.paused.push(slot);
+                    self.context.cells.read_pauses.add(1);
+                }
+                return Poll::Pending;
+            }
+            match connection.read(cx, &mut self.context) {
+                Read::Pending => return Poll::Pending,
+                Read::Over => {
+                    self.remove(id);
+                    return Poll::Ready(());
+                }
+                Read::More { subscription_updates } => {
+                    for payload in subscription_updates {
+                        self.answer_subscription_update(slot, &payload);
+                    }
+                    if !self.flush(slot) {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+            if self.connections.get(slot).is_some_and(|connection| connection.phase != phase) {
+                self.rearm(slot);
+            }
+        }
+        // More may be waiting: after the others.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what a connection is owed; false when that ended it.
+    pub(crate) fn flush(&mut self, slot: u32) -> bool {
+        let now = self.context.now();
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        if connection.out.is_empty() && !connection.blocked {
+            return true;
+        }
+        let phase = connection.phase;
+        match connection.flush(&mut self.context.scratch, &self.context.cells, now) {
+            Flushed::Over => {
+                let id = connection.peer.id;
+                self.remove(id);
+                return false;
+            }
+            flushed => connection.blocked = flushed == Flushed::Blocked,
+        }
+        let moved = connection.update_congestion(self.context.shared.config.max_outbound_bytes);
+        let phase_moved = connection.phase != phase;
+        self.count_congestion(moved);
+        if phase_moved {
+            self.rearm(slot);
+        }
+        true
+    }
+
+    /// Keeps the number of congested connections; the last one to recover relieves publishers.
+    pub(crate) fn count_congestion(&self, moved: i64) {
+        if moved > 0 {
+            self.context.cells.congested.add(1);
+        } else if moved < 0 {
+            self.context.cells.congested.shift(1, 0);
+            self.context.shared.relieve();
+        }
+    }
+
+    /// Enters the connection's next visit into the wheel.
+    pub(crate) fn rearm(&mut self, slot: u32) {
+        let now = self.context.now();
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.timer = connection.next_timer(&self.context.shared.config, now);
+        self.wheel.insert(slot, connection.timer);
+    }
+
+    /// Visits every connection whose time has come.
+    pub(crate) fn tick(&mut self) {
+        let now = self.context.now();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now, &mut due);
+        let shared = Arc::clone(&self.context.shared);
+        for Entry { slot, due } in due.drain(..) {
+            let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.timer == due) else {
+                continue;
+            };
+            let id = connection.peer.id;
+            let before = connection.out.weight();
+            if !connection.on_timer(&shared.config, &self.context.cells, now) {
+                self.remove(id);
+                continue;
+            }
+            self.context.cells.outbound_bytes.shift(before, connection.out.weight());
+            if self.flush(slot) {
+                self.rearm(slot);
+            }
+        }
+        self.due = due;
+    }
+
+    /// Lets paused connections read again once the host has drained enough.
+    pub(crate) fn resume(&mut self) {
+        let paused = std::mem::take(&mut self.paused);
+        for slot in paused {
+            if let Some(connection) = self.connections.get_mut(slot)
+                && std::mem::take(&mut connection.paused)
+            {
+                connection.waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Takes a connection out: subscriptions, memberships, the shared maps, and exactly one `disconnect` event.
+    pub(crate) fn remove(&mut self, id: ConnId) {
+        if self.find(id).is_none() {
+            return;
+        }
+        let Some(mut connection) = self.connections.remove(id.slot()) else { return };
+        let shared = Arc::clone(&self.context.shared);
+        shared.registry.remove(id);
+        self.forget_subscriptions(&mut connection, id);
+        self.context.hold(connection.held(), 0);
+        let owed = connection.out.weight();
+        self.context.cells.outbound_bytes.shift(owed, 0);
+        self.context.cells.abandoned_bytes.add(owed as u64);
+        if connection.congested {
+            self.count_congestion(-1);
+        }
+        self.context.event(connection.lane, Kind::Disconnect, id, b"");
+        self.context.leave_lane(connection.lane);
+        shared.ports[self.index].load.fetch_sub(1, Relaxed);
+        shared.leave();
+        // Its task finds the slot empty and ends.
+        connection.waker.wake();
+    }
+}

@@ -1,0 +1,176 @@
+//! Topic -> which shards care, shared by all threads and read on every publish. Interest is registered by the thread that
+//! subscribes, before the command reaches the shard, so a publish right after a subscribe already finds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use super::groups::Groups;
+use crate::id::ConnId;
+
+/// One topic name, or one pattern, that somebody is subscribed to.
+pub(crate) struct TopicEntry {
+    /// Never used twice within an engine, so a shard may key on it. 0: not in the index.
+    pub(crate) id: u64,
+    pub(crate) name: Box<str>,
+    pub(crate) is_pattern: bool,
+    /// Subscriptions per shard, those on their way to it included.
+    interest: Box<[AtomicU32]>,
+    /// Publications, for `wse_topic_messages_total`.
+    pub(crate) published: AtomicU64,
+    pub(crate) groups: Mutex<Groups>,
+    /// Whether `groups` has any, readable without its lock.
+    grouped: AtomicBool,
+}
+
+impl std::fmt::Debug for TopicEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TopicEntry").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl TopicEntry {
+    fn new(id: u64, name: &str, shards: usize) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            is_pattern: wse_protocol::topic::is_pattern(name),
+            interest: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            published: AtomicU64::new(0),
+            groups: Mutex::default(),
+            grouped: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether `shard` has a subscriber of exactly this name.
+    #[inline]
+    pub(crate) fn wanted_by(&self, shard: usize) -> bool {
+        self.interest[shard].load(Relaxed) != 0
+    }
+
+    /// Adds a member to a queue group; false when it was one already.
+    pub(crate) fn join_group(&self, group: &str, member: ConnId) -> bool {
+        let mut groups = self.groups.lock();
+        self.grouped.store(true, Relaxed);
+        groups.join(group, member)
+    }
+
+    /// Removes a member of a queue group; false when it was none.
+    pub(crate) fn leave_group(&self, group: &str, member: ConnId) -> bool {
+        let mut groups = self.groups.lock();
+        let left = groups.leave(group, member);
+        self.grouped.store(!groups.is_empty(), Relaxed);
+        left
+    }
+
+    #[inline]
+    pub(crate) fn has_groups(&self) -> bool {
+        self.grouped.load(Relaxed)
+    }
+
+    /// Subscriptions in all shards.
+    pub(crate) fn subscribers(&self) -> u64 {
+        self.interest.iter().map(|count| u64::from(count.load(Relaxed))).sum()
+    }
+}
+
+/// The index of one engine.
+pub(crate) struct TopicIndex {
+    shards: usize,
+    topics: DashMap<Box<str>, Arc<TopicEntry>, foldhash::fast::RandomState>,
+    next_id: AtomicU64,
+    /// Pattern subscriptions per shard: such a shard is offered every publish and matches it itself.
+    patterns: Box<[AtomicU32]>,
+}
+
+impl TopicIndex {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            shards,
+            topics: DashMap::default(),
+            next_id: AtomicU64::new(1),
+            patterns: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
+
+    /// Notes that `shard` is about to get one more subscription of `name`.
+    pub(crate) fn add(&self, name: &str, shard: usize) -> Arc<TopicEntry> {
+        self.entry(name, |entry| {
+            entry.interest[shard].fetch_add(1, Relaxed);
+            if entry.is_pattern {
+                self.patterns[shard].fetch_add(1, Relaxed);
+            }
+        })
+    }
+
+    /// Finds or makes the entry and applies `change` while the map's lock keeps [`Self::sweep`] out.
+    pub(crate) fn entry(&self, name: &str, change: impl FnOnce(&TopicEntry)) -> Arc<TopicEntry> {
+        if let Some(entry) = self.topics.get(name) {
+            change(&entry);
+            return Arc::clone(&entry);
+        }
+        let entry = self
+            .topics
+            .entry(name.into())
+            .or_insert_with(|| Arc::new(TopicEntry::new(self.next_id.fetch_add(1, Relaxed), name, self.shards)));
+        change(&entry);
+        Arc::clone(&entry)
+    }
+
+    /// Takes one subscription of `shard` back.
+    pub(crate) fn release(&self, entry: &TopicEntry, shard: usize) {
+        let left = entry.interest[shard].fetch_sub(1, Relaxed) - 1;
+        if entry.is_pattern {
+            self.patterns[shard].fetch_sub(1, Relaxed);
+        }
+        if left == 0 {
+            self.sweep(entry);
+        }
+    }
+
+    /// Removes the entry if nobody needs it any more.
+    pub(crate) fn sweep(&self, entry: &TopicEntry) {
+        self.topics.remove_if(&*entry.name, |_, found| {
+            found.id == entry.id && found.subscribers() == 0 && found.groups.lock().is_empty()
+        });
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<TopicEntry>> {
+        self.topics.get(name).map(|entry| Arc::clone(&entry))
+    }
+
+    /// An entry for a name that only patterns may match; it is not kept.
+    pub(crate) fn transient(&self, name: &str) -> Arc<TopicEntry> {
+        Arc::new(TopicEntry::new(0, name, 0))
+    }
+
+    #[inline]
+    pub(crate) fn has_patterns(&self, shard: usize) -> bool {
+        self.patterns[shard].load(Relaxed) != 0
+    }
+
+    pub(crate) fn any_patterns(&self) -> bool {
+        (0..self.shards).any(|shard| self.has_patterns(shard))
+    }
+
+    /// Names and patterns with a subscriber.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// The `count` topics with the most publications. Walks the index: for a scrape, never for a publish.
+    pub(crate) fn busiest(&self, count: usize) -> Vec<(Box<str>, u64)> {
+        let mut all: Vec<_> = self
+            .topics
+            .iter()
+            .map(|entry| (entry.name.clone(), entry.published.load(Relaxed)))
+            .filter(|(_, published)| *published > 0)
+            .collect();
+        all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all.truncate(count);
+        all
+    }
+}

@@ -1,0 +1,193 @@
+//! One shard's subscriber lists: exact names, patterns, and who in the end receives a topic. Single-threaded; knows
+//! connections by slot only and asks its caller what their ACL says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+use wse_protocol::topic::Pattern;
+
+use super::{Segment, SegmentPool, TopicEntry};
+
+type Slots = IndexSet<u32, foldhash::fast::RandomState>;
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Topics without exact subscribers whose pattern matches are remembered; beyond it the memory starts anew.
+const REMEMBERED_MATCHES: usize = 4096;
+
+/// Subscriber lists of one shard.
+#[derive(Default)]
+pub(crate) struct LocalTopics {
+    exact: Map<u64, LocalTopic>,
+    patterns: Map<u64, LocalPattern>,
+    matched: Map<Box<str>, Resolved>,
+    /// Moves whenever a pattern subscription or an ACL changes: older resolutions are void.
+    epoch: u64,
+    /// An ACL changed after its connection had subscribed, so exact subscribers are checked too.
+    acl_changed: bool,
+}
+
+#[derive(Default)]
+struct LocalTopic {
+    subscribers: Slots,
+    /// Where this topic's frames are appended while somebody still owes the earlier ones.
+    segment: Option<Segment>,
+    resolved: Option<Resolved>,
+}
+
+struct LocalPattern {
+    pattern: Pattern,
+    subscribers: Slots,
+}
+
+struct Resolved {
+    epoch: u64,
+    slots: Vec<u32>,
+    denied: u64,
+}
+
+/// Who receives a topic in this shard.
+pub(crate) enum Recipients<'a> {
+    /// The exact subscribers, nothing else applies.
+    Exact(&'a Slots),
+    /// Exact and pattern subscribers, each once, ACL checked; `denied` connections were left out.
+    Resolved { slots: &'a [u32], denied: u64 },
+}
+
+impl Recipients<'_> {
+    /// Connections left out because of their ACL.
+    pub(crate) fn denied(&self) -> u64 {
+        match self {
+            Self::Exact(_) => 0,
+            Self::Resolved { denied, .. } => *denied,
+        }
+    }
+
+    /// Calls `each` with every slot.
+    #[inline]
+    pub(crate) fn for_each(&self, mut each: impl FnMut(u32)) {
+        match self {
+            Self::Exact(slots) => slots.iter().for_each(|slot| each(*slot)),
+            Self::Resolved { slots, .. } => slots.iter().for_each(|slot| each(*slot)),
+        }
+    }
+}
+
+impl LocalTopics {
+    /// Adds `slot` to the entry's subscribers; false when it was there.
+    pub(crate) fn subscribe(&mut self, entry: &TopicEntry, slot: u32) -> bool {
+        if entry.is_pattern {
+            self.epoch += 1;
+            if let Some(known) = self.patterns.get_mut(&entry.id) {
+                return known.subscribers.insert(slot);
+            }
+            // Patterns were checked when they were admitted; one that cannot be compiled matches nothing.
+            let Ok(pattern) = Pattern::new(&entry.name) else { return false };
+            self.patterns.insert(entry.id, LocalPattern { pattern, subscribers: Slots::from_iter([slot]) });
+            return true;
+        }
+        let topic = self.exact.entry(entry.id).or_default();
+        topic.resolved = None;
+        topic.subscribers.insert(slot)
+    }
+
+    /// Removes `slot` from the entry's subscribers; false when it was not there.
+    pub(crate) fn unsubscribe(&mut self, entry: &TopicEntry, slot: u32, pool: &mut SegmentPool) -> bool {
+        if entry.is_pattern {
+            let Some(known) = self.patterns.get_mut(&entry.id) else { return false };
+            self.epoch += 1;
+            let removed = known.subscribers.swap_remove(&slot);
+            if known.subscribers.is_empty() {
+                self.patterns.remove(&entry.id);
+            }
+            return removed;
+        }
+        let Some(topic) = self.exact.get_mut(&entry.id) else { return false };
+        topic.resolved = None;
+        let removed = topic.subscribers.swap_remove(&slot);
+        if topic.subscribers.is_empty()
+            && let Some(segment) = self.exact.remove(&entry.id).and_then(|topic| topic.segment)
+        {
+            pool.give(segment);
+        }
+        removed
+    }
+
+    /// Notes that some connection's ACL is another one now.
+    pub(crate) fn acl_changed(&mut self) {
+        self.acl_changed = true;
+        self.epoch += 1;
+    }
+
+    /// The segment the next `len` bytes of a topic go to: the open one while it has room, else another.
+    /// Topics without exact subscribers have none of their own.
+    pub(crate) fn segment(&mut self, entry: &TopicEntry, len: usize, pool: &mut SegmentPool) -> Segment {
+        let Some(topic) = self.exact.get_mut(&entry.id) else { return pool.take() };
+        if let Some(segment) = &topic.segment
+            && segment.has_room(len)
+        {
+            return segment.clone();
+        }
+        let segment = pool.take();
+        if let Some(full) = topic.segment.replace(segment.clone()) {
+            pool.give(full);
+        }
+        segment
+    }
+
+    /// After a flush: gives the topic's segment back when nobody owes anything of it.
+    pub(crate) fn settle(&mut self, topic: u64, pool: &mut SegmentPool) {
+        if let Some(topic) = self.exact.get_mut(&topic)
+            && topic.segment.as_ref().is_some_and(Segment::unshared)
+            && let Some(segment) = topic.segment.take()
+        {
+            pool.give(segment);
+        }
+    }
+
+    /// Who receives `entry`. `allows(slot, topic)` is asked for every recipient whose right to it was not settled when it
+    /// subscribed.
+    pub(crate) fn recipients(&mut self, entry: &TopicEntry, allows: impl Fn(u32, &str) -> bool) -> Recipients<'_> {
+        let Self { exact, patterns, matched, epoch, acl_changed } = self;
+        if patterns.is_empty() && !*acl_changed {
+            return match exact.get(&entry.id) {
+                Some(topic) => Recipients::Exact(&topic.subscribers),
+                None => Recipients::Resolved { slots: &[], denied: 0 },
+            };
+        }
+        let resolve = |subscribers: Option<&Slots>| {
+            let mut slots: Vec<u32> = subscribers.into_iter().flatten().copied().collect();
+            for known in patterns.values().filter(|known| known.pattern.matches(&entry.name)) {
+                slots.extend(&known.subscribers);
+            }
+            slots.sort_unstable();
+            slots.dedup();
+            let all = slots.len();
+            slots.retain(|slot| allows(*slot, &entry.name));
+            let denied = (all - slots.len()) as u64;
+            Resolved { epoch: *epoch, slots, denied }
+        };
+        let resolved = if let Some(topic) = exact.get_mut(&entry.id) {
+            if topic.resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
+                topic.resolved = Some(resolve(Some(&topic.subscribers)));
+            }
+            topic.resolved.as_ref()
+        } else {
+            if matched.len() >= REMEMBERED_MATCHES && !matched.contains_key(&entry.name) {
+                matched.clear();
+            }
+            let known = matched.entry(entry.name.clone()).or_insert_with(|| resolve(None));
+            if known.epoch != *epoch {
+                *known = resolve(None);
+            }
+            Some(&*known)
+        };
+        resolved.map_or(Recipients::Resolved { slots: &[], denied: 0 }, |known| Recipients::Resolved {
+            slots: &known.slots,
+            denied: known.denied,
+        })
+    }
+}
+
+/// What a connection holds; kept by the connection so that leaving costs what it subscribed to.
+pub(crate) type Subscriptions = Vec<Arc<TopicEntry>>;

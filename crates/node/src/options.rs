@@ -1,0 +1,171 @@
+//! The constructor's DTO: every field set, `null` for none. Turns it into an engine configuration; values were checked by
+//! the facade, so what fails here is what only a library can know (keys, certificates).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier};
+use wse_crypto::tls::{ReloadableTls, TlsConfig};
+use wse_engine::MAX_SHARDS;
+use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+
+use crate::error;
+
+/// See `NativeOptions` in `ts/src/native/binding.ts`.
+#[napi(object, object_to_js = false)]
+pub struct NativeOptions {
+    pub host: String,
+    pub port: u16,
+    pub max_connections: u32,
+    pub path: Option<String>,
+    pub allowed_origins: Option<Vec<String>>,
+    pub subscriptions: String,
+    pub server_ready: bool,
+    pub jwt: Option<NativeJwtOptions>,
+    pub tls: Option<NativeTlsOptions>,
+    pub rate_limit: NativeRateLimit,
+    pub max_message_size: u32,
+    pub max_inbound_queue_size: u32,
+    pub max_inbound_queue_bytes: u32,
+    pub inbound_overflow: String,
+    pub inbound_codecs: bool,
+    pub max_json_depth: u32,
+    pub max_outbound_queue_bytes: u32,
+    pub slow_consumer: String,
+    pub max_reassembly_bytes: u32,
+    pub max_subscriptions_per_connection: u32,
+    pub ping_interval: f64,
+    pub idle_timeout: f64,
+    pub shards: u32,
+    pub handshake: NativeHandshake,
+    pub publisher: NativePublisher,
+    pub close_timeout: f64,
+}
+
+/// See `NativeJwtOptions` in `ts/src/native/binding.ts`.
+#[napi(object, object_to_js = false)]
+pub struct NativeJwtOptions {
+    pub secret: Uint8Array,
+    pub algorithm: String,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+    pub cookie_name: String,
+    pub previous_secret: Option<Uint8Array>,
+    pub key_id: Option<String>,
+    pub private_key: Option<Uint8Array>,
+    pub leeway: u32,
+    pub allow_missing_claims: bool,
+    pub close_on_expiry: bool,
+}
+
+/// PEM texts.
+#[napi(object, object_to_js = false)]
+pub struct NativeTlsOptions {
+    pub cert: Uint8Array,
+    pub key: Uint8Array,
+}
+
+/// Tokens and tokens per second.
+#[napi(object, object_to_js = false)]
+pub struct NativeRateLimit {
+    pub capacity: f64,
+    pub refill: f64,
+}
+
+/// Bounds of handshakes in progress.
+#[napi(object, object_to_js = false)]
+pub struct NativeHandshake {
+    pub timeout: f64,
+    pub max_pending: u32,
+    pub max_pending_per_address: u32,
+}
+
+/// Marks of publisher pressure in bytes per shard.
+#[napi(object, object_to_js = false)]
+pub struct NativePublisher {
+    pub high_water_mark: u32,
+    pub hard_limit: u32,
+}
+
+impl NativeOptions {
+    /// The engine's configuration and its certificate store, which outlives a reload.
+    pub(crate) fn into_config(self) -> napi::Result<Config> {
+        let tls = match &self.tls {
+            None => None,
+            Some(pair) => {
+                let config = TlsConfig::from_pem(&pair.cert, &pair.key).map_err(error::tls)?;
+                Some(Arc::new(ReloadableTls::new(config)))
+            }
+        };
+        Ok(Config {
+            host: self.host,
+            port: self.port,
+            max_connections: self.max_connections as usize,
+            path: self.path,
+            allowed_origins: self.allowed_origins,
+            auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
+            tls,
+            server_ready: self.server_ready,
+            subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
+            rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
+            max_message_size: self.max_message_size as usize,
+            max_json_depth: self.max_json_depth,
+            inbound_codecs: self.inbound_codecs,
+            max_inbound_events: self.max_inbound_queue_size as usize,
+            max_inbound_bytes: self.max_inbound_queue_bytes as usize,
+            inbound_overflow: if self.inbound_overflow == "drop" {
+                InboundOverflow::Drop
+            } else {
+                InboundOverflow::Pause
+            },
+            max_outbound_bytes: self.max_outbound_queue_bytes as usize,
+            slow_consumer: if self.slow_consumer == "close" { SlowConsumer::Close } else { SlowConsumer::Drop },
+            max_reassembly_bytes: self.max_reassembly_bytes as usize,
+            max_subscriptions: self.max_subscriptions_per_connection,
+            ping_interval: seconds(self.ping_interval, "pingInterval")?,
+            idle_timeout: seconds(self.idle_timeout, "idleTimeout")?,
+            close_timeout: seconds(self.close_timeout, "closeTimeout")?,
+            handshake_timeout: seconds(self.handshake.timeout, "handshake.timeout")?,
+            max_pending: self.handshake.max_pending as usize,
+            max_pending_per_address: self.handshake.max_pending_per_address as usize,
+            shards: shards(self.shards),
+            high_water_mark: self.publisher.high_water_mark as usize,
+            hard_limit: self.publisher.hard_limit as usize,
+        })
+    }
+}
+
+impl NativeJwtOptions {
+    fn into_auth(self) -> napi::Result<Auth> {
+        let verifier = JwtVerifier::new(JwtConfig {
+            key: self.secret.to_vec(),
+            previous_key: self.previous_secret.map(|key| key.to_vec()),
+            key_id: self.key_id,
+            issuer: self.issuer,
+            audience: self.audience,
+            private_key: self.private_key.map(|key| key.to_vec()),
+            leeway_secs: u64::from(self.leeway),
+            allow_missing_claims: self.allow_missing_claims,
+            ..JwtConfig::new(self.algorithm.parse::<Algorithm>().map_err(error::jwt)?, Vec::new())
+        });
+        Ok(Auth {
+            verifier: verifier.map_err(error::jwt)?,
+            cookie_name: self.cookie_name,
+            close_on_expiry: self.close_on_expiry,
+            leeway_secs: u64::from(self.leeway),
+        })
+    }
+}
+
+fn seconds(value: f64, path: &str) -> napi::Result<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|error| error::config(error, path))
+}
+
+/// 0 stands for one shard per core this process may use.
+fn shards(wanted: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = if wanted == 0 { cores } else { wanted as usize };
+    wanted.clamp(1, MAX_SHARDS)
+}

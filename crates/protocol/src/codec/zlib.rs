@@ -1,0 +1,139 @@
+//! `C:` messages: zlib, level 1 on the way out, with a hard cap on the way in.
+//!
+//! Never decides whether a message is worth compressing.
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::{CodecError, ZLIB_PREFIX};
+
+/// What the output buffer starts with and grows by at least.
+const CHUNK: usize = 4096;
+
+/// A compressor that keeps its tables (some 300 KiB) between messages; one per thread that compresses.
+#[derive(Debug)]
+pub struct Compressor {
+    state: Compress,
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Compressor {
+    /// Allocates the tables.
+    pub fn new() -> Self {
+        Self { state: Compress::new(Compression::new(1), true) }
+    }
+
+    /// `C:` and the zlib stream of `data`, level 1. Each message is a stream of its own.
+    #[allow(clippy::missing_panics_doc, reason = "no input makes deflate fail")]
+    pub fn compress(&mut self, data: &[u8]) -> Vec<u8> {
+        self.state.reset();
+        let mut out = Vec::with_capacity(ZLIB_PREFIX.len() + data.len() / 2 + 64);
+        out.extend_from_slice(ZLIB_PREFIX);
+        loop {
+            let done = self.state.total_in() as usize;
+            let status = self.state.compress_vec(&data[done..], &mut out, FlushCompress::Finish);
+            if status.expect("deflate refuses only a state it did not make") == Status::StreamEnd {
+                return out;
+            }
+            // Out of room; the next round goes on where this one stopped.
+            out.reserve(CHUNK.max(out.len() / 2));
+        }
+    }
+}
+
+/// [`Compressor::compress`] with tables of its own, for the occasional message.
+pub fn compress(data: &[u8]) -> Vec<u8> {
+    Compressor::new().compress(data)
+}
+
+/// Inflates one whole zlib stream (`stream` is without `C:`) of at most `max_out` bytes.
+pub fn decompress(stream: &[u8], max_out: usize) -> Result<Vec<u8>, CodecError> {
+    let mut state = Decompress::new(true);
+    let mut out = Vec::new();
+    loop {
+        if out.len() == out.capacity() {
+            // Doubling, never a guess from the input. One byte beyond the limit shows that there is more.
+            let more = out.len().max(CHUNK).min(max_out.saturating_add(1) - out.len());
+            out.reserve_exact(more);
+        }
+        let (read, written) = (state.total_in() as usize, out.len());
+        let status =
+            state.decompress_vec(&stream[read..], &mut out, FlushDecompress::None).map_err(|_| CodecError::Corrupt)?;
+        if out.len() > max_out {
+            return Err(CodecError::TooLarge);
+        }
+        if status == Status::StreamEnd {
+            let all_read = state.total_in() as usize == stream.len();
+            return if all_read { Ok(out) } else { Err(CodecError::TrailingData) };
+        }
+        if state.total_in() as usize == read && out.len() == written {
+            // Neither took nor gave although there was room: it wants more input than there is.
+            return Err(CodecError::Truncated);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(data: &[u8]) -> Vec<u8> {
+        compress(data)[2..].to_vec()
+    }
+
+    #[test]
+    fn round_trip_and_exact_limit() {
+        for size in [0, 1, 100, 4095, 4096, 4097, 100_000] {
+            let data: Vec<u8> = (0..size).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            let packed = stream(&data);
+            assert_eq!(decompress(&packed, data.len()).unwrap(), data, "{size}");
+            assert_eq!(decompress(&packed, usize::MAX).unwrap(), data, "{size}");
+            if size > 0 {
+                assert_eq!(decompress(&packed, data.len() - 1), Err(CodecError::TooLarge), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_compressor_forgets_the_message_before() {
+        let mut compressor = Compressor::new();
+        let first = compressor.compress(b"hello hello hello");
+        compressor.compress(&[7; 100_000]);
+        assert_eq!(compressor.compress(b"hello hello hello"), first);
+        assert!(first.starts_with(b"C:\x78\x01"));
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_cap() {
+        let bomb = stream(&vec![0; 8 << 20]);
+        assert!(bomb.len() < 1 << 20);
+        assert_eq!(decompress(&bomb, 1 << 20), Err(CodecError::TooLarge));
+    }
+
+    #[test]
+    fn allocation_follows_the_output() {
+        let out = decompress(&stream(&[b'x'; 5000]), 1 << 30).unwrap();
+        assert!(out.capacity() < 32 * 1024, "{}", out.capacity());
+    }
+
+    #[test]
+    fn truncated_trailing_corrupt() {
+        let packed = stream(b"some text that is worth a few bytes of zlib, some text");
+        for end in 0..packed.len() {
+            assert_eq!(decompress(&packed[..end], 1000), Err(CodecError::Truncated), "{end}");
+        }
+        let mut trailing = packed.clone();
+        trailing.push(0);
+        assert_eq!(decompress(&trailing, 1000), Err(CodecError::TrailingData));
+        let mut wrong_sum = packed.clone();
+        *wrong_sum.last_mut().unwrap() ^= 1;
+        assert_eq!(decompress(&wrong_sum, 1000), Err(CodecError::Corrupt));
+        assert_eq!(decompress(b"plain text", 1000), Err(CodecError::Corrupt));
+        // A stream that asks for a preset dictionary.
+        assert_eq!(decompress(&[0x78, 0xbb, 0, 0, 0, 0, 0, 0], 1000), Err(CodecError::Corrupt));
+    }
+}

@@ -1,0 +1,18 @@
+//! The JSON envelope: its categories, and every message the engine itself composes.
+//!
+//! Never reads a clock and never makes an id: times are epoch milliseconds passed in, ids are passed in as text.
+
+mod category;
+mod event;
+mod inject;
+mod messages;
+mod time;
+
+pub use category::Category;
+pub use event::{EventDefaults, build_event};
+pub use inject::{Injection, find_injection, inject_category};
+pub use messages::{
+    AuthFailure, RATE_LIMITED, RateLimitWarning, SERVER_VERSION, ServerHello, ServerReady, auth_error,
+    key_exchange_failed, ping, pong, rate_limit_warning, server_hello, server_ready,
+};
+pub use time::iso8601;

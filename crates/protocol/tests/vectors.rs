@@ -1,0 +1,186 @@
+//! The golden vectors in `spec/vectors` (shapes: its README) against this crate. `frames.json` has a test of its own.
+
+use std::path::Path;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+use wse_protocol::codec::{
+    CodecError, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, decompress, from_json, strip_category_prefix, to_json,
+};
+use wse_protocol::envelope::{
+    AuthFailure, Category, EventDefaults, RATE_LIMITED, RateLimitWarning, SERVER_VERSION, ServerHello, ServerReady,
+    auth_error, build_event, inject_category, iso8601, key_exchange_failed, ping, pong, rate_limit_warning,
+    server_hello, server_ready,
+};
+use wse_protocol::json::{JsonError, int_value, member, normalise_aliases, scan_object};
+
+const MAX_DEPTH: u32 = 64;
+
+/// Runs `check` on each vector of a file; the name is in the message of whatever fails.
+fn for_each_vector(file: &str, check: impl Fn(&str, &Value)) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert!(!vectors.is_empty());
+    for vector in &vectors {
+        check(text_of(&vector["kind"]), vector);
+    }
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("a text, not {value}"))
+}
+
+fn number_of(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a number, not {value}"))
+}
+
+fn flag_of(value: &Value) -> bool {
+    value.as_bool().unwrap_or_else(|| panic!("true or false, not {value}"))
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn envelope() {
+    for_each_vector("envelope.json", |kind, vector| {
+        let input = &vector["input"];
+        let output = match kind {
+            "category" => Category::of(text_of(input)).as_str().to_owned(),
+            "inject" => inject_category(text_of(input)).into_owned(),
+            "aliases" => {
+                let text = text_of(input).as_bytes();
+                let scan = scan_object(text, MAX_DEPTH).unwrap();
+                String::from_utf8(normalise_aliases(text, &scan).into_owned()).unwrap()
+            }
+            "prefix" => {
+                let (category, rest) = strip_category_prefix(text_of(input).as_bytes());
+                assert_eq!(category.map(Category::as_str), vector["category"].as_str(), "{}", vector["name"]);
+                String::from_utf8(rest.to_vec()).unwrap()
+            }
+            "iso8601" => iso8601(number_of(input)),
+            "server_ready" => server_ready(&ServerReady {
+                id: text_of(&input["id"]),
+                connection_id: text_of(&input["connection_id"]),
+                user_id: input["user_id"].as_str(),
+                recovery: flag_of(&input["recovery"]),
+                now_ms: number_of(&input["now_ms"]),
+            }),
+            "server_hello" => server_hello(&ServerHello {
+                client_protocol_version: input["client_protocol_version"].as_i64().unwrap(),
+                recovery: flag_of(&input["recovery"]),
+                cluster: flag_of(&input["cluster"]),
+                encryption: flag_of(&input["encryption"]),
+                encryption_public_key: input["encryption_public_key"].as_str(),
+                max_message_size: number_of(&input["max_message_size"]),
+                rate_limit_capacity: number_of(&input["rate_limit_capacity"]),
+                rate_limit_refill: number_of(&input["rate_limit_refill"]),
+                ping_interval_ms: number_of(&input["ping_interval_ms"]),
+                connection_id: text_of(&input["connection_id"]),
+                now_ms: number_of(&input["now_ms"]),
+            }),
+            "event" => {
+                let defaults = EventDefaults {
+                    id: text_of(&input["id"]),
+                    ts: text_of(&input["ts"]),
+                    seq: number_of(&input["seq"]),
+                };
+                build_event(input["event"].as_object().unwrap().clone(), &defaults)
+            }
+            other => panic!("unknown kind {other}"),
+        };
+        let expected = text_of(&vector["output"]).replace("$SERVER_VERSION", SERVER_VERSION);
+        assert_eq!(output, expected, "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn heartbeats() {
+    for_each_vector("pong.json", |kind, vector| {
+        let now_ms = number_of(&vector["now_ms"]);
+        let output = match kind {
+            "ping" => ping(now_ms),
+            "pong" => {
+                let scan = scan_object(text_of(&vector["input"]).as_bytes(), MAX_DEPTH).unwrap();
+                assert_eq!(scan.t.unwrap().raw, b"\"ping\"");
+                let timestamp = scan.p.and_then(|p| member(p.raw, "timestamp")).and_then(int_value);
+                pong(timestamp.unwrap_or(0), now_ms)
+            }
+            other => panic!("unknown kind {other}"),
+        };
+        assert_eq!(output, text_of(&vector["output"]), "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn errors() {
+    for_each_vector("errors.json", |kind, vector| {
+        let input = &vector["input"];
+        let output = match kind {
+            "auth" => {
+                let failure = match text_of(&vector["name"]) {
+                    "no_token" => AuthFailure::NoToken,
+                    "bad_token" => AuthFailure::BadToken,
+                    "no_subject" => AuthFailure::NoSubject,
+                    other => panic!("unknown failure {other}"),
+                };
+                auth_error(failure, number_of(&vector["now_ms"]))
+            }
+            "rate_limited" => RATE_LIMITED.to_owned(),
+            "rate_limit_warning" => rate_limit_warning(RateLimitWarning {
+                capacity: input["capacity"].as_f64().unwrap(),
+                tokens: input["tokens"].as_f64().unwrap(),
+            }),
+            "key_exchange_failed" => key_exchange_failed(text_of(input)),
+            "json" => match scan_object(text_of(input).as_bytes(), MAX_DEPTH) {
+                Ok(_) => "ok",
+                Err(JsonError::NotAnObject) => "not_an_object",
+                Err(JsonError::Syntax { .. }) => "syntax",
+                Err(JsonError::TooDeep) => "too_deep",
+            }
+            .to_owned(),
+            other => panic!("unknown kind {other}"),
+        };
+        assert_eq!(output, text_of(&vector["output"]), "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn codecs() {
+    let limits = MsgpackLimits { max_out: 1 << 20, max_depth: 64, max_elements: 100_000 };
+    for_each_vector("codec.json", |kind, vector| {
+        let name = &vector["name"];
+        let decoded = match kind {
+            "zlib" => {
+                let message = STANDARD.decode(text_of(&vector["base64"])).unwrap();
+                decompress(message.strip_prefix(ZLIB_PREFIX).unwrap(), number_of(&vector["max_out"]) as usize)
+            }
+            "msgpack" => {
+                let message = from_hex(text_of(&vector["hex"]));
+                to_json(message.strip_prefix(MSGPACK_PREFIX).unwrap(), limits)
+            }
+            "to_msgpack" => {
+                assert_eq!(from_json(&vector["input"]), from_hex(text_of(&vector["hex"])), "{name}");
+                return;
+            }
+            other => panic!("unknown kind {other}"),
+        };
+        match decoded {
+            Ok(text) => assert_eq!(std::str::from_utf8(&text), Ok(text_of(&vector["output"])), "{name}"),
+            Err(error) => assert_eq!(error_name(error), text_of(&vector["error"]), "{name}"),
+        }
+    });
+}
+
+fn error_name(error: CodecError) -> &'static str {
+    match error {
+        CodecError::TooLarge => "too_large",
+        CodecError::TooDeep => "too_deep",
+        CodecError::TooManyElements => "too_many_elements",
+        CodecError::Truncated => "truncated",
+        CodecError::TrailingData => "trailing_data",
+        CodecError::Corrupt => "corrupt",
+    }
+}

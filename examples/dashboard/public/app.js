@@ -1,0 +1,68 @@
+// The page: which message goes to which part of it.
+//
+// Owns: the table of message types, the pace at which figures are written, and what happens when the tab is hidden or
+// comes back.
+// Never: draws, formats, decodes. An unknown type is ignored: a newer server may send more than this page knows.
+
+import { createChat } from './chat.js';
+import { Connection } from './connection.js';
+import { createPanels } from './panels.js';
+import { createProcessTable } from './processes.js';
+import { createTiles } from './tiles.js';
+
+const TOPICS = [
+  'system.cpu',
+  'system.memory',
+  'system.network',
+  'system.disk',
+  'system.processes',
+  'wse.stats',
+  'chat',
+  'chat.*',
+];
+const WRITE_EVERY_MS = 250;
+const DESCRIBE_EVERY_MS = 5000;
+
+const connection = new Connection(TOPICS);
+const panels = createPanels();
+const processes = createProcessTable();
+const tiles = createTiles(connection);
+const chat = createChat(connection);
+
+const handlers = {
+  'system.cpu': (p) => panels.reading('cpu', p),
+  'system.memory': (p) => panels.reading('memory', p),
+  'system.network': (p) => panels.reading('network', p),
+  'system.disk': (p) => panels.reading('disk', p),
+  'system.processes': (p) => processes.take(p),
+  'wse.stats'(p) {
+    tiles.stats(p);
+    chat.listening(p.listening);
+  },
+  chat: (p) => chat.add(p),
+  error: (p) => chat.notice(typeof p?.message === 'string' ? p.message : 'The server refused that.'),
+  dashboard_snapshot(p) {
+    panels.snapshot(p);
+    processes.missing(p.info.missing.processes);
+    if (p.latest['system.processes'] !== undefined) processes.take(p.latest['system.processes']);
+    chat.replace(p.chat);
+  },
+};
+
+connection.addEventListener('message', ({ detail: { t, p } }) => {
+  if (Object.hasOwn(handlers, t)) handlers[t](p);
+});
+
+setInterval(() => {
+  if (document.hidden) return;
+  tiles.write();
+  panels.write();
+}, WRITE_EVERY_MS);
+setInterval(() => panels.describe(), DESCRIBE_EVERY_MS);
+
+addEventListener('online', () => connection.nudge());
+addEventListener('pageshow', (event) => event.persisted && connection.nudge());
+addEventListener('pagehide', () => connection.stop());
+document.addEventListener('visibilitychange', () => document.hidden || connection.nudge());
+
+connection.start();
