@@ -9,7 +9,7 @@ use wse_crypto::jwt::{self, Algorithm, JwtConfig};
 use crate::error;
 
 /// How `decode_jwt` checks a token.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeDecodeOptions {
     pub secret: Uint8Array,
     pub algorithm: String,

@@ -13,8 +13,11 @@ use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer,
 
 use crate::error;
 
+/// Positions in an inbox are 32 bits, with room for one more message.
+const MAX_HARD_LIMIT: usize = 2 << 30;
+
 /// See `NativeOptions` in `ts/src/native/binding.ts`.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeOptions {
     pub host: String,
     pub port: u16,
@@ -28,13 +31,13 @@ pub struct NativeOptions {
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
-    pub max_inbound_queue_bytes: u32,
+    pub max_inbound_queue_bytes: f64,
     pub inbound_overflow: String,
     pub inbound_codecs: bool,
     pub max_json_depth: u32,
-    pub max_outbound_queue_bytes: u32,
+    pub max_outbound_queue_bytes: f64,
     pub slow_consumer: String,
-    pub max_reassembly_bytes: u32,
+    pub max_reassembly_bytes: f64,
     pub max_subscriptions_per_connection: u32,
     pub ping_interval: f64,
     pub idle_timeout: f64,
@@ -45,7 +48,7 @@ pub struct NativeOptions {
 }
 
 /// See `NativeJwtOptions` in `ts/src/native/binding.ts`.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeJwtOptions {
     pub secret: Uint8Array,
     pub algorithm: String,
@@ -61,21 +64,21 @@ pub struct NativeJwtOptions {
 }
 
 /// PEM texts.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeTlsOptions {
     pub cert: Uint8Array,
     pub key: Uint8Array,
 }
 
 /// Tokens and tokens per second.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeRateLimit {
     pub capacity: f64,
     pub refill: f64,
 }
 
 /// Bounds of handshakes in progress.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeHandshake {
     pub timeout: f64,
     pub max_pending: u32,
@@ -83,10 +86,10 @@ pub struct NativeHandshake {
 }
 
 /// Marks of publisher pressure in bytes per shard.
-#[napi(object, object_to_js = false)]
+#[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativePublisher {
-    pub high_water_mark: u32,
-    pub hard_limit: u32,
+    pub high_water_mark: f64,
+    pub hard_limit: f64,
 }
 
 impl NativeOptions {
@@ -114,15 +117,15 @@ impl NativeOptions {
             max_json_depth: self.max_json_depth,
             inbound_codecs: self.inbound_codecs,
             max_inbound_events: self.max_inbound_queue_size as usize,
-            max_inbound_bytes: self.max_inbound_queue_bytes as usize,
+            max_inbound_bytes: bytes(self.max_inbound_queue_bytes),
             inbound_overflow: if self.inbound_overflow == "drop" {
                 InboundOverflow::Drop
             } else {
                 InboundOverflow::Pause
             },
-            max_outbound_bytes: self.max_outbound_queue_bytes as usize,
+            max_outbound_bytes: bytes(self.max_outbound_queue_bytes),
             slow_consumer: if self.slow_consumer == "close" { SlowConsumer::Close } else { SlowConsumer::Drop },
-            max_reassembly_bytes: self.max_reassembly_bytes as usize,
+            max_reassembly_bytes: bytes(self.max_reassembly_bytes),
             max_subscriptions: self.max_subscriptions_per_connection,
             ping_interval: seconds(self.ping_interval, "pingInterval")?,
             idle_timeout: seconds(self.idle_timeout, "idleTimeout")?,
@@ -131,8 +134,8 @@ impl NativeOptions {
             max_pending: self.handshake.max_pending as usize,
             max_pending_per_address: self.handshake.max_pending_per_address as usize,
             shards: shards(self.shards),
-            high_water_mark: self.publisher.high_water_mark as usize,
-            hard_limit: self.publisher.hard_limit as usize,
+            high_water_mark: bytes(self.publisher.high_water_mark),
+            hard_limit: bytes(self.publisher.hard_limit).min(MAX_HARD_LIMIT),
         })
     }
 }
@@ -157,6 +160,12 @@ impl NativeJwtOptions {
             leeway_secs: u64::from(self.leeway),
         })
     }
+}
+
+/// Sizes above 4 GiB do not fit the integers of the border, so they cross as whole floats.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the facade checked the range")]
+fn bytes(value: f64) -> usize {
+    value as usize
 }
 
 fn seconds(value: f64, path: &str) -> napi::Result<Duration> {

@@ -1,0 +1,125 @@
+// What must be there before anything runs: packages, the addon, the compiled facade. Each step looks first and does
+// nothing when nothing has changed. Only Node's own modules are used here: on a bare clone there is nothing else.
+
+import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { must, npm, Problem, ROOT, read, run, which } from './run.mjs';
+import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
+
+const MIN_NODE = 20;
+const MIN_RUST = [1, 89];
+const PROFILE = 'fast';
+
+const STAMPS = join(ROOT, 'node_modules', '.cache', 'wse');
+
+export function say(text) {
+  console.log(`wse: ${text}`);
+}
+
+/** The platform name of the running process, as in `npm/`. */
+export function platformName() {
+  const { platform, arch } = process;
+  if (platform === 'win32') return `${platform}-${arch}-msvc`;
+  if (platform !== 'linux') return `${platform}-${arch}`;
+  process.report.excludeNetwork = true;
+  return `${platform}-${arch}-${process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`;
+}
+
+/** Where the local build of the addon is. */
+export function addonFile() {
+  return join(ROOT, 'ts', 'native', `wse-server.${platformName()}.node`);
+}
+
+export function checkNode() {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < MIN_NODE) throw new Problem(`Node ${process.versions.node} is too old: Node ${MIN_NODE} or newer is needed.`);
+}
+
+/** Finds cargo, also where rustup puts it when the shell has not been told yet. */
+export function checkRust() {
+  if (which('cargo') === undefined) {
+    const rustup = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'bin');
+    if (existsSync(join(rustup, process.platform === 'win32' ? 'cargo.exe' : 'cargo'))) {
+      process.env.PATH = `${rustup}${delimiter}${process.env.PATH}`;
+    }
+  }
+  const wanted = MIN_RUST.join('.');
+  const version = which('cargo') && /rustc (\d+)\.(\d+)/.exec(read('rustc', ['--version']) ?? '');
+  if (!version)
+    throw new Problem(
+      `Rust is missing (no cargo on the PATH): install Rust ${wanted} or newer from https://rustup.rs and run this again.`,
+    );
+  const [major, minor] = [Number(version[1]), Number(version[2])];
+  if (major < MIN_RUST[0] || (major === MIN_RUST[0] && minor < MIN_RUST[1])) {
+    throw new Problem(`Rust ${major}.${minor} is too old: run "rustup update" to get ${wanted} or newer.`);
+  }
+  if (process.platform !== 'win32' && !['cc', 'gcc', 'clang'].some(which) && !process.env.CC) {
+    throw new Problem(
+      'a C compiler is missing (no cc on the PATH): install one (Debian: build-essential; macOS: xcode-select --install) and run this again.',
+    );
+  }
+}
+
+/** `npm ci` when the lockfile is not the one that was installed. */
+export async function ensurePackages() {
+  const stamp = join(STAMPS, 'packages');
+  const wanted = fingerprint(['package-lock.json']);
+  if (readStamp(stamp) === wanted) return;
+  say('installing npm packages …');
+  await npm('npm ci', ['ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error'], { quiet: true });
+  writeStamp(stamp, wanted);
+}
+
+/** Builds the addon when its sources are not those it was built from. */
+export async function ensureAddon() {
+  const file = addonFile();
+  const stamp = join(STAMPS, 'addon');
+  const rooms = ['protocol', 'crypto', 'engine', 'node'].map((room) => `crates/${room}`);
+  const wanted = fingerprint([...rooms, 'Cargo.toml', 'Cargo.lock', '.cargo'], PROFILE, platformName());
+  if (existsSync(file) && readStamp(stamp) === wanted) return;
+
+  say('building the Rust addon (the first time takes a few minutes) …');
+  const started = Date.now();
+  let library;
+  const code = await run(
+    'cargo',
+    ['build', '-p', 'wse-node', '--profile', PROFILE, '--locked', '--message-format=json-render-diagnostics'],
+    {
+      onLine(line) {
+        if (!line.includes('"compiler-artifact"')) return;
+        const artifact = JSON.parse(line);
+        if (artifact.target.name === 'wse_node') library = artifact.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
+      },
+      silentStdout: true,
+    },
+  );
+  if (code !== 0) throw new Problem('the addon could not be built; the reason is above.');
+  if (library === undefined) throw new Error('cargo built wse-node but named no library');
+  mkdirSync(join(ROOT, 'ts', 'native'), { recursive: true });
+  // Beside and then in place: a process that has the old image mapped keeps it.
+  const fresh = `${file}.${process.pid}`;
+  copyFileSync(library, fresh);
+  renameSync(fresh, file);
+  writeStamp(stamp, wanted);
+  say(`addon built in ${((Date.now() - started) / 1000).toFixed(0)} s`);
+}
+
+/** Compiles the facade when its sources have changed. */
+export async function ensureFacade() {
+  const stamp = join(STAMPS, 'facade');
+  const wanted = fingerprint(['ts/src', 'tsdown.config.ts', 'tsconfig.json', 'package.json', 'package-lock.json']);
+  if (existsSync(join(ROOT, 'dist', 'index.js')) && readStamp(stamp) === wanted) return;
+  say('compiling the TypeScript facade …');
+  await must('tsdown', process.execPath, [join(ROOT, 'node_modules', 'tsdown', 'dist', 'run.mjs')], { quiet: true });
+  writeStamp(stamp, wanted);
+}
+
+/** Everything a program needs that imports `wse-server` from this checkout. */
+export async function ensureBuilt() {
+  checkNode();
+  checkRust();
+  await ensurePackages();
+  await ensureAddon();
+  await ensureFacade();
+}

@@ -1,0 +1,45 @@
+// Publishes the platform packages and then, when all of them are there, the root package that names them. What is
+// already published is skipped, so that a run that broke off can be repeated. Only the release workflow calls it.
+//
+//   node scripts/publish.mjs [--dry-run]
+
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { failWith, npm, Problem, ROOT, read } from './lib/run.mjs';
+import { say } from './lib/steps.mjs';
+
+const dryRun = process.argv.includes('--dry-run');
+const manifestFile = join(ROOT, 'package.json');
+const readManifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+
+async function publish(folder) {
+  const { name, version } = readManifest(folder);
+  if (read('npm', ['view', `${name}@${version}`, 'version'])?.trim() === version) {
+    say(`${name}@${version} is already published`);
+    return;
+  }
+  say(`publishing ${name}@${version}`);
+  const args = ['publish', '--access', 'public', '--ignore-scripts', ...(dryRun ? ['--dry-run'] : ['--provenance'])];
+  await npm(`npm publish ${name}`, args, { cwd: folder });
+}
+
+try {
+  const manifest = readManifest(ROOT);
+  const tag = process.env.GITHUB_REF_NAME;
+  if (!dryRun && tag !== `v${manifest.version}`) throw new Problem(`the tag ${tag} is not v${manifest.version}`);
+
+  const folders = readdirSync(join(ROOT, 'npm')).map((platform) => join(ROOT, 'npm', platform));
+  for (const folder of folders) await publish(folder);
+
+  // Only the published manifest names them: in a checkout they would be looked for and not be there.
+  const optionalDependencies = Object.fromEntries(folders.map((folder) => [readManifest(folder).name, manifest.version]));
+  const before = readFileSync(manifestFile);
+  writeFileSync(manifestFile, `${JSON.stringify({ ...manifest, optionalDependencies }, null, 2)}\n`);
+  try {
+    await publish(ROOT);
+  } finally {
+    writeFileSync(manifestFile, before);
+  }
+} catch (error) {
+  failWith(error);
+}

@@ -1,0 +1,98 @@
+// npm test [-- rust | ts]: installs what is missing, builds, runs every check and every test, and ends with one line
+// "N passed, N failed" over all of them. A check that fails counts as one failure; later parts still run.
+
+import { rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ensureBrowser, ensurePythonClient } from './lib/peers.mjs';
+import { failWith, Problem, ROOT, run } from './lib/run.mjs';
+import { checkNode, checkRust, ensureAddon, ensureFacade, ensurePackages, say } from './lib/steps.mjs';
+
+const PARTS = ['rust', 'ts'];
+const total = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
+
+const module = (...path) => join(ROOT, 'node_modules', ...path);
+const node = (...args) => [process.execPath, args];
+
+/** Runs a check; its output is shown. */
+async function check(name, [program, args]) {
+  say(name);
+  if ((await run(program, args)) === 0) return;
+  total.failed += 1;
+  failures.push(name);
+}
+
+async function cargoTests() {
+  say('cargo test');
+  const before = total.failed;
+  const code = await run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'], {
+    onLine(line) {
+      const result = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(line);
+      if (result === null) return;
+      total.passed += Number(result[1]);
+      total.failed += Number(result[2]);
+      total.skipped += Number(result[3]);
+    },
+  });
+  if (code === 0) return;
+  // A crate that does not compile, or a test that ends its process, has no line of its own.
+  if (total.failed === before) total.failed += 1;
+  failures.push('cargo test');
+}
+
+async function vitest(env) {
+  say('vitest');
+  const file = module('.cache', 'wse', 'vitest.json');
+  rmSync(file, { force: true });
+  const args = [module('vitest', 'vitest.mjs'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  const code = await run(...node(...args), { env });
+  const report = await readFile(file, 'utf8').then(JSON.parse, () => ({}));
+  const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0 } = report;
+  total.passed += numPassedTests;
+  total.failed += numFailedTests;
+  total.skipped += numPendingTests + numTodoTests;
+  if (code === 0) return;
+  if (numFailedTests === 0) total.failed += 1;
+  failures.push('vitest');
+}
+
+async function rust() {
+  await check('cargo fmt --check', ['cargo', ['fmt', '--all', '--check']]);
+  await check('cargo clippy', [
+    'cargo',
+    ['clippy', '--workspace', '--all-targets', '--locked', '--quiet', '--', '-D', 'warnings'],
+  ]);
+  await cargoTests();
+}
+
+async function ts() {
+  await check('biome', node(module('@biomejs', 'biome', 'bin', 'biome'), 'check', '--error-on-warnings'));
+  await check('tsc', node(module('typescript', 'bin', 'tsc'), '-p', '.'));
+  await ensureAddon();
+  await ensureFacade();
+  const env = { WSE_TEST_CHROMIUM: await ensureBrowser(), WSE_TEST_PYTHON: await ensurePythonClient() };
+  await vitest(env);
+}
+
+try {
+  const parts = process.argv.length > 2 ? process.argv.slice(2) : PARTS;
+  const unknown = parts.find((part) => !PARTS.includes(part));
+  if (unknown !== undefined) throw new Problem(`unknown part '${unknown}'; use: npm test [-- ${PARTS.join(' | ')}]`);
+  checkNode();
+  checkRust();
+  await ensurePackages();
+  await check('rooms', node('scripts/check-rooms.mjs'));
+  await check('workflows', node('scripts/check-workflows.mjs'));
+  if (parts.includes('rust')) await rust();
+  if (parts.includes('ts')) await ts();
+} catch (error) {
+  if (!(error instanceof Problem)) failWith(error);
+  console.error(`wse: ${error.message}`);
+  total.failed += 1;
+  failures.push('setup');
+}
+
+if (failures.length > 0) console.log(`\nfailed: ${failures.join(', ')}`);
+console.log(`\n${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);
+process.exitCode = failures.length > 0 || total.passed === 0 ? 1 : 0;

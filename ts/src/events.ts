@@ -1,0 +1,79 @@
+/** What a server hears: the types of inbound events and of the JSON they carry. */
+
+/** Any JSON value. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | JsonObject;
+
+/** A JSON object. A member that is absent reads as `undefined`. */
+export interface JsonObject {
+  [key: string]: JsonValue | undefined;
+}
+
+/**
+ * A message as a client sent it. The engine has checked that it is a JSON object, not what is in it:
+ * the types below say what published clients send, so check what matters before relying on it.
+ */
+export interface WSEMessage extends JsonObject {
+  /** Category: `WSE`, `S` or `U`. */
+  c?: string;
+  /** Type. Set from `type` when the client used the long name. */
+  t?: string;
+  /** Payload. Set from `payload` when the client used the long name. */
+  p?: JsonValue;
+  /** Message id. */
+  id?: string;
+  /** Time of sending, RFC 3339. */
+  ts?: string;
+  /** The client's own counter. */
+  seq?: number;
+  /** Protocol version. */
+  v?: number;
+}
+
+/** A user joined a topic for the first time, or left it for the last time. */
+export interface PresenceChange {
+  topic: string;
+  user_id: string;
+  data: JsonValue;
+}
+
+/** A connection fell behind its outbound budget. */
+export interface SlowConsumer {
+  /** What the engine did about it. */
+  policy: 'drop' | 'close';
+  /** Bytes waiting for this connection. */
+  queuedBytes: number;
+  /** Frames dropped for it since the last such event. */
+  droppedMessages: number;
+  /** Bytes dropped for it since the last such event. */
+  droppedBytes: number;
+}
+
+/**
+ * One inbound event: `[type, conn, payload]`. The union narrows when it is destructured:
+ *
+ * ```ts
+ * for (const [type, conn, payload] of batch) if (type === 'msg') console.log(conn, payload.t)
+ * ```
+ *
+ * - `connect`: a client came (no JWT configured); payload is the raw `Cookie` header, possibly empty
+ * - `auth_connect`: a client came with a valid token; payload is the user id
+ * - `msg`: a JSON object
+ * - `raw`: text that is not a JSON object
+ * - `bin`: bytes, a copy of its own
+ * - `disconnect`: exactly once per connection
+ * - `presence_join`, `presence_leave`: belong to a topic, not to a connection
+ * - `slow_consumer`: frames were dropped for this connection, or it was closed
+ */
+export type WSEEvent =
+  | readonly [type: 'connect', conn: number, payload: string]
+  | readonly [type: 'auth_connect', conn: number, payload: string]
+  | readonly [type: 'msg', conn: number, payload: WSEMessage]
+  | readonly [type: 'raw', conn: number, payload: string]
+  | readonly [type: 'bin', conn: number, payload: Uint8Array]
+  | readonly [type: 'disconnect', conn: number, payload: null]
+  | readonly [type: 'presence_join', conn: null, payload: PresenceChange]
+  | readonly [type: 'presence_leave', conn: null, payload: PresenceChange]
+  | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];
+
+/** Events in the order in which the engine saw them; the order of one connection's events is that of its wire. */
+export type WSEBatch = readonly WSEEvent[];

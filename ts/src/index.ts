@@ -1,0 +1,21 @@
+export type { BytesLike } from './bytes.js';
+export type { PublishOptions } from './envelope.js';
+export { WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
+export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
+export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
+export type {
+  HandshakeOptions,
+  JwtAlgorithm,
+  JwtOptions,
+  KeyMaterial,
+  PublisherOptions,
+  RateLimitOptions,
+  TlsOptions,
+  WSEServerOptions,
+} from './option-types.js';
+export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
+export type { TopicAcl } from './server/connections.js';
+export type { HealthSnapshot } from './server/health.js';
+export type { CloseOptions, ListenAddress } from './server/lifecycle.js';
+export { type BatchesOptions, RustWSEServer } from './server.js';
+export { VERSION } from './version.js';

@@ -1,0 +1,123 @@
+/**
+ * JSON text from JavaScript values, with the conversions of the wire: bytes become lower-case hex, dates ISO text,
+ * NaN and infinities null, integers beyond 64 bits and objects without a JSON form text.
+ *
+ * `JSON.stringify` is used as it stands when nothing of that kind is inside, which one walk finds out.
+ */
+
+import { types } from 'node:util';
+import { describe } from './bytes.js';
+
+const MAX_DEPTH = 256;
+const I64_MIN = -(2n ** 63n);
+const I64_MAX = 2n ** 63n - 1n;
+
+/**
+ * The JSON text of one event.
+ *
+ * @throws TypeError when `value` is not an object with members, or refers to itself.
+ */
+export function objectToJson(value: unknown, name: string): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || hasTextForm(value)) {
+    throw new TypeError(`${name} must be a JSON object, not ${describe(value)}`);
+  }
+  return toJson(value, name);
+}
+
+/**
+ * The JSON text of any value; `null` for `undefined`.
+ *
+ * @throws TypeError when it refers to itself or is nested more than 256 deep.
+ */
+export function toJson(value: unknown, name: string): string {
+  if (isPlain(value, 0, name)) return JSON.stringify(value) ?? 'null';
+  return write(value, 0, name) ?? 'null';
+}
+
+/** true: `JSON.stringify` already says what the wire wants. */
+function isPlain(value: unknown, depth: number, name: string): boolean {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+    case 'number':
+      return true;
+    case 'object':
+      break;
+    default:
+      return value === undefined;
+  }
+  if (value === null) return true;
+  if (depth >= MAX_DEPTH) throw tooDeep(name);
+  if (Array.isArray(value)) {
+    for (const item of value) if (!isPlain(item, depth + 1, name)) return false;
+    return true;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return false;
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return false;
+  for (const key in value) {
+    if (!isPlain((value as Record<string, unknown>)[key], depth + 1, name)) return false;
+  }
+  return true;
+}
+
+/** undefined: the member is left out, as `JSON.stringify` does. */
+function write(value: unknown, depth: number, name: string): string | undefined {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value);
+    case 'boolean':
+      return value ? 'true' : 'false';
+    case 'number':
+      return Number.isFinite(value) ? JSON.stringify(value) : 'null';
+    case 'bigint':
+      return value >= I64_MIN && value <= I64_MAX ? value.toString() : JSON.stringify(value.toString());
+    case 'undefined':
+      return undefined;
+    case 'object':
+      break;
+    default:
+      return JSON.stringify(String(value));
+  }
+  if (value === null) return 'null';
+  if (depth >= MAX_DEPTH) throw tooDeep(name);
+  if (types.isDate(value)) return Number.isNaN(value.getTime()) ? 'null' : JSON.stringify(value.toISOString());
+  if (ArrayBuffer.isView(value)) {
+    return `"${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}"`;
+  }
+  if (types.isAnyArrayBuffer(value)) return `"${Buffer.from(value).toString('hex')}"`;
+  const { toJSON } = value as { toJSON?: unknown };
+  if (typeof toJSON === 'function') return write(toJSON.call(value), depth + 1, name);
+  if (types.isBoxedPrimitive(value)) return write(value.valueOf(), depth + 1, name);
+  if (Array.isArray(value)) {
+    return `[${Array.from(value, (item) => write(item, depth + 1, name) ?? 'null').join(',')}]`;
+  }
+  if (hasTextForm(value)) return JSON.stringify(String(value));
+  const members: string[] = [];
+  for (const [key, member] of Object.entries(value)) {
+    const text = write(member, depth + 1, name);
+    if (text !== undefined) members.push(`${JSON.stringify(key)}:${text}`);
+  }
+  return `{${members.join(',')}}`;
+}
+
+/** Objects whose members say nothing about what they are: `{}` in their place would be silent loss. */
+function hasTextForm(value: object): boolean {
+  return (
+    types.isMap(value) ||
+    types.isSet(value) ||
+    types.isDate(value) ||
+    types.isRegExp(value) ||
+    types.isNativeError(value) ||
+    types.isPromise(value) ||
+    types.isWeakMap(value) ||
+    types.isWeakSet(value) ||
+    types.isBoxedPrimitive(value) ||
+    types.isAnyArrayBuffer(value) ||
+    ArrayBuffer.isView(value)
+  );
+}
+
+function tooDeep(name: string): TypeError {
+  return new TypeError(`${name} is nested more than ${MAX_DEPTH} deep or refers to itself`);
+}

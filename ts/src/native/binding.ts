@@ -1,0 +1,120 @@
+/**
+ * The border, declared once: what the addon offers, field by field.
+ *
+ * Nothing here is public. Every field of an object that crosses is always set, `null` for "none", so that a
+ * missing one is a mistake on our side and never a default.
+ */
+
+/** Claims and keys the engine checks tokens with. Times in seconds. */
+export interface NativeJwtOptions {
+  secret: Uint8Array;
+  algorithm: string;
+  issuer: string | null;
+  audience: string | null;
+  cookieName: string;
+  previousSecret: Uint8Array | null;
+  keyId: string | null;
+  privateKey: Uint8Array | null;
+  leeway: number;
+  allowMissingClaims: boolean;
+  closeOnExpiry: boolean;
+}
+
+/** Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. */
+export interface NativeOptions {
+  host: string;
+  port: number;
+  maxConnections: number;
+  path: string | null;
+  allowedOrigins: string[] | null;
+  subscriptions: 'app' | 'acl';
+  serverReady: boolean;
+  jwt: NativeJwtOptions | null;
+  tls: { cert: Uint8Array; key: Uint8Array } | null;
+  rateLimit: { capacity: number; refill: number };
+  maxMessageSize: number;
+  maxInboundQueueSize: number;
+  maxInboundQueueBytes: number;
+  inboundOverflow: 'pause' | 'drop';
+  inboundCodecs: boolean;
+  maxJsonDepth: number;
+  maxOutboundQueueBytes: number;
+  slowConsumer: 'drop' | 'close';
+  maxReassemblyBytes: number;
+  maxSubscriptionsPerConnection: number;
+  pingInterval: number;
+  idleTimeout: number;
+  shards: number;
+  handshake: { timeout: number; maxPending: number; maxPendingPerAddress: number };
+  publisher: { highWaterMark: number; hardLimit: number };
+  closeTimeout: number;
+}
+
+/** What {@link NativeServer.state} reports. */
+export const NativeState = { created: 0, running: 1, draining: 2, stopped: 3 } as const;
+
+/** Publisher pressure: below the high-water mark, above it, over the hard limit (nothing was taken). */
+export const Pressure = { below: 0, above: 1, refused: -1 } as const;
+
+/** One engine, as this thread sees it. */
+export interface NativeServer {
+  handle(): number;
+  start(): Promise<{ host: string; port: number }>;
+  /** true: every client left in time. */
+  drain(closeCode: number, reason: string, timeoutMs: number): Promise<boolean>;
+  stop(closeCode: number, reason: string, timeoutMs: number): Promise<void>;
+  state(): number;
+  /** false: unknown connection. */
+  send(conn: number, text: string): boolean;
+  sendBytes(conn: number, bytes: Uint8Array): boolean;
+  /** Payload bytes; 0 duplicate or rate limited; -1 unknown connection. */
+  sendEvent(conn: number, json: string, compressionThreshold: number): number;
+  broadcast(topic: string, text: string, local: boolean): number;
+  broadcastAll(text: string): number;
+  broadcastAllBytes(bytes: Uint8Array): number;
+  pressure(): number;
+  /** Called, unreferenced, each time the pressure falls below the mark. */
+  onDrained(callback: (() => void) | null): void;
+  /** Number accepted; -1 unknown connection; -2 no subscription budget left. */
+  subscribe(conn: number, topics: string[], queueGroup: string | null): number;
+  unsubscribe(conn: number, topics: string[] | null): boolean;
+  setTopicAcl(conn: number, allow: string[] | null, deny: string[] | null): boolean;
+  disconnect(conn: number, code: number, reason: string): boolean;
+  connectionCount(): number;
+  connections(): Float64Array;
+  connectionId(conn: number): string | null;
+  topicSubscriberCount(topic: string): number;
+  queueGroupInfo(topic: string): { group: string; members: number }[];
+  /** Never blocks; null: nothing there, and the next event wakes the `onBatch` callback once. */
+  takeBatch(max: number): Uint8Array | null;
+  /** One unreferenced wake per batch that appears after `takeBatch` returned null. Makes this thread a consumer. */
+  onBatch(callback: (() => void) | null): void;
+  /** Blocks up to `timeoutMs` for the first event. */
+  drainInbound(max: number, timeoutMs: number): Uint8Array | null;
+  inboundQueueDepth(): number;
+  inboundDroppedCount(): number;
+  healthSnapshot(): string;
+  prometheusMetrics(): string;
+  reloadTls(cert: Uint8Array, key: Uint8Array): void;
+}
+
+/** How a token is checked by {@link NativeBinding.decodeJwt}. */
+export interface NativeDecodeOptions {
+  secret: Uint8Array;
+  algorithm: string;
+  issuer: string | null;
+  audience: string | null;
+  previousSecret: Uint8Array | null;
+  keyId: string | null;
+}
+
+/** The exports of the addon. */
+export interface NativeBinding {
+  NativeServer: {
+    new (options: NativeOptions): NativeServer;
+    attach(handle: number): NativeServer;
+  };
+  encodeJwt(claimsJson: string, secret: Uint8Array, algorithm: string, keyId: string | null): string;
+  decodeJwt(token: string, options: NativeDecodeOptions): string | null;
+  version(): string;
+}

@@ -1,0 +1,166 @@
+/** From the user's options to the engine's: the only place where defaults live and where options are checked. */
+
+import { WSEConfigError } from './errors.js';
+import type { NativeJwtOptions, NativeOptions } from './native/binding.js';
+import { type NumberRule, OptionReader } from './option-reader.js';
+import type { JwtAlgorithm, WSEServerOptions } from './option-types.js';
+import { suggestOption } from './suggest.js';
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+/** An HS256 key shorter than its hash can be guessed from one token. */
+export const MIN_HS256_SECRET_BYTES = 32;
+export const JWT_ALGORITHMS: readonly JwtAlgorithm[] = ['HS256', 'RS256', 'ES256'];
+
+/** In a connection id the shard has 6 bits and the slot 21; one shard may have to hold every connection. */
+const CONNECTIONS: NumberRule = { min: 1, max: 2 ** 21, integer: true };
+const SHARDS: NumberRule = { min: 0, max: 64, integer: true };
+const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
+const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
+const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 30, integer: true, unit: 'bytes' };
+const QUEUE_BYTES: NumberRule = { min: KIB, max: 2 ** 32 - 1, integer: true, unit: 'bytes' };
+const SECONDS: NumberRule = { min: 0, max: 86_400, above: true, unit: 'seconds' };
+const SECONDS_OR_ZERO: NumberRule = { min: 0, max: 86_400, unit: 'seconds' };
+
+/** Options of later versions. Ignoring one would promise what nobody keeps. */
+const NOT_YET = ['recovery', 'presence'] as const;
+
+/**
+ * The engine's complete options.
+ *
+ * @throws WSEConfigError with the `path` of the first option that is wrong, unknown or not available yet.
+ */
+export function resolveOptions(options: WSEServerOptions): NativeOptions {
+  const reader = new OptionReader(options, '');
+  refuseUnsupported(options as unknown as Record<string, unknown>);
+
+  const resolved: NativeOptions = {
+    host: reader.text('host', '127.0.0.1'),
+    port: reader.number('port', PORT),
+    maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
+    path: readPath(reader),
+    allowedOrigins: readOrigins(reader),
+    subscriptions: reader.oneOf('subscriptions', ['app', 'acl'], 'app'),
+    serverReady: reader.boolean('serverReady', true),
+    jwt: readJwt(reader.groupOrNull('jwt')),
+    tls: readTls(reader.groupOrNull('tls')),
+    rateLimit: readRateLimit(reader.group('rateLimit')),
+    maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
+    maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
+    maxInboundQueueBytes: reader.number('maxInboundQueueBytes', QUEUE_BYTES, 64 * MIB),
+    inboundOverflow: reader.oneOf('inboundOverflow', ['pause', 'drop'], 'pause'),
+    inboundCodecs: reader.boolean('inboundCodecs', true),
+    maxJsonDepth: reader.number('maxJsonDepth', { min: 1, max: 128, integer: true }, 64),
+    maxOutboundQueueBytes: reader.number('maxOutboundQueueBytes', QUEUE_BYTES, 16 * MIB),
+    slowConsumer: reader.oneOf('slowConsumer', ['drop', 'close'], 'drop'),
+    maxReassemblyBytes: reader.number('maxReassemblyBytes', QUEUE_BYTES, 64 * MIB),
+    maxSubscriptionsPerConnection: reader.number('maxSubscriptionsPerConnection', { ...COUNT, min: 0 }, 0),
+    pingInterval: reader.number('pingInterval', SECONDS, 25),
+    idleTimeout: reader.number('idleTimeout', SECONDS, 60),
+    shards: reader.number('shards', SHARDS, 0),
+    handshake: readHandshake(reader.group('handshake')),
+    publisher: readPublisher(reader.group('publisher')),
+    closeTimeout: reader.number('closeTimeout', SECONDS_OR_ZERO, 5),
+  };
+  reader.done(suggestOption);
+
+  if (resolved.pingInterval >= resolved.idleTimeout) {
+    reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
+  }
+  if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
+    reader.fail('maxReassemblyBytes', `must hold one message (maxMessageSize, ${resolved.maxMessageSize})`);
+  }
+  return resolved;
+}
+
+function refuseUnsupported(options: Record<string, unknown>): void {
+  for (const name of NOT_YET) {
+    if (options[name] !== undefined) {
+      throw new WSEConfigError('WSE_CONFIG_UNSUPPORTED', name, 'not available in this version');
+    }
+  }
+}
+
+function readPath(reader: OptionReader): string | null {
+  const path = reader.textOrNull('path');
+  if (path !== null && !/^\/[^?#\s]*$/.test(path)) reader.fail('path', `must start with / and have no query, not '${path}'`);
+  return path;
+}
+
+function readOrigins(reader: OptionReader): string[] | null {
+  const origins = reader.textsOrNull('allowedOrigins');
+  origins?.forEach((origin, index) => {
+    // With a path it would match no browser's header, ever.
+    if (origin === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(origin)) return;
+    reader.fail(`allowedOrigins[${index}]`, `must be an origin such as https://app.example.com, not '${origin}'`);
+  });
+  return origins;
+}
+
+function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
+  if (reader === null) return null;
+  const jwt: NativeJwtOptions = {
+    secret: reader.key('secret'),
+    algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
+    issuer: reader.textOrNull('issuer'),
+    audience: reader.textOrNull('audience'),
+    cookieName: reader.text('cookieName', 'access_token'),
+    previousSecret: reader.keyOrNull('previousSecret'),
+    keyId: reader.textOrNull('keyId'),
+    privateKey: reader.keyOrNull('privateKey'),
+    leeway: reader.number('leeway', { ...SECONDS_OR_ZERO, integer: true }, 30),
+    allowMissingClaims: reader.boolean('allowMissingClaims', false),
+    closeOnExpiry: reader.boolean('closeOnExpiry', true),
+  };
+  reader.done(suggestOption);
+  if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);
+  if (jwt.algorithm === 'HS256' && jwt.privateKey !== null)
+    reader.fail('privateKey', 'HS256 signs with the secret: leave it out');
+  for (const name of ['secret', 'previousSecret'] as const) {
+    const bytes = jwt[name]?.byteLength ?? MIN_HS256_SECRET_BYTES;
+    if (jwt.algorithm === 'HS256' && bytes < MIN_HS256_SECRET_BYTES) {
+      reader.fail(name, `HS256 needs at least ${MIN_HS256_SECRET_BYTES} bytes, not ${bytes}`);
+    }
+  }
+  return jwt;
+}
+
+function readTls(reader: OptionReader | null): NativeOptions['tls'] {
+  if (reader === null) return null;
+  const tls = { cert: reader.key('cert'), key: reader.key('key') };
+  reader.done(suggestOption);
+  return tls;
+}
+
+function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {
+  const rule: NumberRule = { min: 1, max: 2 ** 32 - 1 };
+  const rateLimit = {
+    capacity: reader.number('capacity', rule, 100_000),
+    refill: reader.number('refill', { ...rule, min: 0 }, 10_000),
+  };
+  reader.done(suggestOption);
+  return rateLimit;
+}
+
+function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
+  const handshake = {
+    timeout: reader.number('timeout', SECONDS, 10),
+    maxPending: reader.number('maxPending', COUNT, 4096),
+    maxPendingPerAddress: reader.number('maxPendingPerAddress', COUNT, 1024),
+  };
+  reader.done(suggestOption);
+  return handshake;
+}
+
+function readPublisher(reader: OptionReader): NativeOptions['publisher'] {
+  const publisher = {
+    highWaterMark: reader.number('highWaterMark', QUEUE_BYTES, 4 * MIB),
+    hardLimit: reader.number('hardLimit', QUEUE_BYTES, 64 * MIB),
+  };
+  reader.done(suggestOption);
+  if (publisher.highWaterMark > publisher.hardLimit) {
+    reader.fail('highWaterMark', `must not exceed hardLimit (${publisher.hardLimit}), not ${publisher.highWaterMark}`);
+  }
+  return publisher;
+}

@@ -1,0 +1,109 @@
+/** Callback mode: a `batches()` loop that calls functions. */
+
+import type { SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+
+/** What came with a client. */
+export interface ConnectInfo {
+  /** The raw `Cookie` header; only without JWT. */
+  cookies?: string;
+  /** The token's subject; only with JWT. */
+  userId?: string;
+}
+
+/**
+ * What a server calls. They are called one after the other, in the order of events; a promise is not waited for.
+ * One that throws or rejects harms nothing: it is reported to `onError`, or as a process warning without it.
+ */
+export interface WSECallbacks {
+  /** A client came. */
+  onConnect?: (conn: number, info: ConnectInfo) => unknown;
+  /** A JSON object, other text, or bytes. */
+  onMessage?: (conn: number, payload: WSEMessage | string | Uint8Array) => unknown;
+  /** A client left; exactly once per connection. */
+  onDisconnect?: (conn: number) => unknown;
+  /** A connection fell behind. */
+  onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
+  /** Another callback failed while it handled `event`. */
+  onError?: (error: unknown, event: WSEEvent) => unknown;
+}
+
+const NAMES: readonly (keyof WSECallbacks)[] = ['onConnect', 'onMessage', 'onDisconnect', 'onSlowConsumer', 'onError'];
+
+/**
+ * The callbacks, if that is what they are.
+ *
+ * @internal
+ * @throws TypeError otherwise; an unknown name would never be called.
+ */
+export function checkCallbacks(callbacks: WSECallbacks): WSECallbacks {
+  if (typeof callbacks !== 'object' || callbacks === null) throw new TypeError('callbacks must be an object');
+  for (const [name, value] of Object.entries(callbacks)) {
+    if (!NAMES.includes(name as keyof WSECallbacks)) {
+      throw new TypeError(`callbacks.${name} is unknown; there are ${NAMES.join(', ')}`);
+    }
+    if (value !== undefined && typeof value !== 'function') throw new TypeError(`callbacks.${name} must be a function`);
+  }
+  return { ...callbacks };
+}
+
+/** Calls back for each event of each batch, until the batches end. @internal */
+export async function pump(batches: AsyncIterable<WSEBatch>, current: () => WSECallbacks): Promise<void> {
+  for await (const batch of batches) {
+    for (const event of batch) {
+      const callbacks = current();
+      try {
+        const result = dispatch(callbacks, event);
+        if (isThenable(result)) result.then(undefined, (error: unknown) => report(callbacks, error, event));
+      } catch (error) {
+        report(callbacks, error, event);
+      }
+    }
+  }
+}
+
+function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
+  const [type, conn, payload] = event;
+  switch (type) {
+    case 'msg':
+    case 'raw':
+    case 'bin':
+      return callbacks.onMessage?.(conn, payload);
+    case 'connect':
+      return callbacks.onConnect?.(conn, { cookies: payload });
+    case 'auth_connect':
+      return callbacks.onConnect?.(conn, { userId: payload });
+    case 'disconnect':
+      return callbacks.onDisconnect?.(conn);
+    case 'slow_consumer':
+      return callbacks.onSlowConsumer?.(conn, payload);
+    default:
+      return undefined;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
+function report(callbacks: WSECallbacks, error: unknown, event: WSEEvent): void {
+  if (callbacks.onError === undefined) {
+    warn(error, event);
+    return;
+  }
+  try {
+    const result = callbacks.onError(error, event);
+    if (isThenable(result)) result.then(undefined, (second: unknown) => warn(second, event));
+  } catch (second) {
+    warn(second, event);
+  }
+}
+
+function warn(error: unknown, event: WSEEvent): void {
+  const text = error instanceof Error ? error.message : String(error);
+  const detail = error instanceof Error ? error.stack : undefined;
+  process.emitWarning(`a callback failed on '${event[0]}': ${text}`, {
+    type: 'WSECallbackWarning',
+    code: 'WSE_CALLBACK_FAILED',
+    ...(detail === undefined ? {} : { detail }),
+  });
+}

@@ -1,0 +1,72 @@
+import { expectTypeOf, test } from 'vitest';
+import type { JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../../src/index.js';
+import { RustWSEServer } from '../../src/index.js';
+
+declare const batch: WSEBatch;
+declare const server: RustWSEServer;
+
+test('an event narrows when it is destructured', () => {
+  for (const [type, conn, payload] of batch) {
+    switch (type) {
+      case 'msg':
+        expectTypeOf(conn).toEqualTypeOf<number>();
+        expectTypeOf(payload).toEqualTypeOf<WSEMessage>();
+        expectTypeOf(payload.t).toEqualTypeOf<string | undefined>();
+        expectTypeOf(payload.p).toEqualTypeOf<JsonValue | undefined>();
+        expectTypeOf(payload['anything']).toEqualTypeOf<JsonValue | undefined>();
+        break;
+      case 'connect':
+      case 'auth_connect':
+      case 'raw':
+        expectTypeOf(payload).toEqualTypeOf<string>();
+        break;
+      case 'bin':
+        expectTypeOf(payload).toEqualTypeOf<Uint8Array>();
+        break;
+      case 'disconnect':
+        expectTypeOf(payload).toEqualTypeOf<null>();
+        break;
+      case 'presence_join':
+      case 'presence_leave':
+        expectTypeOf(conn).toEqualTypeOf<null>();
+        expectTypeOf(payload).toEqualTypeOf<PresenceChange>();
+        break;
+      case 'slow_consumer':
+        expectTypeOf(payload).toEqualTypeOf<SlowConsumer>();
+        break;
+      default:
+        expectTypeOf(type).toEqualTypeOf<never>();
+    }
+  }
+});
+
+test('events are read-only and nothing is any', () => {
+  expectTypeOf<WSEEvent[2]>().not.toBeAny();
+  expectTypeOf<WSEMessage['p']>().not.toBeAny();
+  expectTypeOf<WSEBatch>().toEqualTypeOf<readonly WSEEvent[]>();
+  // @ts-expect-error an event cannot be changed
+  batch[0][0] = 'msg';
+});
+
+test('the loop yields batches', async () => {
+  for await (const one of server.batches({ maxEvents: 10, signal: new AbortController().signal })) {
+    expectTypeOf(one).toEqualTypeOf<WSEBatch>();
+  }
+  expectTypeOf(server.drainInbound()).toEqualTypeOf<WSEBatch>();
+});
+
+test('methods take and return what they say', () => {
+  expectTypeOf(server.start()).resolves.toEqualTypeOf<{ host: string; port: number }>();
+  expectTypeOf(server.drain()).resolves.toEqualTypeOf<boolean>();
+  expectTypeOf(server.broadcast('t', 'x')).toEqualTypeOf<boolean>();
+  expectTypeOf(server.sendEvent(1, { t: 'x', at: new Date() })).toEqualTypeOf<number | false>();
+  expectTypeOf(server.getConnections()).toEqualTypeOf<number[]>();
+  expectTypeOf(server.getQueueGroupInfo('t')).toEqualTypeOf<Record<string, number>>();
+  expectTypeOf(RustWSEServer.attach).parameters.toEqualTypeOf<[handle: number]>();
+  // @ts-expect-error port is required
+  new RustWSEServer({});
+  // @ts-expect-error an unknown option
+  new RustWSEServer({ port: 0, prot: 1 });
+  // @ts-expect-error text only
+  server.send(1, new Uint8Array(1));
+});

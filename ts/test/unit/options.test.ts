@@ -1,0 +1,225 @@
+import { describe, expect, it } from 'vitest';
+import { WSEConfigError } from '../../src/errors.js';
+import type { WSEServerOptions } from '../../src/option-types.js';
+import { resolveOptions } from '../../src/options.js';
+
+const SECRET = 'x'.repeat(32);
+
+/** One row per option: its path, what is accepted, what is not. */
+const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
+  ['host', ['::1', 'localhost'], ['', 1, null, {}]],
+  ['port', [0, 65_535], [-1, 65_536, 1.5, '80', null, Number.NaN, undefined]],
+  ['maxConnections', [1, 2 ** 21], [0, 2 ** 21 + 1, 1.5, '1', Infinity]],
+  ['path', ['/ws', '/', null], ['ws', '/ws?x', '', 7, '/a b']],
+  ['allowedOrigins', [['https://a.example', 'http://localhost:3000', 'null'], [], null], ['https://a.example', [1], {}]],
+  ['allowedOrigins[1]', [], []],
+  ['subscriptions', ['app', 'acl'], ['engine', 1, null]],
+  ['serverReady', [true, false], ['yes', 1, null]],
+  ['jwt', [null], ['secret', 1, []]],
+  [
+    'jwt.secret',
+    [SECRET, new Uint8Array(32), new ArrayBuffer(40), new DataView(new ArrayBuffer(32))],
+    ['short', '', 1, null, undefined, new Uint8Array(31)],
+  ],
+  ['jwt.algorithm', ['HS256', 'RS256', 'ES256'], ['none', 'hs256', 1, null]],
+  ['jwt.issuer', ['me', null], ['', 1]],
+  ['jwt.audience', ['you', null], ['', 1, ['a']]],
+  ['jwt.cookieName', ['token'], ['', 'a b', 'a;b', 1, null]],
+  ['jwt.previousSecret', [SECRET, null], ['short', 1]],
+  ['jwt.keyId', ['k1', null], ['', 1]],
+  ['jwt.privateKey', ['pem', new Uint8Array(3), null], ['', 1]],
+  ['jwt.leeway', [0, 30], [-1, 0.5, '30', Infinity, null]],
+  ['jwt.allowMissingClaims', [true], [1, null]],
+  ['jwt.closeOnExpiry', [false], [0, null]],
+  ['tls', [null], ['pem', 1, []]],
+  ['tls.cert', ['pem', new Uint8Array(1)], ['', 1, null, undefined]],
+  ['tls.key', ['pem', new Uint8Array(1)], ['', 1, null, undefined]],
+  ['rateLimit', [{}], [1, null, []]],
+  ['rateLimit.capacity', [1, 1e6], [0, -1, '1', null]],
+  ['rateLimit.refill', [0, 0.5], [-1, '1', Number.NaN]],
+  ['maxMessageSize', [1, 64 * 2 ** 20], [0, 2 ** 30 + 1, 1.5, '1']],
+  ['maxInboundQueueSize', [1, 100], [0, 1.5, '1', null]],
+  ['inboundOverflow', ['pause', 'drop'], ['close', 1]],
+  ['inboundCodecs', [true, false], ['C', null]],
+  ['maxJsonDepth', [1, 128], [0, 129, '64']],
+  ['maxOutboundQueueBytes', [1024, 2 ** 32 - 1], [0, 1023, 1.5, '1', 2 ** 32]],
+  ['maxInboundQueueBytes', [1024, 2 ** 32 - 1], [0, 1023, 1.5, '1', 2 ** 32]],
+  ['maxReassemblyBytes', [2 ** 20, 2 ** 32 - 1], [0, 1023, 1.5, '1', 2 ** 32, 2 ** 20 - 1]],
+  ['slowConsumer', ['drop', 'close'], ['pause', 1]],
+  ['maxSubscriptionsPerConnection', [0, 10], [-1, 1.5, '1']],
+  ['pingInterval', [0.1, 59], [0, -1, '25', 60, 61]],
+  ['idleTimeout', [26, 86_400], [0, -1, '60', 86_401, 25]],
+  ['shards', [0, 1, 64], [-1, 65, 1.5, '2']],
+  ['handshake', [{}], [1, null]],
+  ['handshake.timeout', [0.5, 10], [0, -1, '10']],
+  ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
+  ['handshake.maxPendingPerAddress', [1, 1024], [0, 1.5, '1']],
+  ['publisher', [{}], [1, null]],
+  ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
+  ['publisher.hardLimit', [4 * 2 ** 20, 2 ** 32 - 1], [0, '1', 2 ** 32]],
+  ['closeTimeout', [0, 5], [-1, '5', null]],
+];
+
+/** Valid options with the value at `path` replaced. */
+function withValue(path: string, value: unknown): WSEServerOptions {
+  const options: Record<string, unknown> = { port: 0 };
+  const [group, name] = path.split('.') as [string, string | undefined];
+  if (name === undefined) options[group] = value;
+  else {
+    const base = { jwt: { secret: SECRET }, tls: { cert: 'c', key: 'k' } }[group] ?? {};
+    const algorithm = path === 'jwt.privateKey' ? { algorithm: 'ES256' } : {};
+    options[group] = { ...base, ...algorithm, [name]: value };
+  }
+  return options as unknown as WSEServerOptions;
+}
+
+function failure(options: unknown): WSEConfigError {
+  try {
+    resolveOptions(options as WSEServerOptions);
+  } catch (error) {
+    if (error instanceof WSEConfigError) return error;
+    throw error;
+  }
+  throw new Error(`accepted: ${JSON.stringify(options)}`);
+}
+
+describe.each(TABLE)('%s', (path, good, bad) => {
+  it('accepts what is right', () => {
+    for (const value of good) {
+      const options = withValue(path, value);
+      if (path === 'jwt.algorithm') expect(() => resolveOptions(options), String(value)).not.toThrow();
+      else resolveOptions(options);
+    }
+  });
+
+  it('refuses what is wrong, naming the path', () => {
+    for (const value of bad) {
+      const error = failure(withValue(path, value));
+      // pingInterval and idleTimeout are compared; the error names the smaller one of the two options.
+      const expected = path === 'idleTimeout' && value === 25 ? 'pingInterval' : path;
+      expect(error.path.replace(/\[\d+\]$/, ''), `${path} = ${String(value)}`).toBe(expected);
+      expect(error.code).toBe('WSE_CONFIG_INVALID');
+      expect(error.message).toContain(expected);
+    }
+  });
+});
+
+describe('resolveOptions', () => {
+  it('has a row in the table for every option', () => {
+    const resolved = resolveOptions({ port: 0, jwt: { secret: SECRET }, tls: { cert: 'c', key: 'k' } });
+    const paths = Object.entries(resolved).flatMap(([name, value]) =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? [name, ...Object.keys(value).map((inner) => `${name}.${inner}`)]
+        : [name],
+    );
+    const rows = TABLE.map(([path]) => path);
+    expect(paths.filter((path) => !rows.includes(path))).toEqual([]);
+  });
+
+  it('sets every field, with null for none', () => {
+    expect(resolveOptions({ port: 5007 })).toEqual({
+      host: '127.0.0.1',
+      port: 5007,
+      maxConnections: 1000,
+      path: null,
+      allowedOrigins: null,
+      subscriptions: 'app',
+      serverReady: true,
+      jwt: null,
+      tls: null,
+      rateLimit: { capacity: 100_000, refill: 10_000 },
+      maxMessageSize: 1_048_576,
+      maxInboundQueueSize: 131_072,
+      maxInboundQueueBytes: 67_108_864,
+      inboundOverflow: 'pause',
+      inboundCodecs: true,
+      maxJsonDepth: 64,
+      maxOutboundQueueBytes: 16_777_216,
+      slowConsumer: 'drop',
+      maxReassemblyBytes: 67_108_864,
+      maxSubscriptionsPerConnection: 0,
+      pingInterval: 25,
+      idleTimeout: 60,
+      shards: 0,
+      handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024 },
+      publisher: { highWaterMark: 4_194_304, hardLimit: 67_108_864 },
+      closeTimeout: 5,
+    });
+  });
+
+  it('fills in the token options', () => {
+    expect(resolveOptions({ port: 0, jwt: { secret: SECRET } }).jwt).toEqual({
+      secret: new TextEncoder().encode(SECRET),
+      algorithm: 'HS256',
+      issuer: null,
+      audience: null,
+      cookieName: 'access_token',
+      previousSecret: null,
+      keyId: null,
+      privateKey: null,
+      leeway: 30,
+      allowMissingClaims: false,
+      closeOnExpiry: true,
+    });
+  });
+
+  it('takes only the bytes a view covers, and a copy of them', () => {
+    const whole = new Uint8Array(64).fill(1);
+    const secret = whole.subarray(8, 40);
+    const { jwt } = resolveOptions({ port: 0, jwt: { secret } });
+    whole.fill(9);
+    expect(jwt?.secret).toEqual(new Uint8Array(32).fill(1));
+  });
+
+  it('lets other algorithms have a short key', () => {
+    expect(resolveOptions({ port: 0, jwt: { secret: 'pem', algorithm: 'ES256' } }).jwt?.algorithm).toBe('ES256');
+  });
+
+  it('has no use for a private key with HS256', () => {
+    expect(failure({ port: 0, jwt: { secret: SECRET, privateKey: 'pem' } }).path).toBe('jwt.privateKey');
+  });
+
+  it('treats undefined as absent', () => {
+    const options = { port: 0, host: undefined, jwt: undefined, rateLimit: undefined, recovery: undefined };
+    expect(resolveOptions(options as unknown as WSEServerOptions).host).toBe('127.0.0.1');
+  });
+
+  it.each([undefined, null, 1, 'x', [], new Uint8Array(1)])('refuses %s instead of options', (value) => {
+    expect(failure(value).path).toBe('');
+  });
+
+  it.each(['recovery', 'presence'])('says that %s is not available yet', (name) => {
+    for (const value of [{}, true, null]) {
+      const error = failure({ port: 0, [name]: value });
+      expect([error.code, error.path]).toEqual(['WSE_CONFIG_UNSUPPORTED', name]);
+      expect(error.message).toContain('not available in this version');
+    }
+  });
+
+  it.each([
+    [{ port: 0, prot: 1 }, 'prot', 'port'],
+    [{ port: 0, maxConections: 1 }, 'maxConections', 'maxConnections'],
+    [{ port: 0, max_connections: 1 }, 'max_connections', 'maxConnections'],
+    [{ port: 0, jwt_secret: 'x' }, 'jwt_secret', 'jwt.secret'],
+    [{ port: 0, jwt_cookie_name: 'x' }, 'jwt_cookie_name', 'jwt.cookieName'],
+    [{ port: 0, rate_limit_capacity: 1 }, 'rate_limit_capacity', 'rateLimit.capacity'],
+    [{ port: 0, jwt: { secret: SECRET, algoritm: 'HS256' } }, 'jwt.algoritm', 'algorithm'],
+    [{ port: 0, publisher: { hardlimit: 1 } }, 'publisher.hardlimit', 'hardLimit'],
+  ])('suggests a name for %o', (options, path, suggestion) => {
+    const error = failure(options);
+    expect([error.code, error.path]).toEqual(['WSE_CONFIG_UNKNOWN', path]);
+    expect(error.message).toContain(`did you mean ${suggestion}?`);
+  });
+
+  it('lists the names when none is near', () => {
+    expect(failure({ port: 0, zzz: 1 }).message).toContain('known here: host, port');
+  });
+
+  it.each(['https://a.example/', 'https://a.example/path', 'a.example', '', '*'])('refuses the origin "%s"', (origin) => {
+    expect(failure({ port: 0, allowedOrigins: ['https://ok.example', origin] }).path).toBe('allowedOrigins[1]');
+  });
+
+  it('never puts a secret into an error', () => {
+    expect(failure({ port: 0, jwt: { secret: 'hunter2' } }).message).not.toContain('hunter2');
+  });
+});

@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { SUPPORTED_PLATFORMS } from '../../src/native/platform.js';
+import { VERSION } from '../../src/version.js';
+
+const root = new URL('../../../', import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
+
+it('is the version of both manifests', () => {
+  expect((JSON.parse(read('package.json')) as { version: string }).version).toBe(VERSION);
+  expect(/^version = "(.+)"$/m.exec(read('Cargo.toml'))?.[1]).toBe(VERSION);
+});
+
+it.each(SUPPORTED_PLATFORMS)('has a package for %s, of that version', (platform) => {
+  const manifest = JSON.parse(read(`npm/${platform}/package.json`)) as { name: string; version: string; main: string };
+  expect(manifest).toMatchObject({ name: `wse-server-${platform}`, version: VERSION, main: `wse-server.${platform}.node` });
+});

@@ -1,0 +1,31 @@
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
+
+const border = { pool: 'forks', testTimeout: 30_000, hookTimeout: 30_000 } as const;
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['ts/test/unit/**/*.test.ts'],
+          environment: 'node',
+        },
+      },
+      {
+        test: {
+          name: 'types',
+          include: [],
+          typecheck: { enabled: true, only: true, include: ['ts/test/types/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+        },
+      },
+      // Real processes: an addon and its threads are not shared with a test runner's other files.
+      { test: { ...border, name: 'border', include: ['ts/test/border/**/*.test.ts'] } },
+      { test: { ...border, name: 'process', include: ['ts/test/process/**/*.test.ts'] } },
+      { test: { ...border, name: 'peers', include: ['ts/test/peers/**/*.test.ts'] } },
+      { test: { ...border, name: 'browser', include: ['ts/test/browser/**/*.test.ts'], testTimeout: 60_000 } },
+    ],
+  },
+});
+
+export default config;
