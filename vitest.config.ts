@@ -22,6 +22,8 @@ const config: ViteUserConfig = defineConfig({
       // Real processes: an addon and its threads are not shared with a test runner's other files.
       { test: { ...border, name: 'border', include: ['ts/test/border/**/*.test.ts'] } },
       { test: { ...border, name: 'process', include: ['ts/test/process/**/*.test.ts'] } },
+      { test: { ...border, name: 'attack', include: ['ts/test/attack/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { ...border, name: 'docs', include: ['ts/test/docs/**/*.test.ts'] } },
       { test: { ...border, name: 'peers', include: ['ts/test/peers/**/*.test.ts'] } },
       { test: { ...border, name: 'browser', include: ['ts/test/browser/**/*.test.ts'], testTimeout: 60_000 } },
     ],

@@ -10,7 +10,7 @@ const MAY_USE = {
   'wse-crypto': ['wse-protocol'],
   'wse-engine': ['wse-protocol', 'wse-crypto'],
   'wse-node': ['wse-protocol', 'wse-crypto', 'wse-engine'],
-  'wse-testkit': ['wse-protocol'],
+  'wse-testkit': ['wse-protocol', 'wse-crypto', 'wse-engine'],
   'wse-loadgen': [],
 };
 
@@ -21,7 +21,7 @@ const DEV_ONLY = ['wse-testkit'];
 const HOMES = [
   {
     libraries: /^(aws-lc-.*|ring|rustls(-.*)?|tokio-rustls|jsonwebtoken|hmac|sha1|sha2|aes-gcm|p256|rsa)$/,
-    homes: ['wse-crypto'],
+    homes: ['wse-crypto', 'wse-testkit'],
     dev: true,
     why: 'crypto, JWT and TLS live in wse-crypto',
   },

@@ -79,3 +79,16 @@ export function toTexts(value: unknown, name: string): string[] {
   if (!Array.isArray(value)) throw new TypeError(`${name} must be an array of strings, not ${describe(value)}`);
   return Array.from(value, (item, index) => toText(item, `${name}[${index}]`));
 }
+
+/**
+ * `value` if it is an object that can hold options. A value in its place, such as a close code without its name, would
+ * otherwise be ignored without a word.
+ *
+ * @throws TypeError otherwise.
+ */
+export function toOptions<T extends object>(value: T, name: string): T {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`${name} must be an object, not ${describe(value)}`);
+  }
+  return value;
+}

@@ -1,6 +1,6 @@
 /** The envelope of a published message, and the category rule every server of this protocol follows. */
 
-import { toText } from './bytes.js';
+import { toOptions, toText } from './bytes.js';
 import { toJson } from './json.js';
 
 const SYSTEM_TYPES: ReadonlySet<string> = new Set([
@@ -35,6 +35,7 @@ export interface PublishOptions {
  */
 export function buildEnvelope(type: string, payload: unknown, options: PublishOptions = {}): string {
   toText(type, 'type');
+  toOptions(options, 'options');
   let text = `{"c":"${categoryOf(type)}","t":${JSON.stringify(type)},"p":${toJson(payload, 'payload')}`;
   if (options.id !== undefined) text += `,"id":${JSON.stringify(toText(options.id, 'id'))}`;
   if (options.ts !== undefined) {

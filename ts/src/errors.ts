@@ -55,6 +55,8 @@ export function fromNative(thrown: unknown): unknown {
   if (match === null) return thrown;
   const [, code = '', message = '', path = ''] = match;
   if (code.startsWith('WSE_CONFIG')) return new WSEConfigError(code, path, message);
+  // The facade checks shapes; what is left is JSON nested deeper than the engine reads.
+  if (code === 'WSE_INVALID_EVENT') return new TypeError(`event: ${message}`);
   if (code === 'WSE_OVERLOADED') return new WSEOverloadedError(code, message);
   if (STATE_CODES.has(code)) return new WSEStateError(code, message);
   return new WSEError(code, message);

@@ -21,7 +21,17 @@ export function objectToJson(value: unknown, name: string): string {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || hasTextForm(value)) {
     throw new TypeError(`${name} must be a JSON object, not ${describe(value)}`);
   }
-  return toJson(value, name);
+  const text = toJson(value, name);
+  // A toJSON() may have made anything of it.
+  if (!text.startsWith('{')) throw new TypeError(`${name} must be a JSON object, not ${describe(value)}`);
+  return text;
+}
+
+/** The same JSON with U+FFFD for halves of surrogate pairs, which no UTF-8 text can hold and the engine's reader refuses. */
+export function replaceLoneSurrogates(json: string): string {
+  // `JSON.stringify` writes nothing else as \ud…; an escaped backslash before it is consumed with its pair.
+  if (!json.includes('\\ud')) return json;
+  return json.replace(/\\(?:ud[89a-f][0-9a-f]{2}|[\s\S])/g, (found) => (found.length === 2 ? found : '\ufffd'));
 }
 
 /**

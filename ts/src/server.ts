@@ -1,11 +1,11 @@
 /** `RustWSEServer`: a WebSocket server whose work is done in Rust. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { decodeBatch } from './batch.js';
-import { describe } from './bytes.js';
+import { describe, toOptions } from './bytes.js';
 import { native, WSEStateError } from './errors.js';
 import type { WSEBatch } from './events.js';
 import { Hold } from './hold.js';
+import { Inlet } from './inlet.js';
 import type { NativeServer } from './native/binding.js';
 import { loadNative } from './native/loader.js';
 import { OptionReader } from './option-reader.js';
@@ -48,6 +48,7 @@ export class RustWSEServer extends Connections {
   #consuming = false;
   #callbacks: WSECallbacks | undefined;
   #pumping = false;
+  readonly #inlet = new Inlet();
 
   /**
    * Checks the options and creates an engine. Nothing is bound before `start()`.
@@ -67,6 +68,10 @@ export class RustWSEServer extends Connections {
    */
   static attach(handle: number): RustWSEServer {
     if (typeof handle !== 'number') throw new TypeError(`handle must be a number, not ${describe(handle)}`);
+    // The border would cut a fraction off and find somebody else's engine.
+    if (!(Number.isInteger(handle) && handle >= 0 && handle < 2 ** 32)) {
+      throw new WSEStateError('WSE_UNKNOWN_HANDLE', 'no server of this process has this handle');
+    }
     const engine = native(() => loadNative().NativeServer.attach(handle));
     return new RustWSEServer(new Attached(engine) as unknown as WSEServerOptions);
   }
@@ -79,7 +84,7 @@ export class RustWSEServer extends Connections {
    *   `signal` when it is aborted.
    */
   batches(options: BatchesOptions = {}): AsyncGenerator<WSEBatch, void, undefined> {
-    const { maxEvents = BATCH_EVENTS, signal } = options;
+    const { maxEvents = BATCH_EVENTS, signal } = toOptions(options, 'options');
     checkCount(maxEvents, 'maxEvents');
     this.running();
     this.#refuseSecondConsumer();
@@ -100,10 +105,13 @@ export class RustWSEServer extends Connections {
     if (!(typeof timeoutMs === 'number' && timeoutMs >= 0)) throw new TypeError('timeoutMs must be 0 or more');
     this.#refuseSecondConsumer();
     if (!this.started) this.running();
-    const bytes = native(() => this.engine.drainInbound(max, Math.min(timeoutMs, 2 ** 31 - 1)));
-    if (bytes !== null) return decodeBatch(bytes);
+    const ended = this.hasEnded();
+    if (this.isRunning()) this.flush();
+    const timeout = Math.min(timeoutMs, 2 ** 31 - 1);
+    const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, timeout)));
+    if (batch !== null) return batch;
     // A loop in a worker has no other way to learn that it may end.
-    if (this.hasEnded()) throw stopped();
+    if (ended) throw stopped();
     return [];
   }
 
@@ -186,13 +194,16 @@ export class RustWSEServer extends Connections {
       native(() => this.engine.onBatch(wake.notify));
       for (;;) {
         signal?.throwIfAborted();
-        const bytes = this.#take(maxEvents);
-        if (bytes !== null) {
-          yield decodeBatch(bytes);
+        // Asked first: what comes between a look that finds nothing and the end would be lost.
+        const ended = this.hasEnded();
+        const batch = this.#take(maxEvents);
+        if (batch !== null) {
+          yield batch;
           await nextTurn(); // sockets, timers and other people's promises have their turn, also under a flood
           continue;
         }
-        if (this.hasEnded()) return;
+        if (ended) return;
+        if (this.hasEnded()) continue;
         hold.take(this.hasEnded, wake.notify);
         await wake.wait(signal);
       }
@@ -205,9 +216,9 @@ export class RustWSEServer extends Connections {
   }
 
   /** null: nothing there, or nothing there any more. */
-  #take(maxEvents: number): Uint8Array | null {
+  #take(maxEvents: number): WSEBatch | null {
     try {
-      return native(() => this.engine.takeBatch(maxEvents));
+      return native(() => this.#inlet.take((out) => this.engine.takeBatch(out, maxEvents)));
     } catch (error) {
       if (error instanceof WSEStateError && this.hasEnded()) return null;
       throw error;

@@ -23,4 +23,4 @@ mod topics;
 pub use engine::{Engine, Event, Pressure, State, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
-pub use inbound::Consumer;
+pub use inbound::{Consumer, Taken};

@@ -9,8 +9,10 @@ mod background;
 mod error;
 mod jwt;
 mod options;
+mod publications;
 mod registry;
 mod server;
+mod text;
 mod wake;
 
 use napi_derive::napi;

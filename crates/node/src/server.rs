@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Float64Array, Function, Object};
+use napi::bindgen_prelude::{Float64Array, Function, Object, Uint8Array};
 use napi_derive::napi;
-use wse_engine::{ConnId, Consumer, Engine, Event, Pressure, State, Subscribed};
+use wse_engine::{ConnId, Consumer, Engine, Event, Pressure, State, Subscribed, Taken};
 use wse_protocol::close_code::CloseCode;
 
 use crate::options::NativeOptions;
+use crate::publications;
+use crate::text::Text;
 use crate::wake::{self, Wake};
 use crate::{background, error, registry};
 
@@ -18,6 +20,9 @@ use crate::{background, error, registry};
 const ABANDONED_STOP: Duration = Duration::from_millis(100);
 /// The largest integer JavaScript holds exactly, plus one.
 const INTEGER_LIMIT: f64 = 9_007_199_254_740_992.0;
+
+/// `Number.MAX_SAFE_INTEGER`.
+const MAX_SAFE_INTEGER: f64 = INTEGER_LIMIT - 1.0;
 
 /// Where a server listens.
 #[napi(object, object_from_js = false)]
@@ -106,7 +111,7 @@ impl NativeServer {
     }
 
     #[napi]
-    pub fn send(&self, conn: f64, text: String) -> napi::Result<bool> {
+    pub fn send(&self, conn: f64, text: Text) -> napi::Result<bool> {
         self.running()?;
         taken(self.engine.send(id(conn), &text))
     }
@@ -125,18 +130,43 @@ impl NativeServer {
             Event::Sent(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
             Event::Duplicate | Event::RateLimited => 0,
             Event::UnknownConnection => -1,
+            Event::Refused => return Err(overloaded()),
         })
     }
 
-    /// `local` will tell the cluster apart once there is one.
+    /// Publishes what the facade has collected: `text` is the topics and texts one after the other, each followed by one
+    /// separating character; `lengths` holds for each publication the length of its topic (or `SAME_TOPIC`) and of its
+    /// text, in UTF-16 units. Returns the room left, see [`NativeServer::room`].
     #[napi]
-    pub fn broadcast(&self, topic: String, text: String, _local: bool) -> napi::Result<i32> {
+    pub fn publish_batch(&self, text: Text, lengths: &[u32], units: u32) -> napi::Result<f64> {
         self.running()?;
-        Ok(scale(self.engine.broadcast(&topic, &text)))
+        publications::publish(&self.engine, &text, lengths, units as usize)
+            .ok_or_else(|| error::coded("WSE_INTERNAL", "publications and their lengths do not add up", ""))?;
+        Ok(self.room_left())
+    }
+
+    /// Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark.
+    #[napi]
+    pub fn room(&self) -> napi::Result<f64> {
+        self.running()?;
+        Ok(self.room_left())
+    }
+
+    /// Bytes above which `room` goes below 0.
+    #[napi]
+    #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
+    pub fn high_water_mark(&self) -> f64 {
+        self.engine.high_water_mark() as f64
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
+    fn room_left(&self) -> f64 {
+        let room = self.engine.room().map_or(MAX_SAFE_INTEGER, |bytes| bytes as f64);
+        if self.engine.pressure() == Pressure::Fine { room } else { -1.0 - room }
     }
 
     #[napi]
-    pub fn broadcast_all(&self, text: String) -> napi::Result<i32> {
+    pub fn broadcast_all(&self, text: Text) -> napi::Result<i32> {
         self.running()?;
         Ok(scale(self.engine.broadcast_all(&text)))
     }
@@ -230,9 +260,11 @@ impl NativeServer {
     }
 
     #[napi]
-    pub fn take_batch(&mut self, max: u32) -> Option<Buffer> {
+    pub fn take_batch(&mut self, mut out: Uint8Array, max: u32) -> f64 {
         let consumer = self.consume();
-        self.engine.take_batch(&consumer, max as usize).map(Buffer::from)
+        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
+        let out = unsafe { out.as_mut() };
+        crossed(self.engine.take_batch(&consumer, max as usize, out))
     }
 
     #[napi]
@@ -244,9 +276,11 @@ impl NativeServer {
     }
 
     #[napi]
-    pub fn drain_inbound(&mut self, max: u32, timeout_ms: f64) -> Option<Buffer> {
+    pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, timeout_ms: f64) -> f64 {
         let consumer = self.consume();
-        self.engine.wait_batch(&consumer, max as usize, millis(timeout_ms)).map(Buffer::from)
+        // SAFETY: as in `take_batch`.
+        let out = unsafe { out.as_mut() };
+        crossed(self.engine.wait_batch(&consumer, max as usize, millis(timeout_ms), out))
     }
 
     #[napi]
@@ -309,13 +343,25 @@ fn id(conn: f64) -> ConnId {
     ConnId::from_u64(if valid { conn as u64 } else { 0 })
 }
 
+fn overloaded() -> napi::Error {
+    error::coded("WSE_OVERLOADED", "the connection's shard is over the hard limit: nothing was taken", "")
+}
+
 fn taken(sent: Option<Pressure>) -> napi::Result<bool> {
     match sent {
         None => Ok(false),
-        Some(Pressure::Refused) => {
-            Err(error::coded("WSE_OVERLOADED", "the connection's shard is over the hard limit: nothing was taken", ""))
-        }
+        Some(Pressure::Refused) => Err(overloaded()),
         Some(Pressure::Fine | Pressure::High) => Ok(true),
+    }
+}
+
+/// Bytes taken, 0 for nothing, and below 0 the size the buffer must have.
+#[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
+const fn crossed(taken: Taken) -> f64 {
+    match taken {
+        Taken::Nothing => 0.0,
+        Taken::Needs(size) => -(size as f64),
+        Taken::Bytes(count) => count as f64,
     }
 }
 

@@ -15,6 +15,7 @@ const BACKOFF_FIRST_MS = 400;
 const BACKOFF_MAX_MS = 10_000;
 const STABLE_AFTER_MS = 3000;
 const AGES_KEPT = 600;
+const SETTLED_AFTER_MS = 1000; // until then frames wait for the page to draw itself: not the way from server to tab
 const SKEW_MS = 25; // below that two clocks are one clock
 
 export class Connection extends EventTarget {
@@ -32,6 +33,7 @@ export class Connection extends EventTarget {
   #pings = new Map();
   #timers = { ping: 0, retry: 0, watch: 0, stable: 0 };
   #lastHeard = 0;
+  #settledAt = Number.POSITIVE_INFINITY;
   #decoding = Promise.resolve();
   #pendingDecodes = 0;
 
@@ -156,6 +158,7 @@ export class Connection extends EventTarget {
   #subscribed(p) {
     if (p?.action !== 'subscribe' || p.success !== true) return;
     this.#timers.stable = setTimeout(() => (this.#attempt = 0), STABLE_AFTER_MS);
+    this.#settledAt = performance.now() + SETTLED_AFTER_MS;
     this.#become('live');
     this.#ping();
   }
@@ -186,6 +189,7 @@ export class Connection extends EventTarget {
   }
 
   #age(at) {
+    if (performance.now() < this.#settledAt) return;
     this.ages.push(Math.max(0, wallClock() - this.#skew - at));
     if (this.ages.length > AGES_KEPT) this.ages.shift();
   }

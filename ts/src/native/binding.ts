@@ -69,7 +69,14 @@ export interface NativeServer {
   sendBytes(conn: number, bytes: Uint8Array): boolean;
   /** Payload bytes; 0 duplicate or rate limited; -1 unknown connection. */
   sendEvent(conn: number, json: string, compressionThreshold: number): number;
-  broadcast(topic: string, text: string, local: boolean): number;
+  /**
+   * Publishes topics and texts, each followed by one separating character. Per publication two lengths in UTF-16
+   * units: the topic's, or 2^32 - 1 for "as before", and the text's. `units` is the length of `text`. Returns `room()`.
+   */
+  publishBatch(text: string, lengths: Uint32Array, units: number): number;
+  /** Bytes until the hard limit; `-1 - bytes` above the high-water mark. Throws when the engine does not run. */
+  room(): number;
+  highWaterMark(): number;
   broadcastAll(text: string): number;
   broadcastAllBytes(bytes: Uint8Array): number;
   pressure(): number;
@@ -85,12 +92,15 @@ export interface NativeServer {
   connectionId(conn: number): string | null;
   topicSubscriberCount(topic: string): number;
   queueGroupInfo(topic: string): { group: string; members: number }[];
-  /** Never blocks; null: nothing there, and the next event wakes the `onBatch` callback once. */
-  takeBatch(max: number): Uint8Array | null;
-  /** One unreferenced wake per batch that appears after `takeBatch` returned null. Makes this thread a consumer. */
+  /**
+   * Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size
+   * `out` must have, and nothing was taken. Never blocks.
+   */
+  takeBatch(out: Uint8Array, max: number): number;
+  /** One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer. */
   onBatch(callback: (() => void) | null): void;
-  /** Blocks up to `timeoutMs` for the first event. */
-  drainInbound(max: number, timeoutMs: number): Uint8Array | null;
+  /** As `takeBatch`, but blocks up to `timeoutMs` for the first event. */
+  drainInbound(out: Uint8Array, max: number, timeoutMs: number): number;
   inboundQueueDepth(): number;
   inboundDroppedCount(): number;
   healthSnapshot(): string;

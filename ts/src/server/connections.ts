@@ -1,6 +1,6 @@
 /** Who is connected, what they hear, and how they are sent away. */
 
-import { toConn, toText, toTexts } from '../bytes.js';
+import { toConn, toOptions, toText, toTexts } from '../bytes.js';
 import { native, WSEError } from '../errors.js';
 import { toCloseCode, toReason } from './lifecycle.js';
 import { Outbound } from './outbound.js';
@@ -30,7 +30,7 @@ export abstract class Connections extends Outbound {
   subscribeConnection(conn: number, topics: readonly string[], options: { queueGroup?: string } = {}): number | false {
     toConn(conn);
     const names = toTexts(topics, 'topics');
-    const { queueGroup } = options;
+    const { queueGroup } = toOptions(options, 'options');
     const group = queueGroup === undefined ? null : toText(queueGroup, 'queueGroup');
     const engine = this.running();
     const accepted = native(() => engine.subscribe(conn, names, group));
@@ -60,6 +60,7 @@ export abstract class Connections extends Outbound {
    */
   setTopicAcl(conn: number, acl: TopicAcl = {}): boolean {
     toConn(conn);
+    toOptions(acl, 'acl');
     const allow = acl.allow === undefined || acl.allow === null ? null : toTexts(acl.allow, 'allow');
     const deny = acl.deny === undefined || acl.deny === null ? null : toTexts(acl.deny, 'deny');
     const engine = this.running();
@@ -75,6 +76,7 @@ export abstract class Connections extends Outbound {
    */
   disconnect(conn: number, options: { code?: number; reason?: string } = {}): boolean {
     toConn(conn);
+    toOptions(options, 'options');
     const code = toCloseCode(options.code ?? KICK_CODE);
     const reason = toReason(options.reason ?? '');
     const engine = this.running();

@@ -1,22 +1,25 @@
-/** The state of a server as plain values. */
+/** The state of a server as plain values, under the names dashboards of this protocol already read. */
 
-/** What `healthSnapshot()` returns. Members of features that are not built are absent. */
+/** What `healthSnapshot()` returns: the published members, and those of this engine behind the index signature. */
 export interface HealthSnapshot {
   /** Open connections. */
-  connections: number;
+  readonly connections: number;
   /** Inbound events waiting for this process. */
-  inboundQueueDepth: number;
-  /** Inbound events dropped since the start. */
-  inboundDropped: number;
-  /** Seconds since the start. */
-  uptimeSecs: number;
-  [name: string]: number | boolean | string | null;
+  readonly inbound_queue_depth: number;
+  /** Inbound events dropped since the start (`inboundOverflow: 'drop'`). */
+  readonly inbound_dropped: number;
+  /** Seconds since the engine was created. */
+  readonly uptime_secs: number;
+  /** False until there is a cluster. */
+  readonly cluster_connected: boolean;
+  /** False until there is recovery. */
+  readonly recovery_enabled: boolean;
+  /** False until there is presence. */
+  readonly presence_enabled: boolean;
+  readonly [name: string]: number | boolean | string | null;
 }
 
-/** The engine's JSON (snake_case, as published servers have it) in camelCase. @internal */
+/** Reads the engine's JSON. @internal */
 export function parseHealth(json: string): HealthSnapshot {
-  const members = Object.entries(JSON.parse(json) as Record<string, number | boolean | string | null>);
-  return Object.fromEntries(
-    members.map(([name, value]) => [name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()), value]),
-  ) as HealthSnapshot;
+  return JSON.parse(json) as HealthSnapshot;
 }

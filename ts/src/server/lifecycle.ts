@@ -1,6 +1,6 @@
 /** One engine and its life: created, running, stopped. Everything else of the facade stands on this. */
 
-import { toText } from '../bytes.js';
+import { toOptions, toText } from '../bytes.js';
 import { native, nativeAsync, WSEStateError } from '../errors.js';
 import { Hold, holding } from '../hold.js';
 import { type NativeServer, NativeState } from '../native/binding.js';
@@ -134,10 +134,14 @@ export abstract class Lifecycle {
 
   /** The engine, for a call that needs it to run. @internal */
   protected running(): NativeServer {
-    if (this.#phase === 'running') return this.engine;
     if (this.#phase === 'stopped') throw stopped();
-    throw notRunning();
+    if (this.#phase !== 'running') throw notRunning();
+    this.flush();
+    return this.engine;
   }
+
+  /** Hands collected publications over, so that no call overtakes them. @internal */
+  protected abstract flush(): void;
 
   /** The engine, for a question it would answer in any state. @internal */
   protected alive(): NativeServer {
@@ -172,6 +176,7 @@ export abstract class Lifecycle {
   };
 
   async #stop(closeCode: number, reason: string, timeoutMs: number): Promise<void> {
+    if (this.isRunning()) this.flush();
     this.#phase = 'stopped';
     try {
       await holding(() => nativeAsync(() => this.engine.stop(closeCode, reason, timeoutMs)));
@@ -198,7 +203,7 @@ interface Closing {
 }
 
 function closing(options: CloseOptions, defaultCode: number, defaultTimeout: number): Closing {
-  const { closeCode = defaultCode, reason = '', timeout = defaultTimeout } = options;
+  const { closeCode = defaultCode, reason = '', timeout = defaultTimeout } = toOptions(options, 'options');
   if (!(typeof timeout === 'number' && timeout >= 0)) throw new TypeError('timeout must be a number of seconds, 0 or more');
   return { closeCode: toCloseCode(closeCode), reason: toReason(reason), timeoutMs: Math.min(timeout * 1000, 2 ** 31 - 1) };
 }

@@ -1,19 +1,21 @@
 /** What a server says: to one connection, to a topic, to everybody. */
 
-import { type BytesLike, toBytes, toConn, toText } from '../bytes.js';
+import { type BytesLike, toBytes, toConn, toOptions, toText } from '../bytes.js';
 import { buildEnvelope, type PublishOptions } from '../envelope.js';
 import { native, WSEOverloadedError } from '../errors.js';
 import { Hold } from '../hold.js';
-import { objectToJson } from '../json.js';
+import { objectToJson, replaceLoneSurrogates } from '../json.js';
 import { Pressure } from '../native/binding.js';
 import { Wake } from '../wake.js';
 import { Lifecycle } from './lifecycle.js';
+import { Publications } from './publications.js';
 
 const COMPRESSION_THRESHOLD = 1024;
 
 /** Base of `RustWSEServer`, which is the only one to construct. */
 export abstract class Outbound extends Lifecycle {
   #relieved: Wake | undefined;
+  #publications: Publications | undefined;
 
   /**
    * Sends text to one connection, exactly as given.
@@ -50,12 +52,13 @@ export abstract class Outbound extends Lifecycle {
    *
    * @param options `compressionThreshold` in bytes of JSON @default 1024
    * @returns bytes of payload sent; 0 for a duplicate `id` or an exhausted rate limit; false: no such connection
-   * @throws TypeError when `event` is not an object with a JSON form; WSEStateError when the server does not run.
+   * @throws TypeError when `event` is not an object with a JSON form, or is nested more than 127 deep;
+   *   WSEOverloadedError above `publisher.hardLimit`, and then nothing was taken; WSEStateError when the server does not run.
    */
   sendEvent(conn: number, event: object, options: { compressionThreshold?: number } = {}): number | false {
     toConn(conn);
-    const json = objectToJson(event, 'event');
-    const { compressionThreshold = COMPRESSION_THRESHOLD } = options;
+    const json = replaceLoneSurrogates(objectToJson(event, 'event'));
+    const { compressionThreshold = COMPRESSION_THRESHOLD } = toOptions(options, 'options');
     if (!(Number.isInteger(compressionThreshold) && compressionThreshold >= 0)) {
       throw new TypeError('compressionThreshold must be a number of bytes, 0 or more');
     }
@@ -65,19 +68,20 @@ export abstract class Outbound extends Lifecycle {
   }
 
   /**
-   * Sends text to every subscriber of a topic. A JSON object without a category gets one.
+   * Sends text to every subscriber of a topic. A JSON object without a category gets one. What one turn of the event
+   * loop publishes crosses to the engine together, at its end at the latest.
    *
    * @returns true: go on; false: taken, but the engine is behind (`publisher.highWaterMark`): await `drained()`
    * @throws TypeError for anything but strings; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
    *   taken; WSEStateError when the server does not run.
    */
   broadcast(topic: string, text: string): boolean {
-    return this.#broadcast(topic, text, false);
+    return this.#broadcast(topic, text);
   }
 
   /** `broadcast()` that never leaves this process, also when the server is part of a cluster. */
   broadcastLocal(topic: string, text: string): boolean {
-    return this.#broadcast(topic, text, true);
+    return this.#broadcast(topic, text);
   }
 
   /**
@@ -111,7 +115,7 @@ export abstract class Outbound extends Lifecycle {
    * @throws TypeError when `payload` has no JSON form; otherwise as `broadcast()`.
    */
   publish(topic: string, type: string, payload: unknown, options?: PublishOptions): boolean {
-    return this.#broadcast(topic, buildEnvelope(type, payload, options), false);
+    return this.#broadcast(topic, buildEnvelope(type, payload, options));
   }
 
   /**
@@ -120,7 +124,7 @@ export abstract class Outbound extends Lifecycle {
    * @throws the reason of `signal` when it is aborted; WSEStateError when the server does not run or stops meanwhile.
    */
   async drained(options: { signal?: AbortSignal } = {}): Promise<void> {
-    const { signal } = options;
+    const { signal } = toOptions(options, 'options');
     signal?.throwIfAborted();
     const hold = new Hold();
     const relieved = this.#relief();
@@ -143,11 +147,16 @@ export abstract class Outbound extends Lifecycle {
     return this.#relieved;
   }
 
-  #broadcast(topic: string, text: string, local: boolean): boolean {
+  #broadcast(topic: string, text: string): boolean {
     toText(topic, 'topic');
     toText(text, 'text');
-    const engine = this.running();
-    return taken(native(() => engine.broadcast(topic, text, local)));
+    this.#publications ??= new Publications(this.running());
+    return this.#publications.add(topic, text);
+  }
+
+  /** @internal */
+  protected override flush(): void {
+    this.#publications?.flush();
   }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) decoder: Decoder,
     /// Bytes of an incomplete frame.
     pub(crate) carry: Vec<u8>,
+    /// The carry holds what came behind the upgrade request, not looked at yet.
+    pub(crate) early: bool,
     pub(crate) out: Outbound,
     pub(crate) topics: Subscriptions,
     /// Which of the shard's lanes its events go to.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Opcode, frame_end, push_close, push_frame};
+use wse_protocol::frame::{Opcode, frame_end, frame_size, push_close, push_frame};
 
 use crate::topics::Segment;
 
@@ -136,25 +136,31 @@ impl Outbound {
     /// Takes the frames that still fit, drops the others.
     #[cold]
     fn share_part(&mut self, segment: &Segment, start: u32, end: u32, count: u32, budget: usize) -> Queued {
-        let room = budget.saturating_sub(self.weight + ENTRY_COST);
-        let mut fits = start;
-        let mut taken = 0;
-        {
-            let bytes = segment.bytes();
-            while let Some(next) = frame_end(&bytes[..end as usize], fits as usize) {
-                // An empty queue takes one frame of any size, or a small budget would starve it for ever.
-                if next - start as usize > room && !(self.weight == 0 && taken == 0) {
-                    break;
-                }
-                // Bounded by `end`, a u32.
-                fits = u32::try_from(next).unwrap_or(end);
-                taken += 1;
-            }
-        }
+        let (size, taken) = self.fitting(&segment.bytes()[start as usize..end as usize], budget);
+        // At most `end`, a u32.
+        let fits = start + u32::try_from(size).unwrap_or(end - start);
         if taken > 0 {
             self.append(segment, start, fits);
         }
+        if taken == count {
+            return Queued::All;
+        }
         Queued::Dropped { frames: count - taken, bytes: (end - fits) as usize }
+    }
+
+    /// Size and number of the frames at the front of `frames` that fit the budget.
+    fn fitting(&self, frames: &[u8], budget: usize) -> (usize, u32) {
+        let room = budget.saturating_sub(self.weight + ENTRY_COST);
+        let (mut size, mut taken) = (0, 0);
+        while let Some(next) = frame_end(frames, size) {
+            // An empty queue takes one frame of any size, or a small budget would starve it for ever.
+            if next > room && !(self.weight == 0 && taken == 0) {
+                break;
+            }
+            size = next;
+            taken += 1;
+        }
+        (size, taken)
     }
 
     /// Owes frames of its own. `count` whole frames are in `frames`.
@@ -162,11 +168,18 @@ impl Outbound {
         if self.is_closed() {
             return Queued::Closed;
         }
-        if self.weight + frames.len() + ENTRY_COST > budget && self.weight != 0 {
-            return Queued::Dropped { frames: count, bytes: frames.len() };
+        let (size, taken) = if self.weight + frames.len() + ENTRY_COST > budget {
+            self.fitting(frames, budget)
+        } else {
+            (frames.len(), count)
+        };
+        if taken > 0 {
+            self.push_own(|bytes| bytes.extend_from_slice(&frames[..size]));
         }
-        self.push_own(|bytes| bytes.extend_from_slice(frames));
-        Queued::All
+        if taken == count {
+            return Queued::All;
+        }
+        Queued::Dropped { frames: count - taken, bytes: frames.len() - size }
     }
 
     /// Owes one frame the engine itself answers with (hello, PONG, errors). The budget applies as to any other.
@@ -174,8 +187,9 @@ impl Outbound {
         if self.is_closed() {
             return Queued::Closed;
         }
-        if self.weight + text.len() > budget {
-            return Queued::Dropped { frames: 1, bytes: text.len() };
+        let size = frame_size(text.len());
+        if self.weight + size + ENTRY_COST > budget {
+            return Queued::Dropped { frames: 1, bytes: size };
         }
         self.push_own(|bytes| push_frame(bytes, Opcode::Text, text.as_bytes()));
         Queued::All

@@ -29,19 +29,27 @@ pub(crate) enum Read {
 impl Connection {
     /// Reads once and handles what came.
     pub(crate) fn read(&mut self, cx: &mut task::Context<'_>, context: &mut Context) -> Read {
+        if std::mem::take(&mut self.early) {
+            // It waits in the carry; the socket may never have more.
+            return self.take_in(&mut [], context);
+        }
         let mut buffer = std::mem::take(&mut context.read_buffer);
         let read = match self.transport.read_into(cx, &mut buffer) {
             Poll::Pending => Read::Pending,
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Read::Over,
             Poll::Ready(Ok(count)) => {
                 context.cells.bytes_received.add(count as u64);
-                let owed = self.out.weight();
-                let read = self.ingest(&mut buffer[..count], context);
-                context.cells.outbound_bytes.shift(owed, self.out.weight());
-                read
+                self.take_in(&mut buffer[..count], context)
             }
         };
         context.read_buffer = buffer;
+        read
+    }
+
+    fn take_in(&mut self, bytes: &mut [u8], context: &mut Context) -> Read {
+        let owed = self.out.weight();
+        let read = self.ingest(bytes, context);
+        context.cells.outbound_bytes.shift(owed, self.out.weight());
         read
     }
 

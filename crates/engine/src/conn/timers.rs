@@ -4,7 +4,7 @@
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope;
 
-use super::{Connection, Phase};
+use super::{Connection, Phase, Queued};
 use crate::clock::{Clock, unix_millis};
 use crate::config::Config;
 use crate::metrics::ShardCells;
@@ -25,6 +25,10 @@ impl Connection {
             self.close_after(CloseCode::UNAUTHORIZED, "Token expired", now);
             return true;
         }
+        if self.paused {
+            // It is the host that is behind: what the peer has sent meanwhile is still in the socket.
+            self.last_data = now;
+        }
         if Clock::since(now, self.last_data) >= millis(config.idle_timeout) {
             cells.zombies.add(1);
             cells.abandoned_bytes.add(self.close_now(CloseCode::RECONNECT, "idle timeout", now) as u64);
@@ -38,14 +42,17 @@ impl Connection {
     }
 
     fn ping(&mut self, config: &Config, cells: &ShardCells, now: u32) {
-        if self.out.weight() < config.max_outbound_bytes {
-            self.full_pings = 0;
-            if self.out.reply(&envelope::ping(unix_millis()), config.max_outbound_bytes) == super::Queued::All {
+        match self.out.reply(&envelope::ping(unix_millis()), config.max_outbound_bytes) {
+            Queued::All => {
+                self.full_pings = 0;
                 cells.messages_sent.add(1);
             }
-            return;
+            Queued::Dropped { frames, .. } => {
+                self.full_pings += 1;
+                cells.slow_consumer_drops.add(u64::from(frames));
+            }
+            Queued::Closed => {}
         }
-        self.full_pings += 1;
         if self.full_pings >= FULL_PINGS {
             cells.zombies.add(1);
             cells.abandoned_bytes.add(self.close_now(CloseCode::RECONNECT, "slow consumer", now) as u64);

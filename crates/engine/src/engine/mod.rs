@@ -20,7 +20,7 @@ pub use publish::{Event, Pressure};
 
 use crate::config::Config;
 use crate::error::EngineError;
-use crate::inbound::Consumer;
+use crate::inbound::{Consumer, Taken};
 use crate::net::{Listener, bind};
 use crate::shard::{self, Command};
 use crate::shared::Shared;
@@ -205,19 +205,19 @@ impl Engine {
         self.shared.inbound.leave(consumer);
     }
 
-    /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`. After `None` the callback given to
-    /// [`Self::on_batch`] is called once when something arrives.
-    pub fn take_batch(&self, consumer: &Consumer, max: usize) -> Option<Vec<u8>> {
-        let batch = self.shared.inbound.take(consumer, max);
+    /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`, into `out`. After
+    /// [`Taken::Nothing`] the callback given to [`Self::on_batch`] is called once when something arrives.
+    pub fn take_batch(&self, consumer: &Consumer, max: usize, out: &mut [u8]) -> Taken {
+        let taken = self.shared.inbound.take(consumer, max, out);
         self.resume_reading(consumer);
-        batch
+        taken
     }
 
-    /// Takes up to `max` events, blocking up to `timeout` for the first.
-    pub fn wait_batch(&self, consumer: &Consumer, max: usize, timeout: Duration) -> Option<Vec<u8>> {
-        let batch = self.shared.inbound.wait(consumer, max, timeout);
+    /// Takes up to `max` events into `out`, blocking up to `timeout` for the first.
+    pub fn wait_batch(&self, consumer: &Consumer, max: usize, timeout: Duration, out: &mut [u8]) -> Taken {
+        let taken = self.shared.inbound.wait(consumer, max, timeout, out);
         self.resume_reading(consumer);
-        batch
+        taken
     }
 
     /// Sets what is called, from any thread, when a batch arrives after [`Self::take_batch`] found none, and at the end.

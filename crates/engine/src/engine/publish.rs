@@ -1,12 +1,13 @@
 //! Outbound calls: broadcasts, direct sends and `send_event`. A message is framed once, into the inbox of each shard that
 //! cares; whatever a call refuses is refused before anything was queued.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value};
 use wse_protocol::codec;
 use wse_protocol::envelope::{self, EventDefaults, RateLimitWarning};
-use wse_protocol::frame::{Opcode, frame_size};
+use wse_protocol::frame::{Opcode, frame_size, push_frame, push_header};
 
 use super::Engine;
 use crate::clock::unix_millis;
@@ -36,60 +37,92 @@ pub enum Event {
     Duplicate,
     /// The connection's token bucket is empty.
     RateLimited,
+    /// The connection's shard is above the hard limit: nothing was taken.
+    Refused,
     /// Nobody has this id.
     UnknownConnection,
+}
+
+/// Buffers above this size are not kept for the next publication.
+const KEEP_FRAMES: usize = 256 * 1024;
+
+thread_local! {
+    /// Where a publishing thread frames a run before it is copied into the inboxes.
+    static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Appends a text frame, with the category injected if it is missing.
+fn push_injected(frames: &mut Vec<u8>, text: &str) {
+    match envelope::find_injection(text) {
+        None => push_frame(frames, Opcode::Text, text.as_bytes()),
+        Some(injection) => {
+            let (head, tail) = text.split_at(injection.at);
+            let added = injection.text();
+            push_header(frames, Opcode::Text, text.len() + added.len());
+            for part in [head, added, tail] {
+                frames.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
 }
 
 impl Engine {
     /// Publishes a text to the topic's subscribers on this server. A JSON object gets its category (`c`) if it has none.
     pub fn broadcast(&self, topic: &str, text: &str) -> Pressure {
+        let size = frame_size(text.len());
+        if self.shared.ports.iter().any(|port| port.inbox.refuses(size)) {
+            bump(&self.shared.cells.publish_refused);
+            return Pressure::Refused;
+        }
+        self.publish(topic, &[text]);
+        self.pressure()
+    }
+
+    /// Publishes texts to one topic, in order, whatever the hard limit says: for hosts that collect publications and have
+    /// asked [`Self::room`] before they took them. One lock and one wake per interested shard.
+    pub fn publish(&self, topic: &str, texts: &[&str]) {
         let shared = &self.shared;
         let entry = match shared.topics.get(topic) {
             Some(entry) => entry,
             // Nobody subscribed to this very name; shards with patterns look for themselves.
             None if shared.topics.any_patterns() => shared.topics.transient(topic),
-            None => return self.pressure(),
+            None => return,
         };
-        let injected = envelope::find_injection(text);
-        let bytes = text.as_bytes();
-        let pieces;
-        let parts: &[&[u8]] = match injected {
-            Some(injection) => {
-                pieces = [&bytes[..injection.at], injection.text().as_bytes(), &bytes[injection.at..]];
-                &pieces
+        let exact = entry.id != 0 && !entry.is_pattern;
+        FRAMES.with_borrow_mut(|frames| {
+            frames.clear();
+            texts.iter().for_each(|text| push_injected(frames, text));
+            let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+            for (index, port) in shared.ports.iter().enumerate() {
+                if shared.topics.has_patterns(index) || (exact && entry.wanted_by(index)) {
+                    port.inbox.publish(&entry, frames, count);
+                }
             }
-            None => &[bytes],
-        };
-        let size = frame_size(parts.iter().map(|part| part.len()).sum());
-        let wants = |index: usize| {
-            shared.topics.has_patterns(index) || (entry.id != 0 && !entry.is_pattern && entry.wanted_by(index))
-        };
-        if shared.ports.iter().enumerate().any(|(index, port)| wants(index) && port.inbox.refuses(size)) {
-            bump(&shared.cells.publish_refused);
-            return Pressure::Refused;
-        }
-        let mut pressure = self.pressure();
-        for (index, port) in shared.ports.iter().enumerate() {
-            if wants(index) && port.inbox.publish(&entry, Opcode::Text, parts) == Pushed::Pressure {
-                pressure = Pressure::High;
+            if frames.capacity() > KEEP_FRAMES {
+                *frames = Vec::new();
             }
-        }
+        });
         if entry.id != 0 {
-            entry.published.fetch_add(1, Relaxed);
-            self.publish_to_groups(&entry, parts);
+            entry.published.fetch_add(texts.len() as u64, Relaxed);
+            if entry.has_groups() {
+                texts.iter().for_each(|text| self.publish_to_groups(&entry, text));
+            }
         }
-        pressure
     }
 
-    fn publish_to_groups(&self, entry: &crate::topics::TopicEntry, parts: &[&[u8]]) {
-        if !entry.has_groups() {
-            return;
-        }
+    fn publish_to_groups(&self, entry: &crate::topics::TopicEntry, text: &str) {
         let registry = &self.shared.registry;
         let ready = |id| registry.get(id).is_some_and(|peer| peer.may_take_work());
+        let text = envelope::inject_category(text);
         entry.groups.lock().pick(ready, |id| {
-            self.shared.ports[id.shard()].inbox.send(id, Opcode::Text, parts);
+            self.shared.ports[id.shard()].inbox.send(id, Opcode::Text, text.as_bytes());
         });
+    }
+
+    /// Bytes that may be published before the hard limit refuses more; `None` while nothing waits at all, when a message
+    /// of any size is taken.
+    pub fn room(&self) -> Option<usize> {
+        self.shared.ports.iter().filter_map(|port| port.inbox.room()).min()
     }
 
     /// Sends a text to every connection of this server; the category is added as in [`Self::broadcast`].
@@ -111,7 +144,7 @@ impl Engine {
         }
         let mut pressure = self.pressure();
         for port in ports {
-            if port.inbox.send_all(opcode, &[payload]) == Pushed::Pressure {
+            if port.inbox.send_all(opcode, payload) == Pushed::Pressure {
                 pressure = Pressure::High;
             }
         }
@@ -137,7 +170,7 @@ impl Engine {
             bump(&self.shared.cells.publish_refused);
             return Some(Pressure::Refused);
         }
-        Some(match inbox.send(to, opcode, &[payload]) {
+        Some(match inbox.send(to, opcode, payload) {
             Pushed::Pressure => Pressure::High,
             Pushed::Fine => Pressure::Fine,
         })
@@ -149,6 +182,12 @@ impl Engine {
     pub fn send_event(&self, to: ConnId, event: Map<String, Value>, compression_threshold: usize) -> Event {
         let shared = &self.shared;
         let Some(peer) = shared.registry.get(to) else { return Event::UnknownConnection };
+        let inbox = &shared.ports[to.shard()].inbox;
+        // Its size is not known yet: the inbox may end above the limit by this one event.
+        if inbox.refuses(1) {
+            bump(&shared.cells.publish_refused);
+            return Event::Refused;
+        }
         if let Some(Value::String(id)) = event.get("id")
             && !shared.dedup.lock().insert(to.as_u64(), id)
         {
@@ -178,7 +217,7 @@ impl Engine {
         } else {
             text.into_bytes()
         };
-        shared.ports[to.shard()].inbox.send(to, Opcode::Binary, &[&payload]);
+        inbox.send(to, Opcode::Binary, &payload);
         Event::Sent(payload.len())
     }
 
@@ -190,8 +229,7 @@ impl Engine {
             let mut rare = peer.rare.lock();
             rare.bucket.get_or_insert_with(|| Box::new(TokenBucket::new(limit, now))).take(now)
         };
-        let notice =
-            |text: &str| self.shared.ports[peer.id.shard()].inbox.send(peer.id, Opcode::Text, &[text.as_bytes()]);
+        let notice = |text: &str| self.shared.ports[peer.id.shard()].inbox.send(peer.id, Opcode::Text, text.as_bytes());
         match taken {
             Taken::Ok => true,
             Taken::Warn(tokens) => {
@@ -205,6 +243,11 @@ impl Engine {
                 false
             }
         }
+    }
+
+    /// Bytes waiting in a shard's inbox above which there is pressure.
+    pub fn high_water_mark(&self) -> usize {
+        self.shared.config.high_water_mark
     }
 
     /// Publisher pressure now.

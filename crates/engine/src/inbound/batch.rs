@@ -9,6 +9,8 @@
 //!
 //! One `JSON.parse` thus builds every message of a crossing, and the messages were validated before they got here.
 
+use std::collections::VecDeque;
+
 use crate::id::ConnId;
 
 /// What an event is.
@@ -109,13 +111,14 @@ impl Batch {
     }
 }
 
-/// Takes up to `max` events from the front of `batches` in the flat form; batches it emptied are handed to `spare`.
-/// `None` when there is none.
+/// Takes up to `max` events from the front of `batches` in the flat form into `out`; batches it emptied are handed to
+/// `spare`.
 pub(crate) fn flatten(
-    batches: &mut std::collections::VecDeque<Batch>,
+    batches: &mut VecDeque<Batch>,
     max: usize,
+    out: &mut [u8],
     mut spare: impl FnMut(Batch),
-) -> Option<(Vec<u8>, Flat)> {
+) -> Flattened {
     let mut flat = Flat::default();
     let mut parts = Vec::new();
     for batch in batches.iter() {
@@ -128,15 +131,19 @@ pub(crate) fn flatten(
         if flat.events > 0 && flat.bytes + text + data > MAX_CROSSING {
             break;
         }
-        parts.push((count, text, data));
+        parts.push(Part { count, text, data });
         flat.events += count;
         flat.bytes += text + data;
     }
     if flat.events == 0 {
-        return None;
+        return Flattened::Nothing;
     }
-    let buffer = write(batches, &parts, flat.events);
-    for (count, text, data) in parts {
+    let needed = flat_size(&flat);
+    if needed > out.len() {
+        return Flattened::Needs(needed);
+    }
+    flat.written = write(batches, &parts, flat.events, out);
+    for Part { count, text, data } in parts {
         let Some(batch) = batches.front_mut() else { break };
         batch.taken += count;
         batch.text_taken += text;
@@ -147,7 +154,34 @@ pub(crate) fn flatten(
             spare(empty);
         }
     }
-    Some((buffer, flat))
+    Flattened::Taken(flat)
+}
+
+/// What [`flatten`] did.
+#[derive(Debug)]
+pub(crate) enum Flattened {
+    /// There is nothing to take.
+    Nothing,
+    /// Nothing was taken: the buffer must have this many bytes.
+    Needs(usize),
+    Taken(Flat),
+}
+
+/// What one batch contributes to a crossing.
+struct Part {
+    count: usize,
+    text: usize,
+    data: usize,
+}
+
+/// Where the text region begins.
+const fn head_size(count: usize) -> usize {
+    (HEADER + count * 13).next_multiple_of(8)
+}
+
+/// An upper bound of the flat form: a separator per event, the brackets.
+const fn flat_size(flat: &Flat) -> usize {
+    head_size(flat.events) + flat.bytes + flat.events + 2
 }
 
 /// Payload bytes of one crossing, unless a single batch holds more.
@@ -158,56 +192,68 @@ const MAX_CROSSING: usize = 8 * 1024 * 1024;
 pub(crate) struct Flat {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
+    /// Bytes of the flat form.
+    pub(crate) written: usize,
 }
 
-fn write(batches: &std::collections::VecDeque<Batch>, parts: &[(usize, usize, usize)], count: usize) -> Vec<u8> {
-    let text: usize = parts.iter().map(|part| part.1).sum();
-    let data: usize = parts.iter().map(|part| part.2).sum();
-    let head = (HEADER + count * 13).next_multiple_of(8);
-    let mut out = Vec::with_capacity(head + text + data + count + 2);
-    out.extend_from_slice(&length(count).to_le_bytes());
-    out.resize(HEADER, 0);
-    let with = |out: &mut Vec<u8>, each: &mut dyn FnMut(&mut Vec<u8>, &Batch, std::ops::Range<usize>)| {
-        for (batch, (count, ..)) in batches.iter().zip(parts) {
-            each(out, batch, batch.taken..batch.taken + count);
-        }
-    };
-    with(&mut out, &mut |out, batch, range| {
-        batch.connections[range].iter().for_each(|id| out.extend_from_slice(&id.to_le_bytes()));
-    });
-    with(&mut out, &mut |out, batch, range| {
-        batch.lengths[range].iter().for_each(|len| out.extend_from_slice(&len.to_le_bytes()));
-    });
-    with(&mut out, &mut |out, batch, range| out.extend_from_slice(&batch.kinds[range]));
-    out.resize(head, 0);
-    out.push(b'[');
-    for (batch, (count, ..)) in batches.iter().zip(parts) {
+/// Writes the flat form and returns its size. `out` is known to be large enough.
+fn write(batches: &VecDeque<Batch>, parts: &[Part], count: usize, out: &mut [u8]) -> usize {
+    let head = head_size(count);
+    let mut columns = Cursor { out, at: HEADER };
+    let taken = || batches.iter().zip(parts).map(|(batch, part)| (batch, batch.taken..batch.taken + part.count));
+    for (batch, range) in taken() {
+        batch.connections[range].iter().for_each(|id| columns.put(&id.to_le_bytes()));
+    }
+    for (batch, range) in taken() {
+        batch.lengths[range].iter().for_each(|len| columns.put(&len.to_le_bytes()));
+    }
+    for (batch, range) in taken() {
+        columns.put(&batch.kinds[range]);
+    }
+    columns.out[columns.at..head].fill(0);
+    columns.at = head;
+    columns.put(b"[");
+    for (batch, range) in taken() {
         let mut at = batch.text_taken;
-        let range = batch.taken..batch.taken + count;
         for (kind, len) in batch.kinds[range.clone()].iter().zip(&batch.lengths[range]) {
             if *kind == Kind::Message as u8 {
                 let end = at + *len as usize;
-                out.extend_from_slice(&batch.text[at..end]);
-                out.push(b',');
+                if columns.at > head + 1 {
+                    columns.put(b",");
+                }
+                columns.put(&batch.text[at..end]);
                 at = end;
             }
         }
     }
-    if out.len() > head + 1 {
-        out.pop();
+    columns.put(b"]");
+    let text_end = columns.at;
+    for (batch, part) in batches.iter().zip(parts) {
+        columns.put(&batch.data[batch.data_taken..batch.data_taken + part.data]);
     }
-    out.push(b']');
-    let text_end = out.len();
-    for (batch, (_, _, data)) in batches.iter().zip(parts) {
-        out.extend_from_slice(&batch.data[batch.data_taken..batch.data_taken + data]);
-    }
+    let Cursor { out, at: end } = columns;
     let flags =
-        u32::from(out[head..text_end].is_ascii()) * TEXT_ASCII + u32::from(out[text_end..].is_ascii()) * DATA_ASCII;
-    let sizes = [flags, length(text_end - head), length(out.len() - text_end)];
-    for (index, value) in sizes.into_iter().enumerate() {
-        out[4 + index * 4..8 + index * 4].copy_from_slice(&value.to_le_bytes());
+        u32::from(out[head..text_end].is_ascii()) * TEXT_ASCII + u32::from(out[text_end..end].is_ascii()) * DATA_ASCII;
+    let header = [length(count), flags, length(text_end - head), length(end - text_end)];
+    for (place, value) in out[..HEADER].as_chunks_mut::<4>().0.iter_mut().zip(header) {
+        *place = value.to_le_bytes();
     }
-    out
+    end
+}
+
+/// A place in the caller's buffer.
+struct Cursor<'a> {
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.at + bytes.len();
+        self.out[self.at..end].copy_from_slice(bytes);
+        self.at = end;
+    }
 }
 
 /// Payloads are at most one message, crossings a few megabytes: both fit 32 bits.
@@ -220,6 +266,23 @@ fn length(len: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn flat(queue: &mut VecDeque<Batch>, max: usize) -> Option<(Vec<u8>, Flat)> {
+        let mut out = Vec::new();
+        loop {
+            match flatten(queue, max, &mut out, drop) {
+                Flattened::Nothing => return None,
+                Flattened::Needs(size) => {
+                    assert!(size > out.len());
+                    out.resize(size, 0xAA);
+                }
+                Flattened::Taken(flat) => {
+                    out.truncate(flat.written);
+                    return Some((out, flat));
+                }
+            }
+        }
+    }
 
     fn words(bytes: &[u8]) -> Vec<u32> {
         bytes[..16].chunks(4).map(|w| u32::from_le_bytes(w.try_into().unwrap())).collect()
@@ -234,7 +297,7 @@ mod tests {
         batch.push(Kind::Message, b, b"{}");
         batch.push(Kind::Disconnect, a, b"");
         let mut queue = [batch].into();
-        let (bytes, flat) = flatten(&mut queue, 100, drop).unwrap();
+        let (bytes, flat) = flat(&mut queue, 100).unwrap();
         assert_eq!((flat.events, flat.bytes, queue.len()), (4, 13, 0));
         assert_eq!(words(&bytes), [4, TEXT_ASCII, 14, 2]);
         let head = (16 + 4 * 13usize).next_multiple_of(8);
@@ -259,7 +322,7 @@ mod tests {
                 queue.push_back(batch);
             }
             let (mut text, mut data, mut events) = (String::new(), String::new(), 0);
-            while let Some((bytes, flat)) = flatten(&mut queue, max, drop) {
+            while let Some((bytes, flat)) = flat(&mut queue, max) {
                 assert!(flat.events <= max);
                 let words = words(&bytes);
                 let head = (16 + flat.events * 13).next_multiple_of(8);

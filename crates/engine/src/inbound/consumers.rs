@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use super::batch::{Batch, flatten};
+use super::batch::{Batch, Flattened, flatten};
 
 /// Emptied batches a consumer keeps for its shards.
 const SPARE: usize = 8;
@@ -80,23 +80,39 @@ impl Consumer {
         (spare, None)
     }
 
-    fn take(&self, max: usize) -> Option<Vec<u8>> {
+    fn take(&self, max: usize, out: &mut [u8]) -> Taken {
         let mut guard = self.queue.lock();
         let queue = &mut *guard;
         let spare = &mut queue.spare;
-        let taken = flatten(&mut queue.batches, max.max(1), |batch| {
+        let taken = flatten(&mut queue.batches, max.max(1), out, |batch| {
             if spare.len() < SPARE {
                 spare.push(batch.recycle());
             }
         });
-        let Some((bytes, flat)) = taken else {
-            queue.armed = true;
-            return None;
-        };
-        self.events.fetch_sub(flat.events, Relaxed);
-        self.bytes.fetch_sub(flat.bytes, Relaxed);
-        Some(bytes)
+        match taken {
+            Flattened::Nothing => {
+                queue.armed = true;
+                Taken::Nothing
+            }
+            Flattened::Needs(size) => Taken::Needs(size),
+            Flattened::Taken(flat) => {
+                self.events.fetch_sub(flat.events, Relaxed);
+                self.bytes.fetch_sub(flat.bytes, Relaxed);
+                Taken::Bytes(flat.written)
+            }
+        }
     }
+}
+
+/// What taking a batch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// No event waits.
+    Nothing,
+    /// The buffer is too small and nothing was taken: come again with this many bytes.
+    Needs(usize),
+    /// A batch of this many bytes is in the buffer.
+    Bytes(usize),
 }
 
 /// All consumers of an engine.
@@ -158,30 +174,31 @@ impl Inbound {
         queue.heir = Some(heir);
     }
 
-    /// Takes up to `max` events. After `None` the wake is called once when something arrives.
-    pub(crate) fn take(&self, consumer: &Consumer, max: usize) -> Option<Vec<u8>> {
-        consumer.take(max)
+    /// Takes up to `max` events into `out`. After [`Taken::Nothing`] the wake is called once when something arrives.
+    pub(crate) fn take(&self, consumer: &Consumer, max: usize, out: &mut [u8]) -> Taken {
+        consumer.take(max, out)
     }
 
-    /// Takes up to `max` events, waiting up to `timeout` for the first.
-    pub(crate) fn wait(&self, consumer: &Consumer, max: usize, timeout: Duration) -> Option<Vec<u8>> {
+    /// Takes up to `max` events into `out`, waiting up to `timeout` for the first.
+    pub(crate) fn wait(&self, consumer: &Consumer, max: usize, timeout: Duration, out: &mut [u8]) -> Taken {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(bytes) = consumer.take(max) {
-                return Some(bytes);
+            let taken = consumer.take(max, out);
+            if taken != Taken::Nothing {
+                return taken;
             }
             let mut queue = consumer.queue.lock();
             if !queue.batches.is_empty() {
                 continue;
             }
             if queue.ended {
-                return None;
+                return Taken::Nothing;
             }
             queue.waiting += 1;
             let timed_out = consumer.ready.wait_until(&mut queue, deadline).timed_out();
             queue.waiting -= 1;
             if timed_out && queue.batches.is_empty() {
-                return None;
+                return Taken::Nothing;
             }
         }
     }

@@ -56,6 +56,7 @@ impl Shard {
                 transport,
                 waker: Waker::noop().clone(),
                 decoder: Decoder::new(config.max_message_size),
+                early: !early.is_empty(),
                 carry: early,
                 out: Outbound::default(),
                 topics: Vec::new(),
@@ -82,6 +83,7 @@ impl Shard {
         let id = connection.peer.id;
         shared.registry.insert(Arc::clone(&connection.peer));
         self.context.hold(0, connection.held());
+        self.context.cells.bytes_received.add(connection.held() as u64);
         if user.is_some() || config.server_ready {
             let ready = envelope::server_ready(&ServerReady {
                 id: uuid::Uuid::now_v7().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()),

@@ -127,7 +127,10 @@ impl Shard {
         mark_dirty(connection, slot, &mut self.dirty);
         match queued {
             Queued::All => self.context.cells.messages_sent.add(u64::from(frames.count)),
-            Queued::Dropped { .. } => self.slow(slot, queued),
+            Queued::Dropped { frames: lost, .. } => {
+                self.context.cells.messages_sent.add(u64::from(frames.count - lost));
+                self.slow(slot, queued);
+            }
             Queued::Closed => {}
         }
     }

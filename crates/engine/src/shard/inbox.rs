@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Opcode, push_header};
+use wse_protocol::frame::{Opcode, push_frame};
 use wse_protocol::topic::Acl;
 
 use crate::id::ConnId;
@@ -122,44 +122,59 @@ impl Inbox {
         weight != 0 && weight + more > self.hard_limit
     }
 
-    /// Appends one frame for the subscribers of `topic`.
-    pub(crate) fn publish(&self, topic: &Arc<TopicEntry>, opcode: Opcode, parts: &[&[u8]]) -> Pushed {
-        self.push_frame(opcode, parts, |batch, start, end| {
-            if let Some(Command::Publish { topic: last, start: from, end: to, count }) = batch.commands.last_mut()
-                && Arc::ptr_eq(last, topic)
-                && (end - *from) as usize <= RUN_BYTES
-            {
-                *to = end;
-                *count += 1;
-                return 0;
-            }
-            batch.commands.push(Command::Publish { topic: Arc::clone(topic), start, end, count: 1 });
-            COMMAND_COST
-        })
+    /// Bytes that may still be pushed; `None` while nothing waits.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let weight = self.weight();
+        (weight != 0).then(|| self.hard_limit.saturating_sub(weight))
+    }
+
+    /// Appends `count` whole frames for the subscribers of `topic`.
+    pub(crate) fn publish(&self, topic: &Arc<TopicEntry>, frames: &[u8], frames_count: u32) -> Pushed {
+        self.push(
+            |arena| arena.extend_from_slice(frames),
+            |commands, start, end| {
+                if let Some(Command::Publish { topic: last, start: from, end: to, count }) = commands.last_mut()
+                    && Arc::ptr_eq(last, topic)
+                    && (end - *from) as usize <= RUN_BYTES
+                {
+                    *to = end;
+                    *count += frames_count;
+                    return 0;
+                }
+                commands.push(Command::Publish { topic: Arc::clone(topic), start, end, count: frames_count });
+                COMMAND_COST
+            },
+        )
     }
 
     /// Appends one frame for one connection.
-    pub(crate) fn send(&self, target: ConnId, opcode: Opcode, parts: &[&[u8]]) -> Pushed {
-        self.push_frame(opcode, parts, |batch, start, end| {
-            if let Some(Command::Send { to, start: from, end: until, count }) = batch.commands.last_mut()
-                && *to == target
-                && (end - *from) as usize <= RUN_BYTES
-            {
-                *until = end;
-                *count += 1;
-                return 0;
-            }
-            batch.commands.push(Command::Send { to: target, start, end, count: 1 });
-            COMMAND_COST
-        })
+    pub(crate) fn send(&self, target: ConnId, opcode: Opcode, payload: &[u8]) -> Pushed {
+        self.push(
+            |arena| push_frame(arena, opcode, payload),
+            |commands, start, end| {
+                if let Some(Command::Send { to, start: from, end: until, count }) = commands.last_mut()
+                    && *to == target
+                    && (end - *from) as usize <= RUN_BYTES
+                {
+                    *until = end;
+                    *count += 1;
+                    return 0;
+                }
+                commands.push(Command::Send { to: target, start, end, count: 1 });
+                COMMAND_COST
+            },
+        )
     }
 
     /// Appends one frame for all connections.
-    pub(crate) fn send_all(&self, opcode: Opcode, parts: &[&[u8]]) -> Pushed {
-        self.push_frame(opcode, parts, |batch, start, end| {
-            batch.commands.push(Command::SendAll { start, end, count: 1 });
-            COMMAND_COST
-        })
+    pub(crate) fn send_all(&self, opcode: Opcode, payload: &[u8]) -> Pushed {
+        self.push(
+            |arena| push_frame(arena, opcode, payload),
+            |commands, start, end| {
+                commands.push(Command::SendAll { start, end, count: 1 });
+                COMMAND_COST
+            },
+        )
     }
 
     /// Appends any other command. These are never refused: they end or bound work.
@@ -204,21 +219,19 @@ impl Inbox {
         (Batch { commands: batch.commands, arena: batch.arena, since: None, weight: 0 }, relieved)
     }
 
-    fn push_frame(
+    /// Writes frames into the arena and notes the command for them; `note` returns what the command itself weighs.
+    #[inline]
+    fn push(
         &self,
-        opcode: Opcode,
-        parts: &[&[u8]],
-        note: impl FnOnce(&mut Batch, Mark, Mark) -> usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        note: impl FnOnce(&mut Vec<Command>, Mark, Mark) -> usize,
     ) -> Pushed {
         let mut batch = self.waiting.lock();
         let first = batch.commands.is_empty();
         let start = batch.arena.len();
-        push_header(&mut batch.arena, opcode, parts.iter().map(|part| part.len()).sum());
-        for part in parts {
-            batch.arena.extend_from_slice(part);
-        }
+        write(&mut batch.arena);
         let end = batch.arena.len();
-        let cost = note(&mut batch, mark(start), mark(end));
+        let cost = note(&mut batch.commands, mark(start), mark(end));
         let weight = self.weigh(&mut batch, cost + end - start);
         drop(batch);
         // Whoever put the first command in has woken the shard; it takes everything at once.

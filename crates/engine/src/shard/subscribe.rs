@@ -8,7 +8,7 @@ use wse_protocol::json;
 use wse_protocol::topic::is_valid_name;
 
 use super::Shard;
-use crate::conn::Connection;
+use crate::conn::{Connection, Queued};
 use crate::id::ConnId;
 use crate::registry::Peer;
 use crate::shared::Shared;
@@ -150,8 +150,10 @@ impl Shard {
         });
         if let Some(connection) = self.connections.get_mut(slot) {
             let before = connection.out.weight();
-            if connection.out.reply(&reply.to_string(), shared.config.max_outbound_bytes) == crate::conn::Queued::All {
-                self.context.cells.messages_sent.add(1);
+            match connection.out.reply(&reply.to_string(), shared.config.max_outbound_bytes) {
+                Queued::All => self.context.cells.messages_sent.add(1),
+                Queued::Dropped { frames, .. } => self.context.cells.slow_consumer_drops.add(u64::from(frames)),
+                Queued::Closed => {}
             }
             self.context.cells.outbound_bytes.shift(before, connection.out.weight());
         }

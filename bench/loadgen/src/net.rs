@@ -1,0 +1,475 @@
+//! All connections of the run: connecting, upgrading, reading through one shared buffer, writing.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+
+use crate::args::{Args, Outcome};
+use crate::frame::{self, Parsed};
+use crate::json;
+use crate::sys::{self, Epoll, Event, READ, WRITE};
+
+/// Slot of the connection over which the server is told what to do. Rows use the slots above it.
+pub(crate) const CONTROL: usize = 0;
+/// One read takes at most this much; only an incomplete frame is kept per connection.
+const BUFFER: usize = 512 * 1024;
+/// Connections being opened at the same time.
+const OPENING: usize = 128;
+/// The key and answer of RFC 6455 §1.3: the answer is known without computing it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(crate) const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// What a row does with its connections. Control traffic never reaches it.
+pub(crate) trait Handler {
+    /// Takes as many whole frames off the front of `bytes` as it knows by sight; the rest is parsed one by one.
+    #[inline]
+    fn bulk(&mut self, _net: &mut Net, _slot: usize, _bytes: &[u8]) -> usize {
+        0
+    }
+    /// A text or binary message on an open connection.
+    fn text(&mut self, _net: &mut Net, _slot: usize, _payload: &[u8]) {}
+    /// The connection has finished its upgrade, greeting and subscription.
+    fn opened(&mut self, _net: &mut Net, _slot: usize) {}
+    /// The socket takes bytes again (only where [`Net::want_write`] asked).
+    fn writable(&mut self, _net: &mut Net, _slot: usize) {}
+    /// The connection ended: `clean` when this side began the closing handshake and the server answered it.
+    fn closed(&mut self, net: &mut Net, slot: usize, clean: bool) {
+        if !clean {
+            net.fail(format!("connection {slot} was closed by the server"));
+        }
+    }
+}
+
+/// A handler for phases in which nothing but control traffic is expected.
+#[derive(Debug)]
+pub(crate) struct Idle;
+impl Handler for Idle {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Upgrading,
+    SocketIoOpen,
+    SocketIoNamespace,
+    Greeting,
+    Subscribing,
+    Open,
+    Closing,
+    Closed,
+}
+
+#[derive(Debug)]
+struct Conn {
+    stream: Option<TcpStream>,
+    phase: Phase,
+    interest: u32,
+    /// Counts the connections this slot has held, so that a handler may replace one while its bytes are being read.
+    life: u32,
+    carry: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// See the module's first line.
+#[derive(Debug)]
+pub(crate) struct Net {
+    epoll: Epoll,
+    events: Vec<Event>,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+    conns: Vec<Conn>,
+    target: SocketAddrV4,
+    request: Vec<u8>,
+    socketio: bool,
+    expect_ready: bool,
+    receive_buffer: i32,
+    /// Subscription message per slot; a short list is used in turn. Empty: rows without subscriptions.
+    subscriptions: Vec<String>,
+    sources: u32,
+    mask: u32,
+    opening: usize,
+    open: usize,
+    /// Time of the last read, one clock call per read rather than per message.
+    pub(crate) now: u64,
+    pub(crate) bytes_read: u64,
+    /// Answers of the server on the control connection.
+    pub(crate) answers: VecDeque<Vec<u8>>,
+    failures: u64,
+    first_failure: Option<String>,
+}
+
+impl Net {
+    pub(crate) fn new(args: &Args) -> Outcome<Self> {
+        let limit = sys::raise_file_limit();
+        if args.connections as u64 + 32 > limit {
+            return Err(format!("{} connections need more than the {limit} open files allowed", args.connections));
+        }
+        let path = if args.socketio { "/socket.io/?EIO=4&transport=websocket" } else { &args.path };
+        let cookie = args.token.as_ref().map(|token| format!("Cookie: access_token={token}\r\n")).unwrap_or_default();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{cookie}\r\n",
+            args.target
+        );
+        Ok(Self {
+            epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
+            events: Vec::with_capacity(512),
+            buffer: vec![0; BUFFER + frame::MAX_PAYLOAD],
+            scratch: Vec::new(),
+            conns: Vec::new(),
+            target: args.target,
+            request: request.into_bytes(),
+            socketio: args.socketio,
+            expect_ready: args.get("expect-ready", false)?,
+            receive_buffer: 0,
+            subscriptions: Vec::new(),
+            sources: 0,
+            mask: 0x9e37_79b9,
+            opening: 0,
+            open: 0,
+            now: sys::now(),
+            bytes_read: 0,
+            answers: VecDeque::new(),
+            failures: 0,
+            first_failure: None,
+        })
+    }
+
+    pub(crate) fn subscribe_with(&mut self, messages: Vec<String>) {
+        self.subscriptions = messages;
+    }
+
+    /// Fixes the kernel receive buffer of connections opened from now on; 0 lets it grow.
+    pub(crate) fn receive_buffer(&mut self, bytes: i32) {
+        self.receive_buffer = bytes;
+    }
+
+    pub(crate) fn fail(&mut self, why: String) {
+        self.failures += 1;
+        self.first_failure.get_or_insert(why);
+    }
+
+    /// Errors of connections so far, as one error.
+    pub(crate) fn healthy(&self) -> Outcome<()> {
+        match &self.first_failure {
+            None => Ok(()),
+            Some(first) => Err(format!("{} failures, the first: {first}", self.failures)),
+        }
+    }
+
+    /// Begins a connection in `slot` (a new slot or a closed one).
+    pub(crate) fn connect(&mut self, slot: usize) -> Outcome<()> {
+        // 127.0.0.2 to .201: ports run out per pair of addresses, and closing ones stay reserved for a while.
+        self.sources = (self.sources + 1) % 200;
+        let source = Ipv4Addr::new(127, 0, 0, 2 + self.sources as u8);
+        let stream = sys::connect(source, self.target, self.receive_buffer).map_err(|e| format!("connect: {e}"))?;
+        self.epoll.add(&stream, WRITE, slot as u64).map_err(|e| format!("epoll: {e}"))?;
+        let fresh = |life| Conn {
+            stream: None,
+            phase: Phase::Connecting,
+            interest: WRITE,
+            life,
+            carry: Vec::new(),
+            out: Vec::new(),
+        };
+        if slot == self.conns.len() {
+            self.conns.push(fresh(0));
+        }
+        let conn = &mut self.conns[slot];
+        *conn = fresh(conn.life.wrapping_add(1));
+        conn.stream = Some(stream);
+        self.opening += 1;
+        Ok(())
+    }
+
+    /// Opens slots `first..=last`, a bounded number at a time, and returns when all are ready for the row.
+    pub(crate) fn connect_all(&mut self, handler: &mut impl Handler, first: usize, last: usize) -> Outcome<()> {
+        let (mut next, goal) = (first, self.open + last + 1 - first);
+        let deadline = sys::now() + 60_000_000_000;
+        while self.open < goal {
+            while next <= last && self.opening < OPENING {
+                self.connect(next)?;
+                next += 1;
+            }
+            self.turn(handler, 50_000_000)?;
+            self.healthy()?;
+            if sys::now() > deadline {
+                return Err(format!("only {} of {goal} connections were ready after 60 s", self.open));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits up to `nanos` and serves what is ready, once.
+    pub(crate) fn turn(&mut self, handler: &mut impl Handler, nanos: u64) -> Outcome<()> {
+        let mut events = std::mem::take(&mut self.events);
+        let waited = self.epoll.wait(&mut events, nanos);
+        for event in &events {
+            let (slot, ready) = (event.u64 as usize, event.events);
+            let life = self.conns[slot].life;
+            if ready & WRITE != 0 {
+                self.on_writable(slot, handler);
+            }
+            if ready & !WRITE != 0 && self.conns[slot].life == life {
+                self.on_readable(slot, handler);
+            }
+        }
+        self.events = events;
+        waited.map_err(|e| format!("epoll: {e}"))
+    }
+
+    fn on_writable(&mut self, slot: usize, handler: &mut impl Handler) {
+        let conn = &mut self.conns[slot];
+        let Some(stream) = &mut conn.stream else { return };
+        if conn.phase == Phase::Connecting {
+            match stream.take_error() {
+                Ok(None) => conn.phase = Phase::Upgrading,
+                Ok(Some(error)) | Err(error) => return self.lost(slot, handler, &format!("connect: {error}")),
+            }
+            self.interest(slot, READ);
+            let request = std::mem::take(&mut self.request);
+            self.write(slot, &request);
+            self.request = request;
+            return;
+        }
+        if !conn.out.is_empty() {
+            match stream.write(&conn.out) {
+                Ok(sent) => drop(conn.out.drain(..sent)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return self.lost(slot, handler, &format!("write: {error}")),
+            }
+        }
+        if self.conns[slot].out.is_empty() {
+            self.interest(slot, READ);
+            if self.conns[slot].phase == Phase::Open {
+                handler.writable(self, slot);
+            }
+        }
+    }
+
+    fn on_readable(&mut self, slot: usize, handler: &mut impl Handler) {
+        let conn = &mut self.conns[slot];
+        let Some(stream) = &mut conn.stream else { return };
+        let (life, kept) = (conn.life, conn.carry.len());
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer[..kept].copy_from_slice(&conn.carry);
+        match stream.read(&mut buffer[kept..kept + BUFFER]) {
+            Ok(0) => self.ended(slot, handler),
+            Ok(read) => {
+                self.now = sys::now();
+                self.bytes_read += read as u64;
+                let used = self.consume(slot, &buffer[..kept + read], handler);
+                let conn = &mut self.conns[slot];
+                if conn.life == life {
+                    conn.carry.clear();
+                    conn.carry.extend_from_slice(&buffer[used..kept + read]);
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => self.lost(slot, handler, &format!("read: {error}")),
+        }
+        self.buffer = buffer;
+    }
+
+    /// Serves the whole frames of `bytes` and returns how many bytes they were.
+    fn consume(&mut self, slot: usize, bytes: &[u8], handler: &mut impl Handler) -> usize {
+        let life = self.conns[slot].life;
+        let mut at = 0;
+        if self.conns[slot].phase == Phase::Upgrading {
+            let Some(end) = json::find(bytes, b"\r\n\r\n") else { return 0 };
+            let head = &bytes[..end];
+            if !head.starts_with(b"HTTP/1.1 101") || json::find(head, ACCEPT).is_none() {
+                let line = String::from_utf8_lossy(&head[..head.len().min(60)]).into_owned();
+                self.lost(slot, handler, &format!("upgrade refused: {line}"));
+                return 0;
+            }
+            at = end + 4;
+            if self.socketio {
+                self.conns[slot].phase = Phase::SocketIoOpen;
+            } else {
+                self.greeted(slot, handler, false);
+            }
+        }
+        while self.conns[slot].life == life {
+            if slot != CONTROL && self.conns[slot].phase == Phase::Open {
+                at += handler.bulk(self, slot, &bytes[at..]);
+            }
+            match frame::parse(&bytes[at..]) {
+                Parsed::Frame { opcode, payload, taken } => {
+                    at += taken;
+                    self.on_frame(slot, opcode, payload, handler);
+                }
+                Parsed::Partial => break,
+                Parsed::Bad(why) => {
+                    self.lost(slot, handler, why);
+                    break;
+                }
+            }
+        }
+        at
+    }
+
+    fn on_frame(&mut self, slot: usize, opcode: u8, payload: &[u8], handler: &mut impl Handler) {
+        match opcode {
+            frame::TEXT | frame::BINARY => self.on_message(slot, payload, handler),
+            frame::PING => self.send(slot, frame::PONG, payload),
+            frame::CLOSE if self.conns[slot].phase == Phase::Closing => self.ended(slot, handler),
+            frame::CLOSE => {
+                let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
+                self.lost(slot, handler, &format!("server closed with {code}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, slot: usize, payload: &[u8], handler: &mut impl Handler) {
+        if self.socketio && payload == b"2" {
+            return self.send(slot, frame::TEXT, b"3");
+        }
+        if payload.starts_with(br#"{"c":"WSE""#) {
+            if json::find(payload, br#""t":"ping""#).is_some() {
+                return self.send(slot, frame::TEXT, br#"{"c":"WSE","t":"PONG","p":{"client_timestamp":0},"v":1}"#);
+            }
+            if json::find(payload, br#""t":"error""#).is_some() {
+                let text = String::from_utf8_lossy(payload).into_owned();
+                return self.lost(slot, handler, &text);
+            }
+        }
+        match self.conns[slot].phase {
+            Phase::Open if slot == CONTROL => {
+                let answer = json::find(payload, br#""t":"ctl""#).map(|_| payload.to_vec());
+                self.answers.extend(answer);
+            }
+            Phase::Open => handler.text(self, slot, payload),
+            Phase::SocketIoOpen if payload.first() == Some(&b'0') => {
+                self.conns[slot].phase = Phase::SocketIoNamespace;
+                self.send(slot, frame::TEXT, b"40");
+            }
+            Phase::SocketIoNamespace if payload.starts_with(b"40") => self.greeted(slot, handler, false),
+            Phase::Greeting if json::find(payload, b"server_ready").is_some() => self.greeted(slot, handler, true),
+            Phase::Subscribing if json::find(payload, br#""subbed""#).is_some() => self.ready(slot, handler),
+            _ => {}
+        }
+    }
+
+    /// The connection can carry messages: wait for the greeting if one is due, then subscribe if the row does.
+    fn greeted(&mut self, slot: usize, handler: &mut impl Handler, ready_seen: bool) {
+        if self.expect_ready && !ready_seen {
+            self.conns[slot].phase = Phase::Greeting;
+        } else if slot == CONTROL || self.subscriptions.is_empty() {
+            self.ready(slot, handler);
+        } else {
+            self.conns[slot].phase = Phase::Subscribing;
+            let message = self.subscriptions[(slot - 1) % self.subscriptions.len()].clone();
+            self.send_message(slot, &message);
+        }
+    }
+
+    fn ready(&mut self, slot: usize, handler: &mut impl Handler) {
+        self.conns[slot].phase = Phase::Open;
+        self.opening -= 1;
+        self.open += 1;
+        if slot != CONTROL {
+            handler.opened(self, slot);
+        }
+    }
+
+    /// Sends an application message in the peer's own wrapping.
+    pub(crate) fn send_message(&mut self, slot: usize, message: &str) {
+        if self.socketio {
+            self.send(slot, frame::TEXT, format!(r#"42["m",{message}]"#).as_bytes());
+        } else {
+            self.send(slot, frame::TEXT, message.as_bytes());
+        }
+    }
+
+    /// Sends one masked frame; what the socket does not take at once follows when it does.
+    pub(crate) fn send(&mut self, slot: usize, opcode: u8, payload: &[u8]) {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        frame::push_masked(&mut bytes, opcode, self.next_mask(), payload);
+        self.write(slot, &bytes);
+        self.scratch = bytes;
+    }
+
+    pub(crate) fn next_mask(&mut self) -> [u8; 4] {
+        self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.mask | 0x0101_0101).to_be_bytes()
+    }
+
+    fn write(&mut self, slot: usize, bytes: &[u8]) {
+        let taken = if self.conns[slot].out.is_empty() { self.offer(slot, bytes) } else { 0 };
+        if taken < bytes.len() {
+            self.conns[slot].out.extend_from_slice(&bytes[taken..]);
+            self.interest(slot, READ | WRITE);
+        }
+    }
+
+    /// Offers `bytes` to the socket and returns how many it took. An error shows at the next read.
+    pub(crate) fn offer(&mut self, slot: usize, bytes: &[u8]) -> usize {
+        self.conns[slot].stream.as_mut().map_or(bytes.len(), |stream| match stream.write(bytes) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(_) => bytes.len(),
+        })
+    }
+
+    fn interest(&mut self, slot: usize, interest: u32) {
+        let conn = &mut self.conns[slot];
+        if let Some(stream) = conn.stream.as_ref().filter(|_| conn.interest != interest) {
+            conn.interest = interest;
+            if let Err(error) = self.epoll.change(stream, interest, slot as u64) {
+                self.fail(format!("epoll: {error}"));
+            }
+        }
+    }
+
+    /// Asks for [`Handler::writable`] on an open connection.
+    pub(crate) fn want_write(&mut self, slot: usize) {
+        self.interest(slot, READ | WRITE);
+    }
+
+    /// Stops or resumes reading `slot`: the slow consumer.
+    pub(crate) fn reading(&mut self, slot: usize, on: bool) {
+        self.interest(slot, if on { READ } else { 0 });
+    }
+
+    /// Begins the closing handshake; [`Handler::closed`] follows.
+    pub(crate) fn close(&mut self, slot: usize) {
+        self.send(slot, frame::CLOSE, &1000_u16.to_be_bytes());
+        self.conns[slot].phase = Phase::Closing;
+        self.open -= 1;
+    }
+
+    /// Drops the connection without a word.
+    pub(crate) fn abandon(&mut self, slot: usize) {
+        match self.conns[slot].phase {
+            Phase::Open => self.open -= 1,
+            Phase::Closing | Phase::Closed => {}
+            _ => self.opening -= 1,
+        }
+        let conn = &mut self.conns[slot];
+        conn.stream = None;
+        conn.phase = Phase::Closed;
+        conn.life = conn.life.wrapping_add(1);
+    }
+
+    fn ended(&mut self, slot: usize, handler: &mut impl Handler) {
+        let clean = self.conns[slot].phase == Phase::Closing;
+        if !clean && self.conns[slot].phase != Phase::Open {
+            return self.lost(slot, handler, "closed before it was ready");
+        }
+        self.abandon(slot);
+        if slot != CONTROL {
+            handler.closed(self, slot, clean);
+        }
+    }
+
+    /// The connection ended in a way no row asks for.
+    fn lost(&mut self, slot: usize, handler: &mut impl Handler, why: &str) {
+        if self.conns[slot].phase == Phase::Closing {
+            return self.ended(slot, handler);
+        }
+        self.fail(format!("connection {slot}: {why}"));
+        self.abandon(slot);
+    }
+}

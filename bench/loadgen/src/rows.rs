@@ -1,0 +1,80 @@
+//! One file per kind of row, and what they share: the conversation with the server's publisher.
+
+mod ceiling;
+mod churn;
+mod echo;
+mod fan;
+mod flood;
+mod handshake;
+mod idle;
+mod inbound;
+mod paced;
+mod plan;
+mod slow;
+
+use crate::args::{Args, Outcome};
+use crate::json::{self, Obj};
+use crate::net::{CONTROL, Handler, Idle, Net};
+use crate::sys;
+
+/// Runs the row named on the command line.
+pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+    match args.row.as_str() {
+        "fanout-flood" | "topics" | "patterns" => flood::run(args),
+        "fanout-paced" => paced::run(args),
+        "echo" => echo::run(args),
+        "inbound" => inbound::run(args),
+        "handshake" => handshake::run(args),
+        "idle" => idle::run(args),
+        "slow" => slow::run(args),
+        "ceiling" => ceiling::run(args),
+        "churn" => churn::run(args),
+        other => Err(format!("unknown row {other:?}")),
+    }
+}
+
+/// Head of every report.
+fn report(args: &Args) -> Obj {
+    Obj::new()
+        .text("row", &args.row)
+        .int("connections", args.connections as u64)
+        .int("size", args.size as u64)
+        .num("seconds", args.seconds)
+}
+
+/// Opens the control connection and waits for the server's answer on it.
+fn open(args: &Args) -> Outcome<Net> {
+    let mut net = Net::new(args)?;
+    net.connect_all(&mut Idle, CONTROL, CONTROL)?;
+    ask(&mut net, &mut Idle, r#"{"op":"hello"}"#, "hello")?;
+    Ok(net)
+}
+
+fn tell(net: &mut Net, order: &str) {
+    net.send_message(CONTROL, &format!(r#"{{"t":"bench","p":{order}}}"#));
+}
+
+/// Sends an order and serves the other connections until the answer called `name` is there.
+fn ask(net: &mut Net, handler: &mut impl Handler, order: &str, name: &str) -> Outcome<Vec<u8>> {
+    tell(net, order);
+    let marker = format!(r#""op":"{name}""#);
+    let deadline = sys::now() + 30_000_000_000;
+    while sys::now() < deadline {
+        while let Some(answer) = net.answers.pop_front() {
+            if json::find(&answer, marker.as_bytes()).is_some() {
+                return Ok(answer);
+            }
+        }
+        net.turn(handler, 10_000_000)?;
+        net.healthy()?;
+    }
+    Err(format!("no answer {name:?} to {order} within 30 s"))
+}
+
+fn number(answer: &[u8], key: &str) -> Outcome<u64> {
+    json::integer(answer, key).ok_or_else(|| format!("no {key:?} in {}", String::from_utf8_lossy(answer)))
+}
+
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}

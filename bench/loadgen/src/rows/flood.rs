@@ -1,0 +1,85 @@
+//! Fan-out as fast as the server can, closed loop: the publisher may be `--window` messages ahead of the slowest
+//! subscriber, so nothing has to be dropped and a queue cannot hide as throughput.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::args::{Args, Outcome};
+use crate::json::Obj;
+use crate::net::Net;
+use crate::rows::fan::{Fan, Sample};
+use crate::rows::plan::Plan;
+use crate::rows::{ask, nanos, number, open, report, tell};
+use crate::sys;
+use crate::usage::Mark;
+
+/// How often the publisher hears what has arrived.
+const ACK_EVERY: u64 = 500_000;
+
+pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+    let pid = args.pid()?;
+    let nap = Duration::from_micros(args.get("nap-us", 100)?);
+    let window: u64 = args.get("window", 4096)?;
+    let chunk: u64 = args.get("chunk", 256)?;
+    let mut plan = Plan::new(args)?;
+    let mut net = open(args)?;
+    net.subscribe_with(std::mem::take(&mut plan.messages));
+    let mut fan = Fan::new(args, &mut plan, Sample::OneIn64)?;
+    net.connect_all(&mut fan, 1, args.connections)?;
+
+    let order = format!(
+        r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"subscribers":{}}}"#,
+        plan.name, plan.topics, args.size, plan.per_message
+    );
+    ask(&mut net, &mut fan, &order, "flooding")?;
+    acknowledge(&mut net, &mut fan, nanos(args.warmup), nap)?;
+    let (before, from) = (fan.delivered, Mark::now(pid)?);
+    fan.since = sys::now();
+    acknowledge(&mut net, &mut fan, nanos(args.seconds), nap)?;
+    let (used, work) = (from.until(Mark::now(pid)?), fan.delivered - before);
+    fan.since = u64::MAX;
+
+    let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
+    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    drain(&mut net, &mut fan, published)?;
+    let report = report(args).int("window", window).int("chunk", chunk).int("topics", plan.topics as u64);
+    Ok(fan.account(used.report(report, "deliveries", work), published, dropped))
+}
+
+/// Serves the subscribers for `span`, in turns `nap` apart (what a network card does when it joins interrupts: it spares the
+/// server a wake-up of this process per send, and this process the reading of every single one), telling the publisher every half millisecond how far the slowest has come.
+fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcome<()> {
+    let end = sys::now() + span;
+    let (mut told, mut due) = (0, 0);
+    loop {
+        if !nap.is_zero() {
+            thread::sleep(nap);
+        }
+        net.turn(fan, ACK_EVERY)?;
+        let now = sys::now();
+        if now >= due {
+            due = now + ACK_EVERY;
+            let complete = fan.complete();
+            if complete > told {
+                told = complete;
+                tell(net, &format!(r#"{{"op":"ack","n":{complete}}}"#));
+            }
+            net.healthy()?;
+        }
+        if now >= end {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads on until every subscriber has everything, or until nothing has come for two seconds.
+pub(crate) fn drain(net: &mut Net, fan: &mut Fan, published: u64) -> Outcome<()> {
+    let (mut seen, mut quiet) = (fan.delivered, sys::now());
+    while fan.complete() < published && sys::now() - quiet < 2_000_000_000 {
+        net.turn(fan, 20_000_000)?;
+        if fan.delivered != seen {
+            (seen, quiet) = (fan.delivered, sys::now());
+        }
+    }
+    net.healthy()
+}

@@ -1,0 +1,55 @@
+//! Idle memory: the server's resident memory before and after `--connections` connections that then say nothing.
+
+use crate::args::{Args, Outcome};
+use crate::json::Obj;
+use crate::net::{Handler, Idle, Net};
+use crate::rows::{ask, nanos, open, report};
+use crate::sys;
+use crate::usage::{Mark, resident};
+
+pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+    let pid = args.pid()?;
+    let mut net = open(args)?;
+    let before = settled(&mut net, &mut Idle, pid)?;
+    let from = Mark::now(pid)?;
+    net.connect_all(&mut Idle, 1, args.connections)?;
+    let opening = from.until(Mark::now(pid)?);
+    let after = settled(&mut net, &mut Idle, pid)?;
+    let hold = Mark::now(pid)?;
+    rest(&mut net, &mut Idle, nanos(args.seconds))?;
+    let held = hold.until(Mark::now(pid)?);
+    Ok(report(args)
+        .bool("token", args.token.is_some())
+        .int("rss_before", before)
+        .int("rss_after", after)
+        .num("bytes_per_connection", (after as f64 - before as f64) / args.connections as f64)
+        .num("open_cpu_ns", opening.server * 1e9 / args.connections as f64)
+        .num("idle_cores", held.server / held.seconds)
+        .bool("generator_limited", false)
+        .bool("accounted", net.healthy().is_ok()))
+}
+
+/// Resident memory once the server has been asked to collect its garbage and two readings agree within 0.5 %.
+pub(crate) fn settled(net: &mut Net, handler: &mut impl Handler, pid: u32) -> Outcome<u64> {
+    let mut last = 0;
+    for _ in 0..12 {
+        ask(net, handler, r#"{"op":"gc"}"#, "gc")?;
+        rest(net, handler, 250_000_000)?;
+        let now = resident(pid)?;
+        if last > 0 && now.abs_diff(last) * 200 < now {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
+/// Serves what comes (pings) for `span`.
+pub(crate) fn rest(net: &mut Net, handler: &mut impl Handler, span: u64) -> Outcome<()> {
+    let end = sys::now() + span;
+    while sys::now() < end {
+        net.turn(handler, 20_000_000)?;
+        net.healthy()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Inbound: every connection sends as fast as the server takes it (TCP backpressure closes the loop); the server's
+//! JavaScript handler reads one member of each parsed message and counts.
+
+use crate::args::{Args, Outcome};
+use crate::envelope;
+use crate::frame::{self, TEXT};
+use crate::json::Obj;
+use crate::net::{Handler, Net};
+use crate::rows::{ask, nanos, number, open, report};
+use crate::sys;
+use crate::usage::Mark;
+
+/// Bytes of ready-made frames, sent round and round.
+const BLOCK: usize = 64 * 1024;
+
+#[derive(Debug)]
+struct Senders {
+    block: Vec<u8>,
+    frame: usize,
+    /// Bytes of the block already sent, per slot.
+    at: Vec<usize>,
+    sent_bytes: u64,
+    stopping: bool,
+}
+
+impl Handler for Senders {
+    fn writable(&mut self, net: &mut Net, slot: usize) {
+        let from = self.at[slot];
+        let to = match self.stopping {
+            // End on a whole frame.
+            true => from.div_ceil(self.frame) * self.frame,
+            false => self.block.len(),
+        };
+        if from < to {
+            let taken = net.offer(slot, &self.block[from..to]);
+            self.sent_bytes += taken as u64;
+            self.at[slot] = (from + taken) % self.block.len();
+        }
+        if !self.stopping || !self.at[slot].is_multiple_of(self.frame) {
+            net.want_write(slot);
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+    let pid = args.pid()?;
+    let mut net = open(args)?;
+    let mut block = Vec::new();
+    let mut seq = 0;
+    while block.len() < BLOCK {
+        let mask = net.next_mask();
+        frame::push_masked(&mut block, TEXT, mask, &envelope::build("in", seq, 0, args.size));
+        seq += 1;
+    }
+    let frame = block.len() / seq as usize;
+    let mut senders = Senders { block, frame, at: vec![0; args.connections + 1], sent_bytes: 0, stopping: false };
+    net.connect_all(&mut senders, 1, args.connections)?;
+    (1..=args.connections).for_each(|slot| net.want_write(slot));
+
+    serve(&mut net, &mut senders, nanos(args.warmup))?;
+    let (from, before) = (Mark::now(pid)?, handled(&mut net, &mut senders)?);
+    serve(&mut net, &mut senders, nanos(args.seconds))?;
+    let (to, after) = (Mark::now(pid)?, handled(&mut net, &mut senders)?);
+
+    // Every frame that left must be handled, once; then nothing is in flight.
+    senders.stopping = true;
+    let deadline = sys::now() + 20_000_000_000;
+    let (mut count, mut sent) = (after, u64::MAX);
+    while (count.0 < sent || !senders.sent_bytes.is_multiple_of(frame as u64)) && sys::now() < deadline {
+        serve(&mut net, &mut senders, 20_000_000)?;
+        count = handled(&mut net, &mut senders)?;
+        sent = senders.sent_bytes / frame as u64;
+    }
+    let report = from.until(to).report(report(args), "messages", after.0 - before.0);
+    Ok(report
+        .int("sent", sent)
+        .int("delivered", count.0)
+        .signed("in_flight", sent as i64 - count.0 as i64)
+        .bool("accounted", count.0 == sent && (count.1 == 0 || count.1 == sent * 12))
+        .bool("parsed", count.1 > 0))
+}
+
+/// Messages the handler has counted, and the sum of the member it read from each (its length is 12).
+fn handled(net: &mut Net, senders: &mut Senders) -> Outcome<(u64, u64)> {
+    let answer = ask(net, senders, r#"{"op":"count"}"#, "count")?;
+    Ok((number(&answer, "n")?, number(&answer, "sum")?))
+}
+
+fn serve(net: &mut Net, senders: &mut Senders, span: u64) -> Outcome<()> {
+    let end = sys::now() + span;
+    while sys::now() < end {
+        net.turn(senders, 2_000_000)?;
+        net.healthy()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Processor time and memory, of the server (from /proc) and of this process.
+
+use crate::args::Outcome;
+use crate::json::Obj;
+use crate::sys;
+
+/// Above this share of one core the generator, not the server, may have set the pace.
+const LIMITED: f64 = 0.9;
+
+/// One reading of the clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    at: u64,
+    server: u64,
+    own: u64,
+    machine: u64,
+}
+
+/// What was used between two marks, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) seconds: f64,
+    pub(crate) server: f64,
+    pub(crate) own: f64,
+    /// All processes of the machine.
+    machine: f64,
+}
+
+impl Mark {
+    pub(crate) fn now(pid: u32) -> Outcome<Self> {
+        Ok(Self { at: sys::now(), server: server_cpu(pid)?, own: sys::own_cpu(), machine: machine_cpu()? })
+    }
+
+    pub(crate) fn until(self, end: Self) -> Used {
+        let s = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e9;
+        Used {
+            seconds: s(self.at, end.at),
+            server: s(self.server, end.server),
+            own: s(self.own, end.own),
+            machine: s(self.machine, end.machine),
+        }
+    }
+}
+
+impl Used {
+    /// Adds the shares every report carries; `work` is what the server's time is divided by.
+    pub(crate) fn report(self, report: Obj, unit: &str, work: u64) -> Obj {
+        report
+            .num("window_s", self.seconds)
+            .int(&format!("{unit}_in_window"), work)
+            .num("per_second", work as f64 / self.seconds)
+            .num("server_cpu_s", self.server)
+            .num("server_cores", self.server / self.seconds)
+            .num("cpu_ns", self.server * 1e9 / work as f64)
+            .num("other_cores", (self.machine - self.server - self.own).max(0.0) / self.seconds)
+            .num("generator_cores", self.own / self.seconds)
+            .bool("generator_limited", self.own / self.seconds > LIMITED)
+    }
+}
+
+/// User and system time of all threads of `pid`, in nanoseconds (the kernel counts in ticks of 10 ms).
+fn server_cpu(pid: u32) -> Outcome<u64> {
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|e| format!("server {pid} is gone: {e}"))?;
+    // The name stands in brackets and may hold anything: count fields behind the last bracket.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
+    let tick = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok()).ok_or("cannot read /proc/PID/stat");
+    Ok((tick(11)? + tick(12)?) * (1_000_000_000 / sys::ticks_per_second()))
+}
+
+/// User and system time of everything on this machine, in nanoseconds.
+fn machine_cpu() -> Outcome<u64> {
+    let stat = std::fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
+    let ticks = stat.split_ascii_whitespace().skip(1).take(3).filter_map(|field| field.parse::<u64>().ok());
+    Ok(ticks.sum::<u64>() * (1_000_000_000 / sys::ticks_per_second()))
+}
+
+/// Resident memory of `pid` in bytes.
+pub(crate) fn resident(pid: u32) -> Outcome<u64> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| format!("server {pid} is gone: {e}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().map_err(|_| "cannot read VmRSS")?;
+    Ok(kib * 1024)
+}

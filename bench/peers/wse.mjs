@@ -1,0 +1,64 @@
+/**
+ * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload.
+ */
+import { announce, Publisher } from './publisher.mjs';
+
+const { RustWSEServer } = await import(process.env.BENCH_WSE ?? '../../dist/index.js');
+const secret = process.env.BENCH_JWT_SECRET;
+const lazy = process.argv.includes('--lazy');
+
+const server = new RustWSEServer({
+  host: '127.0.0.1',
+  port: 0,
+  maxConnections: 30_000,
+  ...(secret !== undefined && { jwt: { secret } }),
+  ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
+});
+const { port } = await server.start();
+
+/** Deliveries the engine counted as dropped for slow consumers. */
+function dropped() {
+  const total = server.prometheusMetrics().match(/^wse_slow_consumer_drops_total(?:\{[^}]*\})?\s+(\d+)/gm) ?? [];
+  return total.reduce((sum, line) => sum + Number(line.split(/\s+/).at(-1)), 0);
+}
+
+const bench = new Publisher({
+  publish: (topic, text) => server.broadcast(topic, text),
+  drained: () => server.drained(),
+  dropped,
+  gc: globalThis.gc,
+});
+
+announce(port);
+/** The generator's control connection is the first that speaks. */
+let control;
+for await (const batch of server.batches()) {
+  for (const [type, conn, payload] of batch) {
+    if (type === 'raw') {
+      server.send(conn, payload);
+      continue;
+    }
+    if (type !== 'msg') continue;
+    control ??= conn;
+    if (lazy && conn !== control) {
+      bench.handled++;
+      continue;
+    }
+    switch (payload.t) {
+      case 'in':
+        bench.handled++;
+        bench.sum += payload.p.seq.length;
+        break;
+      case 'echo':
+        server.send(conn, JSON.stringify(payload));
+        break;
+      case 'bench':
+        bench.order(payload.p, (answer) => server.send(conn, answer));
+        break;
+      case 'sub':
+        server.subscribeConnection(conn, payload.p.topics);
+        server.send(conn, '{"c":"U","t":"subbed","p":{},"v":1}');
+        break;
+    }
+  }
+}

@@ -1,0 +1,215 @@
+#!/usr/bin/env node
+/**
+ * Makes docs/benchmarks.md and docs/img/bench-*.svg from result files; no figure in them is typed.
+ *
+ *   node bench/report.mjs [--out docs] [bench/results/FILE.json …]     (default: the newest full run, else the newest)
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ROWS, summary, valid } from './rows.mjs';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const { values: options, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
+const out = path.resolve(options.out ?? path.join(HERE, '..', 'docs'));
+const NAMES = { wse: 'WSE', bun: 'Bun', ws: 'ws', socketio: 'Socket.IO' };
+const COLOURS = { wse: '#2f6f4f', bun: '#c9a227', ws: '#7a7f87', socketio: '#b4b8be' };
+
+function newest() {
+  const folder = path.join(HERE, 'results');
+  const files = (existsSync(folder) ? readdirSync(folder) : [])
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => path.join(folder, name));
+  const runs = files.map((file) => ({ file, time: statSync(file).mtimeMs, full: read(file).mode === 'full' }));
+  runs.sort((a, b) => Number(b.full) - Number(a.full) || b.time - a.time);
+  if (runs.length === 0) {
+    console.error('report: no result files; run `npm run bench` first');
+    process.exit(1);
+  }
+  return [runs[0].file];
+}
+function read(file) {
+  return JSON.parse(readFileSync(file, 'utf8'));
+}
+
+const files = positionals.length > 0 ? positionals : newest();
+const runs = files.map(read);
+
+function figure(value, unit) {
+  if (value === undefined) return '–';
+  if (unit === 'us') return value >= 1000 ? `${(value / 1000).toPrecision(3)} ms` : `${value.toPrecision(3)} µs`;
+  if (unit === 'ns') return value >= 10_000 ? `${(value / 1000).toFixed(1)} µs` : `${Math.round(value)} ns`;
+  if (unit === 'B') return Math.abs(value) >= 2 ** 20 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${Math.round(value)} B`;
+  if (unit === '×') return `${value.toFixed(2)}×`;
+  return value >= 1e6
+    ? `${(value / 1e6).toFixed(2)} M${unit}`
+    : value >= 1e4
+      ? `${(value / 1e3).toFixed(1)} k${unit}`
+      : `${Math.round(value)} ${unit}`;
+}
+
+/** Ours against the best of the others, as a plain quotient of medians. */
+function ratioToBest(row, { key, better }) {
+  const own = row.wse && summary(row.wse, key)?.median;
+  const others = Object.entries(row)
+    .filter(([peer]) => peer !== 'wse')
+    .map(([peer, rounds]) => [peer, summary(rounds, key)?.median])
+    .filter(([, median]) => median !== undefined);
+  if (own === undefined || others.length === 0) return undefined;
+  const [peer, best] = others.sort(([, a], [, b]) => (better === 'higher' ? b - a : a - b))[0];
+  return { peer, ratio: own / best };
+}
+
+function targetLine(run, name, target) {
+  const own = run.rows[name].wse && summary(run.rows[name].wse, target.metric)?.median;
+  const other = target.of && summary(run.rows[target.row ?? name]?.[target.of] ?? [], target.metric)?.median;
+  const bound = target.min !== undefined ? `≥ ${target.min.toLocaleString('en')}` : `≤ ${target.max.toLocaleString('en')}`;
+  const against = target.of ? `× ${NAMES[target.of]}${target.row ? ` (${target.row})` : ''}` : '';
+  if (own === undefined || (target.of && other === undefined)) return `${target.metric} ${bound} ${against}: not measured`;
+  const got = target.of ? own / other : own;
+  const met = target.min !== undefined ? got >= target.min : got <= target.max;
+  return `${target.metric} ${bound} ${against}: ${got.toLocaleString('en', { maximumFractionDigits: 2 })} ${met ? '✓' : '✗'}`;
+}
+
+function table(run, name) {
+  const row = run.rows[name];
+  const { metrics, targets } = ROWS[name] ?? { metrics: [], targets: [] };
+  const head = ['', ...metrics.map(({ label }) => `${label} (min – max)`), 'notes'];
+  const body = Object.entries(row).map(([peer, rounds]) => {
+    const cells = metrics.map(({ key, unit }) => {
+      const s = summary(rounds, key);
+      return s ? `**${figure(s.median, unit)}** (${figure(s.min, unit)} – ${figure(s.max, unit)})` : '–';
+    });
+    const bad = rounds.filter((round) => !valid(round)).length;
+    const share = summary(rounds, 'generator_cores')?.median;
+    const notes = [
+      bad > 0 && `${bad} of ${rounds.length} rounds invalid`,
+      rounds.some((round) => round.generator_limited) && '**generator at its limit**',
+      rounds.some((round) => round.other_cores > 0.15) &&
+        `disturbed: up to ${Math.max(...rounds.map((r) => r.other_cores ?? 0)).toFixed(1)} cores used by others`,
+      share !== undefined && `generator ${Math.round(share * 100)} % of a core`,
+    ];
+    return [NAMES[peer] ?? peer, ...cells, notes.filter(Boolean).join('; ')];
+  });
+  const best = metrics.map((metric) => {
+    const r = ratioToBest(row, metric);
+    return r ? `${r.ratio.toFixed(2)}× ${NAMES[r.peer]}` : '–';
+  });
+  if (row.wse) body.push(['WSE / best peer', ...best, '']);
+  const lines = [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`);
+  return [`### ${name}`, '', ...lines, '', ...targets.map((target) => `- target: ${targetLine(run, name, target)}`), ''].join(
+    '\n',
+  );
+}
+
+const xml = (text) => String(text).replace(/[&<>]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[c]);
+
+/** Horizontal bars, one group per row, one bar per peer, whiskers from the smallest to the largest round. */
+function chart(title, run, names, { key, unit }) {
+  const groups = names
+    .map((name) => ({
+      name,
+      bars: Object.entries(run.rows[name] ?? {})
+        .map(([peer, rounds]) => ({ peer, ...summary(rounds, key) }))
+        .filter((bar) => bar.median !== undefined),
+    }))
+    .filter(({ bars }) => bars.length > 0);
+  if (groups.length === 0) return undefined;
+  const [left, width, bar, gap] = [170, 760, 16, 14];
+  const scale = (width - left - 120) / Math.max(...groups.flatMap(({ bars }) => bars.map(({ max }) => max)));
+  let y = 44;
+  const parts = [];
+  for (const { name, bars } of groups) {
+    parts.push(`<text x="${left - 10}" y="${y + (bars.length * bar) / 2 + 4}" text-anchor="end">${xml(name)}</text>`);
+    for (const { peer, median, min, max } of bars) {
+      const middle = y + bar / 2 - 1;
+      const end = left + max * scale;
+      parts.push(
+        `<rect x="${left}" y="${y}" width="${Math.max(1, median * scale).toFixed(1)}" height="${bar - 2}" fill="${COLOURS[peer] ?? '#999'}"/>`,
+        `<path d="M${(left + min * scale).toFixed(1)} ${middle}H${end.toFixed(1)}" stroke="#222" stroke-width="1"/>`,
+        `<text x="${(end + 6).toFixed(1)}" y="${y + bar - 5}" font-size="11">${xml(`${NAMES[peer] ?? peer} ${figure(median, unit)}`)}</text>`,
+      );
+      y += bar;
+    }
+    y += gap;
+  }
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="${xml(title)}">
+<rect width="100%" height="100%" fill="#fff"/><text x="16" y="24" font-size="15" font-weight="600">${xml(title)}</text>
+${parts.join('\n')}
+</svg>
+`;
+}
+
+const CHARTS = [
+  [
+    'bench-fanout-rate',
+    'Fan-out flood, 128 B: deliveries per second (more is better)',
+    /^fanout-flood-\d+$/,
+    { key: 'per_second', unit: '/s' },
+  ],
+  [
+    'bench-fanout-cpu',
+    'Fan-out flood, 128 B: server CPU per delivery (less is better)',
+    /^fanout-flood-\d+$/,
+    { key: 'cpu_ns', unit: 'ns' },
+  ],
+  [
+    'bench-paced-p99',
+    'Fan-out paced: p99 latency against the planned time (less is better)',
+    /^fanout-paced-\d+$/,
+    { key: 'latency_us.p99', unit: 'us' },
+  ],
+  ['bench-echo', 'Echo through JavaScript: round trips per second (more is better)', /^echo-/, { key: 'per_second', unit: '/s' }],
+  [
+    'bench-inbound',
+    'Inbound to the JavaScript handler: messages per second (more is better)',
+    /^inbound-/,
+    { key: 'per_second', unit: '/s' },
+  ],
+  ['bench-idle', 'Resident memory per idle connection (less is better)', /^idle-/, { key: 'bytes_per_connection', unit: 'B' }],
+];
+
+mkdirSync(path.join(out, 'img'), { recursive: true });
+const sections = runs.map((run, index) => {
+  const { machine: m } = run;
+  const versions = Object.entries(m.versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ');
+  const images = CHARTS.flatMap(([file, title, pattern, metric]) => {
+    const svg = chart(
+      title,
+      run,
+      Object.keys(run.rows).filter((name) => pattern.test(name)),
+      metric,
+    );
+    if (svg === undefined) return [];
+    const name = runs.length > 1 ? `${file}-${index + 1}.svg` : `${file}.svg`;
+    writeFileSync(path.join(out, 'img', name), svg);
+    return [`![${title}](img/${name})`];
+  });
+  const ceilings = Object.values(run.generator).map((c) => `${figure(c.per_second, '/s')} to ${c.connections} connections`);
+  return [
+    `## ${run.date.slice(0, 10)}, commit ${m.commit}${m.dirty ? ' with local changes' : ''}, ${run.mode} pass`,
+    '',
+    `${m.cpu}, ${m.cores} cores, ${m.memoryGiB} GiB, Linux ${m.kernel}; ${versions}. ${run.rounds} rounds of ${run.seconds} s per row and peer, ` +
+      `peers in turn, median (smallest – largest). Load generator on the same machine, loopback; with no server at all it counts ${ceilings.join(', ')}. ` +
+      `Load average at the start: ${m.load.toFixed(1)}.`,
+    '',
+    ...Object.entries(run.skipped).map(([peer, why]) => `Not measured: ${NAMES[peer] ?? peer} (${why}).\n`),
+    ...images.flatMap((image) => [image, '']),
+    ...Object.keys(run.rows).map((name) => table(run, name)),
+  ].join('\n');
+});
+
+writeFileSync(
+  path.join(out, 'benchmarks.md'),
+  `# Benchmarks
+
+Made by \`bench/report.mjs\` from ${files.map((file) => `\`bench/results/${path.basename(file)}\``).join(', ')}; do not edit. What the rows
+measure and how they keep honest is written in [bench/README.md](../bench/README.md). CPU is the server's user and system
+time divided by the work done. Absolute figures move from machine to machine: carry the ratios.
+
+${sections.join('\n')}`,
+);
+console.log(`report: ${path.relative(process.cwd(), path.join(out, 'benchmarks.md'))}`);

@@ -1,0 +1,257 @@
+#!/usr/bin/env node
+/**
+ * Runs the benchmark: every row, every peer, several rounds, peers in turn, each server a fresh process. Writes one JSON
+ * file per run; `report.mjs` makes tables and charts of it.
+ *
+ *   node bench/run.mjs [--full] [--rows a,b] [--peers wse,bun,ws,socketio] [--rounds N] [--seconds S] [--out FILE]
+ */
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+import { encodeToken } from './peers/token.mjs';
+import { generatorArguments, ROWS, summary, valid } from './rows.mjs';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const ROOT = path.dirname(HERE);
+const require = createRequire(import.meta.url);
+
+const { values: options } = parseArgs({
+  options: {
+    full: { type: 'boolean', default: false },
+    rows: { type: 'string' },
+    peers: { type: 'string' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    out: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+if (options.help) {
+  console.log(
+    `usage: node bench/run.mjs [--full] [--rows a,b] [--peers wse,bun,ws,socketio] [--rounds N] [--seconds S] [--out FILE]\nrows: ${Object.keys(ROWS).join(' ')}`,
+  );
+  process.exit(0);
+}
+
+const quit = (why) => {
+  console.error(`bench: ${why}`);
+  process.exit(1);
+};
+const amount = (name, fallback) => {
+  const value = options[name] === undefined ? fallback : Number(options[name]);
+  return value > 0 && value <= 100 ? value : quit(`--${name} must be above 0 and at most 100, got ${options[name]}`);
+};
+const chosen = (list, all, what) => {
+  const names = list?.split(',') ?? all;
+  for (const name of names) if (!all.includes(name)) quit(`unknown ${what} ${name}; there are: ${all.join(' ')}`);
+  return names;
+};
+const rounds = Math.round(amount('rounds', options.full ? 5 : 3));
+const seconds = amount('seconds', options.full ? 2 : 0.7);
+
+if (process.platform !== 'linux') quit('the load generator needs Linux (epoll, /proc)');
+if (!existsSync(path.join(HERE, 'node_modules'))) {
+  console.error('bench: installing the peers');
+  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: HERE, stdio: 'inherit' });
+}
+
+function buildGenerator() {
+  console.error('bench: building the load generator');
+  try {
+    execFileSync('cargo', ['build', '--release', '--quiet', '-p', 'wse-loadgen'], {
+      cwd: ROOT,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    const metadata = execFileSync('cargo', ['metadata', '--format-version=1', '--no-deps'], { cwd: ROOT, maxBuffer: 2 ** 26 });
+    return path.join(JSON.parse(metadata).target_directory, 'release', 'wse-loadgen');
+  } catch (error) {
+    return quit(
+      error.code === 'ENOENT' ? 'cargo is missing: install Rust (https://rustup.rs)' : 'the load generator did not build',
+    );
+  }
+}
+
+/** The bun binary of this platform; bun's npm package brings it as an optional dependency, no install script needed. */
+function bunBinary() {
+  const name = `bun-linux-${os.arch() === 'arm64' ? 'aarch64' : 'x64'}`;
+  for (const variant of [name, `${name}-musl`]) {
+    try {
+      return require.resolve(`@oven/${variant}/bin/bun`);
+    } catch {
+      /* the other libc */
+    }
+  }
+  return undefined;
+}
+
+const node = (script) => ({ command: process.execPath, args: ['--expose-gc', path.join('peers', script)] });
+const bun = bunBinary();
+const addon = process.env.BENCH_WSE ?? path.join(ROOT, 'dist', 'index.js');
+const PEERS = {
+  wse: existsSync(addon) ? node('wse.mjs') : { missing: 'wse-server is not built (no dist/index.js)' },
+  bun: bun ? { command: bun, args: ['peers/bun.ts'] } : { missing: 'no bun binary for this platform' },
+  ws: node('ws.mjs'),
+  socketio: { ...node('socketio.mjs'), generator: ['--proto', 'socketio'] },
+};
+
+const full = options.full;
+const rowNames = chosen(options.rows, Object.keys(ROWS), 'row').filter((name) => options.rows || full || ROWS[name].quick);
+const peerNames = chosen(options.peers, Object.keys(PEERS), 'peer').filter(
+  (name) => options.peers || full || name !== 'socketio',
+);
+const skipped = Object.fromEntries(peerNames.filter((name) => PEERS[name].missing).map((name) => [name, PEERS[name].missing]));
+for (const [name, why] of Object.entries(skipped)) console.error(`bench: leaving out ${name}: ${why}`);
+const runnable = peerNames.filter((name) => !skipped[name]);
+if (runnable.length === 0) quit('no peer to measure');
+
+const generator = buildGenerator();
+const secret = randomBytes(32).toString('hex');
+const run = promisify(execFile);
+let server;
+
+/** Starts a peer's server and waits for the line that names its port. */
+async function startServer(peer, row) {
+  const { command, args } = PEERS[peer];
+  const env = { ...process.env, NODE_ENV: 'production', ...(row.jwt && { BENCH_JWT_SECRET: secret }) };
+  server = spawn(command, [...args, ...(row.server?.[peer] ?? [])], { cwd: HERE, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let errors = '';
+  server.stderr.on('data', (data) => {
+    errors = (errors + data).slice(-2000);
+  });
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${peer} did not start within 15 s: ${errors}`)), 15_000);
+    createInterface({ input: server.stdout }).once('line', (line) => {
+      clearTimeout(timer);
+      resolve(JSON.parse(line));
+    });
+    server.once('error', reject);
+    server.once('exit', (code) => reject(new Error(`${peer} ended with ${code}: ${errors}`)));
+  });
+}
+
+async function stopServer() {
+  if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
+  const ended = new Promise((resolve) => server.once('exit', resolve));
+  server.kill('SIGTERM');
+  const timer = setTimeout(() => server.kill('SIGKILL'), 2_000);
+  await ended;
+  clearTimeout(timer);
+}
+process.on('exit', () => server?.kill('SIGKILL'));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+
+/** One round of one row on one peer: the generator's report, or what went wrong. */
+async function measure(name, peer) {
+  const row = ROWS[name];
+  try {
+    const { port } = await startServer(peer, row);
+    const token = row.jwt ? ['--token', encodeToken(secret, { sub: 'bench', exp: Math.floor(Date.now() / 1000) + 3600 })] : [];
+    const ready = row.jwt && peer === 'wse' ? ['--expect-ready', 'true'] : [];
+    const args = [...generatorArguments(row, peer, seconds), ...token, ...ready, ...(PEERS[peer].generator ?? [])];
+    const { stdout } = await run(generator, [...args, '--url', `ws://127.0.0.1:${port}/`, '--pid', String(server.pid)], {
+      timeout: 180_000,
+    });
+    return JSON.parse(stdout);
+  } catch (error) {
+    return {
+      error: String(error.stderr || error.message)
+        .trim()
+        .slice(0, 500),
+    };
+  } finally {
+    await stopServer();
+  }
+}
+
+async function ceiling(connections) {
+  const { stdout } = await run(
+    generator,
+    ['ceiling', '--url', 'ws://127.0.0.1:0/', '--connections', String(connections), '--seconds', '0.5', '--warmup', '0.2'],
+    { timeout: 20_000 },
+  );
+  return JSON.parse(stdout);
+}
+
+function facts() {
+  const git = (...args) => {
+    try {
+      return execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    } catch {
+      return '';
+    }
+  };
+  const version = (name) => JSON.parse(readFileSync(path.join(HERE, 'node_modules', name, 'package.json'), 'utf8')).version;
+  return {
+    cpu: os.cpus()[0]?.model ?? 'unknown',
+    cores: os.availableParallelism(),
+    memoryGiB: Math.round(os.totalmem() / 2 ** 30),
+    kernel: os.release(),
+    load: os.loadavg()[0],
+    commit: git('rev-parse', '--short', 'HEAD') || 'unknown',
+    dirty: git('status', '--porcelain') !== '',
+    versions: { node: process.versions.node, bun: version('bun'), ws: version('ws'), 'socket.io': version('socket.io') },
+  };
+}
+
+function resultFile({ commit }, date) {
+  const base = path.join(HERE, 'results', `${date.slice(0, 10)}-${commit}`);
+  for (let n = 1; ; n++) {
+    const file = n === 1 ? `${base}.json` : `${base}-${n}.json`;
+    if (!existsSync(file)) return file;
+  }
+}
+
+const short = (value) =>
+  value === undefined
+    ? '-'
+    : value >= 1e6
+      ? `${(value / 1e6).toFixed(2)}M`
+      : value >= 1e4
+        ? `${(value / 1e3).toFixed(1)}k`
+        : value.toFixed(value < 10 ? 2 : 0);
+const began = Date.now();
+const result = {
+  date: new Date().toISOString(),
+  mode: full ? 'full' : 'quick',
+  rounds,
+  seconds,
+  machine: facts(),
+  skipped,
+  generator: { 'ceiling-100': await ceiling(100), 'ceiling-1000': await ceiling(1000) },
+  rows: {},
+};
+for (const name of rowNames) {
+  const peers = runnable.filter((peer) => !ROWS[name].without?.includes(peer));
+  const row = Object.fromEntries(peers.map((peer) => [peer, []]));
+  result.rows[name] = row;
+  for (let round = 0; round < rounds; round++) {
+    // Another peer begins each round: none always runs on the machine as the same neighbour left it.
+    for (let turn = 0; turn < peers.length; turn++) {
+      const peer = peers[(turn + round) % peers.length];
+      row[peer].push(await measure(name, peer));
+    }
+  }
+  const line = peers.map((peer) => {
+    const bad = row[peer].filter((round) => !valid(round)).length;
+    const figures = ROWS[name].metrics.map(({ key, label, unit }) => `${label} ${short(summary(row[peer], key)?.median)}${unit}`);
+    const notes = [
+      bad > 0 && `${bad} INVALID: ${row[peer].find((round) => !valid(round)).error ?? 'not accounted'}`,
+      row[peer].some((round) => round.generator_limited) && 'generator at its limit',
+    ];
+    return `  ${peer.padEnd(9)}${figures.join('  ')}  ${notes.filter(Boolean).join('; ')}`;
+  });
+  console.log([name, ...line].join('\n'));
+}
+result.tookSeconds = Math.round((Date.now() - began) / 1000);
+const file = options.out ?? resultFile(result.machine, result.date);
+mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
+writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
+console.log(
+  `${rounds} rounds of ${seconds} s${full ? '' : ' (quick pass: fewer and shorter than --full)'}, ${result.tookSeconds} s in all -> ${path.relative(process.cwd(), file)}`,
+);

@@ -1,0 +1,124 @@
+//! An engine with values that suit tests, started on a free port, with a consumer that has joined. Owns the engine's life.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wse_engine::config::{Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+use wse_engine::{ConnId, Engine, State};
+use wse_protocol::close_code::CloseCode;
+
+use crate::events::Events;
+use crate::peer::Peer;
+use crate::request::Request;
+
+/// A configuration with generous limits and time limits long enough not to matter; tests change what they are about.
+pub fn config() -> Config {
+    Config {
+        host: "127.0.0.1".into(),
+        port: 0,
+        max_connections: 10_000,
+        path: None,
+        allowed_origins: None,
+        auth: None,
+        tls: None,
+        server_ready: false,
+        subscriptions: Subscriptions::App,
+        rate_limit: RateLimit { capacity: 100_000.0, refill: 10_000.0 },
+        max_message_size: 1 << 20,
+        max_json_depth: 64,
+        inbound_codecs: true,
+        max_inbound_events: 131_072,
+        max_inbound_bytes: 64 << 20,
+        inbound_overflow: InboundOverflow::Pause,
+        max_outbound_bytes: 16 << 20,
+        slow_consumer: SlowConsumer::Drop,
+        max_reassembly_bytes: 64 << 20,
+        max_subscriptions: 0,
+        ping_interval: Duration::from_secs(600),
+        idle_timeout: Duration::from_secs(1200),
+        close_timeout: Duration::from_secs(5),
+        handshake_timeout: Duration::from_secs(10),
+        max_pending: 1024,
+        max_pending_per_address: 1024,
+        shards: 2,
+        high_water_mark: 16 << 20,
+        hard_limit: 64 << 20,
+    }
+}
+
+/// A running engine and its first consumer.
+pub struct Server {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its events.
+    pub events: Events,
+}
+
+impl Server {
+    /// Starts an engine.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(config: Config) -> Self {
+        let engine = Arc::new(Engine::new(config));
+        let events = Events::join(&engine);
+        let address = engine.start().expect("a free port");
+        Self { engine, address, events }
+    }
+
+    /// An engine with [`config`].
+    pub fn plain() -> Self {
+        Self::start(config())
+    }
+
+    /// Connects a peer; the next event must be its connect.
+    #[track_caller]
+    pub fn connect(&mut self) -> (Peer, ConnId) {
+        self.connect_with(&Request::default())
+    }
+
+    /// As [`Self::connect`], with this request.
+    #[track_caller]
+    pub fn connect_with(&mut self, request: &Request) -> (Peer, ConnId) {
+        let peer = Peer::connect_with(self.address, request);
+        (peer, self.events.connected())
+    }
+
+    /// Subscribes a connection to `topics`.
+    #[track_caller]
+    pub fn subscribe(&self, id: ConnId, topics: &[&str]) {
+        let names: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        assert_eq!(self.engine.subscribe(id, &names, None), wse_engine::Subscribed::Accepted(topics.len()));
+    }
+
+    /// A number of the health snapshot.
+    ///
+    /// # Panics
+    /// When it has no such number.
+    #[track_caller]
+    pub fn health(&self, name: &str) -> u64 {
+        self.engine.health()[name].as_u64().unwrap_or_else(|| panic!("no number {name} in the health snapshot"))
+    }
+
+    /// A sample of the metrics text by its exact name and labels.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.engine.prometheus();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_else(|| panic!("no sample {name}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.engine.state() != State::Stopped {
+            self.engine.stop(CloseCode::SERVICE_RESTART, "", Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+/**
+ * Publications of one turn, collected here and handed to the engine in one crossing: strings in, bytes out.
+ *
+ * Everything is handed over when the running code gives way (a microtask), when {@link FLUSH_BYTES} have come together, and
+ * before any other call into the engine, so that order is that of the calls. Never holds anything across a turn.
+ */
+
+import { native, WSEOverloadedError, WSEStateError } from '../errors.js';
+import type { NativeServer } from '../native/binding.js';
+
+const FLUSH_BYTES = 64 * 1024;
+const MAX_COUNT = 4096;
+/** Follows each topic and text, so that the halves of two lone surrogates cannot meet. */
+const SEPARATOR = '\n';
+/** In place of a topic's length: the topic of the publication before. */
+const SAME_TOPIC = 0xffff_ffff;
+/** What a frame costs beside its text, at most. */
+const FRAME_BYTES = 10;
+
+/** The collector of one facade. */
+export class Publications {
+  readonly #engine: NativeServer;
+  readonly #lengths = new Uint32Array(2 * MAX_COUNT);
+  readonly #flushBytes: number;
+  #text = '';
+  #topic = '';
+  #count = 0;
+  #bytes = 0;
+  /** Bytes the engine takes before its hard limit, as of the last crossing. */
+  #room = 0;
+  #pressure = false;
+  #scheduled = false;
+
+  constructor(engine: NativeServer) {
+    this.#engine = engine;
+    this.#flushBytes = Math.min(
+      FLUSH_BYTES,
+      native(() => engine.highWaterMark()),
+    );
+  }
+
+  /**
+   * Takes one publication.
+   *
+   * @returns false: taken, but the engine is behind
+   * @throws WSEOverloadedError when nothing was taken; WSEStateError when the engine does not run.
+   */
+  add(topic: string, text: string): boolean {
+    const size = text.length + FRAME_BYTES;
+    if (!this.#scheduled) {
+      this.#measure(native(() => this.#engine.room()));
+      this.#scheduled = true;
+      queueMicrotask(this.#endOfTurn);
+    }
+    if (this.#bytes + size > this.#room) this.#makeRoom(size);
+    if (this.#count === 0 || topic !== this.#topic) {
+      this.#lengths[2 * this.#count] = topic.length;
+      this.#text += topic + SEPARATOR;
+      this.#topic = topic;
+    } else {
+      this.#lengths[2 * this.#count] = SAME_TOPIC;
+    }
+    this.#lengths[2 * this.#count + 1] = text.length;
+    this.#text += text + SEPARATOR;
+    this.#count += 1;
+    this.#bytes += size;
+    if (this.#bytes >= this.#flushBytes || this.#count === MAX_COUNT) this.flush();
+    return !this.#pressure;
+  }
+
+  /** Hands over what has been collected. */
+  flush(): void {
+    if (this.#count === 0) return;
+    const text = this.#text;
+    const lengths = this.#lengths.subarray(0, 2 * this.#count);
+    this.#text = '';
+    this.#topic = '';
+    this.#count = 0;
+    this.#bytes = 0;
+    this.#measure(native(() => this.#engine.publishBatch(text, lengths, text.length)));
+  }
+
+  #makeRoom(size: number): void {
+    if (this.#count > 0) this.flush();
+    else this.#measure(native(() => this.#engine.room()));
+    if (size > this.#room) {
+      throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
+    }
+  }
+
+  #measure(room: number): void {
+    this.#pressure = room < 0;
+    this.#room = room < 0 ? -1 - room : room;
+  }
+
+  readonly #endOfTurn = (): void => {
+    this.#scheduled = false;
+    try {
+      this.flush();
+    } catch (error) {
+      // Another thread stopped the engine within this turn: nobody is left to deliver to.
+      if (!(error instanceof WSEStateError)) throw error;
+    }
+  };
+}

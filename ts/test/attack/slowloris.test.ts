@@ -1,0 +1,130 @@
+/**
+ * Peers that begin and never finish: tokio-tungstenite#347, tokio-rustls#4, pyrycode-relay#35. Each phase has its limit:
+ * TCP and TLS and upgrade share the handshake's, what follows has the idle limit.
+ */
+
+import { describe, expect, it } from 'vitest';
+import { selfSigned } from '../support/certificate.js';
+import { frame, Opcode, RawPeer, upgradeRequest } from '../support/raw-peer.js';
+import { waitUntil } from '../support/server.js';
+import { attacked, unharmed } from './witness.js';
+
+const SHORT = { timeout: 0.3 };
+const CERTIFICATE = selfSigned();
+/** A record header that announces 16 KiB of ClientHello. */
+const HELLO_BEGINS = Buffer.from([0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]);
+
+/** Sends byte after byte until the server has had enough. */
+async function drip(peer: RawPeer, bytes: () => Uint8Array): Promise<void> {
+  while (peer.over === undefined && peer.closed === undefined) {
+    peer.send(bytes());
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+describe('slowloris', () => {
+  it('ends a TCP connection that says nothing', async () => {
+    const { target, witness } = await attacked({ handshake: SHORT });
+    const peer = await RawPeer.dial(target.port);
+    await peer.ended(3_000);
+    await unharmed(target, witness);
+  });
+
+  it('ends an upgrade whose bytes keep coming, because the limit is for the whole of it', async () => {
+    const { target, witness } = await attacked({ handshake: SHORT });
+    const peer = await RawPeer.dial(target.port);
+    peer.send(upgradeRequest().subarray(0, 40));
+    const start = performance.now();
+    await drip(peer, () => Buffer.from('a'));
+    expect(performance.now() - start).toBeLessThan(3_000);
+    await unharmed(target, witness);
+  });
+
+  it('ends a refused peer that never leaves', async () => {
+    const { target, witness } = await attacked({ handshake: SHORT });
+    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\n\r\n');
+    expect(status).toBe(426);
+    await drip(peer, () => Buffer.from('a'));
+    await unharmed(target, witness);
+  });
+
+  it('ends a TLS handshake that says nothing, and one that says little', async () => {
+    const { target, witness } = await attacked({ tls: CERTIFICATE, handshake: SHORT }, { tls: {} });
+    const silent = await RawPeer.dial(target.port);
+    const slow = await RawPeer.dial(target.port);
+    slow.send(HELLO_BEGINS);
+    await Promise.all([silent.ended(3_000), drip(slow, () => Buffer.from([0]))]);
+    await unharmed(target, witness);
+  });
+
+  it('ends an upgrade inside TLS that never comes', async () => {
+    const { target, witness } = await attacked({ tls: CERTIFICATE, handshake: SHORT }, { tls: {} });
+    const peer = await RawPeer.dial(target.port, { tls: {} });
+    await peer.ended(3_000);
+    await unharmed(target, witness);
+  });
+
+  it('ends plain HTTP on the TLS port', async () => {
+    const { target, witness } = await attacked({ tls: CERTIFICATE, handshake: SHORT }, { tls: {} });
+    const peer = await RawPeer.dial(target.port);
+    peer.send(upgradeRequest());
+    await peer.ended(3_000);
+    await unharmed(target, witness);
+  });
+
+  it('bounds what is pending per address, answers the rest 503, and serves again afterwards', async () => {
+    const { target, witness } = await attacked({ handshake: { timeout: 0.5, maxPendingPerAddress: 8, maxPending: 16 } });
+    const silent = await Promise.all(Array.from({ length: 8 }, () => RawPeer.dial(target.port)));
+    await waitUntil(() => target.gauge('pending_handshakes') === 8, 'eight handshakes');
+    const refused = await Promise.all(Array.from({ length: 50 }, () => RawPeer.dial(target.port)));
+    for (const peer of refused) expect((await peer.response()).status).toBe(503);
+    expect(target.gauge('pending_handshakes')).toBeLessThanOrEqual(8);
+    await Promise.all(silent.map((peer) => peer.ended(3_000)));
+    await unharmed(target, witness);
+    await RawPeer.open(target.port);
+  });
+
+  it('closes a connection that sends no message with 4300', async () => {
+    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
+    const peer = await RawPeer.open(target.port);
+    const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
+    try {
+      expect(await peer.closing(5_000)).toMatchObject({ code: 4300 });
+    } finally {
+      clearInterval(watch);
+    }
+    await unharmed(target, witness);
+  });
+
+  it.each([
+    ['frames of a message that never ends', frame({ opcode: Opcode.continuation, fin: false, payload: 'x' })],
+    ['pings', frame({ opcode: Opcode.ping })],
+    ['unasked pongs', frame({ opcode: Opcode.pong })],
+  ])('closes with 4300 although %s keep coming', async (_, bytes) => {
+    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
+    const peer = await RawPeer.open(target.port);
+    const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
+    try {
+      peer.frame({ fin: false, payload: '{' });
+      await drip(peer, () => bytes);
+    } finally {
+      clearInterval(watch);
+    }
+    expect(peer.closed).toMatchObject({ code: 4300 });
+    await unharmed(target, witness);
+  });
+
+  it('closes with 4300 although a large frame comes byte by byte', async () => {
+    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
+    const peer = await RawPeer.open(target.port);
+    const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
+    try {
+      peer.frame({ declared: 1_000_000 });
+      await drip(peer, () => Buffer.from('x'));
+    } finally {
+      clearInterval(watch);
+    }
+    expect(peer.closed).toMatchObject({ code: 4300 });
+    await unharmed(target, witness);
+  });
+});

@@ -1,0 +1,163 @@
+import { describe, expect, it } from 'vitest';
+import { RustWSEServer, WSEOverloadedError, WSEStateError } from '../../src/index.js';
+import { RawPeer } from '../support/raw-peer.js';
+import { startServer, waitUntil, within } from '../support/server.js';
+import { heardSoFar, join, QUIET } from './client.js';
+
+const KIB = 1024;
+const tight = { ...QUIET, shards: 1, publisher: { highWaterMark: KIB, hardLimit: 64 * KIB } } as const;
+
+/** Calls `publish(i)` until it is refused; the numbers of the calls that were taken. */
+function untilOverloaded(publish: (i: number) => unknown): { taken: number[]; error: unknown } {
+  const taken: number[] = [];
+  for (let i = 0; i < 100_000; i += 1) {
+    try {
+      publish(i);
+      taken.push(i);
+    } catch (error) {
+      return { taken, error };
+    }
+  }
+  return { taken, error: undefined };
+}
+
+describe('publisher pressure', () => {
+  it('broadcast() takes the message and returns false above the mark; drained() resolves below it', async () => {
+    const on = await startServer(tight);
+    const { client, conn } = await join(on);
+    on.server.subscribeConnection(conn, ['t']);
+    await within(on.server.drained(), 'pressure gone');
+    const text = 'x'.repeat(8 * KIB);
+    const calls = [
+      () => on.server.broadcast('t', text),
+      () => on.server.broadcastLocal('t', text),
+      () => on.server.broadcastAll(text),
+      () => on.server.broadcastAllBytes(Buffer.from(text)),
+      () => on.server.publish('t', 'x', text),
+    ];
+    for (const call of calls) {
+      expect(call()).toBe(false);
+      await within(on.server.drained(), 'pressure gone');
+      expect(on.server.broadcast('t', 'small')).toBe(true);
+      await within(on.server.drained(), 'pressure gone');
+    }
+    const { texts, binaries } = await heardSoFar(on, client, conn);
+    expect([texts.length, binaries.length]).toEqual([9, 1]);
+  });
+
+  it('a queue group counts as anybody else', async () => {
+    const on = await startServer(tight);
+    const { client, conn } = await join(on);
+    on.server.subscribeConnection(conn, ['jobs'], { queueGroup: 'g' });
+    const text = 'x'.repeat(8 * KIB);
+    expect(on.server.broadcast('jobs', text)).toBe(false);
+    const { taken, error } = untilOverloaded(() => on.server.broadcast('jobs', text));
+    expect(error).toBeInstanceOf(WSEOverloadedError);
+    expect((await heardSoFar(on, client, conn)).texts).toHaveLength(taken.length + 1);
+  });
+
+  const outbound: Record<string, (server: RustWSEServer, conn: number, text: string) => unknown> = {
+    broadcast: (server, _, text) => server.broadcast('t', text),
+    broadcastAll: (server, _, text) => server.broadcastAll(text),
+    broadcastAllBytes: (server, _, text) => server.broadcastAllBytes(Buffer.from(text)),
+    publish: (server, _, text) => server.publish('t', 'x', text),
+    send: (server, conn, text) => server.send(conn, text),
+    sendBytes: (server, conn, text) => server.sendBytes(conn, Buffer.from(text)),
+    sendEvent: (server, conn, text) => server.sendEvent(conn, { t: 'x', p: text }, { compressionThreshold: 0 }),
+  };
+
+  /** An empty inbox takes any single message: this one occupies the shard for milliseconds. */
+  const huge = 'h'.repeat(8 * KIB * KIB);
+
+  it.each(Object.keys(outbound))('%s() throws above the hard limit, and nothing of it was taken', async (name) => {
+    const on = await startServer(tight);
+    const { client, conn } = await join(on);
+    on.server.subscribeConnection(conn, ['t']);
+    await within(on.server.drained(), 'pressure gone');
+    const call = outbound[name] as (server: RustWSEServer, conn: number, text: string) => unknown;
+    expect(on.server.broadcastAll(huge)).toBe(false);
+    expect(() => call(on.server, conn, 'refused')).toThrow(WSEOverloadedError);
+    expect(() => call(on.server, conn, 'refused')).toThrow(expect.objectContaining({ code: 'WSE_OVERLOADED' }));
+    await within(on.server.drained(), 'pressure gone');
+    call(on.server, conn, 'taken');
+    const { texts, binaries } = await heardSoFar(on, client, conn);
+    expect(texts.shift()?.length).toBe(huge.length);
+    expect([...texts, ...binaries].map((text) => /taken|refused/.exec(text)?.[0])).toEqual(['taken']);
+    expect(on.metric('wse_publish_refused_total')).toBe(2);
+  });
+
+  it('of a flood, exactly what was taken arrives, in order', async () => {
+    const on = await startServer(tight);
+    const { client, conn } = await join(on);
+    on.server.subscribeConnection(conn, ['t']);
+    const { taken, error } = untilOverloaded((i) => on.server.broadcast('t', `<${i}>`.padEnd(16 * KIB, '.')));
+    expect(error).toBeInstanceOf(WSEOverloadedError);
+    expect(on.gauge('inbox_bytes')).toBeLessThanOrEqual(64 * KIB);
+    await within(on.server.drained(), 'pressure gone');
+    const { texts } = await heardSoFar(on, client, conn);
+    expect(texts.map((text) => Number(/<(\d+)>/.exec(text)?.[1]))).toEqual(taken);
+  });
+
+  it('a refused event leaves its id and its token unused', async () => {
+    const on = await startServer({ ...tight, rateLimit: { capacity: 1, refill: 0 } });
+    const { client, conn } = await join(on);
+    await within(on.server.drained(), 'pressure gone');
+    on.server.broadcastAll(huge);
+    expect(() => on.server.sendEvent(conn, { t: 'x', id: 'i' })).toThrow(WSEOverloadedError);
+    await within(on.server.drained(), 'pressure gone');
+    expect(on.server.sendEvent(conn, { t: 'x', id: 'i' })).toBeGreaterThan(0);
+    expect((await heardSoFar(on, client, conn)).binaries).toHaveLength(1);
+  });
+
+  it('drained() waits while most connections are stuck, can be aborted, and resolves once they read', async () => {
+    const on = await startServer({ ...QUIET, shards: 1 });
+    const peer = await RawPeer.open(on.port);
+    const [, conn] = await on.take('connect');
+    on.server.subscribeConnection(conn, ['t']);
+    peer.pause();
+    const text = 'x'.repeat(64 * KIB);
+    // 14 MiB: above the congestion mark, below the budget, however much the kernel takes.
+    let count = 0;
+    await waitUntil(() => {
+      for (let i = 0; i < 8; i += 1) if (!on.server.broadcast('t', text)) return on.gauge('congested_connections') === 1;
+      count += 8;
+      return on.gauge('congested_connections') === 1;
+    }, 'congestion');
+    expect(count).toBeLessThan(1000);
+    expect(on.server.broadcast('t', 'still taken')).toBe(false);
+
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    const waiting = on.server.drained({ signal: controller.signal });
+    const other = on.server.drained();
+    let resolved = false;
+    void other.then(() => {
+      resolved = true;
+    });
+    controller.abort(reason);
+    await expect(waiting).rejects.toBe(reason);
+    await expect(on.server.drained({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(on.server.drained({ signal: AbortSignal.timeout(20) })).rejects.toMatchObject({ name: 'TimeoutError' });
+    expect(resolved).toBe(false);
+    const attached = RustWSEServer.attach(on.server.handle).drained();
+    peer.resume();
+    await within(other, 'pressure gone');
+    await within(attached, 'pressure gone for the attached');
+    await peer.nextText((heard) => heard === 'still taken');
+  });
+
+  it('drained() rejects when the server stops meanwhile', async () => {
+    const on = await startServer({ ...QUIET, shards: 1 });
+    const peer = await RawPeer.open(on.port);
+    const [, conn] = await on.take('connect');
+    peer.pause();
+    await waitUntil(() => {
+      for (let i = 0; i < 8; i += 1) on.server.send(conn, 'x'.repeat(64 * KIB));
+      return on.gauge('congested_connections') === 1;
+    }, 'congestion');
+    const waiting = on.server.drained();
+    const outcome = expect(waiting).rejects.toMatchObject({ constructor: WSEStateError, code: 'WSE_STOPPED' });
+    await on.server.stop({ timeout: 0.1 });
+    await outcome;
+  });
+});

@@ -1,0 +1,213 @@
+/** The Python client as it is published, in an environment of its own. It must run: nothing here is ever skipped. */
+
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeJwt } from '../../src/index.js';
+import { startServer, type TestServer, waitUntil } from '../support/server.js';
+import { answerSubscription, Child, findPython } from './harness.js';
+
+const SCRIPT = fileURLToPath(new URL('python_peer.py', import.meta.url));
+const SECRET = 'a-secret-of-at-least-32-bytes-for-HS256';
+const INSTALL_MS = 300_000;
+const TWO_HEARTBEATS_MS = 45_000; // the client pings every 15 s
+
+const token = (secret = SECRET) => encodeJwt({ sub: 'py-user', exp: Math.floor(Date.now() / 1000) + 300 }, secret);
+const options = { jwt: { secret: SECRET }, allowedOrigins: [], onEvent: answerSubscription } as const;
+
+type Line = Record<string, unknown> & { kind: string };
+
+let python: string;
+
+/** One client in a process of its own. */
+class Python extends Child {
+  constructor(command: Record<string, unknown> = {}) {
+    super(python, ['-u', SCRIPT]);
+    this.do('connect', command);
+  }
+
+  static join({ port }: { port: number }, command: Record<string, unknown> = {}, query = ''): Python {
+    return new Python({ url: `ws://127.0.0.1:${port}/wse${query}`, token: token(), ...command });
+  }
+
+  do(command: string, members: Record<string, unknown> = {}): void {
+    this.say(JSON.stringify({ do: command, ...members }));
+  }
+
+  get lines(): Line[] {
+    return this.out.map((line) => JSON.parse(line));
+  }
+
+  frames(head: string): Line[] {
+    return this.lines.filter((line) => line.kind === 'frame' && String(line['head']).startsWith(head));
+  }
+
+  /** The n-th line of a kind with these members, from the beginning. */
+  async heard(kind: string, members: Record<string, unknown> = {}, n = 1, deadlineMs?: number): Promise<Line> {
+    const wanted = Object.entries(members);
+    const fits = (line: Line) => line.kind === kind && wanted.every(([name, value]) => line[name] === value);
+    const find = () => {
+      const found = this.lines.filter(fits)[n - 1];
+      if (found === undefined && !this.running) throw new Error(`the client ended: ${this.err.join('\n')}`);
+      return found;
+    };
+    return waitUntil(find, `${kind} ${JSON.stringify(members)} from the Python client`, deadlineMs);
+  }
+
+  async stats(): Promise<Line> {
+    const before = this.lines.filter(({ kind }) => kind === 'stats').length;
+    this.do('stats');
+    return this.heard('stats', {}, before + 1);
+  }
+}
+
+/** Connected, and subscribed to a topic. */
+async function subscribe(host: TestServer, client: Python, topic: string): Promise<number> {
+  const [, conn] = await host.take('auth_connect');
+  await client.heard('connected', { error: null, ready: true });
+  client.do('subscribe', { topics: [topic] });
+  await client.heard('subscribed', { ok: true });
+  await waitUntil(() => host.server.getTopicSubscriberCount(topic) === 1, 'subscription');
+  return conn;
+}
+
+describe('the published Python client', () => {
+  let unhurried: { host: TestServer; client: Python };
+
+  beforeAll(async () => {
+    python = await findPython();
+    // As it is, with its own heartbeat and the server's defaults: takes half a minute, beside the other tests.
+    const host = await startServer(options);
+    unhurried = { host, client: Python.join(host) };
+  }, INSTALL_MS);
+
+  afterAll(async () => {
+    await unhurried?.client[Symbol.asyncDispose]();
+    await unhurried?.host.stop();
+  });
+
+  it('connects with a token, says hello, subscribes, sends and hears broadcasts as text', async () => {
+    await using host = await startServer(options);
+    await using client = Python.join(host);
+    const conn = await subscribe(host, client, 'news');
+    expect(await client.stats()).toMatchObject({
+      state: 'connected',
+      is_fully_ready: true,
+      connection_id: host.server.getConnectionId(conn),
+      limit: 1_048_576,
+      subscribed_topics: ['news'],
+      reconnect_count: 0,
+    });
+    // Nothing but what is meant for the application reaches it.
+    const [, , request] = await host.take('msg', conn);
+    expect(request).toMatchObject({ c: 'WSE', t: 'subscription_update', p: { action: 'subscribe', topics: ['news'] } });
+
+    client.do('send', { type: 'question', payload: { text: 'ça va? \u{1f40d}', n: [1, 2.5, null] } });
+    const [, , question] = await host.take('msg', conn);
+    expect(question).toMatchObject({ c: 'U', t: 'question', p: { text: 'ça va? \u{1f40d}', n: [1, 2.5, null] }, v: 1 });
+
+    for (let i = 0; i < 100; i += 1) host.server.publish('news', 'headline', { i, text: 'ü' });
+    await client.heard('event', { type: 'headline' }, 100);
+    const headlines = client.lines.filter(({ type }) => type === 'headline');
+    expect(headlines.map(({ payload }) => payload)).toEqual(Array.from({ length: 100 }, (_, i) => ({ i, text: 'ü' })));
+    const frames = client.frames('{"c":"U","t":"headline"');
+    expect(frames).toHaveLength(100);
+    expect(new Set(frames.map(({ opcode }) => opcode))).toEqual(new Set(['text']));
+
+    client.do('unsubscribe', { topics: ['news'] });
+    await waitUntil(() => host.server.getTopicSubscriberCount('news') === 0, 'end of the subscription');
+    client.do('disconnect');
+    await host.take('disconnect', conn);
+    expect(host.events.map(([type]) => type)).toEqual(['msg']); // the unsubscription
+    expect(client.err).toEqual([]);
+  });
+
+  it('hears events, plain and compressed, once per id', async () => {
+    await using host = await startServer(options);
+    await using client = Python.join(host);
+    const [, conn] = await host.take('auth_connect');
+    host.server.sendEvent(conn, { t: 'small', p: { n: 1 } });
+    const text = 'much '.repeat(2000);
+    host.server.sendEvent(conn, { t: 'large', p: { text } });
+    host.server.sendEvent(conn, { t: 'once', p: { n: 1 }, id: 'same' });
+    host.server.send(conn, '{"t":"once","p":{"n":2},"id":"same","v":1}');
+    host.server.sendEvent(conn, { t: 'room_snapshot', p: { list: [] } });
+    const last = await client.heard('event', { type: 'room_snapshot' });
+    expect(last['category']).toBe('S');
+    const events = client.lines.filter(({ kind }) => kind === 'event').map(({ type, payload }) => [type, payload]);
+    expect(events).toEqual([
+      ['small', { n: 1 }],
+      ['large', { text }],
+      ['once', { n: 1 }],
+      ['room_snapshot', { list: [] }],
+    ]);
+    expect(client.frames('C:')).toHaveLength(1);
+    expect(Number(client.frames('C:')[0]?.['size'])).toBeLessThan(1000);
+    expect(client.frames('{"').filter(({ opcode }) => opcode === 'binary')).toHaveLength(3);
+  });
+
+  it('reads msgpack', async () => {
+    await using host = await startServer(options);
+    await using client = Python.join(host, {}, '?format=msgpack');
+    const [, conn] = await host.take('auth_connect');
+    const p = { n: [1, -1, 2 ** 40, 0.5, true, null], text: 'é'.repeat(1000), nested: { deep: [{}] } };
+    host.server.sendEvent(conn, { t: 'packed', p });
+    expect((await client.heard('event', { type: 'packed' }))['payload']).toEqual(p);
+    expect(client.frames('M:')).toHaveLength(1);
+  });
+
+  it('stays connected through many hurried heartbeats of both sides', async () => {
+    await using host = await startServer({ ...options, pingInterval: 1, idleTimeout: 3 });
+    await using client = Python.join(host, { heartbeat: 0.2 });
+    const pong = '{"c":"WSE","t":"PONG"';
+    const ping = '{"c":"WSE","t":"ping"';
+    await waitUntil(() => client.frames(pong).length >= 5 && client.frames(ping).length >= 2, 'heartbeats', 15_000);
+    expect(await client.stats()).toMatchObject({ state: 'connected', reconnect_count: 0, network: { quality: 'excellent' } });
+    expect([...client.frames(pong), ...client.frames(ping)].every(({ opcode }) => opcode === 'text')).toBe(true);
+    expect(host.events.map(([type]) => type)).toEqual(['auth_connect']);
+  });
+
+  it.each([
+    ['a wrong token', () => token('another-secret-of-at-least-32-bytes!'), 'AUTH_FAILED'],
+    ['no token', () => null, 'AUTH_REQUIRED'],
+  ])('ends in ERROR with %s, and does not come back', async (_, make, code) => {
+    await using host = await startServer(options);
+    await using client = Python.join(host, { token: make() });
+    await client.heard('over');
+    expect((await client.heard('event', { type: 'error' }))['payload']).toMatchObject({ code });
+    expect(await client.stats()).toMatchObject({ state: 'error', is_ready: false, reconnect_count: 0, token: null });
+    const states = client.lines.filter(({ kind }) => kind === 'state').map(({ state }) => state);
+    expect(states).toEqual(['connecting', 'connected', 'error']);
+    expect(host.events).toEqual([]);
+  });
+
+  it('comes back after drain() to a server that starts again on the same port', async () => {
+    await using first = await startServer(options);
+    await using client = Python.join(first);
+    await subscribe(first, client, 'news');
+    expect(await first.server.drain({ timeout: 5 })).toBe(true);
+    await client.heard('state', { state: 'reconnecting' });
+    await first.stop();
+
+    await using second = await startServer({ ...options, port: first.port });
+    await second.take('auth_connect');
+    await waitUntil(() => second.server.getTopicSubscriberCount('news') === 1, 'subscription made again');
+    second.server.publish('news', 'back', { n: 1 });
+    await client.heard('event', { type: 'back' });
+    expect(await client.stats()).toMatchObject({ state: 'connected', is_fully_ready: true, subscribed_topics: ['news'] });
+  });
+
+  it(
+    'stays connected through two heartbeats of its own',
+    async () => {
+      const { host, client } = unhurried;
+      const pong = '{"c":"WSE","t":"PONG"';
+      await waitUntil(() => client.frames(pong).length >= 2 || !client.running, 'two PONGs', TWO_HEARTBEATS_MS);
+      // The server's first ping comes somewhere in the first 25 s.
+      expect(client.frames('{"c":"WSE","t":"ping"').length).toBeGreaterThanOrEqual(1);
+      expect(await client.stats()).toMatchObject({ state: 'connected', is_fully_ready: true, reconnect_count: 0 });
+      expect(host.events.map(([type]) => type)).toEqual(['auth_connect']);
+      expect(client.err).toEqual([]);
+    },
+    TWO_HEARTBEATS_MS + 15_000,
+  );
+});
