@@ -136,20 +136,27 @@ impl NativeServer {
 
     /// Publishes what the facade has collected: `text` is the topics and texts one after the other, each followed by one
     /// separating character; `lengths` holds for each publication the length of its topic (or `SAME_TOPIC`) and of its
-    /// text, in UTF-16 units. Returns the room left, see [`NativeServer::room`].
+    /// text, in UTF-16 units. Returns what [`NativeServer::room`] does.
     #[napi]
     pub fn publish_batch(&self, text: Text, lengths: &[u32], units: u32) -> napi::Result<f64> {
         self.running()?;
-        publications::publish(&self.engine, &text, lengths, units as usize)
+        let pressure = publications::publish(&self.engine, &text, lengths, units as usize)
             .ok_or_else(|| error::coded("WSE_INTERNAL", "publications and their lengths do not add up", ""))?;
-        Ok(self.room_left())
+        Ok(self.room_for(0, pressure))
     }
 
-    /// Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark.
+    /// Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark. Less than
+    /// `wanted` counts as a refusal.
     #[napi]
-    pub fn room(&self) -> napi::Result<f64> {
+    pub fn room(&self, wanted: u32) -> napi::Result<f64> {
         self.running()?;
-        Ok(self.room_left())
+        Ok(self.room_for(wanted as usize, self.engine.pressure()))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
+    fn room_for(&self, wanted: usize, pressure: Pressure) -> f64 {
+        let room = self.engine.room_for(wanted).map_or(MAX_SAFE_INTEGER, |bytes| bytes as f64);
+        if pressure == Pressure::Fine { room } else { -1.0 - room }
     }
 
     /// Bytes above which `room` goes below 0.
@@ -157,12 +164,6 @@ impl NativeServer {
     #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
     pub fn high_water_mark(&self) -> f64 {
         self.engine.high_water_mark() as f64
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
-    fn room_left(&self) -> f64 {
-        let room = self.engine.room().map_or(MAX_SAFE_INTEGER, |bytes| bytes as f64);
-        if self.engine.pressure() == Pressure::Fine { room } else { -1.0 - room }
     }
 
     #[napi]

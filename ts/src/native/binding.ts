@@ -74,8 +74,11 @@ export interface NativeServer {
    * units: the topic's, or 2^32 - 1 for "as before", and the text's. `units` is the length of `text`. Returns `room()`.
    */
   publishBatch(text: string, lengths: Uint32Array, units: number): number;
-  /** Bytes until the hard limit; `-1 - bytes` above the high-water mark. Throws when the engine does not run. */
-  room(): number;
+  /**
+   * Bytes until the hard limit; `-1 - bytes` above the high-water mark. Less than `wanted` counts as a refusal. Throws
+   * when the engine does not run.
+   */
+  room(wanted: number): number;
   highWaterMark(): number;
   broadcastAll(text: string): number;
   broadcastAllBytes(bytes: Uint8Array): number;

@@ -48,7 +48,7 @@ export class Publications {
   add(topic: string, text: string): boolean {
     const size = text.length + FRAME_BYTES;
     if (!this.#scheduled) {
-      this.#measure(native(() => this.#engine.room()));
+      this.#measure(native(() => this.#engine.room(0)));
       this.#scheduled = true;
       queueMicrotask(this.#endOfTurn);
     }
@@ -81,8 +81,8 @@ export class Publications {
   }
 
   #makeRoom(size: number): void {
-    if (this.#count > 0) this.flush();
-    else this.#measure(native(() => this.#engine.room()));
+    this.flush();
+    this.#measure(native(() => this.#engine.room(size)));
     if (size > this.#room) {
       throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
     }

@@ -74,28 +74,29 @@ impl Engine {
             bump(&self.shared.cells.publish_refused);
             return Pressure::Refused;
         }
-        self.publish(topic, &[text]);
-        self.pressure()
+        self.publish(topic, &[text])
     }
 
     /// Publishes texts to one topic, in order, whatever the hard limit says: for hosts that collect publications and have
-    /// asked [`Self::room`] before they took them. One lock and one wake per interested shard.
-    pub fn publish(&self, topic: &str, texts: &[&str]) {
+    /// asked [`Self::room_for`] before they took them. One lock and one wake per interested shard.
+    pub fn publish(&self, topic: &str, texts: &[&str]) -> Pressure {
         let shared = &self.shared;
         let entry = match shared.topics.get(topic) {
             Some(entry) => entry,
             // Nobody subscribed to this very name; shards with patterns look for themselves.
             None if shared.topics.any_patterns() => shared.topics.transient(topic),
-            None => return,
+            None => return self.pressure(),
         };
         let exact = entry.id != 0 && !entry.is_pattern;
+        // What a push finds is told even if the shard has caught up by the end of the call: the answer is to be relied on.
+        let mut pushed = Pushed::Fine;
         FRAMES.with_borrow_mut(|frames| {
             frames.clear();
             texts.iter().for_each(|text| push_injected(frames, text));
             let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
             for (index, port) in shared.ports.iter().enumerate() {
                 if shared.topics.has_patterns(index) || (exact && entry.wanted_by(index)) {
-                    port.inbox.publish(&entry, frames, count);
+                    pushed = pushed.max(port.inbox.publish(&entry, frames, count));
                 }
             }
             if frames.capacity() > KEEP_FRAMES {
@@ -105,24 +106,33 @@ impl Engine {
         if entry.id != 0 {
             entry.published.fetch_add(texts.len() as u64, Relaxed);
             if entry.has_groups() {
-                texts.iter().for_each(|text| self.publish_to_groups(&entry, text));
+                for text in texts {
+                    pushed = pushed.max(self.publish_to_groups(&entry, text));
+                }
             }
         }
+        if pushed == Pushed::Pressure { Pressure::High } else { self.pressure() }
     }
 
-    fn publish_to_groups(&self, entry: &crate::topics::TopicEntry, text: &str) {
+    fn publish_to_groups(&self, entry: &crate::topics::TopicEntry, text: &str) -> Pushed {
         let registry = &self.shared.registry;
         let ready = |id| registry.get(id).is_some_and(|peer| peer.may_take_work());
         let text = envelope::inject_category(text);
+        let mut pushed = Pushed::Fine;
         entry.groups.lock().pick(ready, |id| {
-            self.shared.ports[id.shard()].inbox.send(id, Opcode::Text, text.as_bytes());
+            pushed = pushed.max(self.shared.ports[id.shard()].inbox.send(id, Opcode::Text, text.as_bytes()));
         });
+        pushed
     }
 
     /// Bytes that may be published before the hard limit refuses more; `None` while nothing waits at all, when a message
-    /// of any size is taken.
-    pub fn room(&self) -> Option<usize> {
-        self.shared.ports.iter().filter_map(|port| port.inbox.room()).min()
+    /// of any size is taken. Less than `wanted` counts as a refusal.
+    pub fn room_for(&self, wanted: usize) -> Option<usize> {
+        let room = self.shared.ports.iter().filter_map(|port| port.inbox.room()).min();
+        if room.is_some_and(|room| wanted > room) {
+            bump(&self.shared.cells.publish_refused);
+        }
+        room
     }
 
     /// Sends a text to every connection of this server; the category is added as in [`Self::broadcast`].
