@@ -237,7 +237,7 @@ describe('a slow reader', () => {
   it("loses whole messages under 'drop', and every loss is told", async () => {
     const BUDGET = 256 * KIB;
     const ROUND = 100;
-    await using host = await startServer({ maxOutboundQueueBytes: BUDGET, slowConsumer: 'drop', pingInterval: 20 });
+    await using host = await startServer({ maxOutboundQueueBytes: BUDGET, slowConsumer: 'drop', shards: 1 });
     const { server } = host;
     const { peer, conn } = await sluggish(host);
     const { client } = await join(host);
@@ -258,7 +258,7 @@ describe('a slow reader', () => {
       const before = drops();
       while (drops() < before + 500) await publish(1);
       peer.resume();
-      await waitUntil(() => host.gauge('outboundBytes') === 0, 'an empty queue');
+      await waitUntil(() => host.metric('wse_outbound_bytes') === 0, 'an empty queue');
       // What is published now fits again.
       const after = drops();
       await publish(1);
@@ -266,7 +266,7 @@ describe('a slow reader', () => {
       peer.pause();
     }
     peer.resume();
-    await waitUntil(() => host.gauge('outboundBytes') === 0, 'an empty queue');
+    await waitUntil(() => host.metric('wse_outbound_bytes') === 0, 'an empty queue');
     server.send(conn, 'the end');
     await waitUntil(() => peer.frames.at(-1)?.payload.toString() === 'the end', 'the end');
 

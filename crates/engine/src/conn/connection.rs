@@ -64,6 +64,23 @@ pub(crate) struct Dropped {
     pub(crate) told: Option<u32>,
 }
 
+/// A slow consumer is reported to the host at most this often, milliseconds.
+const SLOW_REPORT_MS: u32 = 1000;
+
+impl Dropped {
+    /// Notes frames the budget had no room for.
+    pub(crate) fn note(this: &mut Option<Box<Self>>, frames: u32, bytes: usize) {
+        let this = this.get_or_insert_default();
+        this.frames += u64::from(frames);
+        this.bytes += bytes as u64;
+    }
+
+    /// When the host is to be told, if there is something it does not know.
+    pub(crate) fn due(&self, now: u32) -> Option<u32> {
+        (self.frames > 0).then(|| self.told.map_or(now, |told| told.wrapping_add(SLOW_REPORT_MS)))
+    }
+}
+
 /// Where the close handshake stands (RFC 6455 §7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {

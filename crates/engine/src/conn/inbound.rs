@@ -7,7 +7,7 @@ use wse_protocol::envelope::{self, ServerHello};
 use wse_protocol::frame::MessageSink;
 use wse_protocol::json::{self, Scan};
 
-use super::{Connection, Outbound};
+use super::{Connection, Dropped, Outbound, Queued};
 use crate::clock::unix_millis;
 use crate::config::{InboundOverflow, Subscriptions};
 use crate::inbound::Kind;
@@ -22,6 +22,7 @@ pub(crate) struct Inbox<'a> {
     pub(crate) context: &'a mut Context,
     pub(crate) peer: &'a Peer,
     pub(crate) out: &'a mut Outbound,
+    pub(crate) dropped: &'a mut Option<Box<Dropped>>,
     pub(crate) lane: u16,
     /// The connection is closing: data has no meaning any more, only a Close has.
     pub(crate) deaf: bool,
@@ -40,9 +41,18 @@ impl<'a> Inbox<'a> {
         context: &'a mut Context,
     ) -> (Self, &'a mut wse_protocol::frame::Decoder, &'a mut Vec<u8>) {
         let deaf = connection.phase != super::Phase::Open;
-        let Connection { peer, out, decoder, carry, lane, .. } = connection;
-        let inbox =
-            Self { context, peer, out, lane: *lane, deaf, heard: false, close: None, subscription_updates: Vec::new() };
+        let Connection { peer, out, dropped, decoder, carry, lane, .. } = connection;
+        let inbox = Self {
+            context,
+            peer,
+            out,
+            dropped,
+            lane: *lane,
+            deaf,
+            heard: false,
+            close: None,
+            subscription_updates: Vec::new(),
+        };
         (inbox, decoder, carry)
     }
 
@@ -60,9 +70,12 @@ impl<'a> Inbox<'a> {
     fn reply(&mut self, text: &str) {
         let budget = self.context.shared.config.max_outbound_bytes;
         match self.out.reply(text, budget) {
-            super::Queued::All => self.context.cells.messages_sent.add(1),
-            super::Queued::Dropped { frames, .. } => self.context.cells.slow_consumer_drops.add(u64::from(frames)),
-            super::Queued::Closed => {}
+            Queued::All => self.context.cells.messages_sent.add(1),
+            Queued::Dropped { frames, bytes } => {
+                self.context.cells.slow_consumer_drops.add(u64::from(frames));
+                Dropped::note(self.dropped, frames, bytes);
+            }
+            Queued::Closed => {}
         }
     }
 

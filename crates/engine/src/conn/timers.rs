@@ -4,7 +4,7 @@
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope;
 
-use super::{Connection, Phase, Queued};
+use super::{Connection, Dropped, Phase, Queued};
 use crate::clock::{Clock, unix_millis};
 use crate::config::Config;
 use crate::metrics::ShardCells;
@@ -47,9 +47,10 @@ impl Connection {
                 self.full_pings = 0;
                 cells.messages_sent.add(1);
             }
-            Queued::Dropped { frames, .. } => {
+            Queued::Dropped { frames, bytes } => {
                 self.full_pings += 1;
                 cells.slow_consumer_drops.add(u64::from(frames));
+                Dropped::note(&mut self.dropped, frames, bytes);
             }
             Queued::Closed => {}
         }
@@ -66,6 +67,9 @@ impl Connection {
         }
         let idle = self.last_data.wrapping_add(millis(config.idle_timeout));
         let mut next = earlier(self.next_ping, idle);
+        if let Some(due) = self.dropped.as_ref().and_then(|dropped| dropped.due(now)) {
+            next = earlier(next, due);
+        }
         if self.expires != 0 {
             let seconds = self.expires.saturating_sub(unix_millis() / 1000).min(86_400);
             next = earlier(next, now.wrapping_add(u32::try_from(seconds * 1000).unwrap_or(u32::MAX)));

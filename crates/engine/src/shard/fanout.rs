@@ -3,18 +3,14 @@
 
 use std::sync::Arc;
 
-use super::Shard;
 use super::inbox::{Command, Mark};
-use crate::clock::Clock;
+use super::{Context, Shard};
 use crate::config::SlowConsumer;
-use crate::conn::{Connection, Dropped, Queued};
+use crate::conn::{Connection, Dropped, Queued, reached};
 use crate::id::ConnId;
 use crate::inbound::Kind;
 use crate::topics::TopicEntry;
 use wse_protocol::close_code::CloseCode;
-
-/// A slow consumer is reported to the host at most this often, milliseconds.
-const SLOW_REPORT_MS: u32 = 1000;
 
 /// One or more whole frames in the arena.
 #[derive(Clone, Copy)]
@@ -143,16 +139,16 @@ impl Shard {
         let policy = self.context.shared.config.slow_consumer;
         let Some(connection) = self.connections.get_mut(slot) else { return };
         self.context.cells.slow_consumer_drops.add(u64::from(frames));
-        let dropped = connection.dropped.get_or_insert_default();
-        dropped.frames += u64::from(frames);
-        dropped.bytes += bytes as u64;
+        Dropped::note(&mut connection.dropped, frames, bytes);
         let close = policy == SlowConsumer::Close;
-        if close || dropped.told.is_none_or(|told| Clock::since(now, told) >= SLOW_REPORT_MS) {
-            let report = report(dropped, connection.out.weight(), close);
-            **dropped = Dropped { told: Some(now), ..Dropped::default() };
-            self.context.event(connection.lane, Kind::SlowConsumer, connection.peer.id, report.as_bytes());
+        let due = connection.dropped.as_ref().and_then(|dropped| dropped.due(now)).unwrap_or(now);
+        if close || reached(now, due) {
+            tell_dropped(&mut self.context, connection, close);
+        } else if !reached(due, connection.timer) {
+            self.rearm(slot);
         }
         if close {
+            let Some(connection) = self.connections.get_mut(slot) else { return };
             let abandoned = connection.close_now(CloseCode::RECONNECT, "slow consumer", now);
             self.context.cells.abandoned_bytes.add(abandoned as u64);
             self.touch(slot);
@@ -189,11 +185,16 @@ fn mark_dirty(connection: &mut Connection, slot: u32, dirty: &mut Vec<u32>) {
     }
 }
 
-fn report(dropped: &Dropped, queued: usize, close: bool) -> String {
-    format!(
-        r#"{{"policy":"{}","queuedBytes":{queued},"droppedMessages":{},"droppedBytes":{}}}"#,
+/// Tells the host what a connection has lost since it was told last, if anything.
+pub(super) fn tell_dropped(context: &mut Context, connection: &mut Connection, close: bool) {
+    let Some(dropped) = connection.dropped.as_mut().filter(|dropped| dropped.frames > 0) else { return };
+    let report = format!(
+        r#"{{"policy":"{}","queuedBytes":{},"droppedMessages":{},"droppedBytes":{}}}"#,
         if close { "close" } else { "drop" },
+        connection.out.weight(),
         dropped.frames,
         dropped.bytes
-    )
+    );
+    **dropped = Dropped { told: Some(context.now()), ..Dropped::default() };
+    context.event(connection.lane, Kind::SlowConsumer, connection.peer.id, report.as_bytes());
 }

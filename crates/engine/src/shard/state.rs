@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::task::{self, Poll};
 
+use super::fanout::tell_dropped;
 use super::slots::Slots;
 use super::wheel::{Entry, Wheel};
 use crate::config::InboundOverflow;
-use crate::conn::{Connection, Flushed, Read};
+use crate::conn::{Connection, Flushed, Read, reached};
 use crate::id::ConnId;
 use crate::inbound::{Batch, Consumer, Kind};
 use crate::metrics::ShardCells;
@@ -297,6 +298,9 @@ impl Shard {
                 continue;
             }
             self.context.cells.outbound_bytes.shift(before, connection.out.weight());
+            if connection.dropped.as_ref().and_then(|dropped| dropped.due(now)).is_some_and(|due| reached(now, due)) {
+                tell_dropped(&mut self.context, connection, false);
+            }
             if self.flush(slot) {
                 self.rearm(slot);
             }
@@ -332,6 +336,7 @@ impl Shard {
         if connection.congested {
             self.count_congestion(-1);
         }
+        tell_dropped(&mut self.context, &mut connection, false);
         self.context.event(connection.lane, Kind::Disconnect, id, b"");
         self.context.leave_lane(connection.lane);
         shared.ports[self.index].load.fetch_sub(1, Relaxed);

@@ -8,7 +8,7 @@ use wse_protocol::json;
 use wse_protocol::topic::is_valid_name;
 
 use super::Shard;
-use crate::conn::{Connection, Queued};
+use crate::conn::{Connection, Dropped, Queued};
 use crate::id::ConnId;
 use crate::registry::Peer;
 use crate::shared::Shared;
@@ -152,7 +152,10 @@ impl Shard {
             let before = connection.out.weight();
             match connection.out.reply(&reply.to_string(), shared.config.max_outbound_bytes) {
                 Queued::All => self.context.cells.messages_sent.add(1),
-                Queued::Dropped { frames, .. } => self.context.cells.slow_consumer_drops.add(u64::from(frames)),
+                Queued::Dropped { frames, bytes } => {
+                    self.context.cells.slow_consumer_drops.add(u64::from(frames));
+                    Dropped::note(&mut connection.dropped, frames, bytes);
+                }
                 Queued::Closed => {}
             }
             self.context.cells.outbound_bytes.shift(before, connection.out.weight());

@@ -1,0 +1,30 @@
+// Rooms. A client sends {"t":"join","p":{"room":"tea"}} and {"t":"say","p":{"room":"tea","text":"hello"}}.
+
+import { RustWSEServer } from 'wse-server';
+
+const server = new RustWSEServer({ port: Number(process.env.PORT ?? 0), pingInterval: 25 });
+const { host, port } = await server.start();
+console.log(`ws://${host}:${port}`);
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, async () => {
+    await server.drain({ timeout: 2 });
+    await server.stop();
+  });
+}
+
+const roomOf = (message) => (typeof message.p?.room === 'string' ? `room.${message.p.room}` : undefined);
+
+for await (const batch of server.batches()) {
+  for (const [type, conn, payload] of batch) {
+    if (type !== 'msg') continue;
+    const room = roomOf(payload);
+    if (room === undefined) continue;
+    if (payload.t === 'join') {
+      server.subscribeConnection(conn, [room]);
+      server.publish(room, 'joined', { conn, members: server.getTopicSubscriberCount(room) });
+    }
+    if (payload.t === 'leave') server.unsubscribeConnection(conn, [room]);
+    if (payload.t === 'say') server.publish(room, 'said', { conn, text: String(payload.p.text) });
+  }
+}

@@ -1,0 +1,48 @@
+/** A `ws` client that collects JSON messages. */
+
+import { once } from 'node:events';
+import { onTestFinished } from 'vitest';
+import { WebSocket } from 'ws';
+
+export interface Message {
+  t: string;
+  p: Record<string, unknown>;
+}
+
+export class Client {
+  readonly #socket: WebSocket;
+  readonly #seen: Message[] = [];
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.on('message', (data) => {
+      this.#seen.push(JSON.parse(String(data)) as Message);
+    });
+    onTestFinished(() => socket.terminate());
+  }
+
+  static async open(url: string, token?: string): Promise<Client> {
+    const socket = new WebSocket(url, token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } });
+    const client = new Client(socket);
+    await once(socket, 'open');
+    return client;
+  }
+
+  send(t: string, p: unknown): void {
+    this.#socket.send(JSON.stringify({ t, p }));
+  }
+
+  /** The next message of a type, waiting for it; each is returned once. */
+  async next(t: string): Promise<Message> {
+    for (;;) {
+      const at = this.#seen.findIndex((message) => message.t === t);
+      if (at >= 0) return this.#seen.splice(at, 1)[0] as Message;
+      await once(this.#socket, 'message');
+    }
+  }
+
+  async closed(): Promise<number> {
+    const [code] = (await once(this.#socket, 'close')) as [number];
+    return code;
+  }
+}

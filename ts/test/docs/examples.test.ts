@@ -1,0 +1,60 @@
+// Every example runs, does what its first line says, and ends cleanly.
+
+import { readdirSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { Client } from './client.js';
+import { Program } from './run.js';
+
+test('no example is forgotten', () => {
+  const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
+  // The dashboard has tests of its own, in a browser.
+  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'tokens.mjs', 'workers.mjs']);
+});
+
+test('chat', async () => {
+  const program = new Program(['examples/chat.mjs']);
+  const url = await program.firstLine();
+  const [ann, bob] = [await Client.open(url), await Client.open(url)];
+  ann.send('join', { room: 'tea' });
+  await ann.next('joined');
+  bob.send('join', { room: 'tea' });
+  expect((await bob.next('joined')).p['members']).toBe(2);
+  ann.send('say', { room: 'tea', text: '<b>hi</b>' });
+  expect((await bob.next('said')).p['text']).toBe('<b>hi</b>');
+  const closed = [ann.closed(), bob.closed()];
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect(await Promise.all(closed)).toEqual([4300, 4300]);
+});
+
+test('workers', async () => {
+  const program = new Program(['examples/workers.mjs']);
+  const url = await program.firstLine();
+  const clients = await Promise.all([1, 2, 3, 4].map(() => Client.open(url)));
+  const threads = new Set<unknown>();
+  for (const client of clients) {
+    for (let n = 0; n < 20; n += 1) client.send('work', { n });
+    const by = new Set<unknown>();
+    for (let n = 0; n < 20; n += 1) {
+      const { p } = await client.next('done');
+      expect(p['n']).toBe(n);
+      by.add(p['by']);
+    }
+    expect(by.size).toBe(1);
+    threads.add([...by][0]);
+  }
+  expect(threads.size).toBe(2);
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+});
+
+test('tokens', async () => {
+  const program = new Program(['examples/tokens.mjs']);
+  const { url, ann, bob } = JSON.parse(await program.firstLine()) as Record<'url' | 'ann' | 'bob', string>;
+  const [first, second] = [await Client.open(url, ann), await Client.open(url, bob)];
+  expect((await first.next('welcome')).p).toEqual({ user: 'ann', news: true });
+  expect((await second.next('welcome')).p).toEqual({ user: 'bob', news: false });
+  first.send('job', { n: 1 });
+  first.send('job', { n: 2 });
+  const jobs = await Promise.all([first.next('job'), second.next('job')]);
+  expect(jobs.map(({ p }) => p['n']).sort()).toEqual([1, 2]);
+  expect((await program.end('SIGTERM')).code).toBe(0);
+});
