@@ -59,10 +59,10 @@ export function encodeJwt(claims: JwtClaims, secret: KeyMaterial, options: Encod
 }
 
 /**
- * The claims of a token, or null when it is not valid: wrong signature, expired, another issuer …
+ * The claims of a token, or null when it is not valid: wrong signature, expired, another issuer, a key it does not fit …
  *
  * @param secret HS256: the shared secret; RS256, ES256: the public key as PEM
- * @throws TypeError when `token` is not text; WSEConfigError when an option or the key is wrong.
+ * @throws TypeError when `token` is not text; WSEConfigError when an option is wrong.
  */
 export function decodeJwt(token: string, secret: KeyMaterial, options: DecodeJwtOptions = {}): JwtClaims | null {
   toText(token, 'token');

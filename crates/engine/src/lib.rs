@@ -24,3 +24,9 @@ pub use engine::{Engine, Event, Pressure, State, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};
+
+/// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
+#[doc(hidden)]
+pub fn fuzz_request(head: &[u8]) -> Option<u16> {
+    net::refusal_status(head)
+}

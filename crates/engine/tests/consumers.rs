@@ -140,7 +140,12 @@ fn the_wake_comes_once_after_an_empty_take() {
     });
     let woken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&woken);
-    server.engine.on_batch(&consumer, Some(Arc::new(move || drop(counter.fetch_add(1, SeqCst)))));
+    server.engine.on_batch(
+        &consumer,
+        Some(Arc::new(move || {
+            counter.fetch_add(1, SeqCst);
+        })),
+    );
     assert_eq!(server.engine.take_batch(&consumer, 10, &mut buffer), Taken::Nothing);
     assert_eq!(woken.load(SeqCst), 0);
     send_numbers(&mut peers, 0, 5);
@@ -150,7 +155,9 @@ fn the_wake_comes_once_after_an_empty_take() {
     // A buffer that is too small takes nothing and says what it needs.
     let Taken::Needs(size) = server.engine.take_batch(&consumer, 10, &mut []) else { panic!("nothing needed") };
     assert_eq!(server.engine.inbound_queue_depth(), 10);
-    assert!(matches!(server.engine.take_batch(&consumer, 10, &mut buffer[..size]), Taken::Bytes(written) if written <= size));
+    assert!(
+        matches!(server.engine.take_batch(&consumer, 10, &mut buffer[..size]), Taken::Bytes(written) if written <= size)
+    );
     assert_eq!(server.engine.inbound_queue_depth(), 5);
     assert_eq!(server.engine.take_batch(&consumer, 10, &mut buffer), Taken::Nothing);
     send_numbers(&mut peers_of_second, 5, 6);

@@ -54,7 +54,7 @@ proptest! {
                 }
                 Step::Unsubscribe(peer, names) => {
                     match names {
-                        Some(names) => names.iter().for_each(|name| drop(held[*peer].remove(name))),
+                        Some(names) => held[*peer].retain(|name| !names.contains(name)),
                         None => held[*peer].clear(),
                     }
                     server.engine.unsubscribe(peers[*peer].1, names.as_deref().map(named).as_deref());

@@ -32,7 +32,7 @@ fn exact_and_pattern_subscribers_get_it_once() {
     server.subscribe(greedy_id, &["news", "news", "n*", "?ews", "*", "news*"]);
     server.subscribe(exact_id, &["news"]);
     server.subscribe(glob_id, &["n?w?", "*:x:*"]);
-    assert_eq!(server.engine.topic_subscribers("news"), 2, "patterns are not counted, repetitions neither");
+    wait_until("patterns are not counted, repetitions are given back", || server.engine.topic_subscribers("news") == 2);
     for topic in ["news", "newt", "a:x:b", "NEWS", "new", ""] {
         assert_ne!(server.engine.broadcast(topic, topic), Pressure::Refused);
     }
@@ -186,10 +186,10 @@ fn order_holds_per_publisher_across_sends_and_broadcasts() {
     for n in 0..total {
         let text = n.to_string();
         match n % 5 {
-            0 => drop(server.engine.broadcast_all(&text)),
-            1 => peers.iter().for_each(|(_, id)| drop(server.engine.send(*id, &text))),
-            2 => drop(server.engine.broadcast("b1", &text)),
-            _ => drop(server.engine.broadcast("a", &text)),
+            0 => assert_ne!(server.engine.broadcast_all(&text), Pressure::Refused),
+            1 => peers.iter().for_each(|(_, id)| assert!(server.engine.send(*id, &text).is_some())),
+            2 => assert_ne!(server.engine.broadcast("b1", &text), Pressure::Refused),
+            _ => assert_ne!(server.engine.broadcast("a", &text), Pressure::Refused),
         }
     }
     let expected: Vec<String> = (0..total).map(|n: u32| n.to_string()).collect();
@@ -239,7 +239,11 @@ fn a_budget_of_subscriptions_holds() {
     texts(&server, &mut peer, id);
     assert_eq!(server.engine.subscribe(id, &names(&["a", "a", "a"]), None), Subscribed::Accepted(3));
     texts(&server, &mut peer, id);
-    assert_eq!(server.engine.subscribe(id, &names(&["b", "c"]), None), Subscribed::Accepted(2), "repetitions cost nothing");
+    assert_eq!(
+        server.engine.subscribe(id, &names(&["b", "c"]), None),
+        Subscribed::Accepted(2),
+        "repetitions cost nothing"
+    );
 }
 
 #[test]

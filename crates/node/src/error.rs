@@ -28,7 +28,8 @@ pub(crate) fn tls(error: TlsConfigError) -> napi::Error {
 
 pub(crate) fn encode(error: JwtEncodeError) -> napi::Error {
     match error {
-        JwtEncodeError::Key(error) => config(error.reason, error.field),
+        // The function calls its argument `secret`, whatever it holds.
+        JwtEncodeError::Key(error) => config(error.reason, if error.field == "key" { "secret" } else { error.field }),
         other => coded("WSE_JWT_ENCODE", other, ""),
     }
 }

@@ -1,9 +1,10 @@
-//! The golden vectors in `spec/vectors` (shapes: its README) against this crate. `frames.json` has a test of its own.
+//! The golden vectors in `spec/vectors` (shapes: its README) against this crate.
 
 use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::Value;
+use serde_json::{Value, json};
+use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{
     CodecError, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, decompress, from_json, strip_category_prefix, to_json,
 };
@@ -11,6 +12,9 @@ use wse_protocol::envelope::{
     AuthFailure, Category, EventDefaults, RATE_LIMITED, RateLimitWarning, SERVER_VERSION, ServerHello, ServerReady,
     auth_error, build_event, inject_category, iso8601, key_exchange_failed, ping, pong, rate_limit_warning,
     server_hello, server_ready,
+};
+use wse_protocol::frame::{
+    Decoder, MessageSink, MessageSource, Opcode, parse_header, push_close, push_frame, push_header,
 };
 use wse_protocol::json::{JsonError, int_value, member, normalise_aliases, scan_object};
 
@@ -183,4 +187,73 @@ fn error_name(error: CodecError) -> &'static str {
         CodecError::TrailingData => "trailing_data",
         CodecError::Corrupt => "corrupt",
     }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn opcode(value: &Value) -> Opcode {
+    parse_header(&[0x80 | u8::try_from(number_of(value)).unwrap(), 0]).unwrap().unwrap().opcode
+}
+
+/// Messages in the words of the vectors.
+#[derive(Default)]
+struct Messages(Vec<Value>);
+
+impl MessageSink for Messages {
+    fn text(&mut self, text: &str) {
+        self.0.push(json!({ "text": text }));
+    }
+    fn binary(&mut self, bytes: &[u8]) {
+        self.0.push(json!({ "binary": to_hex(bytes) }));
+    }
+    fn ping(&mut self, payload: &[u8]) {
+        self.0.push(json!({ "ping": to_hex(payload) }));
+    }
+    fn pong(&mut self, payload: &[u8]) {
+        self.0.push(json!({ "pong": to_hex(payload) }));
+    }
+    fn close(&mut self, code: Option<CloseCode>, reason: &str) {
+        self.0.push(json!({ "close": code.map(|code| code.0), "reason": reason }));
+    }
+}
+
+#[test]
+fn frames() {
+    for_each_vector("frames.json", |kind, vector| {
+        let name = &vector["name"];
+        let bytes = from_hex(text_of(&vector["hex"]));
+        let mut out = Vec::new();
+        match kind {
+            "decode" => {
+                // Whole, and byte by byte.
+                for step in [bytes.len().max(1), 1] {
+                    let mut decoder = Decoder::new(number_of(&vector["max"]) as usize);
+                    let (mut messages, mut carry, mut violation) = (Messages::default(), Vec::new(), None);
+                    for piece in bytes.chunks(step) {
+                        carry.extend_from_slice(piece);
+                        match decoder.feed(&mut carry, &mut messages) {
+                            Ok(used) => drop(carry.drain(..used)),
+                            Err(found) => {
+                                violation = Some(u64::from(found.code.0));
+                                break;
+                            }
+                        }
+                    }
+                    assert_eq!(Value::Array(messages.0), vector["messages"], "{name}");
+                    assert_eq!(violation, vector["violation"].as_u64(), "{name}");
+                }
+                return;
+            }
+            "encode" => push_frame(&mut out, opcode(&vector["opcode"]), &from_hex(text_of(&vector["payload"]))),
+            "header" => push_header(&mut out, opcode(&vector["opcode"]), number_of(&vector["length"]) as usize),
+            "close" => {
+                let code = CloseCode(u16::try_from(number_of(&vector["code"])).unwrap());
+                push_close(&mut out, code, text_of(&vector["reason"]));
+            }
+            other => panic!("unknown kind {other}"),
+        }
+        assert_eq!(to_hex(&out), to_hex(&bytes), "{name}");
+    });
 }

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustls::{ClientConnection, StreamOwned};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, close_payload, parse_header, push_masked_frame};
 
@@ -134,6 +134,12 @@ impl Peer {
         assert_eq!(response.status, 101, "{}", response.head);
         assert_eq!(response.field("Sec-WebSocket-Accept"), Some(Request::ACCEPT));
         self
+    }
+
+    /// Gives a narrow peer a receive buffer of ordinary size, so that it catches up quickly.
+    pub fn widen(&mut self) {
+        let socket = SockRef::from(self.stream.socket());
+        socket.set_recv_buffer_size(1 << 20).expect("a receive buffer");
     }
 
     /// How long a read may take from now on.

@@ -150,6 +150,7 @@ export abstract class Outbound extends Lifecycle {
   #broadcast(topic: string, text: string): boolean {
     toText(topic, 'topic');
     toText(text, 'text');
+    this.refuseStopped(); // the collector asks the engine only once per turn
     this.#publications ??= new Publications(this.running());
     return this.#publications.add(topic, text);
   }

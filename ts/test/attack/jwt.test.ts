@@ -194,13 +194,14 @@ describe('unlimited attempts: CVE-2026-31904', () => {
   it('a connection has one attempt, and attempts that linger are bounded per address', async () => {
     const options = { ...guarded(), handshake: { timeout: 1, maxPendingPerAddress: 8 } };
     const { target, witness } = await attacked(options, { headers: bearer(good) });
-    const peers = await Promise.all(Array.from({ length: 60 }, () => RawPeer.dial(target.port)));
+    const peers = await Promise.all(Array.from({ length: 60 }, () => RawPeer.dial(target.port, { halfOpen: true })));
     for (const peer of peers) peer.send(upgradeRequest({ headers: bearer('guess') }));
     const statuses = await Promise.all(peers.map(async (peer) => (await peer.response()).status));
     expect(statuses.filter((status) => status === 101).length).toBeLessThanOrEqual(8);
     expect(statuses.filter((status) => status === 503).length).toBeGreaterThanOrEqual(52);
     // None of them leaves by itself: the server ends them.
-    await Promise.all(peers.map((peer) => waitUntil(() => peer.over, 'end', 5_000)));
+    await Promise.all(peers.map((peer) => peer.ended(5_000)));
+    await waitUntil(() => target.gauge('pending_handshakes') === 0, 'end of the attempts', 5_000);
     await RawPeer.open(target.port, { headers: bearer(good) });
     await unharmed(target, witness);
   });

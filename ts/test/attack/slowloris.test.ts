@@ -42,8 +42,10 @@ describe('slowloris', () => {
 
   it('ends a refused peer that never leaves', async () => {
     const { target, witness } = await attacked({ handshake: SHORT });
-    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\n\r\n');
+    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\n\r\n', { halfOpen: true });
     expect(status).toBe(426);
+    expect(await peer.ended()).toBe('end');
+    expect(target.gauge('pending_handshakes')).toBe(1);
     await drip(peer, () => Buffer.from('a'));
     await unharmed(target, witness);
   });

@@ -194,6 +194,7 @@ describe('handlers that throw: CVE-2024-38355, CVE-2022-41940', () => {
         if (payload === 'hello') return target.server.send(conn, 'hello');
         if (payload === 'reject') return Promise.reject(new Error('reject'));
         if (payload === 'thenable')
+          // biome-ignore lint/suspicious/noThenProperty: that is the attack.
           return { then: (_: unknown, reject: (error: Error) => void) => reject(new Error('thenable')) };
         throw payload;
       },

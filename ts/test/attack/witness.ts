@@ -1,7 +1,7 @@
 /** An honest connection, opened before an attack. It tells whether the server still serves. */
 
 import { expect } from 'vitest';
-import { RawPeer, type UpgradeOptions } from '../support/raw-peer.js';
+import { destroyAllBut, RawPeer, type UpgradeOptions } from '../support/raw-peer.js';
 import { startServer, type TestServer, type TestServerOptions, waitUntil } from '../support/server.js';
 
 export interface Witness {
@@ -50,10 +50,11 @@ export async function attacked(
   return { target, witness };
 }
 
-/** After an attack: the witness is served, nothing panicked, and what the attackers held was given back. */
+/** After an attack: the witness is served, nothing panicked, and once the attackers left, what they held was given back. */
 export async function unharmed(target: TestServer, witness: Witness): Promise<void> {
   await witness.echoes();
   expect(target.metric('wse_panics_total')).toBe(0);
+  destroyAllBut(witness.peer);
   await waitUntil(() => target.gauge('pending_handshakes') === 0, 'end of all handshakes');
   await waitUntil(() => target.gauge('reassembly_bytes') === 0, 'end of all incomplete messages');
 }

@@ -52,7 +52,15 @@ describe('batches()', () => {
   it('hears every kind of payload, in one batch with others', async () => {
     const { server, port } = await start();
     const client = await Client.open(port, { headers: { cookie: 'a=1; b=ü' } });
-    const sent = ['{"type":"x","payload":{"n":1}}', '[1]', 'WSE{"t":"y","p":"🎈"}', 'ü', '{broken', '{"t":"z","__proto__":1}', ''];
+    const sent = [
+      '{"type":"x","payload":{"n":1}}',
+      '[1]',
+      'WSE{"t":"y","p":"🎈"}',
+      'ü',
+      '{broken',
+      '{"t":"z","__proto__":1}',
+      '',
+    ];
     for (const text of sent) client.send(text);
     client.send(Buffer.from([0, 255]));
     client.send('{"t":"end"}');

@@ -18,7 +18,7 @@ export interface ClientTarget extends ClientOptions {
 
 export class Client {
   readonly socket: WebSocket;
-  /** Text frames, in order. */
+  /** Text frames, in order; the server's pings, which come when they come, left out. */
   readonly texts: string[] = [];
   /** Binary frames, in order. */
   readonly binaries: Buffer[] = [];
@@ -30,8 +30,9 @@ export class Client {
     const { path = '/', scheme = 'ws', ...rest } = options;
     this.socket = new WebSocket(`${scheme}://127.0.0.1:${port}${path}`, { perMessageDeflate: false, ...rest });
     this.socket.on('message', (data, binary) => {
-      if (binary) this.binaries.push(data as Buffer);
-      else this.texts.push(data.toString());
+      const text = binary ? undefined : data.toString();
+      if (text === undefined) this.binaries.push(data as Buffer);
+      else if (!text.startsWith('{"c":"WSE","t":"ping"')) this.texts.push(text);
     });
     this.socket.on('close', (code, reason) => {
       this.code = code;

@@ -53,7 +53,7 @@ async function failure(call: () => unknown): Promise<unknown> {
 }
 
 describe('an unknown connection id', () => {
-  const never = [0, -0, -1, 1, 0.5, NaN, Infinity, -Infinity, 2 ** 53 - 1, 2 ** 53, 2 ** 64, -(2 ** 53), 5e-324, 1.8e308];
+  const never = [0, -0, -1, 1, 0.5, NaN, Infinity, -Infinity, 2 ** 53 - 1, 2 ** 53, 2 ** 64, -(2 ** 53), 5e-324, 1.7e308];
 
   it.each(Object.keys(BY_CONNECTION))('%s returns false', async (name) => {
     const { server } = await startServer();
@@ -119,6 +119,21 @@ describe('the state of a server', () => {
       expect(await failure(call)).toMatchObject({ constructor: WSEStateError, code: 'WSE_STOPPED' });
     }
     expect(server.isRunning()).toBe(false);
+  });
+
+  it('counts from the call of stop(), also for who published before it in the same turn, and that is still heard', async () => {
+    const on = await startServer(QUIET);
+    const { client, conn } = await join(on);
+    on.server.subscribeConnection(conn, ['t']);
+    expect(on.server.broadcast('t', 'first')).toBe(true);
+    const stopping = on.server.stop();
+    for (const name of ['broadcast', 'broadcastLocal', 'publish', 'broadcastAll', 'send', 'getConnections']) {
+      const call = NEEDS_RUNNING[name] as (server: RustWSEServer) => unknown;
+      expect([name, await failure(() => call(on.server))]).toMatchObject([name, { code: 'WSE_STOPPED' }]);
+    }
+    await stopping;
+    expect(await client.closed()).toBe(1012);
+    expect(client.texts).toEqual(['first']);
   });
 
   it('can be stopped before it was started, and twice', async () => {
@@ -193,7 +208,8 @@ describe('a wrong argument', () => {
     'subscribeConnection: text': (server, conn) => server.subscribeConnection(conn, 'new' as never),
     'subscribeConnection: one is no text': (server, conn) => server.subscribeConnection(conn, ['new', 1] as never),
     'subscribeConnection: a hole': (server, conn) => server.subscribeConnection(conn, new Array(1)),
-    'subscribeConnection: group is a number': (server, conn) => server.subscribeConnection(conn, ['new'], { queueGroup: 1 as never }),
+    'subscribeConnection: group is a number': (server, conn) =>
+      server.subscribeConnection(conn, ['new'], { queueGroup: 1 as never }),
     'subscribeConnection: group without its name': (server, conn) => server.subscribeConnection(conn, ['new'], 'group' as never),
     'unsubscribeConnection: text': (server, conn) => server.unsubscribeConnection(conn, 'all' as never),
     'setTopicAcl: text': (server, conn) => server.setTopicAcl(conn, 'all' as never),

@@ -101,6 +101,22 @@ describe('broadcast', () => {
     expect((await heardSoFar(on, client, conn)).texts).toEqual(expected);
   });
 
+  it('of one turn arrives whole and in order, whatever the texts and topics are made of', async () => {
+    const on = await startServer(QUIET);
+    const { client, conn } = await join(on);
+    const topics = ['a', 'ü', '🎈', 'b\ud83d', 'x'.repeat(300)];
+    expect(on.server.subscribeConnection(conn, [...topics, 'b\ufffd'])).toBe(6);
+    const texts = ['', 'plain', 'ü\n🎈', '\ud83d', '\ude00', 'y'.repeat(3000), '\u0000', 'é'.repeat(100)];
+    const expected: string[] = [];
+    for (let i = 0; i < 6000; i += 1) {
+      const text = `${texts[i % texts.length]}|${i}`;
+      expected.push(Buffer.from(text).toString());
+      expect(on.server.broadcast(topics[(i >> 1) % topics.length] as string, text)).toBeTypeOf('boolean');
+      if (i % 500 === 499) await on.server.drained();
+    }
+    expect((await heardSoFar(on, client, conn)).texts).toEqual(expected);
+  });
+
   it('reaches a connection subscribed a moment ago, and not one unsubscribed a moment ago', async () => {
     const on = await startServer(QUIET);
     const { client, conn } = await join(on);

@@ -18,7 +18,14 @@ describe('sendEvent', () => {
     const on = await startServer(QUIET);
     const { client, conn } = await join(on);
     const before = Date.now();
-    const size = on.server.sendEvent(conn, { t: 'tick', p: { z: 1, a: [{ y: 2, b: 3 }] }, c: 'forged', v: 9, cid: 'kept', é: 'ü' });
+    const size = on.server.sendEvent(conn, {
+      t: 'tick',
+      p: { z: 1, a: [{ y: 2, b: 3 }] },
+      c: 'forged',
+      v: 9,
+      cid: 'kept',
+      é: 'ü',
+    });
     const { text, event } = await received(on, client, conn);
     expect(size).toBe(Buffer.byteLength(text));
     const { id, ts, seq, ...rest } = event;

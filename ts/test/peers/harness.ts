@@ -2,9 +2,6 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join as joinPath } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type ClientOptions, WebSocket } from 'ws';
 import type { RustWSEServer, WSEEvent, WSEMessage } from '../../src/index.js';
@@ -16,15 +13,24 @@ export interface Frame {
   binary: boolean;
 }
 
+/** How the engine's own pings begin. The first of them comes at any moment, so tests look at them apart from the rest. */
+export const PING = '{"c":"WSE","t":"ping"';
+
 /** A `ws` client. It offers permessage-deflate, as browsers do. */
 export class Client implements Disposable {
   readonly socket: WebSocket;
+  /** What came, without the engine's pings. */
   readonly frames: Frame[] = [];
+  readonly pings: string[] = [];
   readonly closed: Promise<{ code: number; reason: string }>;
 
   constructor(url: string, options: ClientOptions = {}) {
     this.socket = new WebSocket(url, { perMessageDeflate: true, ...options });
-    this.socket.on('message', (data, binary) => this.frames.push({ data: data as Buffer, binary }));
+    this.socket.on('message', (data, binary) => {
+      const text = binary ? '' : data.toString();
+      if (text.startsWith(PING)) this.pings.push(text);
+      else this.frames.push({ data: data as Buffer, binary });
+    });
     this.socket.on('error', () => undefined); // `open` and `closed` tell
     const closed = new Promise<{ code: number; reason: string }>((resolve) => {
       this.socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }));
@@ -152,19 +158,6 @@ export class Child implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.running) this.#process.kill('SIGKILL');
     await this.ended;
-  }
-}
-
-/** A directory that goes away again. */
-export class TempDirectory implements Disposable {
-  readonly path: string = mkdtempSync(joinPath(tmpdir(), 'wse-peers-'));
-
-  file(name: string): string {
-    return joinPath(this.path, name);
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
   }
 }
 

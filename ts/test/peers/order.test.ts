@@ -52,7 +52,7 @@ describe('a flood with backpressure', () => {
     ['small messages', 40_000, () => 40],
     ['messages of all sizes', 6000, (i: number) => (i % 500 === 0 ? 400 * KIB : i % 50 === 0 ? 20 * KIB : i % 200)],
   ])('of %s reaches every subscriber whole, in order, once', async (_, messages, size) => {
-    await using host = await startServer({ publisher: { highWaterMark: 256 * KIB, hardLimit: 64 * 1024 * KIB } });
+    await using host = await startServer({ publisher: { highWaterMark: 64 * KIB, hardLimit: 64 * 1024 * KIB } });
     const { server } = host;
     const subscriptions = [['flood'], ['flood'], ['flo*'], ['flood', '*'], ['other', 'flood'], ['flood']];
     const clients: Client[] = [];
@@ -64,16 +64,17 @@ describe('a flood with backpressure', () => {
     }
     const heard = clients.map(collect);
 
-    let waits = 0;
-    for (let i = 0; i < messages; i += 1) {
+    // Goes on until the engine was behind at least once: on a busy machine it may keep up with us for long.
+    let published = 0;
+    for (let waits = 0; published < messages || waits === 0; ) {
+      const i = published++;
       if (server.broadcast('flood', numbered(i, size(i)))) continue;
       waits += 1;
       await server.drained();
     }
-    await waitUntil(() => heard.every((numbers) => numbers.length >= messages), 'all messages', 25_000);
+    await waitUntil(() => heard.every((numbers) => numbers.length >= published), 'all messages', 25_000);
     for (const numbers of heard) expect(misplaced(numbers)).toBe(-1);
-    expect(heard.map(({ length }) => length)).toEqual(clients.map(() => messages));
-    expect(waits).toBeGreaterThan(0);
+    expect(heard.map(({ length }) => length)).toEqual(clients.map(() => published));
     expect(host.metric('wse_slow_consumer_drops_total')).toBe(0);
   });
 
@@ -100,8 +101,7 @@ describe('a flood with backpressure', () => {
       await client.text('{"c":"WSE","t":"PONG"');
       const { client: late } = await join(host);
       using _late = late;
-      await client.text('{"c":"WSE","t":"ping"');
-      await late.text('{"c":"WSE","t":"ping"');
+      await waitUntil(() => client.pings.length > 0 && late.pings.length > 0, 'pings');
     } finally {
       over = true;
       await flood;
@@ -216,6 +216,11 @@ async function sluggish(host: TestServer): Promise<{ peer: RawPeer; conn: number
 const textsOf = (frames: readonly RawFrame[]) =>
   frames.filter(({ opcode }) => opcode === 1).map(({ payload }) => payload.toString());
 
+const numbersOf = ({ frames }: RawPeer) =>
+  textsOf(frames)
+    .filter((text) => text.startsWith('{"c":"U"'))
+    .map(numberOf);
+
 interface Told {
   messages: number;
   bytes: number;
@@ -268,11 +273,9 @@ describe('a slow reader', () => {
     peer.resume();
     await waitUntil(() => host.metric('wse_outbound_bytes') === 0, 'an empty queue');
     server.send(conn, 'the end');
-    await waitUntil(() => peer.frames.at(-1)?.payload.toString() === 'the end', 'the end');
+    await waitUntil(() => textsOf(peer.frames).includes('the end'), 'the end');
 
-    const numbers = textsOf(peer.frames)
-      .filter((text) => text.startsWith('{"c":"U"'))
-      .map(numberOf);
+    const numbers = numbersOf(peer);
     expect(misplaced(fast)).toBe(-1);
     const repeats = numbers.filter((number, i) => i > 0 && number <= (numbers[i - 1] as number));
     expect(repeats).toEqual([]);
@@ -298,6 +301,12 @@ describe('a slow reader', () => {
       else host.server.broadcastAll(text);
       if (i % 50 === 0) await nextTurn();
     }
+    // What the engine would answer is lost like anything else.
+    const before = drops();
+    await waitUntil(() => {
+      for (let i = 0; i < 200; i += 1) peer.text('{"t":"ping"}');
+      return drops() > before;
+    }, 'PONG without room');
     peer.reset();
     await host.take('disconnect', conn);
     expect(told(host, conn, 'drop').messages).toBe(drops());
@@ -315,7 +324,7 @@ describe('a slow reader', () => {
     expect(await peer.closing()).toEqual({ code: 4300, reason: 'slow consumer' });
     peer.close(4300);
     await host.take('disconnect', conn);
-    const numbers = textsOf(peer.frames).map(numberOf);
+    const numbers = numbersOf(peer);
     expect(misplaced(numbers)).toBe(-1);
     expect(numbers.length).toBeLessThan(n);
     expect(told(host, conn, 'close').messages).toBe(host.metric('wse_slow_consumer_drops_total'));

@@ -112,7 +112,8 @@ describe('ws: messages', () => {
     const [, server, latency] = PONG.exec(await client.text('{"c":"WSE","t":"PONG"')) ?? [];
     expect(Math.abs(Number(server) - Date.now())).toBeLessThan(5000);
     expect(Number(latency)).toBe(Number(server) - 42);
-    expect(await client.text('{"c":"WSE","t":"ping"')).toMatch(/^\{"c":"WSE","t":"ping","p":\{"server_time":"[^"]{24}"\}\}$/);
+    await waitUntil(() => client.pings.length > 1, 'two pings');
+    expect(client.pings[0]).toMatch(/^\{"c":"WSE","t":"ping","p":\{"server_time":"[^"]{24}"\}\}$/);
     expect(host.events).toEqual([]);
   });
 });
@@ -353,7 +354,7 @@ socket.onopen = () => {
   socket.send(new Uint8Array(100000).fill(7));
 };
 socket.onmessage = ({ data }) => {
-  if (typeof data === 'string') return say(data);
+  if (typeof data === 'string') return data.includes('"t":"ping"') || say(data);
   say({ bytes: data.byteLength, last: new Uint8Array(data).at(-1) });
   socket.send('enough');
 };

@@ -30,6 +30,8 @@ export interface DialOptions {
    * Takes that many bytes at once from the kernel. @default reads all the time
    */
   readWindow?: number;
+  /** Stay when the server has ended its side. @default false: end ours as well, as most peers do */
+  halfOpen?: boolean;
 }
 
 /** What to ask for. */
@@ -71,6 +73,13 @@ export function upgradeRequest(options: Pick<UpgradeOptions, 'path' | 'headers'>
   return Buffer.from(lines.join('\r\n'), 'latin1');
 }
 
+const living = new Set<RawPeer>();
+
+/** Ends every connection of this file's tests but one, as peers do who have had enough. */
+export function destroyAllBut(spared: RawPeer): void {
+  for (const peer of living) if (peer !== spared) peer.destroy();
+}
+
 /** One connection. Inside a test it is destroyed when the test ends. */
 export class RawPeer {
   readonly socket: net.Socket;
@@ -96,14 +105,16 @@ export class RawPeer {
     socket.on('error', () => {
       this.over ??= 'reset';
     });
+    living.add(this);
     socket.on('close', () => {
       this.over ??= 'end';
+      living.delete(this);
     });
   }
 
   /** A connection on which nothing was said (with TLS: on which the TLS handshake is done). */
   static async dial(port: number, options: DialOptions = {}): Promise<RawPeer> {
-    const { host = '127.0.0.1', readWindow } = options;
+    const { host = '127.0.0.1', readWindow, halfOpen = false } = options;
     // `onread` is the only way to take from the kernel exactly as much as wanted.
     let peer: RawPeer | undefined;
     const onread: net.OnReadOpts | undefined =
@@ -116,7 +127,7 @@ export class RawPeer {
               return false;
             },
           };
-    const plain = net.connect({ host, port, allowHalfOpen: true, ...(onread === undefined ? {} : { onread }) });
+    const plain = net.connect({ host, port, allowHalfOpen: halfOpen, ...(onread === undefined ? {} : { onread }) });
     const socket = options.tls === undefined ? plain : tls.connect({ socket: plain, rejectUnauthorized: false, ...options.tls });
     peer = new RawPeer(socket);
     forget(peer);
@@ -154,13 +165,9 @@ export class RawPeer {
    * Do not use it towards a server that has stopped reading.
    */
   async write(bytes: string | Uint8Array, deadlineMs: number = DEADLINE_MS): Promise<boolean> {
-    let done = false;
-    this.send(bytes);
-    this.socket.write('', () => {
-      done = true;
-    });
-    await waitUntil(() => done || this.over !== undefined, 'room in the socket', deadlineMs);
-    return this.over === undefined;
+    const buffer = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes;
+    const taken = new Promise<boolean>((resolve) => this.socket.write(buffer, (error) => resolve(!error)));
+    return within(taken, 'room in the socket', deadlineMs);
   }
 
   /** Writes bytes in packets of `size`, one turn of the event loop between two. */
@@ -213,7 +220,7 @@ export class RawPeer {
         found = find();
         return found !== undefined || this.over !== undefined;
       },
-      `frame (it got ${this.frames.map(({ opcode }) => opcode).join(' ') || 'none'})`,
+      () => `such frame (it got ${this.frames.map(({ opcode }) => opcode).join(' ') || 'none'})`,
       deadlineMs,
     );
     found ??= find();

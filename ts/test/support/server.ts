@@ -59,7 +59,13 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
         const found = events.findIndex(matches);
         return found < 0 ? undefined : { found };
       },
-      `event among ${JSON.stringify(events.slice(-5)).slice(0, 500)}`,
+      () =>
+        `event among ${
+          events
+            .map(([type, conn]) => `${type} ${conn}`)
+            .join(', ')
+            .slice(-500) || 'none'
+        }`,
       deadlineMs,
     );
     return events.splice(index.found, 1)[0] as WSEEvent;

@@ -9,14 +9,16 @@ const POLL_MS = 2;
 /** Resolves with the first truthy value of `condition`; rejects after `deadlineMs`, naming `what`. */
 export async function waitUntil<T>(
   condition: () => T | Promise<T>,
-  what: string,
+  what: string | (() => string),
   deadlineMs: number = DEADLINE_MS,
 ): Promise<NonNullable<T>> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const value = await condition();
     if (value) return value;
-    if (performance.now() > end) throw new Error(`no ${what} within ${deadlineMs} ms`);
+    if (performance.now() > end) {
+      throw new Error(`no ${typeof what === 'string' ? what : what()} within ${deadlineMs} ms`);
+    }
     await pause(POLL_MS);
   }
 }

@@ -147,6 +147,10 @@ impl<'a> Token<'a> {
     /// Checks `alg` and `crit`; says whether `kid` rules the current key out.
     fn check_header(&self, config: &JwtConfig) -> Result<bool, JwtError> {
         let header = from_base64(self.header)?;
+        // The derive would also read the members from an array, by their order.
+        if header.trim_ascii_start().first() != Some(&b'{') {
+            return Err(JwtError::Invalid("header is not an object"));
+        }
         let header: Header<'_> =
             serde_json::from_slice(&header).map_err(|_| JwtError::Invalid("header is not understood"))?;
         if header.alg != config.algorithm.as_str() {

@@ -198,15 +198,19 @@ impl Engine {
             bump(&shared.cells.publish_refused);
             return Event::Refused;
         }
-        if let Some(Value::String(id)) = event.get("id")
-            && !shared.dedup.lock().insert(to.as_u64(), id)
-        {
+        let named = if let Some(Value::String(id)) = event.get("id") { Some(id) } else { None };
+        if named.is_some_and(|id| shared.dedup.lock().contains(to.as_u64(), id)) {
             bump(&shared.cells.deduplicated);
             return Event::Duplicate;
         }
         if !self.take_token(&peer) {
             bump(&shared.cells.rate_limited);
             return Event::RateLimited;
+        }
+        // Only now: an event that was refused may be sent again. Two threads with the same id: one of them sends.
+        if named.is_some_and(|id| !shared.dedup.lock().insert(to.as_u64(), id)) {
+            bump(&shared.cells.deduplicated);
+            return Event::Duplicate;
         }
         let id = uuid::Uuid::now_v7();
         let text = envelope::build_event(

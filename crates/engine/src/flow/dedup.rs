@@ -16,6 +16,11 @@ pub(crate) struct DedupWindow {
 }
 
 impl DedupWindow {
+    /// Whether the pair is remembered.
+    pub(crate) fn contains(&self, connection: u64, id: &str) -> bool {
+        self.seen.contains(&self.hasher.hash_one((connection, id)))
+    }
+
     /// Remembers the pair; false when it was there already.
     pub(crate) fn insert(&mut self, connection: u64, id: &str) -> bool {
         let hash = self.hasher.hash_one((connection, id));

@@ -129,7 +129,10 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         } else if name.eq_ignore_ascii_case("sec-websocket-key") {
             key = if matches!(key, Key::Missing) { Key::One(value) } else { Key::Several };
         } else if name.eq_ignore_ascii_case("origin") {
-            origin = Some(value.to_vec());
+            // A browser sends one. With several, whoever reads another one than we do would be deceived.
+            if origin.replace(value.to_vec()).is_some() {
+                return Err(Refusal::BadRequest);
+            }
         } else if name.eq_ignore_ascii_case("authorization") {
             authorization = Some(value.to_vec());
         } else if name.eq_ignore_ascii_case("cookie") {
@@ -222,6 +225,7 @@ mod tests {
             Err(Refusal::BadRequest),
             "two keys"
         );
+        assert_eq!(with("Host: x", "Origin: a\r\nOrigin: b"), Err(Refusal::BadRequest), "two origins");
         assert_eq!(with("GET ", "POST "), Err(Refusal::BadRequest));
         assert_eq!(with("HTTP/1.1", "HTTP/1.0"), Err(Refusal::BadRequest));
         assert_eq!(parse(b"\x16\x03\x01 nonsense\r\n\r\n"), Err(Refusal::BadRequest));

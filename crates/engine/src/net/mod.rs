@@ -8,3 +8,9 @@ mod pending;
 
 pub(crate) use listener::{Listener, bind};
 pub(crate) use pending::{Pending, Permit};
+
+/// The door of the fuzz targets to the request parser: the status that refuses `head`, or `None` for an upgrade.
+pub(crate) fn refusal_status(head: &[u8]) -> Option<u16> {
+    let response = http::parse(head).err()?.response();
+    response.split(' ').nth(1)?.parse().ok()
+}

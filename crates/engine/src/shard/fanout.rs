@@ -1,22 +1,79 @@
 //! A batch of commands, in order: publications to their subscribers, frames to one connection or all, and the rest. Nothing
 //! is written here; connections that owe something new are listed and flushed once at the end of the batch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::inbox::{Command, Mark};
+use super::state::Unflushed;
 use super::{Context, Shard};
 use crate::config::SlowConsumer;
 use crate::conn::{Connection, Dropped, Queued, reached};
 use crate::id::ConnId;
 use crate::inbound::Kind;
-use crate::topics::TopicEntry;
+use crate::topics::{Segment, TopicEntry};
 use wse_protocol::close_code::CloseCode;
+
+/// A run of at most this many bytes …
+const COPY_BYTES: usize = 1024;
+/// … to at most this many subscribers of the shard is copied instead of shared.
+const COPY_RECIPIENTS: usize = 64;
 
 /// One or more whole frames in the arena.
 #[derive(Clone, Copy)]
 struct Frames<'a> {
     bytes: &'a [u8],
     count: u32,
+}
+
+/// Where queues find the bytes of a distribution.
+enum Source {
+    /// In a segment.
+    Shared { segment: Segment, place: Range<u32> },
+    /// Each in its own copy.
+    Copied,
+}
+
+impl Source {
+    fn shared(segment: Segment, frames: Frames<'_>) -> Self {
+        let place = segment.append(frames.bytes);
+        Self::Shared { segment, place }
+    }
+}
+
+/// What one distribution did.
+#[derive(Default)]
+struct Tally {
+    /// Frames taken, over all queues.
+    taken: u64,
+    /// Bytes by which the queues have grown.
+    grown: usize,
+    operations: usize,
+    /// Queues that did not take everything.
+    full: Vec<(u32, Queued)>,
+}
+
+impl Tally {
+    #[inline]
+    fn queue(&mut self, connection: &mut Connection, slot: u32, frames: Frames<'_>, source: &Source, budget: usize) {
+        let before = connection.out.weight();
+        let queued = match source {
+            Source::Shared { segment, place } => {
+                connection.out.share(segment, place.start, place.end, frames.count, budget)
+            }
+            Source::Copied => connection.out.own(frames.bytes, frames.count, budget),
+        };
+        self.grown += connection.out.weight() - before;
+        self.operations += 1;
+        match queued {
+            Queued::All => self.taken += u64::from(frames.count),
+            Queued::Dropped { frames: lost, .. } => {
+                self.taken += u64::from(frames.count - lost);
+                self.full.push((slot, queued));
+            }
+            Queued::Closed => {}
+        }
+    }
 }
 
 impl Shard {
@@ -66,39 +123,53 @@ impl Shard {
 
     fn publish(&mut self, topic: &Arc<TopicEntry>, frames: Frames<'_>) {
         let Self { topics, pool, connections, context, dirty, .. } = self;
-        let segment = topics.segment(topic, frames.bytes.len(), pool);
-        let place = segment.append(frames.bytes);
-        let budget = context.shared.config.max_outbound_bytes;
-        let recipients = topics.recipients(topic, |slot, name| {
+        let mut route = topics.route(topic, |slot, name| {
             let connection = connections.get(slot);
             connection.is_none_or(|connection| connection.peer.acl().is_none_or(|acl| acl.allows(name)))
         });
-        let (mut taken, mut grown, mut slow) = (0_u64, 0_usize, Vec::new());
-        recipients.for_each(|slot| {
-            let Some(connection) = connections.get_mut(slot) else { return };
-            let before = connection.out.weight();
-            let queued = connection.out.share(&segment, place.start, place.end, frames.count, budget);
-            grown += connection.out.weight() - before;
-            match queued {
-                Queued::All => taken += u64::from(frames.count),
-                Queued::Dropped { frames: lost, .. } => {
-                    taken += u64::from(frames.count - lost);
-                    slow.push((slot, queued));
-                }
-                Queued::Closed => {}
+        // A short run to few is copied into each queue, where it joins with what other topics put there; anything else
+        // exists once, in the topic's segment.
+        let copied = frames.bytes.len() <= COPY_BYTES && route.recipients.len() <= COPY_RECIPIENTS;
+        let source =
+            if copied { Source::Copied } else { Source::shared(route.segment(frames.bytes.len(), pool), frames) };
+        let mut tally = Tally::default();
+        let budget = context.shared.config.max_outbound_bytes;
+        route.recipients.for_each(|slot| {
+            if let Some(connection) = connections.get_mut(slot) {
+                tally.queue(connection, slot, frames, &source, budget);
+                mark_dirty(connection, slot, dirty);
             }
+        });
+        context.cells.acl_denied.add(route.recipients.denied() * u64::from(frames.count));
+        // Topics without exact subscribers have no segment of their own; theirs is dropped when everybody has sent it.
+        if !copied && topic.id != 0 {
+            self.unsettled.push(topic.id);
+        }
+        self.account(tally, frames);
+    }
+
+    fn send_all(&mut self, frames: Frames<'_>) {
+        let Self { pool, connections, context, dirty, .. } = self;
+        let source = Source::shared(pool.take(), frames);
+        let mut tally = Tally::default();
+        let budget = context.shared.config.max_outbound_bytes;
+        connections.for_each_mut(|slot, connection| {
+            tally.queue(connection, slot, frames, &source, budget);
             mark_dirty(connection, slot, dirty);
         });
-        context.cells.acl_denied.add(recipients.denied() * u64::from(frames.count));
-        context.cells.messages_sent.add(taken);
-        context.cells.outbound_bytes.shift(0, grown);
-        let id = topic.id;
-        // Topics without exact subscribers have no segment of their own; this one is dropped when everybody has sent it.
-        if id != 0 {
-            self.unsettled.push(id);
-        }
-        for (slot, queued) in slow {
-            self.slow(slot, queued);
+        self.account(tally, frames);
+    }
+
+    /// Adds what a distribution did to the counters, and deals with the queues it found full.
+    fn account(&mut self, tally: Tally, frames: Frames<'_>) {
+        let cells = &self.context.cells;
+        cells.messages_sent.add(tally.taken);
+        cells.outbound_bytes.shift(0, tally.grown);
+        self.unflushed.bytes += tally.grown;
+        self.unflushed.operations += tally.operations;
+        self.unflushed.connections = self.dirty.len();
+        for (slot, queued) in tally.full {
+            self.overflow(slot, queued, frames.bytes);
         }
     }
 
@@ -108,27 +179,50 @@ impl Shard {
         }
     }
 
-    fn send_all(&mut self, frames: Frames<'_>) {
-        for slot in self.connections.occupied() {
-            self.own(slot, frames);
-        }
-    }
-
     fn own(&mut self, slot: u32, frames: Frames<'_>) {
         let budget = self.context.shared.config.max_outbound_bytes;
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let before = connection.out.weight();
         let queued = connection.out.own(frames.bytes, frames.count, budget);
         self.context.cells.outbound_bytes.shift(before, connection.out.weight());
+        self.unflushed.bytes += connection.out.weight() - before;
+        self.unflushed.operations += 1;
         mark_dirty(connection, slot, &mut self.dirty);
         match queued {
             Queued::All => self.context.cells.messages_sent.add(u64::from(frames.count)),
             Queued::Dropped { frames: lost, .. } => {
                 self.context.cells.messages_sent.add(u64::from(frames.count - lost));
-                self.slow(slot, queued);
+                self.overflow(slot, queued, frames.bytes);
             }
             Queued::Closed => {}
         }
+    }
+
+    /// The end of `frames` did not fit a connection's budget. A socket that has not been tried since the last flush may
+    /// take what is queued: only a connection that stays full is slow.
+    #[cold]
+    fn overflow(&mut self, slot: u32, mut queued: Queued, frames: &[u8]) {
+        let budget = self.context.shared.config.max_outbound_bytes;
+        while let Queued::Dropped { frames: count, bytes } = queued {
+            if self.connections.get(slot).is_none_or(|connection| connection.blocked) {
+                break;
+            }
+            if !self.flush(slot) {
+                return;
+            }
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            let before = connection.out.weight();
+            queued = connection.out.own(&frames[frames.len() - bytes..], count, budget);
+            self.context.cells.outbound_bytes.shift(before, connection.out.weight());
+            self.unflushed.bytes += connection.out.weight() - before;
+            self.unflushed.operations += 1;
+            let left = if let Queued::Dropped { frames, .. } = queued { frames } else { 0 };
+            self.context.cells.messages_sent.add(u64::from(count - left));
+            if left == count {
+                break;
+            }
+        }
+        self.slow(slot, queued);
     }
 
     /// A connection's budget is used up: counts, reports, and closes it if that is the policy.
@@ -157,6 +251,7 @@ impl Shard {
 
     /// Writes what the batch queued, then takes back the segments nobody owes any more.
     pub(crate) fn flush_dirty(&mut self) {
+        self.unflushed = Unflushed::default();
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {
             let Some(connection) = self.connections.get_mut(slot) else { continue };

@@ -53,18 +53,6 @@ pub(crate) enum Command {
     Stop,
 }
 
-impl Command {
-    /// Bytes of frames it distributes.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Self::Publish { start, end, .. } | Self::Send { start, end, .. } | Self::SendAll { start, end, .. } => {
-                (end - start) as usize
-            }
-            _ => 0,
-        }
-    }
-}
-
 /// An accepted socket on its way to a shard.
 pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,

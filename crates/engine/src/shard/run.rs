@@ -19,8 +19,11 @@ use crate::id::ConnId;
 use crate::net::handshake;
 use crate::shared::Shared;
 
-/// Bytes distributed before a flush, however much waits: the most one send joins per subscriber and batch.
+/// A batch is flushed in parts, however much waits: when the connections owe this much each, on average …
 const FLUSH_BYTES: usize = 256 * 1024;
+/// … or after this many queue operations, about two milliseconds of them. Counted, not timed: a thread that was preempted
+/// would flush too early, and every frame before the flush deepens the join of the sends.
+const FLUSH_OPERATIONS: usize = 32 * 1024;
 
 /// Spawns the thread of shard `index`.
 pub(crate) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<JoinHandle<()>> {
@@ -70,10 +73,9 @@ async fn turns(shared: Arc<Shared>, shard: SharedShard, index: usize) {
     }
 }
 
-/// Applies a batch, flushing after every [`FLUSH_BYTES`] and letting the connections' tasks run in between.
+/// Applies a batch, flushing by [`FLUSH_BYTES`] and [`FLUSH_OPERATIONS`] and letting the connections' tasks run in between.
 /// Returns whether the shard shall end.
 async fn work(shared: &Arc<Shared>, shard: &SharedShard, batch: &mut Batch) -> bool {
-    let mut unflushed = 0;
     let mut ended = false;
     for command in batch.commands.drain(..) {
         match command {
@@ -82,15 +84,13 @@ async fn work(shared: &Arc<Shared>, shard: &SharedShard, batch: &mut Batch) -> b
             }
             Command::Stop => ended = true,
             command => {
-                unflushed += command.size();
                 let applied = catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().apply(command, &batch.arena)));
                 if applied.is_err() {
                     shard.borrow().context.cells.panics.add(1);
                 }
             }
         }
-        if unflushed >= FLUSH_BYTES {
-            unflushed = 0;
+        if shard.borrow().unflushed.is_due(FLUSH_BYTES, FLUSH_OPERATIONS) {
             flush(shard);
             shard.borrow_mut().context.deliver();
             tokio::task::yield_now().await;

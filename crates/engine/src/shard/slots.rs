@@ -70,4 +70,13 @@ impl<T> Slots<T> {
     pub(crate) fn occupied(&self) -> Vec<u32> {
         (0..).zip(&self.slots).filter(|(_, slot)| slot.value.is_some()).map(|(index, _)| index).collect()
     }
+
+    /// Calls `each` with every value and its slot.
+    pub(crate) fn for_each_mut(&mut self, mut each: impl FnMut(u32, &mut T)) {
+        for (index, slot) in (0..).zip(&mut self.slots) {
+            if let Some(value) = slot.value.as_deref_mut() {
+                each(index, value);
+            }
+        }
+    }
 }

@@ -43,7 +43,26 @@ pub(crate) struct Shard {
     pub(crate) paused: Vec<u32>,
     /// Topics published in this batch, whose segments may be free after the flush.
     pub(crate) unsettled: Vec<u64>,
+    pub(crate) unflushed: Unflushed,
     due: Vec<Entry>,
+}
+
+/// What was queued since the last flush.
+#[derive(Default)]
+pub(crate) struct Unflushed {
+    pub(crate) bytes: usize,
+    /// Times something was put into a queue.
+    pub(crate) operations: usize,
+    /// Connections that owe some of it.
+    pub(crate) connections: usize,
+}
+
+impl Unflushed {
+    /// Whether the connections owe `bytes` each, or `operations` have come together.
+    #[inline]
+    pub(crate) const fn is_due(&self, bytes: usize, operations: usize) -> bool {
+        self.operations >= operations || (self.bytes >= bytes && self.bytes / bytes >= self.connections)
+    }
 }
 
 /// The parts of a shard a connection may use while it is being served.
@@ -171,6 +190,7 @@ impl Shard {
             dirty: Vec::new(),
             paused: Vec::new(),
             unsettled: Vec::new(),
+            unflushed: Unflushed::default(),
             due: Vec::new(),
         }
     }

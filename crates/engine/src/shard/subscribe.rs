@@ -1,6 +1,7 @@
 //! Subscriptions as the shard keeps them: applied in the order of the inbox, undone when a connection leaves. Interest in
 //! the shared index was registered by the caller; what turns out to be a repetition is given back here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -83,11 +84,18 @@ impl Shard {
         };
         match names {
             None => std::mem::take(&mut connection.topics).iter().for_each(&mut drop_entry),
+            // One walk however many names there are: a peer chooses both numbers (`subscriptions: 'acl'`).
             Some(names) => {
-                for name in names {
-                    if let Some(at) = connection.topics.iter().position(|entry| entry.name == *name) {
-                        drop_entry(&connection.topics.swap_remove(at));
-                    }
+                let known = names.iter().filter_map(|name| shared.topics.get(name));
+                let leaving: HashSet<u64, foldhash::fast::RandomState> = known.map(|entry| entry.id).collect();
+                if !leaving.is_empty() {
+                    connection.topics.retain(|entry| {
+                        let leaves = leaving.contains(&entry.id);
+                        if leaves {
+                            drop_entry(entry);
+                        }
+                        !leaves
+                    });
                 }
             }
         }
@@ -127,12 +135,13 @@ impl Shard {
         let valid = topics.is_some();
         let mut failed = Vec::new();
         let mut succeeded = Vec::new();
-        for topic in topics.unwrap_or_default() {
-            if !subscribe {
-                self.unsubscribe(peer.id, Some(&[topic.as_str().into()]));
-                succeeded.push(topic);
-                continue;
-            }
+        let mut topics = topics.unwrap_or_default();
+        if !subscribe {
+            let names: Vec<Box<str>> = topics.iter().map(|topic| topic.as_str().into()).collect();
+            self.unsubscribe(peer.id, Some(&names));
+            succeeded = std::mem::take(&mut topics);
+        }
+        for topic in topics {
             let admitted = admit(&shared, &peer, std::iter::once(&topic)).unwrap_or_default();
             if admitted.is_empty() {
                 failed.push(topic);

@@ -54,7 +54,39 @@ pub(crate) enum Recipients<'a> {
     Resolved { slots: &'a [u32], denied: u64 },
 }
 
+/// Where a publication goes within a shard.
+pub(crate) struct Route<'a> {
+    pub(crate) recipients: Recipients<'a>,
+    /// The topic's open segment; topics without exact subscribers have none of their own.
+    segment: Option<&'a mut Option<Segment>>,
+}
+
+impl Route<'_> {
+    const NOWHERE: Self = Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, segment: None };
+
+    /// The segment the next `len` bytes go to: the open one while it has room, else another.
+    pub(crate) fn segment(&mut self, len: usize, pool: &mut SegmentPool) -> Segment {
+        let Some(open) = &mut self.segment else { return pool.take() };
+        if let Some(segment) = open.as_ref().filter(|segment| segment.has_room(len)) {
+            return segment.clone();
+        }
+        let segment = pool.take();
+        if let Some(full) = open.replace(segment.clone()) {
+            pool.give(full);
+        }
+        segment
+    }
+}
+
 impl Recipients<'_> {
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Exact(slots) => slots.len(),
+            Self::Resolved { slots, .. } => slots.len(),
+        }
+    }
+
     /// Connections left out because of their ACL.
     pub(crate) fn denied(&self) -> u64 {
         match self {
@@ -119,22 +151,6 @@ impl LocalTopics {
         self.epoch += 1;
     }
 
-    /// The segment the next `len` bytes of a topic go to: the open one while it has room, else another.
-    /// Topics without exact subscribers have none of their own.
-    pub(crate) fn segment(&mut self, entry: &TopicEntry, len: usize, pool: &mut SegmentPool) -> Segment {
-        let Some(topic) = self.exact.get_mut(&entry.id) else { return pool.take() };
-        if let Some(segment) = &topic.segment
-            && segment.has_room(len)
-        {
-            return segment.clone();
-        }
-        let segment = pool.take();
-        if let Some(full) = topic.segment.replace(segment.clone()) {
-            pool.give(full);
-        }
-        segment
-    }
-
     /// After a flush: gives the topic's segment back when nobody owes anything of it.
     pub(crate) fn settle(&mut self, topic: u64, pool: &mut SegmentPool) {
         if let Some(topic) = self.exact.get_mut(&topic)
@@ -145,15 +161,16 @@ impl LocalTopics {
         }
     }
 
-    /// Who receives `entry`. `allows(slot, topic)` is asked for every recipient whose right to it was not settled when it
-    /// subscribed.
-    pub(crate) fn recipients(&mut self, entry: &TopicEntry, allows: impl Fn(u32, &str) -> bool) -> Recipients<'_> {
+    /// Who receives `entry`, and where its frames go. `allows(slot, topic)` is asked for every recipient whose right to it
+    /// was not settled when it subscribed.
+    pub(crate) fn route(&mut self, entry: &TopicEntry, allows: impl Fn(u32, &str) -> bool) -> Route<'_> {
         let Self { exact, patterns, matched, epoch, acl_changed } = self;
+        let topic = exact.get_mut(&entry.id);
         if patterns.is_empty() && !*acl_changed {
-            return match exact.get(&entry.id) {
-                Some(topic) => Recipients::Exact(&topic.subscribers),
-                None => Recipients::Resolved { slots: &[], denied: 0 },
-            };
+            return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
+                recipients: Recipients::Exact(subscribers),
+                segment: Some(segment),
+            });
         }
         let resolve = |subscribers: Option<&Slots>| {
             let mut slots: Vec<u32> = subscribers.into_iter().flatten().copied().collect();
@@ -167,11 +184,11 @@ impl LocalTopics {
             let denied = (all - slots.len()) as u64;
             Resolved { epoch: *epoch, slots, denied }
         };
-        let resolved = if let Some(topic) = exact.get_mut(&entry.id) {
-            if topic.resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
-                topic.resolved = Some(resolve(Some(&topic.subscribers)));
+        let (resolved, segment) = if let Some(LocalTopic { subscribers, segment, resolved }) = topic {
+            if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
+                *resolved = Some(resolve(Some(subscribers)));
             }
-            topic.resolved.as_ref()
+            (resolved.as_ref(), Some(segment))
         } else {
             if matched.len() >= REMEMBERED_MATCHES && !matched.contains_key(&entry.name) {
                 matched.clear();
@@ -180,11 +197,11 @@ impl LocalTopics {
             if known.epoch != *epoch {
                 *known = resolve(None);
             }
-            Some(&*known)
+            (Some(&*known), None)
         };
-        resolved.map_or(Recipients::Resolved { slots: &[], denied: 0 }, |known| Recipients::Resolved {
-            slots: &known.slots,
-            denied: known.denied,
+        resolved.map_or(Route::NOWHERE, |Resolved { slots, denied, .. }| Route {
+            recipients: Recipients::Resolved { slots, denied: *denied },
+            segment,
         })
     }
 }

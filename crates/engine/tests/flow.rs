@@ -1,0 +1,344 @@
+//! Flow control outwards: budgets, both policies for slow consumers, and what a publisher feels.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use wse_engine::config::{Config, SlowConsumer};
+use wse_engine::{ConnId, Pressure};
+use wse_protocol::frame::Opcode;
+use wse_testkit::{Event, Peer, Request, Server, config, wait_until};
+
+/// A peer that takes a few kilobytes and no more until it reads.
+fn narrow(server: &mut Server) -> (Peer, ConnId) {
+    let peer = Peer::open_narrow(server.address, 4096).upgraded(&Request::default());
+    let id = server.events.connected();
+    (peer, id)
+}
+
+/// A numbered message of 1000 bytes whose every byte says which number it has.
+fn numbered(n: u32) -> String {
+    format!("{n:010}").repeat(100)
+}
+
+fn number(frame: &wse_testkit::Frame) -> u32 {
+    let text = frame.text();
+    let n = text[..10].parse().unwrap();
+    assert_eq!(text, numbered(n), "a whole frame");
+    n
+}
+
+/// Reads numbered frames until a text of another size; they must ascend.
+fn read_numbers(peer: &mut Peer) -> Vec<u32> {
+    peer.widen();
+    let mut numbers = Vec::new();
+    loop {
+        let frame = peer.frame();
+        assert_eq!(frame.opcode, Opcode::Text);
+        if frame.payload.len() != 1000 {
+            assert!(numbers.is_sorted_by(|a, b| a < b));
+            return numbers;
+        }
+        numbers.push(number(&frame));
+    }
+}
+
+fn settled(server: &Server) {
+    wait_until("the inbox is worked off", || server.health("inbox_bytes") == 0);
+}
+
+#[test]
+fn what_a_slow_consumer_loses_is_counted_to_the_frame() {
+    const BUDGET: usize = 256 * 1024;
+    let mut server = Server::start(Config { max_outbound_bytes: BUDGET, shards: 1, ..config() });
+    let (mut peer, id) = narrow(&mut server);
+    let (mut fast, fast_id) = server.connect();
+    server.subscribe(id, &["t"]);
+    let total = 12_000_u32;
+    for n in 0..total {
+        // Through the topic and to the connection itself: one budget for both.
+        if n % 3 == 0 {
+            assert!(server.engine.send(id, &numbered(n)).is_some());
+        } else {
+            assert_ne!(server.engine.broadcast("t", &numbered(n)), Pressure::Refused);
+        }
+        if n % 50 == 0 {
+            settled(&server);
+            assert!(server.health("outbound_bytes") <= BUDGET as u64, "the budget is never exceeded");
+        }
+    }
+    settled(&server);
+    let dropped = server.health("slow_consumer_drops");
+    assert!(dropped > 1000 && server.metric("wse_slow_consumer_drops_total") == dropped as f64);
+    assert_eq!(server.health("messages_sent"), u64::from(total) - dropped);
+    // It reads at last: everything that was taken comes, whole and in order.
+    let reader = std::thread::spawn(move || (read_numbers(&mut peer), peer));
+    wait_until("the queue is empty", || server.health("outbound_bytes") == 0);
+    server.engine.send(id, "end");
+    let (numbers, mut peer) = reader.join().unwrap();
+    assert_eq!(numbers.len() as u64 + dropped, u64::from(total), "sent = delivered + dropped");
+    // Nobody else lost anything, and it gets the next one.
+    server.subscribe(fast_id, &["t"]);
+    server.engine.broadcast("t", "next");
+    assert_eq!((peer.text(), fast.text()), ("next".into(), "next".into()));
+    // The host was told, at most once a second, and of no more than what was lost.
+    let reports: Vec<_> = server.events.drain();
+    assert!(!reports.is_empty());
+    let mut told = 0;
+    for report in &reports {
+        let Event::SlowConsumer(of, report) = report else { panic!("{report:?}") };
+        assert_eq!((*of, &report["policy"]), (id, &serde_json::json!("drop")));
+        assert!(report["queuedBytes"].as_u64().unwrap() <= BUDGET as u64);
+        told += report["droppedMessages"].as_u64().unwrap();
+    }
+    assert!(told > 0 && told <= dropped);
+}
+
+#[test]
+fn large_frames_and_runs_are_split_at_the_budget() {
+    const BUDGET: usize = 64 * 1024;
+    let mut server = Server::start(Config { max_outbound_bytes: BUDGET, shards: 1, ..config() });
+    let (mut peer, id) = narrow(&mut server);
+    let mut total = 0;
+    let mut publish = |count: u32| {
+        for n in total..total + count {
+            // No pause: many of them become one run of the inbox, larger than the budget.
+            server.engine.send(id, &numbered(n));
+            assert!(server.health("outbound_bytes") <= BUDGET as u64);
+        }
+        total += count;
+        settled(&server);
+    };
+    wait_until("its budget is used up", || {
+        publish(500);
+        server.health("slow_consumer_drops") > 0
+    });
+    publish(500);
+    assert!(server.health("outbound_bytes") > BUDGET as u64 / 2, "what fits of a run is taken");
+    let dropped = server.health("slow_consumer_drops");
+    let reader = std::thread::spawn(move || (read_numbers(&mut peer), peer));
+    wait_until("the queue is empty", || server.health("outbound_bytes") == 0);
+    server.engine.send(id, "end");
+    let (numbers, mut peer) = reader.join().unwrap();
+    assert_eq!(numbers.len() as u64 + dropped, u64::from(total));
+    // A single message above the budget reaches a connection that owes nothing.
+    let large = "x".repeat(4 * BUDGET);
+    server.engine.send(id, &large);
+    assert_eq!(peer.text(), large);
+    assert_eq!(server.health("slow_consumer_drops"), dropped);
+}
+
+#[test]
+fn a_burst_above_the_budget_reaches_a_socket_that_takes_it() {
+    let policies = [SlowConsumer::Drop, SlowConsumer::Close];
+    for slow_consumer in policies {
+        let mut server = Server::start(Config { max_outbound_bytes: 4096, slow_consumer, ..config() });
+        let (mut peer, id) = server.connect();
+        server.subscribe(id, &["t"]);
+        for n in 0..60 {
+            if n % 20 < 10 {
+                server.engine.broadcast("t", &numbered(n));
+            } else {
+                server.engine.send(id, &numbered(n));
+            }
+        }
+        for n in 0..60 {
+            assert_eq!(number(&peer.frame()), n);
+        }
+        assert_eq!((server.health("slow_consumer_drops"), server.events.drain()), (0, vec![]));
+        assert_eq!(server.health("messages_sent"), 60);
+    }
+}
+
+#[test]
+fn the_close_policy_closes_with_4300() {
+    let mut server =
+        Server::start(Config { max_outbound_bytes: 128 * 1024, slow_consumer: SlowConsumer::Close, ..config() });
+    let (mut peer, id) = narrow(&mut server);
+    let (mut other, other_id) = server.connect();
+    server.subscribe(id, &["t"]);
+    server.subscribe(other_id, &["u"]);
+    let mut n = 0;
+    wait_until("its budget is used up", || {
+        for _ in 0..50 {
+            server.engine.broadcast("t", &numbered(n));
+            n += 1;
+        }
+        server.health("slow_consumer_drops") > 0
+    });
+    let Event::SlowConsumer(of, report) = server.events.event() else { panic!("no report") };
+    assert_eq!((of, &report["policy"]), (id, &serde_json::json!("close")));
+    let before = peer.expect_close(4300);
+    let numbers: Vec<u32> = before.iter().map(number).collect();
+    assert_eq!(numbers, (0..numbers.len() as u32).collect::<Vec<_>>(), "whole frames, then the Close");
+    peer.send_close(4300);
+    assert_eq!(server.events.event(), Event::Disconnect(id));
+    assert_eq!(server.health("outbound_bytes"), 0);
+    server.engine.broadcast("u", "unharmed");
+    assert_eq!(other.text(), "unharmed");
+}
+
+#[test]
+fn a_message_above_the_budget_does_not_close_an_idle_connection() {
+    let mut server =
+        Server::start(Config { max_outbound_bytes: 64 * 1024, slow_consumer: SlowConsumer::Close, ..config() });
+    let (mut peer, id) = server.connect();
+    server.subscribe(id, &["t"]);
+    let large = "x".repeat(100_000);
+    server.engine.broadcast("t", &large);
+    assert_eq!(peer.text(), large);
+    wait_until("it went out", || server.health("outbound_bytes") == 0);
+    server.engine.send(id, &large);
+    assert_eq!(peer.text(), large);
+    assert_eq!((server.health("slow_consumer_drops"), server.events.drain()), (0, vec![]));
+}
+
+#[test]
+fn a_peer_that_never_reads_is_given_up() {
+    let mut server = Server::start(Config {
+        max_outbound_bytes: 64 * 1024,
+        ping_interval: Duration::from_millis(200),
+        close_timeout: Duration::from_millis(200),
+        ..config()
+    });
+    let (_peer, id) = narrow(&mut server);
+    wait_until("two pings found its queue full", || {
+        for n in 0..50 {
+            server.engine.send(id, &numbered(n));
+        }
+        server.engine.connection_count() == 0
+    });
+    assert_eq!(server.events.drain().pop(), Some(Event::Disconnect(id)));
+    assert_eq!(server.health("outbound_bytes"), 0);
+    assert!(server.metric("wse_zombies_total") >= 1.0);
+}
+
+#[test]
+fn silent_peers_are_closed_and_pings_go_out() {
+    let mut server = Server::start(Config {
+        ping_interval: Duration::from_millis(150),
+        idle_timeout: Duration::from_millis(900),
+        close_timeout: Duration::from_millis(200),
+        ..config()
+    });
+    let (mut silent, silent_id) = server.connect();
+    let (mut lively, _) = server.connect();
+    let alive = std::thread::spawn(move || {
+        for _ in 0..20 {
+            let ping = lively.text();
+            assert!(ping.starts_with(r#"{"c":"WSE","t":"ping","p":{"server_time":""#), "{ping}");
+            lively.send_text(r#"{"c":"WSE","t":"PONG","p":{}}"#);
+        }
+        lively
+    });
+    let pings = silent.expect_close(4300);
+    assert!((3..=8).contains(&pings.len()), "{} pings", pings.len());
+    assert_eq!(server.events.event(), Event::Disconnect(silent_id));
+    alive.join().unwrap();
+}
+
+#[test]
+fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
+    let mut server = Server::start(Config { max_outbound_bytes: 1 << 20, shards: 1, ..config() });
+    let (mut peer, id) = narrow(&mut server);
+    server.subscribe(id, &["t"]);
+    let drained = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&drained);
+    let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        counter.fetch_add(1, SeqCst);
+    });
+    server.engine.on_drained(Arc::clone(&wake));
+    assert_eq!(server.engine.broadcast("t", &numbered(0)), Pressure::Fine);
+    let mut n = 1;
+    wait_until("pressure is high", || {
+        (0..50).any(|_| {
+            n += 1;
+            server.engine.broadcast("t", &numbered(n)) == Pressure::High
+        })
+    });
+    assert_eq!((server.engine.pressure(), drained.load(SeqCst)), (Pressure::High, 0));
+    let reader = std::thread::spawn(move || (read_numbers(&mut peer), peer));
+    wait_until("the publisher is told", || drained.load(SeqCst) == 1);
+    assert_eq!(server.engine.pressure(), Pressure::Fine);
+    server.engine.send(id, "end");
+    assert_eq!(reader.join().unwrap().0.len() as u32, n, "what was taken under pressure is delivered");
+    server.engine.off_drained(&wake);
+    assert_eq!(Arc::strong_count(&drained), 2, "only this test and the closure it holds");
+}
+
+#[test]
+fn above_the_hard_limit_nothing_is_taken() {
+    const HARD: usize = 512 * 1024;
+    let mut server = Server::start(Config { high_water_mark: 128 * 1024, hard_limit: HARD, shards: 1, ..config() });
+    let mut peers: Vec<(Peer, ConnId)> = (0..40).map(|_| server.connect()).collect();
+    for (_, id) in &peers {
+        server.subscribe(*id, &["t"]);
+        server.engine.subscribe(*id, &["g".to_owned()], Some("g"));
+    }
+    settled(&server);
+    let (mut accepted, mut refused, mut high) = (Vec::new(), 0, 0);
+    let filler = "x".repeat(60_000);
+    for n in 0..4000 {
+        match server.engine.broadcast("t", &format!("{n} {filler}")) {
+            Pressure::Refused => refused += 1,
+            pressure => {
+                high += usize::from(pressure == Pressure::High);
+                accepted.push(n);
+            }
+        }
+        assert!(server.health("inbox_bytes") <= HARD as u64, "the hard limit holds");
+        if refused >= 3 {
+            break;
+        }
+    }
+    assert!(refused > 0 && high > 0, "{refused} refused, {high} under pressure of {}", accepted.len());
+    assert_eq!(server.metric("wse_publish_refused_total"), f64::from(refused));
+    wait_until("the inbox takes more", || server.engine.broadcast("t", "end") != Pressure::Refused);
+    let (peer, _) = &mut peers[0];
+    let mut got = Vec::new();
+    loop {
+        let text = peer.text();
+        let Some((n, rest)) = text.split_once(' ') else { break };
+        assert_eq!(rest.len(), filler.len());
+        got.push(n.parse::<i32>().unwrap());
+    }
+    assert_eq!(got, accepted, "taken or refused, nothing in between");
+}
+
+#[test]
+fn every_way_out_respects_the_hard_limit() {
+    const HARD: usize = 256 * 1024;
+    let mut server = Server::start(Config { high_water_mark: 64 * 1024, hard_limit: HARD, shards: 1, ..config() });
+    let peers: Vec<(Peer, ConnId)> = (0..40).map(|_| server.connect()).collect();
+    let id = peers[0].1;
+    server.engine.subscribe(id, &["jobs".to_owned()], Some("g"));
+    let filler = "x".repeat(50_000);
+    let mut event = serde_json::Map::new();
+    event.insert("t".into(), filler.as_str().into());
+    type Publish<'a> = Box<dyn Fn() -> bool + 'a>;
+    let engine = &server.engine;
+    let ways: [(&str, Publish<'_>); 5] = [
+        ("broadcast_all", Box::new(|| engine.broadcast_all(&filler) == Pressure::Refused)),
+        ("broadcast_all_bytes", Box::new(|| engine.broadcast_all_bytes(filler.as_bytes()) == Pressure::Refused)),
+        ("send", Box::new(|| engine.send(id, &filler) == Some(Pressure::Refused))),
+        ("queue group", Box::new(|| engine.broadcast("jobs", &filler) == Pressure::Refused)),
+        ("send_event", Box::new(|| engine.send_event(id, event.clone(), 0) == wse_engine::Event::Refused)),
+    ];
+    for (name, publish) in ways {
+        let (mut refused, mut peak) = (false, 0);
+        for _ in 0..200 {
+            // Something slow for the shard, so that the inbox fills up behind it.
+            engine.broadcast_all(&filler);
+            refused |= publish();
+            peak = peak.max(server.health("inbox_bytes"));
+            if refused {
+                break;
+            }
+        }
+        assert!(refused, "{name} was never refused");
+        // `send_event` looks before it knows its size; it may end above by one event.
+        assert!(peak <= HARD as u64 + 60_000, "{name}: {peak}");
+        settled(&server);
+    }
+    let _ = peers;
+}

@@ -1,0 +1,131 @@
+//! Flow control inwards: a host that does not drain stops the sockets, and nothing is lost; or data is shed and counted.
+
+use std::time::{Duration, Instant};
+
+use wse_engine::config::{Config, InboundOverflow};
+use wse_testkit::{Event, Peer, Server, config, wait_until};
+
+fn text(n: usize) -> String {
+    format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(1000))
+}
+
+/// Sends numbered messages from a thread of its own, because the server will stop reading.
+fn sender(mut peer: Peer, count: usize) -> std::thread::JoinHandle<Peer> {
+    std::thread::spawn(move || {
+        for n in 0..count {
+            peer.send_text(&text(n));
+        }
+        peer
+    })
+}
+
+#[test]
+fn a_host_that_does_not_drain_stops_the_sockets_and_loses_nothing() {
+    const LIMIT: usize = 200;
+    const COUNT: usize = 15_000;
+    // By number of events, and by bytes.
+    for (max_inbound_events, max_inbound_bytes) in [(LIMIT, usize::MAX / 2), (usize::MAX / 2, LIMIT * 1020)] {
+        let mut server = Server::start(Config { max_inbound_events, max_inbound_bytes, shards: 2, ..config() });
+        let (first, first_id) = server.connect();
+        let (second, second_id) = server.connect();
+        let senders = [sender(first, COUNT), sender(second, COUNT)];
+        wait_until("reading is paused", || server.metric("wse_read_pauses_total") >= 2.0);
+        let mut depth = 0;
+        let until = Instant::now() + Duration::from_millis(300);
+        wait_until("time passes", || {
+            depth = depth.max(server.engine.inbound_queue_depth());
+            Instant::now() > until
+        });
+        // Each of the two shards may hold an open batch (128 KiB) and finish the read it is in (64 KiB).
+        assert!(depth >= LIMIT && depth <= LIMIT + 2 * 192, "{depth} events wait");
+        assert!(server.health("bytes_received") < 2 * 1_000_000, "the rest stays in the sockets");
+        let mut next = [0; 2];
+        while next != [COUNT; 2] {
+            let Event::Message(id, got) = server.events.event() else { panic!("not a message") };
+            let place = &mut next[usize::from(id == second_id)];
+            assert!(id == first_id || id == second_id);
+            assert_eq!(got, text(*place));
+            *place += 1;
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        assert!(matches!((server.events.event(), server.events.event()), (Event::Disconnect(_), Event::Disconnect(_))));
+        assert_eq!((server.engine.inbound_dropped(), server.engine.inbound_queue_depth()), (0, 0));
+    }
+}
+
+#[test]
+fn a_paused_connection_still_gets_its_messages_and_is_not_idle() {
+    let mut server = Server::start(Config {
+        max_inbound_events: 10,
+        idle_timeout: Duration::from_millis(400),
+        close_timeout: Duration::from_millis(200),
+        shards: 1,
+        ..config()
+    });
+    let (peer, id) = server.connect();
+    let mut peer = sender(peer, 2000).join().unwrap();
+    wait_until("reading is paused", || server.metric("wse_read_pauses_total") >= 1.0);
+    let until = Instant::now() + Duration::from_millis(1000);
+    wait_until("longer than the idle time limit", || Instant::now() > until);
+    server.engine.send(id, "outwards nothing is paused");
+    assert_eq!(peer.text(), "outwards nothing is paused", "and it was not closed for the host's silence");
+    for n in 0..2000 {
+        assert_eq!(server.events.event(), Event::Message(id, text(n)));
+    }
+    // Now it is silent itself.
+    peer.expect_close(4300);
+}
+
+#[test]
+fn shedding_counts_what_it_sheds_and_never_a_connect_or_disconnect() {
+    const COUNT: usize = 3000;
+    let mut server = Server::start(Config {
+        max_inbound_events: 100,
+        inbound_overflow: InboundOverflow::Drop,
+        shards: 1,
+        ..config()
+    });
+    let (peer, id) = server.connect();
+    let (other, other_id) = server.connect();
+    drop(sender(peer, COUNT).join().unwrap());
+    drop(other);
+    wait_until("both are gone", || server.engine.connection_count() == 0);
+    let events = server.events.drain();
+    let delivered: Vec<&Event> = events.iter().filter(|event| matches!(event, Event::Message(..))).collect();
+    let dropped = server.engine.inbound_dropped();
+    assert!(dropped > 0);
+    assert_eq!(delivered.len() as u64 + dropped, COUNT as u64, "sent = delivered + dropped");
+    assert_eq!(delivered[0], &Event::Message(id, text(0)), "the oldest are kept");
+    let gone: Vec<_> = events.iter().filter(|event| matches!(event, Event::Disconnect(_))).collect();
+    assert!(
+        gone.len() == 2 && events.contains(&Event::Disconnect(id)) && events.contains(&Event::Disconnect(other_id))
+    );
+    assert_eq!(server.metric("wse_inbound_dropped_total"), dropped as f64);
+    assert_eq!(server.health("inbound_dropped"), dropped);
+    server.connect();
+}
+
+#[test]
+fn the_engines_own_messages_are_answered_while_the_host_sleeps() {
+    let mut server = Server::plain();
+    let (mut peer, _) = server.connect();
+    for _ in 0..3 {
+        peer.send_text(r#"{"c":"WSE","t":"ping","p":{"timestamp":17},"v":1}"#);
+        let pong = peer.text();
+        assert!(pong.starts_with(r#"{"c":"WSE","t":"PONG","p":{"client_timestamp":17,"server_timestamp":"#), "{pong}");
+    }
+    peer.send_text(r#"{"t":"pong"}"#);
+    peer.send_text(r#"{"t":"PONG"}"#);
+    peer.send_binary(br#"{"t":"ping"}"#);
+    assert!(peer.text().contains("PONG"));
+    peer.send_text(r#"WSE{"t":"ping"}"#);
+    assert!(peer.text().contains("PONG"));
+    assert_eq!(server.events.drain(), []);
+    // These are not the engine's.
+    for text in [r#"{"type":"ping"}"#, r#"{"t":"PING"}"#, r#"{"t":"subscription_update","p":{}}"#] {
+        peer.send_text(text);
+        assert!(matches!(server.events.event(), Event::Message(..)), "{text}");
+    }
+}

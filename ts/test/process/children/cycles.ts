@@ -1,0 +1,36 @@
+/** Two hundred engines, one after the other: what each leaves behind would add up. */
+
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { WebSocket } from 'ws';
+import { RustWSEServer } from '../../../src/index.js';
+import { report } from './talk.js';
+
+function usage(): { threads: number; fds: number } {
+  const threads = Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+  return { threads, fds: readdirSync('/proc/self/fd').length };
+}
+
+async function cycle(index: number): Promise<void> {
+  const server = new RustWSEServer({ port: 0, shards: 2 });
+  const { port } = await server.start();
+  if (index % 2 === 0) {
+    const loop = (async () => {
+      for await (const _ of server.batches());
+    })();
+    const client = new WebSocket(`ws://127.0.0.1:${port}/`);
+    await once(client, 'open');
+    const closed = once(client, 'close');
+    await server.stop();
+    await Promise.all([loop, closed]);
+  } else {
+    if (index % 4 === 1) server.setCallbacks({});
+    void server.drained();
+    await server.stop();
+  }
+}
+
+for (let i = 0; i < 8; i += 1) await cycle(i);
+const before = usage();
+for (let i = 0; i < 200; i += 1) await cycle(i);
+report({ before, after: usage() });
