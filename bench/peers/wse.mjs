@@ -32,7 +32,7 @@ const bench = new Publisher({
 announce(port);
 /** The generator's control connection is the first that speaks. */
 let control;
-for await (const batch of server.batches()) {
+for await (const batch of server.batches({ lazy })) {
   for (const [type, conn, payload] of batch) {
     if (type === 'raw') {
       server.send(conn, payload);
@@ -44,19 +44,20 @@ for await (const batch of server.batches()) {
       bench.handled++;
       continue;
     }
-    switch (payload.t) {
+    const message = lazy ? payload.parse() : payload;
+    switch (message.t) {
       case 'in':
         bench.handled++;
-        bench.sum += payload.p.seq.length;
+        bench.sum += message.p.seq.length;
         break;
       case 'echo':
-        server.send(conn, JSON.stringify(payload));
+        server.send(conn, JSON.stringify(message));
         break;
       case 'bench':
-        bench.order(payload.p, (answer) => server.send(conn, answer));
+        bench.order(message.p, (answer) => server.send(conn, answer));
         break;
       case 'sub':
-        server.subscribeConnection(conn, payload.p.topics);
+        server.subscribeConnection(conn, message.p.topics);
         server.send(conn, '{"c":"U","t":"subbed","p":{},"v":1}');
         break;
     }

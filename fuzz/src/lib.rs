@@ -10,8 +10,11 @@ use wse_protocol::envelope::{find_injection, inject_category};
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation};
 use wse_protocol::json::{JsonError, int_value, member, normalise_aliases, scan_object, string_value};
 
+/// What a target is: it takes any bytes and returns.
+pub type Target = fn(&[u8]);
+
 /// Every target with its name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] =
+pub const TARGETS: [(&str, Target); 5] =
     [("handshake", handshake), ("frames", frames), ("envelope", envelope), ("msgpack", msgpack), ("zlib", zlib)];
 
 const MAX_DEPTH: u32 = 64;

@@ -14,6 +14,7 @@
  */
 
 import type { PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
+import { LazyMessage } from './lazy.js';
 
 const HEADER_BYTES = 16;
 /** `[]` */
@@ -37,6 +38,36 @@ const SLOW_CONSUMER = 8;
  * @throws RangeError when the bytes are not a batch; that is a mismatch of addon and package, never a peer's doing.
  */
 export function decodeBatch(bytes: Uint8Array): WSEBatch {
+  return decode(bytes, parsed) as WSEBatch;
+}
+
+/**
+ * The same with messages that are parsed when asked for.
+ *
+ * @throws RangeError as `decodeBatch`.
+ */
+export function decodeLazyBatch(bytes: Uint8Array): WSEBatch<LazyMessage> {
+  return decode(bytes, unparsed) as WSEBatch<LazyMessage>;
+}
+
+/** Makes the messages of a text region: called for each in order, with its place in the region. */
+type Messages = (index: number, start: number, end: number) => WSEMessage | LazyMessage | string;
+
+/** One `JSON.parse` for all. */
+function parsed(chars: Buffer, ascii: boolean): Messages {
+  const messages = parseAll(chars.toString(ascii ? 'latin1' : 'utf8'));
+  if (messages !== undefined) return (index) => messages[index] as WSEMessage;
+  // Rust has validated this text; should JSON.parse ever disagree, one message must not cost the others.
+  return (_, start, end) => parseOne(chars.toString('utf8', start, end));
+}
+
+/** The region is copied, because the batch's memory is used again. */
+function unparsed(chars: Buffer): Messages {
+  const region = Buffer.from(chars);
+  return (_, start, end) => new LazyMessage(region, start, end);
+}
+
+function decode(bytes: Uint8Array, messagesOf: (chars: Buffer, ascii: boolean) => Messages): WSEBatch<WSEMessage | LazyMessage> {
   // Typed arrays want alignment; an allocation of our own has it.
   const source = (bytes.byteOffset & 7) === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset, byteLength } = source;
@@ -58,24 +89,21 @@ export function decodeBatch(bytes: Uint8Array): WSEBatch {
   const kinds = new Uint8Array(buffer, byteOffset + kindsAt, count);
   const chars = Buffer.from(buffer, byteOffset, byteLength);
 
-  const textEncoding = (flags & FLAG_ASCII_TEXT) !== 0 ? 'latin1' : 'utf8';
   const dataEncoding = (flags & FLAG_ASCII_DATA) !== 0 ? 'latin1' : 'utf8';
-  const messages = textLen <= EMPTY_TEXT ? [] : parseAll(chars.toString(textEncoding, textAt, dataAt));
+  const ascii = (flags & FLAG_ASCII_TEXT) !== 0;
+  const messages = textLen <= EMPTY_TEXT ? undefined : messagesOf(chars.subarray(textAt, dataAt), ascii);
 
-  const events = new Array<WSEEvent>(count);
+  const events = new Array<WSEEvent<WSEMessage | LazyMessage>>(count);
   let at = dataAt;
-  let text = textAt + 1;
+  let text = 1;
   let message = 0;
   for (let i = 0; i < count; i += 1) {
     const conn = conns[i] as number;
     const length = lens[i] as number;
     const kind = kinds[i];
-    if (kind === MSG) {
-      // Rust has validated this text; should JSON.parse ever disagree, one message must not cost the others.
-      events[i] =
-        messages !== undefined
-          ? ['msg', conn, messages[message] as WSEMessage]
-          : parseOne(conn, chars.toString('utf8', text, text + length));
+    if (kind === MSG && messages !== undefined) {
+      const made = messages(message, text, text + length);
+      events[i] = typeof made === 'string' ? ['raw', conn, made] : ['msg', conn, made];
       message += 1;
       text += length + 1;
       continue;
@@ -122,10 +150,11 @@ function parseAll(text: string): WSEMessage[] | undefined {
   }
 }
 
-function parseOne(conn: number, text: string): WSEEvent {
+/** The message, or the text itself if it is none. */
+function parseOne(text: string): WSEMessage | string {
   try {
-    return ['msg', conn, JSON.parse(text) as WSEMessage];
+    return JSON.parse(text) as WSEMessage;
   } catch {
-    return ['raw', conn, text];
+    return text;
   }
 }

@@ -63,11 +63,13 @@ export interface SlowConsumer {
  * - `disconnect`: exactly once per connection
  * - `presence_join`, `presence_leave`: belong to a topic, not to a connection
  * - `slow_consumer`: frames were dropped for this connection, or it was closed
+ *
+ * @typeParam M what a message is: `LazyMessage` in a loop that asked for it
  */
-export type WSEEvent =
+export type WSEEvent<M = WSEMessage> =
   | readonly [type: 'connect', conn: number, payload: string]
   | readonly [type: 'auth_connect', conn: number, payload: string]
-  | readonly [type: 'msg', conn: number, payload: WSEMessage]
+  | readonly [type: 'msg', conn: number, payload: M]
   | readonly [type: 'raw', conn: number, payload: string]
   | readonly [type: 'bin', conn: number, payload: Uint8Array]
   | readonly [type: 'disconnect', conn: number, payload: null]
@@ -76,4 +78,4 @@ export type WSEEvent =
   | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];
 
 /** Events in the order in which the engine saw them; the order of one connection's events is that of its wire. */
-export type WSEBatch = readonly WSEEvent[];
+export type WSEBatch<M = WSEMessage> = readonly WSEEvent<M>[];

@@ -1,11 +1,13 @@
 /** `RustWSEServer`: a WebSocket server whose work is done in Rust. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { decodeBatch, decodeLazyBatch } from './batch.js';
 import { describe, toOptions } from './bytes.js';
 import { native, WSEStateError } from './errors.js';
-import type { WSEBatch } from './events.js';
+import type { WSEBatch, WSEMessage } from './events.js';
 import { Hold } from './hold.js';
 import { Inlet } from './inlet.js';
+import type { LazyMessage } from './lazy.js';
 import type { NativeServer } from './native/binding.js';
 import { loadNative } from './native/loader.js';
 import { OptionReader } from './option-reader.js';
@@ -27,6 +29,8 @@ const MAX_EVENTS = 65_536;
 export interface BatchesOptions {
   /** Events per batch at most. @default 1024 */
   maxEvents?: number;
+  /** Hand out messages as `LazyMessage`, parsed only when asked for. @default false */
+  lazy?: boolean;
   /** Ends the loop by making it throw the signal's reason. @default none */
   signal?: AbortSignal;
 }
@@ -83,12 +87,16 @@ export class RustWSEServer extends Connections {
    * @throws WSEStateError when another loop of this facade reads already, or the server does not run; the reason of
    *   `signal` when it is aborted.
    */
-  batches(options: BatchesOptions = {}): AsyncGenerator<WSEBatch, void, undefined> {
-    const { maxEvents = BATCH_EVENTS, signal } = toOptions(options, 'options');
+  batches(options: BatchesOptions & { lazy: true }): AsyncGenerator<WSEBatch<LazyMessage>, void, undefined>;
+  batches(options?: BatchesOptions & { lazy?: false }): AsyncGenerator<WSEBatch, void, undefined>;
+  batches(options: BatchesOptions = {}): AsyncGenerator<WSEBatch<WSEMessage | LazyMessage>, void, undefined> {
+    const { maxEvents = BATCH_EVENTS, signal, lazy = false } = toOptions(options, 'options');
     checkCount(maxEvents, 'maxEvents');
+    checkFlag(lazy, 'lazy');
     this.running();
     this.#refuseSecondConsumer();
-    return this.#read(maxEvents, signal);
+    const decode: Decode<WSEMessage | LazyMessage> = lazy ? decodeLazyBatch : decodeBatch;
+    return this.#read(maxEvents, signal, decode);
   }
 
   /**
@@ -96,19 +104,29 @@ export class RustWSEServer extends Connections {
    *
    * @param max events at most @default 256
    * @param timeoutMs @default 50
+   * @param options `lazy`: messages as `LazyMessage` @default false
    * @returns an empty array when nothing came in time
    * @throws WSEStateError `WSE_STOPPED` once the server is stopped and everything that had arrived was handed out; also
    *   when a `batches()` loop of this facade reads, or the server was not started.
    */
-  drainInbound(max: number = DRAIN_EVENTS, timeoutMs: number = DRAIN_TIMEOUT_MS): WSEBatch {
+  drainInbound(max: number | undefined, timeoutMs: number | undefined, options: { lazy: true }): WSEBatch<LazyMessage>;
+  drainInbound(max?: number, timeoutMs?: number, options?: { lazy?: false }): WSEBatch;
+  drainInbound(
+    max: number = DRAIN_EVENTS,
+    timeoutMs: number = DRAIN_TIMEOUT_MS,
+    options: { lazy?: boolean } = {},
+  ): WSEBatch<WSEMessage | LazyMessage> {
+    const { lazy = false } = toOptions(options, 'options');
     checkCount(max, 'max');
+    checkFlag(lazy, 'lazy');
     if (!(typeof timeoutMs === 'number' && timeoutMs >= 0)) throw new TypeError('timeoutMs must be 0 or more');
     this.#refuseSecondConsumer();
     if (!this.started) this.running();
     const ended = this.hasEnded();
     if (this.isRunning()) this.flush();
     const timeout = Math.min(timeoutMs, 2 ** 31 - 1);
-    const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, timeout)));
+    const decode: Decode<WSEMessage | LazyMessage> = lazy ? decodeLazyBatch : decodeBatch;
+    const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, timeout), decode));
     if (batch !== null) return batch;
     // A loop in a worker has no other way to learn that it may end.
     if (ended) throw stopped();
@@ -184,7 +202,11 @@ export class RustWSEServer extends Connections {
     if (this.#callbacks !== undefined) this.#pump();
   }
 
-  async *#read(maxEvents: number, signal: AbortSignal | undefined): AsyncGenerator<WSEBatch, void, undefined> {
+  async *#read<M>(
+    maxEvents: number,
+    signal: AbortSignal | undefined,
+    decode: Decode<M>,
+  ): AsyncGenerator<WSEBatch<M>, void, undefined> {
     this.#refuseSecondConsumer();
     this.#consuming = true;
     const wake = new Wake();
@@ -196,7 +218,7 @@ export class RustWSEServer extends Connections {
         signal?.throwIfAborted();
         // Asked first: what comes between a look that finds nothing and the end would be lost.
         const ended = this.hasEnded();
-        const batch = this.#take(maxEvents);
+        const batch = this.#take(maxEvents, decode);
         if (batch !== null) {
           yield batch;
           await nextTurn(); // sockets, timers and other people's promises have their turn, also under a flood
@@ -216,9 +238,9 @@ export class RustWSEServer extends Connections {
   }
 
   /** null: nothing there, or nothing there any more. */
-  #take(maxEvents: number): WSEBatch | null {
+  #take<M>(maxEvents: number, decode: Decode<M>): WSEBatch<M> | null {
     try {
-      return native(() => this.#inlet.take((out) => this.engine.takeBatch(out, maxEvents)));
+      return native(() => this.#inlet.take((out) => this.engine.takeBatch(out, maxEvents), decode));
     } catch (error) {
       if (error instanceof WSEStateError && this.hasEnded()) return null;
       throw error;
@@ -242,7 +264,7 @@ export class RustWSEServer extends Connections {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    const batches = this.#read(BATCH_EVENTS, undefined);
+    const batches = this.#read(BATCH_EVENTS, undefined, decodeBatch);
     pump(batches, () => this.#callbacks ?? {})
       .catch((error: unknown) => {
         process.emitWarning(error instanceof Error ? error : String(error));
@@ -252,6 +274,9 @@ export class RustWSEServer extends Connections {
       });
   }
 }
+
+/** Reads a flat batch. */
+type Decode<M> = (bytes: Uint8Array) => WSEBatch<M>;
 
 /** Marks the private way of construction. @internal */
 class Attached {
@@ -271,6 +296,10 @@ function takeSeat(given: unknown): EngineSeat {
     owner: true,
     warnOrigin: options.jwt !== null && options.allowedOrigins === null,
   };
+}
+
+function checkFlag(value: unknown, name: string): void {
+  if (typeof value !== 'boolean') throw new TypeError(`${name} must be true or false, not ${describe(value)}`);
 }
 
 function checkCount(value: unknown, name: string): void {

@@ -40,13 +40,15 @@ describe('oversize head: CVE-2023-43669 GHSA-9mcr-873m-xcxp RUSTSEC-2023-0065 (t
 
   it('answers a head of 20 MB before it was sent, and takes no more of it', async () => {
     const { target, witness } = await attacked();
-    const peer = await RawPeer.dial(target.port);
+    const peer = await RawPeer.dial(target.port, { halfOpen: true });
     const start = performance.now();
     peer.send('GET / HTTP/1.1\r\nX: ');
+    // No more than the server reads after its answer: a reset may overtake what was not read yet.
+    await peer.write(Buffer.alloc(24 * KIB, 0x61));
+    expect((await peer.response()).status).toBe(431);
     const piece = Buffer.alloc(64 * KIB, 0x61);
     let sent = 0;
     while (sent < 20_000_000 && (await peer.write(piece))) sent += piece.length;
-    expect((await peer.response()).status).toBe(431);
     await peer.ended();
     expect(performance.now() - start).toBeLessThan(5_000);
     expect(sent).toBeLessThan(20_000_000);

@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from 'vitest';
-import type { JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../../src/index.js';
+import type { JsonValue, LazyMessage, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../../src/index.js';
 import { RustWSEServer } from '../../src/index.js';
 
 declare const batch: WSEBatch;
@@ -69,4 +69,12 @@ test('methods take and return what they say', () => {
   new RustWSEServer({ port: 0, prot: 1 });
   // @ts-expect-error text only
   server.send(1, new Uint8Array(1));
+});
+
+test('a lazy loop hands out messages that are not parsed', async () => {
+  for await (const events of server.batches({ lazy: true })) {
+    for (const [type, , payload] of events) if (type === 'msg') expectTypeOf(payload).toEqualTypeOf<LazyMessage>();
+  }
+  expectTypeOf(server.drainInbound(1, 1, { lazy: true })).toEqualTypeOf<WSEBatch<LazyMessage>>();
+  expectTypeOf(server.drainInbound()).toEqualTypeOf<WSEBatch>();
 });

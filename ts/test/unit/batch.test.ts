@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { decodeBatch } from '../../src/batch.js';
+import { decodeBatch, decodeLazyBatch } from '../../src/batch.js';
+import type { LazyMessage } from '../../src/lazy.js';
 import { buildBatch, type RawEvent } from './build-batch.js';
 
 const CONN = 2 ** 53 - 1;
@@ -120,5 +121,21 @@ describe('decodeBatch', () => {
     const lying = buildBatch([]);
     new DataView(lying.buffer).setUint32(0, 0xffffffff, true);
     expect(() => decodeBatch(lying)).toThrow(RangeError);
+  });
+
+  it('leaves messages unparsed when asked to, whatever becomes of the buffer', () => {
+    const events: RawEvent[] = [
+      { kind: 2, conn: 1, bytes: '{"t":"a","p":{"x":"č"}}' },
+      { kind: 3, conn: 2, bytes: 'plain' },
+      { kind: 2, conn: 3, bytes: '{"n":1}' },
+    ];
+    const bytes = buildBatch(events);
+    const [first, second, third] = decodeLazyBatch(bytes);
+    bytes.fill(0);
+    expect(second).toEqual(['raw', 2, 'plain']);
+    const [one, three] = [first?.[2], third?.[2]] as [LazyMessage, LazyMessage];
+    expect([one.text, one.byteLength, one.parse()]).toEqual(['{"t":"a","p":{"x":"č"}}', 24, { t: 'a', p: { x: 'č' } }]);
+    expect(three.parse()).toEqual({ n: 1 });
+    expect(three.parse()).not.toBe(three.parse());
   });
 });
