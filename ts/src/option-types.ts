@@ -107,7 +107,7 @@ export interface WSEServerOptions {
   slowConsumer?: 'drop' | 'close';
   /** Bytes of incomplete inbound messages one shard holds; a message beyond it closes with 1013. @default 67108864 */
   maxReassemblyBytes?: number;
-  /** Topics per connection; 0 is no limit. @default 0 */
+  /** Topics per connection; 0 is no limit. @default 0, with `subscriptions: 'acl'` 1024 */
   maxSubscriptionsPerConnection?: number;
   /** Seconds between server pings; less than `idleTimeout`. @default 25 */
   pingInterval?: number;

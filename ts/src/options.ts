@@ -23,6 +23,9 @@ const QUEUE_BYTES: NumberRule = { min: KIB, max: 2 ** 32 - 1, integer: true, uni
 const SECONDS: NumberRule = { min: 0, max: 86_400, above: true, unit: 'seconds' };
 const SECONDS_OR_ZERO: NumberRule = { min: 0, max: 86_400, unit: 'seconds' };
 
+/** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
+const ACL_SUBSCRIPTIONS = 1024;
+
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
 const NOT_YET = ['recovery', 'presence'] as const;
 
@@ -35,13 +38,14 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
   const reader = new OptionReader(options, '');
   refuseUnsupported(options as unknown as Record<string, unknown>);
 
+  const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
   const resolved: NativeOptions = {
     host: reader.text('host', '127.0.0.1'),
     port: reader.number('port', PORT),
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
     path: readPath(reader),
     allowedOrigins: readOrigins(reader),
-    subscriptions: reader.oneOf('subscriptions', ['app', 'acl'], 'app'),
+    subscriptions,
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
     tls: readTls(reader.groupOrNull('tls')),
@@ -55,7 +59,11 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     maxOutboundQueueBytes: reader.number('maxOutboundQueueBytes', QUEUE_BYTES, 16 * MIB),
     slowConsumer: reader.oneOf('slowConsumer', ['drop', 'close'], 'drop'),
     maxReassemblyBytes: reader.number('maxReassemblyBytes', QUEUE_BYTES, 64 * MIB),
-    maxSubscriptionsPerConnection: reader.number('maxSubscriptionsPerConnection', { ...COUNT, min: 0 }, 0),
+    maxSubscriptionsPerConnection: reader.number(
+      'maxSubscriptionsPerConnection',
+      { ...COUNT, min: 0 },
+      subscriptions === 'acl' ? ACL_SUBSCRIPTIONS : 0,
+    ),
     pingInterval: reader.number('pingInterval', SECONDS, 25),
     idleTimeout: reader.number('idleTimeout', SECONDS, 60),
     shards: reader.number('shards', SHARDS, 0),

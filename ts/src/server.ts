@@ -288,11 +288,12 @@ class Attached {
 }
 
 function takeSeat(given: unknown): EngineSeat {
-  if (given instanceof Attached) return { engine: given.engine, owner: false, warnOrigin: false };
+  const calls = loadNative();
+  if (given instanceof Attached) return { engine: given.engine, calls, owner: false, warnOrigin: false };
   const options = resolveOptions(given as WSEServerOptions);
-  const { NativeServer } = loadNative();
   return {
-    engine: native(() => new NativeServer(options)),
+    engine: native(() => new calls.NativeServer(options)),
+    calls,
     owner: true,
     warnOrigin: options.jwt !== null && options.allowedOrigins === null,
   };

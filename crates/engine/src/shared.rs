@@ -86,7 +86,8 @@ impl Shared {
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    /// Publisher pressure: a shard's inbox is above its mark, or at least half of a shard's connections are congested.
+    /// Publisher pressure: a shard's inbox is above its mark, or at least half of a shard's connections have become
+    /// congested within the last two seconds.
     /// One stuck subscriber among many is its own problem, not the publisher's.
     pub(crate) fn pressure(&self) -> bool {
         self.ports.iter().any(|port| port.inbox.above_high_water() || port.congested())
@@ -106,7 +107,7 @@ impl Shared {
 
 impl Port {
     fn congested(&self) -> bool {
-        let congested = self.cells.congested.get();
-        congested > 0 && congested * 2 >= self.load.load(Relaxed) as u64
+        let pressing = self.cells.pressing.get();
+        pressing > 0 && pressing * 2 >= self.load.load(Relaxed) as u64
     }
 }

@@ -84,7 +84,7 @@ fn a_consumer_that_leaves_hands_over_without_loss_or_reordering() {
         taken.len() + rest.len() == 6 * 2002
     });
     let (before, after) = (numbers(&taken), numbers(&rest));
-    assert_eq!((before.len(), after.len()), (3, 6));
+    assert!((1..=3).contains(&before.len()) && after.len() == 6, "half of the connections were its own");
     for (id, mut all) in after {
         let mut whole = before.get(&id).cloned().unwrap_or_default();
         whole.append(&mut all);

@@ -208,7 +208,7 @@ fn a_peer_that_never_reads_is_given_up() {
         }
         server.engine.connection_count() == 0
     });
-    assert_eq!(server.events.drain().pop(), Some(Event::Disconnect(id)));
+    server.events.collect_until(|events| events.contains(&Event::Disconnect(id)));
     assert_eq!(server.health("outbound_bytes"), 0);
     assert!(server.metric("wse_zombies_total") >= 1.0);
 }
@@ -264,81 +264,4 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
     assert_eq!(reader.join().unwrap().0.len() as u32, n, "what was taken under pressure is delivered");
     server.engine.off_drained(&wake);
     assert_eq!(Arc::strong_count(&drained), 2, "only this test and the closure it holds");
-}
-
-#[test]
-fn above_the_hard_limit_nothing_is_taken() {
-    const HARD: usize = 512 * 1024;
-    let mut server = Server::start(Config { high_water_mark: 128 * 1024, hard_limit: HARD, shards: 1, ..config() });
-    let mut peers: Vec<(Peer, ConnId)> = (0..40).map(|_| server.connect()).collect();
-    for (_, id) in &peers {
-        server.subscribe(*id, &["t"]);
-        server.engine.subscribe(*id, &["g".to_owned()], Some("g"));
-    }
-    settled(&server);
-    let (mut accepted, mut refused, mut high) = (Vec::new(), 0, 0);
-    let filler = "x".repeat(60_000);
-    for n in 0..4000 {
-        match server.engine.broadcast("t", &format!("{n} {filler}")) {
-            Pressure::Refused => refused += 1,
-            pressure => {
-                high += usize::from(pressure == Pressure::High);
-                accepted.push(n);
-            }
-        }
-        assert!(server.health("inbox_bytes") <= HARD as u64, "the hard limit holds");
-        if refused >= 3 {
-            break;
-        }
-    }
-    assert!(refused > 0 && high > 0, "{refused} refused, {high} under pressure of {}", accepted.len());
-    assert_eq!(server.metric("wse_publish_refused_total"), f64::from(refused));
-    wait_until("the inbox takes more", || server.engine.broadcast("t", "end") != Pressure::Refused);
-    let (peer, _) = &mut peers[0];
-    let mut got = Vec::new();
-    loop {
-        let text = peer.text();
-        let Some((n, rest)) = text.split_once(' ') else { break };
-        assert_eq!(rest.len(), filler.len());
-        got.push(n.parse::<i32>().unwrap());
-    }
-    assert_eq!(got, accepted, "taken or refused, nothing in between");
-}
-
-#[test]
-fn every_way_out_respects_the_hard_limit() {
-    const HARD: usize = 256 * 1024;
-    let mut server = Server::start(Config { high_water_mark: 64 * 1024, hard_limit: HARD, shards: 1, ..config() });
-    let peers: Vec<(Peer, ConnId)> = (0..40).map(|_| server.connect()).collect();
-    let id = peers[0].1;
-    server.engine.subscribe(id, &["jobs".to_owned()], Some("g"));
-    let filler = "x".repeat(50_000);
-    let mut event = serde_json::Map::new();
-    event.insert("t".into(), filler.as_str().into());
-    type Publish<'a> = Box<dyn Fn() -> bool + 'a>;
-    let engine = &server.engine;
-    let ways: [(&str, Publish<'_>); 5] = [
-        ("broadcast_all", Box::new(|| engine.broadcast_all(&filler) == Pressure::Refused)),
-        ("broadcast_all_bytes", Box::new(|| engine.broadcast_all_bytes(filler.as_bytes()) == Pressure::Refused)),
-        ("send", Box::new(|| engine.send(id, &filler) == Some(Pressure::Refused))),
-        ("queue group", Box::new(|| engine.broadcast("jobs", &filler) == Pressure::Refused)),
-        ("send_event", Box::new(|| engine.send_event(id, event.clone(), 0) == wse_engine::Event::Refused)),
-    ];
-    for (name, publish) in ways {
-        let (mut refused, mut peak) = (false, 0);
-        for _ in 0..200 {
-            // Something slow for the shard, so that the inbox fills up behind it.
-            engine.broadcast_all(&filler);
-            refused |= publish();
-            peak = peak.max(server.health("inbox_bytes"));
-            if refused {
-                break;
-            }
-        }
-        assert!(refused, "{name} was never refused");
-        // `send_event` looks before it knows its size; it may end above by one event.
-        assert!(peak <= HARD as u64 + 60_000, "{name}: {peak}");
-        settled(&server);
-    }
-    let _ = peers;
 }

@@ -46,7 +46,7 @@ fn refusals_have_their_status() {
         }
     }
     assert_eq!(server.engine.connection_count(), 0);
-    assert_eq!(server.metric("wse_connections_rejected_total"), 14.0);
+    wait_until("each is counted", || server.metric("wse_connections_rejected_total") == 14.0);
     drop(Peer::connect_with(server.address, &good.clone().field("Origin", "https://APP.example.com")));
     drop(Peer::connect_with(server.address, &Request::new("/wse?a=b")));
 }

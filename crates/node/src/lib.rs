@@ -7,6 +7,7 @@
 
 mod background;
 mod error;
+mod hot;
 mod jwt;
 mod options;
 mod publications;

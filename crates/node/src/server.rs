@@ -7,23 +7,17 @@ use std::time::Duration;
 use napi::Env;
 use napi::bindgen_prelude::{Float64Array, Function, Object, Uint8Array};
 use napi_derive::napi;
-use wse_engine::{ConnId, Consumer, Engine, Event, Pressure, State, Subscribed, Taken};
+use wse_engine::{Consumer, Engine, Event, State, Subscribed, Taken};
 use wse_protocol::close_code::CloseCode;
 
+use crate::hot::{id, overloaded, scale, taken};
 use crate::options::NativeOptions;
-use crate::publications;
 use crate::text::Text;
 use crate::wake::{self, Wake};
 use crate::{background, error, registry};
 
 /// What an engine whose owning thread dies without `stop()` grants its clients to hear of it.
 const ABANDONED_STOP: Duration = Duration::from_millis(100);
-/// The largest integer JavaScript holds exactly, plus one.
-const INTEGER_LIMIT: f64 = 9_007_199_254_740_992.0;
-
-/// `Number.MAX_SAFE_INTEGER`.
-const MAX_SAFE_INTEGER: f64 = INTEGER_LIMIT - 1.0;
-
 /// Where a server listens.
 #[napi(object, object_from_js = false)]
 pub struct NativeAddress {
@@ -106,17 +100,6 @@ impl NativeServer {
     }
 
     #[napi]
-    pub fn state(&self) -> u8 {
-        self.engine.state() as u8
-    }
-
-    #[napi]
-    pub fn send(&self, conn: f64, text: Text) -> napi::Result<bool> {
-        self.running()?;
-        taken(self.engine.send(id(conn), &text))
-    }
-
-    #[napi]
     pub fn send_bytes(&self, conn: f64, bytes: &[u8]) -> napi::Result<bool> {
         self.running()?;
         taken(self.engine.send_bytes(id(conn), bytes))
@@ -132,31 +115,6 @@ impl NativeServer {
             Event::UnknownConnection => -1,
             Event::Refused => return Err(overloaded()),
         })
-    }
-
-    /// Publishes what the facade has collected: `text` is the topics and texts one after the other, each followed by one
-    /// separating character; `lengths` holds for each publication the length of its topic (or `SAME_TOPIC`) and of its
-    /// text, in UTF-16 units. Returns what [`NativeServer::room`] does.
-    #[napi]
-    pub fn publish_batch(&self, text: Text, lengths: &[u32], units: u32) -> napi::Result<f64> {
-        self.running()?;
-        let pressure = publications::publish(&self.engine, &text, lengths, units as usize)
-            .ok_or_else(|| error::coded("WSE_INTERNAL", "publications and their lengths do not add up", ""))?;
-        Ok(self.room_for(0, pressure))
-    }
-
-    /// Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark. Less than
-    /// `wanted` counts as a refusal.
-    #[napi]
-    pub fn room(&self, wanted: u32) -> napi::Result<f64> {
-        self.running()?;
-        Ok(self.room_for(wanted as usize, self.engine.pressure()))
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
-    fn room_for(&self, wanted: usize, pressure: Pressure) -> f64 {
-        let room = self.engine.room_for(wanted).map_or(MAX_SAFE_INTEGER, |bytes| bytes as f64);
-        if pressure == Pressure::Fine { room } else { -1.0 - room }
     }
 
     /// Bytes above which `room` goes below 0.
@@ -337,25 +295,6 @@ impl Drop for NativeServer {
     }
 }
 
-/// Reads a connection id. What is no id names nobody.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be an integer from 0 to 2^53")]
-fn id(conn: f64) -> ConnId {
-    let valid = conn.fract() == 0.0 && (0.0..INTEGER_LIMIT).contains(&conn);
-    ConnId::from_u64(if valid { conn as u64 } else { 0 })
-}
-
-fn overloaded() -> napi::Error {
-    error::coded("WSE_OVERLOADED", "the connection's shard is over the hard limit: nothing was taken", "")
-}
-
-fn taken(sent: Option<Pressure>) -> napi::Result<bool> {
-    match sent {
-        None => Ok(false),
-        Some(Pressure::Refused) => Err(overloaded()),
-        Some(Pressure::Fine | Pressure::High) => Ok(true),
-    }
-}
-
 /// Bytes taken, 0 for nothing, and below 0 the size the buffer must have.
 #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
 const fn crossed(taken: Taken) -> f64 {
@@ -363,14 +302,6 @@ const fn crossed(taken: Taken) -> f64 {
         Taken::Nothing => 0.0,
         Taken::Needs(size) => -(size as f64),
         Taken::Bytes(count) => count as f64,
-    }
-}
-
-const fn scale(pressure: Pressure) -> i32 {
-    match pressure {
-        Pressure::Fine => 0,
-        Pressure::High => 1,
-        Pressure::Refused => -1,
     }
 }
 

@@ -152,6 +152,22 @@ impl Events {
         }
     }
 
+    /// Collects events until `done` is content with them.
+    ///
+    /// # Panics
+    /// When the next one does not come in time.
+    #[track_caller]
+    pub fn collect_until(&mut self, done: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        while !done(&events) {
+            match self.next_within(DEADLINE) {
+                Some(event) => events.push(event),
+                None => panic!("no more events after {} of them", events.len()),
+            }
+        }
+        events
+    }
+
     /// The next event, which must be a connect of either kind.
     #[track_caller]
     pub fn connected(&mut self) -> ConnId {
@@ -168,6 +184,11 @@ impl Events {
             Event::Message(_, text) => serde_json::from_str(&text).expect("JSON"),
             other => panic!("not a message: {other:?}"),
         }
+    }
+
+    /// Sets what is called, on the shard's thread, when something arrives after [`Self::drain`] found nothing.
+    pub fn on_batch(&self, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
+        self.engine.on_batch(&self.consumer, wake);
     }
 
     /// Leaves. What was taken but not read stays readable in the returned list.

@@ -340,7 +340,8 @@ impl Peer {
         assert_eq!(got, Err(PeerError::Timeout));
     }
 
-    /// A WebSocket ping and its pong: whatever the server had for this peer before is in the returned frames.
+    /// A WebSocket ping and its pong, with the frames that came before it. A pong overtakes data that is still queued, so
+    /// this is no barrier for data.
     #[track_caller]
     pub fn frames_until_pong(&mut self, mark: &str) -> Vec<Frame> {
         self.send_frame(true, Opcode::Ping, mark.as_bytes());

@@ -3,7 +3,7 @@
 import { toOptions, toText } from '../bytes.js';
 import { native, nativeAsync, WSEStateError } from '../errors.js';
 import { Hold, holding } from '../hold.js';
-import { type NativeServer, NativeState } from '../native/binding.js';
+import { type NativeCalls, type NativeServer, NativeState } from '../native/binding.js';
 
 /** Where a server listens. */
 export interface ListenAddress {
@@ -33,6 +33,7 @@ type Phase = 'created' | 'running' | 'stopped';
 /** An engine and what this facade is to it. @internal */
 export interface EngineSeat {
   engine: NativeServer;
+  calls: NativeCalls;
   /** The facade that created the engine; false: attached to a running one. */
   owner: boolean;
   /** Warn at the start that a cookie is trusted whatever page it comes from. */
@@ -43,6 +44,10 @@ export interface EngineSeat {
 export abstract class Lifecycle {
   /** @internal */
   protected readonly engine: NativeServer;
+  /** @internal */
+  protected readonly calls: NativeCalls;
+  /** The engine's number, for `calls`. @internal */
+  protected readonly id: number;
   readonly #warnOrigin: boolean;
   readonly #hold = new Hold();
   readonly #endListeners = new Set<() => void>();
@@ -52,6 +57,8 @@ export abstract class Lifecycle {
   /** @internal */
   protected constructor(seat: EngineSeat) {
     this.engine = seat.engine;
+    this.calls = seat.calls;
+    this.id = native(() => seat.engine.handle());
     this.#warnOrigin = seat.warnOrigin;
     this.#phase = seat.owner ? 'created' : 'running';
   }
@@ -109,13 +116,13 @@ export abstract class Lifecycle {
   /** Whether clients are being served; also true while draining. */
   isRunning(): boolean {
     if (this.#phase !== 'running') return false;
-    const state = this.engine.state();
+    const state = this.calls.state(this.id);
     return state === NativeState.running || state === NativeState.draining;
   }
 
   /** A number that names this engine in the whole process: give it to a worker, which calls `RustWSEServer.attach`. */
   get handle(): number {
-    return native(() => this.engine.handle());
+    return this.id;
   }
 
   /** `stop()`, for `await using`. */
@@ -146,7 +153,7 @@ export abstract class Lifecycle {
   /** The engine, for a question it would answer in any state. @internal */
   protected alive(): NativeServer {
     const engine = this.running();
-    const state = engine.state();
+    const state = this.calls.state(this.id);
     if (state === NativeState.stopped) throw stopped();
     if (state === NativeState.created) throw notRunning();
     return engine;
@@ -169,7 +176,7 @@ export abstract class Lifecycle {
   }
 
   /** Whether the engine has ended, by us or by another facade. @internal */
-  protected readonly hasEnded = (): boolean => this.engine.state() === NativeState.stopped;
+  protected readonly hasEnded = (): boolean => this.calls.state(this.id) === NativeState.stopped;
 
   readonly #announceEnd = (): void => {
     for (const listener of [...this.#endListeners]) listener();

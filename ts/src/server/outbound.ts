@@ -2,7 +2,7 @@
 
 import { type BytesLike, toBytes, toConn, toOptions, toText } from '../bytes.js';
 import { buildEnvelope, type PublishOptions } from '../envelope.js';
-import { native, WSEOverloadedError } from '../errors.js';
+import { fromNative, native, WSEOverloadedError } from '../errors.js';
 import { Hold } from '../hold.js';
 import { objectToJson, replaceLoneSurrogates } from '../json.js';
 import { Pressure } from '../native/binding.js';
@@ -27,8 +27,12 @@ export abstract class Outbound extends Lifecycle {
   send(conn: number, text: string): boolean {
     toConn(conn);
     toText(text, 'text');
-    const engine = this.running();
-    return native(() => engine.send(conn, text));
+    this.running();
+    try {
+      return this.calls.send(this.id, conn, text);
+    } catch (error) {
+      throw fromNative(error);
+    }
   }
 
   /**
@@ -151,8 +155,14 @@ export abstract class Outbound extends Lifecycle {
     toText(topic, 'topic');
     toText(text, 'text');
     this.refuseStopped(); // the collector asks the engine only once per turn
-    this.#publications ??= new Publications(this.running());
+    this.#publications ??= this.#collector();
     return this.#publications.add(topic, text);
+  }
+
+  #collector(): Publications {
+    const engine = this.running();
+    const mark = native(() => engine.highWaterMark());
+    return new Publications(this.calls, this.id, mark);
   }
 
   /** @internal */

@@ -6,7 +6,7 @@
  */
 
 import { native, WSEOverloadedError, WSEStateError } from '../errors.js';
-import type { NativeServer } from '../native/binding.js';
+import type { NativeCalls } from '../native/binding.js';
 
 const FLUSH_BYTES = 64 * 1024;
 const MAX_COUNT = 4096;
@@ -19,7 +19,8 @@ const FRAME_BYTES = 10;
 
 /** The collector of one facade. */
 export class Publications {
-  readonly #engine: NativeServer;
+  readonly #calls: NativeCalls;
+  readonly #handle: number;
   readonly #lengths = new Uint32Array(2 * MAX_COUNT);
   readonly #flushBytes: number;
   #text = '';
@@ -31,12 +32,10 @@ export class Publications {
   #pressure = false;
   #scheduled = false;
 
-  constructor(engine: NativeServer) {
-    this.#engine = engine;
-    this.#flushBytes = Math.min(
-      FLUSH_BYTES,
-      native(() => engine.highWaterMark()),
-    );
+  constructor(calls: NativeCalls, handle: number, highWaterMark: number) {
+    this.#calls = calls;
+    this.#handle = handle;
+    this.#flushBytes = Math.min(FLUSH_BYTES, highWaterMark);
   }
 
   /**
@@ -48,7 +47,7 @@ export class Publications {
   add(topic: string, text: string): boolean {
     const size = text.length + FRAME_BYTES;
     if (!this.#scheduled) {
-      this.#measure(native(() => this.#engine.room(0)));
+      this.#measure(native(() => this.#calls.room(this.#handle, 0)));
       this.#scheduled = true;
       queueMicrotask(this.#endOfTurn);
     }
@@ -77,12 +76,12 @@ export class Publications {
     this.#topic = '';
     this.#count = 0;
     this.#bytes = 0;
-    this.#measure(native(() => this.#engine.publishBatch(text, lengths, text.length)));
+    this.#measure(native(() => this.#calls.publishBatch(this.#handle, text, lengths, text.length)));
   }
 
   #makeRoom(size: number): void {
     this.flush();
-    this.#measure(native(() => this.#engine.room(size)));
+    this.#measure(native(() => this.#calls.room(this.#handle, size)));
     if (size > this.#room) {
       throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
     }

@@ -65,17 +65,15 @@ describe('a subscriber that never reads', () => {
     await unharmed(target, witness);
   });
 
-  // BUG: half of the connections of ONE shard being congested counts as pressure on every publisher, and nothing ends that
-  // state while the peer reads a little or not at all. With as many idle attackers as clients in a shard (here one) every
-  // publisher that awaits `drained()`, as it is told to, stands still.
-  it.fails('does not stop publishers who wait for drained()', async () => {
+  // It is half of its shard's connections here, so its congestion does count, but for two seconds only.
+  it('does not stop publishers who wait for drained()', async () => {
     const { target, witness } = await attacked({ maxOutboundQueueBytes: budget, slowConsumer: 'drop' });
     const { conn } = await mute(target, witness);
     target.server.subscribeConnection(conn, ['t']);
     await waitUntil(() => target.server.getTopicSubscriberCount('t') === 1, 'subscription');
     await publishAll(target, 't', message, flood);
     await waitUntil(() => target.gauge('inbox_bytes') === 0, 'an empty inbox');
-    await target.server.drained({ signal: AbortSignal.timeout(1_500) });
+    await target.server.drained({ signal: AbortSignal.timeout(5_000) });
   });
 
   it('is closed with 4300 when that is the policy', async () => {
@@ -256,14 +254,16 @@ describe('publishers faster than the engine', () => {
     const text = 'x'.repeat(60 * KIB);
     const flood = (send: () => boolean): { taken: number; told: number; error: unknown } => {
       let told = 0;
-      for (let taken = 0; taken < 200_000; taken += 1) {
+      // This loop lets nothing else run: it must end by itself.
+      const end = performance.now() + 10_000;
+      for (let taken = 0; performance.now() < end; taken += 1) {
         try {
           if (!send()) told += 1;
         } catch (error) {
           return { taken, told, error };
         }
       }
-      return { taken: 200_000, told, error: undefined };
+      return { taken: Number.POSITIVE_INFINITY, told, error: undefined };
     };
     for (const send of [
       () => server.broadcast('t', text),

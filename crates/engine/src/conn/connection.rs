@@ -16,6 +16,10 @@ use crate::topics::Subscriptions;
 const CONGESTION_SHARE: usize = 4;
 const CONGESTION_BYTES: usize = 1024 * 1024;
 
+/// A congested connection slows publishers down for this long, milliseconds. What has not drained by then is a peer that
+/// does not read, and its budget deals with it: nobody can stall a publisher by standing still.
+const PRESSING_MS: u32 = 2000;
+
 /// One open connection.
 pub(crate) struct Connection {
     pub(crate) peer: Arc<Peer>,
@@ -41,6 +45,9 @@ pub(crate) struct Connection {
     /// Listed among those that are read again when the host has drained.
     pub(crate) paused: bool,
     pub(crate) congested: bool,
+    /// Its congestion counts as pressure on publishers; not for longer than [`PRESSING_MS`].
+    pub(crate) pressing: bool,
+    pub(crate) congested_at: u32,
     /// Consecutive pings at which the queue was found full.
     pub(crate) full_pings: u8,
     /// What was dropped since the host was last told.
@@ -94,6 +101,17 @@ pub(crate) enum Phase {
     Lingering,
 }
 
+/// How a queue moved across the congestion mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crossed {
+    No,
+    Up,
+    Down {
+        /// It still counted as pressure.
+        pressed: bool,
+    },
+}
+
 impl Connection {
     /// Bytes held for incomplete messages.
     pub(crate) fn held(&self) -> usize {
@@ -120,15 +138,25 @@ impl Connection {
         }
     }
 
-    /// Compares the queue with the congestion mark; returns +1 or −1 when the connection crossed it.
-    pub(crate) fn update_congestion(&mut self, budget: usize) -> i64 {
+    /// Compares the queue with the congestion mark, and notes when it crossed it.
+    pub(crate) fn update_congestion(&mut self, budget: usize, now: impl FnOnce() -> u32) -> Crossed {
         let mark = (budget / CONGESTION_SHARE).min(CONGESTION_BYTES);
         let congested = if self.congested { self.out.weight() > mark / 2 } else { self.out.weight() > mark };
         if congested == self.congested {
-            return 0;
+            return Crossed::No;
         }
         self.congested = congested;
         self.peer.congested.store(congested, Relaxed);
-        if congested { 1 } else { -1 }
+        if !congested {
+            return Crossed::Down { pressed: std::mem::take(&mut self.pressing) };
+        }
+        self.pressing = true;
+        self.congested_at = now();
+        Crossed::Up
+    }
+
+    /// When its congestion stops counting as pressure.
+    pub(crate) fn pressing_until(&self) -> Option<u32> {
+        self.pressing.then(|| self.congested_at.wrapping_add(PRESSING_MS))
     }
 }

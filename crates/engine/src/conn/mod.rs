@@ -9,7 +9,7 @@ mod timers;
 mod transport;
 mod writer;
 
-pub(crate) use connection::{Connection, Dropped, Phase};
+pub(crate) use connection::{Connection, Crossed, Dropped, Phase};
 pub(crate) use outbound::{Outbound, Queued};
 pub(crate) use reader::Read;
 pub(crate) use timers::{millis, reached};

@@ -70,6 +70,9 @@ impl Connection {
         if let Some(due) = self.dropped.as_ref().and_then(|dropped| dropped.due(now)) {
             next = earlier(next, due);
         }
+        if let Some(until) = self.pressing_until() {
+            next = earlier(next, until);
+        }
         if self.expires != 0 {
             let seconds = self.expires.saturating_sub(unix_millis() / 1000).min(86_400);
             next = earlier(next, now.wrapping_add(u32::try_from(seconds * 1000).unwrap_or(u32::MAX)));

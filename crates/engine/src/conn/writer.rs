@@ -16,7 +16,7 @@ pub(crate) enum Flushed {
 
 impl Connection {
     /// Writes until nothing is owed or the socket blocks.
-    pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, cells: &ShardCells, now: u32) -> Flushed {
+    pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, cells: &ShardCells, now: impl Fn() -> u32) -> Flushed {
         let Self { out, transport, waker, .. } = self;
         let before = out.weight();
         let result = loop {
@@ -35,7 +35,7 @@ impl Connection {
                     cells.bytes_sent.add(written as u64);
                     if out.wrote(written) {
                         let flushed = transport.try_flush(waker);
-                        break self.close_went_out(now, flushed.is_err());
+                        break self.close_went_out(now(), flushed.is_err());
                     }
                 }
             }

@@ -61,6 +61,8 @@ pub(crate) struct ShardCells {
     pub(crate) reassembly_bytes: Cell,
     /// Connections whose queue is above the congestion mark now.
     pub(crate) congested: Cell,
+    /// Those among them that slow publishers down.
+    pub(crate) pressing: Cell,
     /// Accepted socket until the connection is open.
     pub(crate) handshake: Histogram,
     /// First command of a batch waiting in the inbox.

@@ -67,6 +67,8 @@ impl Shard {
                 dirty: false,
                 paused: false,
                 congested: false,
+                pressing: false,
+                congested_at: now,
                 full_pings: 0,
                 dropped: None,
                 last_data: now,

@@ -258,8 +258,9 @@ impl Shard {
             connection.dirty = false;
             // A blocked socket is flushed by its own task when it takes more.
             if connection.blocked {
-                let moved = connection.update_congestion(self.context.shared.config.max_outbound_bytes);
-                self.count_congestion(moved);
+                let crossed =
+                    connection.update_congestion(self.context.shared.config.max_outbound_bytes, || self.context.now());
+                self.count_congestion(slot, crossed);
             } else {
                 self.flush(slot);
             }

@@ -12,7 +12,7 @@ use super::fanout::tell_dropped;
 use super::slots::Slots;
 use super::wheel::{Entry, Wheel};
 use crate::config::InboundOverflow;
-use crate::conn::{Connection, Flushed, Read, reached};
+use crate::conn::{Connection, Crossed, Flushed, Read, reached};
 use crate::id::ConnId;
 use crate::inbound::{Batch, Consumer, Kind};
 use crate::metrics::ShardCells;
@@ -260,13 +260,13 @@ impl Shard {
 
     /// Writes what a connection is owed; false when that ended it.
     pub(crate) fn flush(&mut self, slot: u32) -> bool {
-        let now = self.context.now();
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         if connection.out.is_empty() && !connection.blocked {
             return true;
         }
         let phase = connection.phase;
-        match connection.flush(&mut self.context.scratch, &self.context.cells, now) {
+        let clock = self.context.shared.clock;
+        match connection.flush(&mut self.context.scratch, &self.context.cells, || clock.now()) {
             Flushed::Over => {
                 let id = connection.peer.id;
                 self.remove(id);
@@ -274,9 +274,9 @@ impl Shard {
             }
             flushed => connection.blocked = flushed == Flushed::Blocked,
         }
-        let moved = connection.update_congestion(self.context.shared.config.max_outbound_bytes);
+        let crossed = connection.update_congestion(self.context.shared.config.max_outbound_bytes, || clock.now());
         let phase_moved = connection.phase != phase;
-        self.count_congestion(moved);
+        self.count_congestion(slot, crossed);
         if phase_moved {
             self.rearm(slot);
         }
@@ -284,13 +284,27 @@ impl Shard {
     }
 
     /// Keeps the number of congested connections; the last one to recover relieves publishers.
-    pub(crate) fn count_congestion(&self, moved: i64) {
-        if moved > 0 {
-            self.context.cells.congested.add(1);
-        } else if moved < 0 {
-            self.context.cells.congested.shift(1, 0);
-            self.context.shared.relieve();
+    pub(crate) fn count_congestion(&mut self, slot: u32, crossed: Crossed) {
+        match crossed {
+            Crossed::No => {}
+            Crossed::Up => {
+                self.context.cells.congested.add(1);
+                self.context.cells.pressing.add(1);
+                self.rearm(slot);
+            }
+            Crossed::Down { pressed } => {
+                self.context.cells.congested.shift(1, 0);
+                if pressed {
+                    self.release_pressure();
+                }
+            }
         }
+    }
+
+    /// One connection less that slows publishers down.
+    fn release_pressure(&self) {
+        self.context.cells.pressing.shift(1, 0);
+        self.context.shared.relieve();
     }
 
     /// Enters the connection's next visit into the wheel.
@@ -321,6 +335,10 @@ impl Shard {
             if connection.dropped.as_ref().and_then(|dropped| dropped.due(now)).is_some_and(|due| reached(now, due)) {
                 tell_dropped(&mut self.context, connection, false);
             }
+            if connection.pressing_until().is_some_and(|until| reached(now, until)) {
+                connection.pressing = false;
+                self.release_pressure();
+            }
             if self.flush(slot) {
                 self.rearm(slot);
             }
@@ -330,11 +348,14 @@ impl Shard {
 
     /// Lets paused connections read again once the host has drained enough.
     pub(crate) fn resume(&mut self) {
+        let now = self.context.now();
         let paused = std::mem::take(&mut self.paused);
         for slot in paused {
             if let Some(connection) = self.connections.get_mut(slot)
                 && std::mem::take(&mut connection.paused)
             {
+                // Its silence was ours: the idle time begins now.
+                connection.last_data = now;
                 connection.waker.wake_by_ref();
             }
         }
@@ -354,7 +375,7 @@ impl Shard {
         self.context.cells.outbound_bytes.shift(owed, 0);
         self.context.cells.abandoned_bytes.add(owed as u64);
         if connection.congested {
-            self.count_congestion(-1);
+            self.count_congestion(id.slot(), Crossed::Down { pressed: connection.pressing });
         }
         tell_dropped(&mut self.context, &mut connection, false);
         self.context.event(connection.lane, Kind::Disconnect, id, b"");
