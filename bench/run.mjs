@@ -6,7 +6,7 @@
  *   node bench/run.mjs [--full] [--rows a,b] [--peers wse,bun,ws,socketio] [--rounds N] [--seconds S] [--out FILE]
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
@@ -14,6 +14,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { failWith } from '../scripts/lib/run.mjs';
+import { checkRust, ensureBuilt, ensurePackages, PROFILE } from '../scripts/lib/steps.mjs';
 import { encodeToken } from './peers/token.mjs';
 import { generatorArguments, ROWS, summary, valid } from './rows.mjs';
 
@@ -56,9 +58,24 @@ const rounds = Math.round(amount('rounds', options.full ? 5 : 3));
 const seconds = amount('seconds', options.full ? 2 : 0.7);
 
 if (process.platform !== 'linux') quit('the load generator needs Linux (epoll, /proc)');
-if (!existsSync(path.join(HERE, 'node_modules'))) {
-  console.error('bench: installing the peers');
-  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: HERE, stdio: 'inherit' });
+
+const full = options.full;
+const rowNames = chosen(options.rows, Object.keys(ROWS), 'row').filter((name) => options.rows || full || ROWS[name].quick);
+const peerNames = chosen(options.peers, ['wse', 'bun', 'ws', 'socketio'], 'peer').filter(
+  (name) => options.peers || full || name !== 'socketio',
+);
+
+/** What in the environment measures something else than this checkout as it is built by default. */
+const OVERRIDES = ['BENCH_WSE', 'BENCH_WSE_OPTIONS', 'WSE_NATIVE_PATH', 'NODE_OPTIONS'].filter((name) => process.env[name]);
+/** Whoever names the files to measure has built them. */
+const ownBuild = OVERRIDES.includes('BENCH_WSE') || OVERRIDES.includes('WSE_NATIVE_PATH');
+
+try {
+  checkRust();
+  await ensurePackages('bench');
+  if (peerNames.includes('wse') && !ownBuild) await ensureBuilt();
+} catch (error) {
+  failWith(error);
 }
 
 function buildGenerator() {
@@ -70,10 +87,8 @@ function buildGenerator() {
     });
     const metadata = execFileSync('cargo', ['metadata', '--format-version=1', '--no-deps'], { cwd: ROOT, maxBuffer: 2 ** 26 });
     return path.join(JSON.parse(metadata).target_directory, 'release', 'wse-loadgen');
-  } catch (error) {
-    return quit(
-      error.code === 'ENOENT' ? 'cargo is missing: install Rust (https://rustup.rs)' : 'the load generator did not build',
-    );
+  } catch {
+    return quit('the load generator did not build');
   }
 }
 
@@ -92,19 +107,14 @@ function bunBinary() {
 
 const node = (script) => ({ command: process.execPath, args: ['--expose-gc', path.join('peers', script)] });
 const bun = bunBinary();
-const addon = process.env.BENCH_WSE ?? path.join(ROOT, 'dist', 'index.js');
+const facade = process.env.BENCH_WSE ?? path.join(ROOT, 'dist', 'index.js');
 const PEERS = {
-  wse: existsSync(addon) ? node('wse.mjs') : { missing: 'wse-server is not built (no dist/index.js)' },
+  wse: existsSync(facade) ? node('wse.mjs') : { missing: `wse-server is not built (no ${path.basename(facade)})` },
   bun: bun ? { command: bun, args: ['peers/bun.ts'] } : { missing: 'no bun binary for this platform' },
   ws: node('ws.mjs'),
   socketio: { ...node('socketio.mjs'), generator: ['--proto', 'socketio'] },
 };
 
-const full = options.full;
-const rowNames = chosen(options.rows, Object.keys(ROWS), 'row').filter((name) => options.rows || full || ROWS[name].quick);
-const peerNames = chosen(options.peers, Object.keys(PEERS), 'peer').filter(
-  (name) => options.peers || full || name !== 'socketio',
-);
 const skipped = Object.fromEntries(peerNames.filter((name) => PEERS[name].missing).map((name) => [name, PEERS[name].missing]));
 for (const [name, why] of Object.entries(skipped)) console.error(`bench: leaving out ${name}: ${why}`);
 const runnable = peerNames.filter((name) => !skipped[name]);
@@ -114,6 +124,16 @@ const generator = buildGenerator();
 const secret = randomBytes(32).toString('hex');
 const run = promisify(execFile);
 let server;
+let addon;
+
+const hashOf = (file) => createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 12);
+
+/** The addon a process has loaded, by content: neither a path nor a build stamp could be as sure. */
+function addonOf(pid) {
+  const file = /\/.*\.node$/m.exec(readFileSync(`/proc/${pid}/maps`, 'utf8'))?.[0];
+  if (file === undefined) throw new Error('the server has loaded no addon, or one that has been replaced since');
+  return hashOf(file);
+}
 
 /** Starts a peer's server and waits for the line that names its port. */
 async function startServer(peer, row) {
@@ -151,6 +171,11 @@ async function measure(name, peer) {
   const row = ROWS[name];
   try {
     const { port } = await startServer(peer, row);
+    if (peer === 'wse') {
+      const loaded = addonOf(server.pid);
+      addon ??= loaded;
+      if (loaded !== addon) throw new Error(`the addon was ${addon} and is now ${loaded}`);
+    }
     const token = row.jwt ? ['--token', encodeToken(secret, { sub: 'bench', exp: Math.floor(Date.now() / 1000) + 3600 })] : [];
     const ready = row.jwt && peer === 'wse' ? ['--expect-ready', 'true'] : [];
     const args = [...generatorArguments(row, peer, seconds), ...token, ...ready, ...(PEERS[peer].generator ?? [])];
@@ -193,8 +218,8 @@ function facts() {
     memoryGiB: Math.round(os.totalmem() / 2 ** 30),
     kernel: os.release(),
     load: os.loadavg()[0],
-    commit: git('rev-parse', '--short', 'HEAD') || 'unknown',
-    dirty: git('status', '--porcelain') !== '',
+    // Results are what a run adds, not what it measures.
+    commit: `${git('rev-parse', '--short', 'HEAD') || 'unknown'}${git('status', '--porcelain', '--', '.', ':!bench/results') && '-dirty'}`,
     versions: { node: process.versions.node, bun: version('bun'), ws: version('ws'), 'socket.io': version('socket.io') },
   };
 }
@@ -222,6 +247,10 @@ const result = {
   rounds,
   seconds,
   machine: facts(),
+  // Of files only the names: a result is published, and says nothing about whose disk it was.
+  overrides: Object.fromEntries(
+    OVERRIDES.map((name) => [name, name.endsWith('OPTIONS') ? process.env[name] : path.basename(process.env[name])]),
+  ),
   skipped,
   generator: { 'ceiling-100': await ceiling(100), 'ceiling-1000': await ceiling(1000) },
   rows: {},
@@ -248,6 +277,7 @@ for (const name of rowNames) {
   });
   console.log([name, ...line].join('\n'));
 }
+if (addon !== undefined) result.wse = { addon, facade: hashOf(facade), profile: ownBuild ? 'unknown' : PROFILE };
 result.tookSeconds = Math.round((Date.now() - began) / 1000);
 const file = options.out ?? resultFile(result.machine, result.date);
 mkdirSync(path.dirname(path.resolve(file)), { recursive: true });

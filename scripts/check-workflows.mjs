@@ -51,6 +51,7 @@ function checkJob(id, job, jobs, report) {
 
 function checkRun(id, command, report) {
   if (/\$\{\{\s*github\.(event|head_ref|ref_name)/.test(command)) report(`job ${id}: text from outside inside a command`);
+  if (/\brustup\b.*\b(stable|beta|nightly)\b/.test(command)) report(`job ${id}: the Rust toolchain is not pinned to a version`);
   for (const [, script] of command.matchAll(/\bnpm run ([\w:-]+)/g)) {
     if (scripts[script] === undefined) report(`job ${id}: there is no script ${script}`);
   }

@@ -3,7 +3,7 @@
 //
 //   node scripts/publish.mjs [--dry-run]
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { failWith, npm, Problem, ROOT, read } from './lib/run.mjs';
 import { say } from './lib/steps.mjs';
@@ -12,6 +12,17 @@ const dryRun = process.argv.includes('--dry-run');
 const manifestFile = join(ROOT, 'package.json');
 const readManifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
 
+/** The licence lies in the root only; npm packs it from the package's own folder. */
+async function publishPlatform(folder) {
+  const licence = join(folder, 'LICENSE');
+  copyFileSync(join(ROOT, 'LICENSE'), licence);
+  try {
+    await publish(folder);
+  } finally {
+    rmSync(licence);
+  }
+}
+
 async function publish(folder) {
   const { name, version } = readManifest(folder);
   if (read('npm', ['view', `${name}@${version}`, 'version'])?.trim() === version) {
@@ -19,7 +30,9 @@ async function publish(folder) {
     return;
   }
   say(`publishing ${name}@${version}`);
-  const args = ['publish', '--access', 'public', '--ignore-scripts', ...(dryRun ? ['--dry-run'] : ['--provenance'])];
+  // A plain `npm install` must not get a pre-release.
+  const tag = /^\d+\.\d+\.\d+-/.test(version) ? 'next' : 'latest';
+  const args = ['publish', '--access', 'public', '--tag', tag, '--ignore-scripts', dryRun ? '--dry-run' : '--provenance'];
   await npm(`npm publish ${name}`, args, { cwd: folder });
 }
 
@@ -29,7 +42,7 @@ try {
   if (!dryRun && tag !== `v${manifest.version}`) throw new Problem(`the tag ${tag} is not v${manifest.version}`);
 
   const folders = readdirSync(join(ROOT, 'npm')).map((platform) => join(ROOT, 'npm', platform));
-  for (const folder of folders) await publish(folder);
+  for (const folder of folders) await publishPlatform(folder);
 
   // Only the published manifest names them: in a checkout they would be looked for and not be there.
   const optionalDependencies = Object.fromEntries(folders.map((folder) => [readManifest(folder).name, manifest.version]));

@@ -39,7 +39,8 @@ export function createHub({ server, publisher, feed }) {
   const handlers = {
     subscription_update(conn, { action, topics }) {
       const asked = Array.isArray(topics) ? topics.slice(0, MAX_TOPICS).filter((topic) => typeof topic === 'string') : [];
-      const allowed = asked.filter(maySubscribe);
+      // A subscription is answered with the whole picture, the dearest thing a tab can ask for.
+      const allowed = spend(conn) ? asked.filter(maySubscribe) : [];
       const done = allowed.length > 0 && Object.hasOwn(change, action) && change[action](conn, allowed);
       const granted = done ? allowed : [];
       // Only this thread publishes and nothing is awaited here, so the reply and the picture so far come before the

@@ -1,12 +1,28 @@
 // The real peers the tests talk to: a browser, and the published Python client in an environment of its own.
 
 import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { must, Problem, ROOT, read, run, which } from './run.mjs';
 import { say } from './steps.mjs';
 
 const PYTHON_CLIENT = 'wse-client[msgpack]==2.5.1';
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+/** Where installers put them on systems that do not put programs on the PATH. */
+const BROWSER_FILES = {
+  darwin: ['Google Chrome', 'Chromium', 'Microsoft Edge'].flatMap((name) =>
+    ['/Applications', join(homedir(), 'Applications')].map((folder) => join(folder, `${name}.app`, 'Contents', 'MacOS', name)),
+  ),
+  win32: [
+    ['Google', 'Chrome', 'Application', 'chrome.exe'],
+    ['Chromium', 'Application', 'chrome.exe'],
+    ['Microsoft', 'Edge', 'Application', 'msedge.exe'],
+  ].flatMap((path) =>
+    ['ProgramFiles', 'ProgramFiles(x86)', 'LOCALAPPDATA']
+      .filter((folder) => process.env[folder])
+      .map((folder) => join(process.env[folder], ...path)),
+  ),
+};
 const MIN_PYTHON = [3, 11];
 
 let updated = false;
@@ -23,8 +39,8 @@ export async function aptInstall(...packages) {
 
 /** The path of a Chromium. */
 export async function ensureBrowser() {
-  const find = () => process.env.WSE_TEST_CHROMIUM ?? BROWSERS.map(which).find(Boolean);
-  const found = find() ?? ((await aptInstall('chromium')) ? find() : undefined);
+  const find = () => BROWSERS.map(which).find(Boolean) ?? BROWSER_FILES[process.platform]?.find((file) => existsSync(file));
+  const found = (process.env.WSE_TEST_CHROMIUM || find()) ?? ((await aptInstall('chromium')) ? find() : undefined);
   if (found === undefined) throw new Problem('the browser tests need Chromium: install it, or name one in WSE_TEST_CHROMIUM.');
   return found;
 }

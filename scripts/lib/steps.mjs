@@ -9,7 +9,8 @@ import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
 
 const MIN_NODE = 20;
 const MIN_RUST = [1, 89];
-const PROFILE = 'fast';
+/** How cargo builds the addon of a checkout. */
+export const PROFILE = 'fast';
 
 const STAMPS = join(ROOT, 'node_modules', '.cache', 'wse');
 
@@ -45,11 +46,17 @@ export function checkRust() {
     }
   }
   const wanted = MIN_RUST.join('.');
-  const version = which('cargo') && /rustc (\d+)\.(\d+)/.exec(read('rustc', ['--version']) ?? '');
-  if (!version)
+  if (which('cargo') === undefined) {
     throw new Problem(
       `Rust is missing (no cargo on the PATH): install Rust ${wanted} or newer from https://rustup.rs and run this again.`,
     );
+  }
+  const version = /rustc (\d+)\.(\d+)/.exec(read('rustc', ['--version']) ?? '');
+  if (version === null) {
+    throw new Problem(
+      'cargo is there, but "rustc --version" fails (rustup without a toolchain?): run "rustup default stable" and then this again.',
+    );
+  }
   const [major, minor] = [Number(version[1]), Number(version[2])];
   if (major < MIN_RUST[0] || (major === MIN_RUST[0] && minor < MIN_RUST[1])) {
     throw new Problem(`Rust ${major}.${minor} is too old: run "rustup update" to get ${wanted} or newer.`);
@@ -61,24 +68,31 @@ export function checkRust() {
   }
 }
 
-/** `npm ci` when the lockfile is not the one that was installed. */
-export async function ensurePackages() {
-  const stamp = join(STAMPS, 'packages');
-  const wanted = fingerprint(['package-lock.json']);
+/** `npm ci` in a folder whose lockfile is not the one that was installed. The stamp goes where the packages go. */
+export async function ensurePackages(folder = '') {
+  const stamp = join(ROOT, folder, 'node_modules', '.cache', 'wse', 'packages');
+  const wanted = fingerprint([join(folder, 'package-lock.json')]);
   if (readStamp(stamp) === wanted) return;
-  say('installing npm packages …');
-  await npm('npm ci', ['ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error'], { quiet: true });
+  say(`installing npm packages${folder && ` of ${folder}/`} …`);
+  const args = ['ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error'];
+  await npm('npm ci', args, { cwd: join(ROOT, folder), quiet: true });
   writeStamp(stamp, wanted);
 }
 
+const ADDON_STAMP = join(STAMPS, 'addon');
+const ADDON_SOURCES = ['crates/protocol', 'crates/crypto', 'crates/engine', 'crates/node', 'Cargo.toml', 'Cargo.lock', '.cargo'];
+
+/** What the addon's stamp says once it is built from these sources. */
+const addonFingerprint = () => fingerprint(ADDON_SOURCES, PROFILE, platformName());
+
+const addonIsBuilt = (wanted) => existsSync(addonFile()) && readStamp(ADDON_STAMP) === wanted;
+
 /** Builds the addon when its sources are not those it was built from. */
 export async function ensureAddon() {
-  const file = addonFile();
-  const stamp = join(STAMPS, 'addon');
-  const rooms = ['protocol', 'crypto', 'engine', 'node'].map((room) => `crates/${room}`);
-  const wanted = fingerprint([...rooms, 'Cargo.toml', 'Cargo.lock', '.cargo'], PROFILE, platformName());
-  if (existsSync(file) && readStamp(stamp) === wanted) return;
+  const wanted = addonFingerprint();
+  if (addonIsBuilt(wanted)) return;
 
+  checkRust();
   say('building the Rust addon (the first time takes a few minutes) …');
   const started = Date.now();
   let library;
@@ -98,10 +112,10 @@ export async function ensureAddon() {
   if (library === undefined) throw new Error('cargo built wse-node but named no library');
   mkdirSync(join(ROOT, 'ts', 'native'), { recursive: true });
   // Beside and then in place: a process that has the old image mapped keeps it.
-  const fresh = `${file}.${process.pid}`;
+  const fresh = `${addonFile()}.${process.pid}`;
   copyFileSync(library, fresh);
-  renameSync(fresh, file);
-  writeStamp(stamp, wanted);
+  renameSync(fresh, addonFile());
+  writeStamp(ADDON_STAMP, wanted);
   say(`addon built in ${((Date.now() - started) / 1000).toFixed(0)} s`);
 }
 
@@ -118,7 +132,8 @@ export async function ensureFacade() {
 /** Everything a program needs that imports `wse-server` from this checkout. */
 export async function ensureBuilt() {
   checkNode();
-  checkRust();
+  // Rust is asked for only where something has to be built, and then before anything is installed.
+  if (!addonIsBuilt(addonFingerprint())) checkRust();
   await ensurePackages();
   await ensureAddon();
   await ensureFacade();

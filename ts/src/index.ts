@@ -3,7 +3,7 @@ export type { PublishOptions } from './envelope.js';
 export { WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
 export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
 export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
-export { LazyMessage } from './lazy.js';
+export type { LazyMessage } from './lazy.js';
 export type {
   HandshakeOptions,
   JwtAlgorithm,

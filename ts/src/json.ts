@@ -83,11 +83,12 @@ function write(value: unknown, depth: number, name: string): string | undefined 
     case 'bigint':
       return value >= I64_MIN && value <= I64_MAX ? value.toString() : JSON.stringify(value.toString());
     case 'undefined':
+    case 'function': // its source is nobody's business
       return undefined;
+    case 'symbol':
+      return JSON.stringify(String(value));
     case 'object':
       break;
-    default:
-      return JSON.stringify(String(value));
   }
   if (value === null) return 'null';
   if (depth >= MAX_DEPTH) throw tooDeep(name);

@@ -164,7 +164,7 @@ function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
 function readPublisher(reader: OptionReader): NativeOptions['publisher'] {
   const publisher = {
     highWaterMark: reader.number('highWaterMark', QUEUE_BYTES, 4 * MIB),
-    hardLimit: reader.number('hardLimit', QUEUE_BYTES, 64 * MIB),
+    hardLimit: reader.number('hardLimit', { ...QUEUE_BYTES, max: 2 * 1024 * MIB }, 64 * MIB),
   };
   reader.done(suggestOption);
   if (publisher.highWaterMark > publisher.hardLimit) {

@@ -23,6 +23,7 @@ import { Wake } from './wake.js';
 const BATCH_EVENTS = 1024;
 const DRAIN_EVENTS = 256;
 const DRAIN_TIMEOUT_MS = 50;
+const DRAIN_SLICE_MS = 50;
 const MAX_EVENTS = 65_536;
 
 /** How {@link RustWSEServer.batches} reads. */
@@ -82,13 +83,16 @@ export class RustWSEServer extends Connections {
 
   /**
    * Inbound events in batches, as they come. Never blocks, and lets the event loop turn between batches. Ends after
-   * `stop()`, once everything that had arrived was handed out.
+   * `stop()`, once everything that had arrived was handed out: by then calls on the server throw, so ask `isRunning()`
+   * before you answer. Leaving the loop gives this thread's connections to the next one that reads; a loop that waits is
+   * ended by `signal`, not by `return()`.
    *
    * @throws WSEStateError when another loop of this facade reads already, or the server does not run; the reason of
    *   `signal` when it is aborted.
    */
   batches(options: BatchesOptions & { lazy: true }): AsyncGenerator<WSEBatch<LazyMessage>, void, undefined>;
   batches(options?: BatchesOptions & { lazy?: false }): AsyncGenerator<WSEBatch, void, undefined>;
+  batches(options: BatchesOptions): AsyncGenerator<WSEBatch<WSEMessage | LazyMessage>, void, undefined>;
   batches(options: BatchesOptions = {}): AsyncGenerator<WSEBatch<WSEMessage | LazyMessage>, void, undefined> {
     const { maxEvents = BATCH_EVENTS, signal, lazy = false } = toOptions(options, 'options');
     checkCount(maxEvents, 'maxEvents');
@@ -111,6 +115,7 @@ export class RustWSEServer extends Connections {
    */
   drainInbound(max: number | undefined, timeoutMs: number | undefined, options: { lazy: true }): WSEBatch<LazyMessage>;
   drainInbound(max?: number, timeoutMs?: number, options?: { lazy?: false }): WSEBatch;
+  drainInbound(max?: number, timeoutMs?: number, options?: { lazy?: boolean }): WSEBatch<WSEMessage | LazyMessage>;
   drainInbound(
     max: number = DRAIN_EVENTS,
     timeoutMs: number = DRAIN_TIMEOUT_MS,
@@ -124,10 +129,15 @@ export class RustWSEServer extends Connections {
     if (!this.started) this.running();
     const ended = this.hasEnded();
     if (this.isRunning()) this.flush();
-    const timeout = Math.min(timeoutMs, 2 ** 31 - 1);
     const decode: Decode<WSEMessage | LazyMessage> = lazy ? decodeLazyBatch : decodeBatch;
-    const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, timeout), decode));
-    if (batch !== null) return batch;
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      // In slices: a thread that waits in native code can neither be terminated nor see its process exit.
+      const slice = Math.max(0, Math.min(DRAIN_SLICE_MS, deadline - performance.now()));
+      const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, slice), decode));
+      if (batch !== null) return batch;
+      if (ended || this.hasEnded() || performance.now() >= deadline) break;
+    }
     // A loop in a worker has no other way to learn that it may end.
     if (ended) throw stopped();
     return [];
@@ -224,7 +234,7 @@ export class RustWSEServer extends Connections {
           await nextTurn(); // sockets, timers and other people's promises have their turn, also under a flood
           continue;
         }
-        if (ended) return;
+        if (ended || !this.started) return;
         if (this.hasEnded()) continue;
         hold.take(this.hasEnded, wake.notify);
         await wake.wait(signal);

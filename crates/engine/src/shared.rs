@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::DedupWindow;
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, Limits};
 use crate::metrics::{EngineCells, ShardCells};
 use crate::net::Pending;
 use crate::registry::Registry;
@@ -62,7 +62,7 @@ impl Shared {
             ports,
             registry: Registry::default(),
             topics: TopicIndex::new(config.shards),
-            inbound: Inbound::new(),
+            inbound: Inbound::new(Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes }),
             cells: EngineCells::default(),
             pending: Arc::new(Pending::new(config.max_pending, config.max_pending_per_address)),
             dedup: Mutex::default(),

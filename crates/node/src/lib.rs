@@ -23,6 +23,15 @@ use napi_derive::napi;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The number of this border, the same as `BORDER` in `ts/src/version.ts`. Changes with every change of what crosses.
+const BORDER: u32 = 2;
+
+/// What the loader compares before it calls anything else.
+#[napi]
+pub fn border() -> u32 {
+    BORDER
+}
+
 /// The version of the addon, compared by the loader with the package's.
 #[napi]
 pub fn version() -> &'static str {

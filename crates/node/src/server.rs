@@ -228,9 +228,13 @@ impl NativeServer {
 
     #[napi]
     pub fn on_batch(&mut self, callback: Option<Function<'_, (), ()>>) -> napi::Result<()> {
-        let wake = callback.as_ref().map(wake::from_function).transpose()?;
+        let Some(callback) = callback else {
+            self.stop_consuming();
+            return Ok(());
+        };
+        let wake = wake::from_function(&callback)?;
         let consumer = self.consume();
-        self.engine.on_batch(&consumer, wake);
+        self.engine.on_batch(&consumer, Some(wake));
         Ok(())
     }
 
@@ -240,6 +244,12 @@ impl NativeServer {
         // SAFETY: as in `take_batch`.
         let out = unsafe { out.as_mut() };
         crossed(self.engine.wait_batch(&consumer, max as usize, millis(timeout_ms), out))
+    }
+
+    /// Whether any thread reads events.
+    #[napi]
+    pub fn is_drained(&self) -> bool {
+        self.engine.is_drained()
     }
 
     #[napi]
@@ -272,6 +282,13 @@ impl NativeServer {
         self.engine.check_running().map_err(error::engine)
     }
 
+    /// Gives this thread's connections to the next one that drains.
+    fn stop_consuming(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            self.engine.leave(&consumer);
+        }
+    }
+
     fn consume(&mut self) -> Arc<Consumer> {
         Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join()))
     }
@@ -283,14 +300,12 @@ impl Drop for NativeServer {
         if let Some(wake) = self.drained.take() {
             self.engine.off_drained(&wake);
         }
-        if let Some(consumer) = self.consumer.take() {
-            self.engine.leave(&consumer);
-        }
+        self.stop_consuming();
         if self.owner {
-            registry::remove(self.handle);
             if self.engine.state() != State::Stopped {
                 self.engine.stop(CloseCode::SERVICE_RESTART, "", ABANDONED_STOP);
             }
+            registry::remove(self.handle);
         }
     }
 }

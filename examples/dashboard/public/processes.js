@@ -32,7 +32,7 @@ export function createProcessTable() {
     const other = key === 'cpu' ? 'memory' : 'cpu';
     const list = latest.list.toSorted((a, b) => b[key] - a[key] || b[other] - a[other]).slice(0, ROWS);
     const largest = Math.max(1, ...latest.list.map((process) => process.memory));
-    put($('process-count'), `${count(latest.total)} running`);
+    put($('process-count'), `${count(latest.total)} in all`);
     while (rows.length < list.length) rows.push(createRow(body));
     while (rows.length > list.length) rows.pop().row.remove();
     list.forEach((process, i) => {

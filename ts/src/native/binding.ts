@@ -88,10 +88,12 @@ export interface NativeServer {
    * `out` must have, and nothing was taken. Never blocks.
    */
   takeBatch(out: Uint8Array, max: number): number;
-  /** One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer. */
+  /** One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends that. */
   onBatch(callback: (() => void) | null): void;
   /** As `takeBatch`, but blocks up to `timeoutMs` for the first event. */
   drainInbound(out: Uint8Array, max: number, timeoutMs: number): number;
+  /** Whether any thread reads events. */
+  isDrained(): boolean;
   inboundQueueDepth(): number;
   inboundDroppedCount(): number;
   healthSnapshot(): string;
@@ -136,4 +138,6 @@ export interface NativeBinding extends NativeCalls {
   encodeJwt(claimsJson: string, secret: Uint8Array, algorithm: string, keyId: string | null): string;
   decodeJwt(token: string, options: NativeDecodeOptions): string | null;
   version(): string;
+  /** `BORDER` of the sources it was built from. */
+  border(): number;
 }

@@ -1,5 +1,6 @@
 /** Callback mode: a `batches()` loop that calls functions. */
 
+import { WSEStateError } from '../errors.js';
 import type { SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 
 /** What came with a client. */
@@ -86,6 +87,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function report(callbacks: WSECallbacks, error: unknown, event: WSEEvent): void {
+  // What had arrived is handed out after stop() too; that nothing can be sent any more then is no failure of the callback.
+  if (error instanceof WSEStateError && error.code === 'WSE_STOPPED') return;
   if (callbacks.onError === undefined) {
     warn(error, event);
     return;

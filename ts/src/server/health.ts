@@ -6,14 +6,25 @@ export interface HealthSnapshot {
   readonly connections: number;
   /** Inbound events waiting for this process. */
   readonly inbound_queue_depth: number;
-  /** Inbound events dropped since the start (`inboundOverflow: 'drop'`). */
+  /** Inbound events dropped since the start. */
   readonly inbound_dropped: number;
   /** Seconds since the engine was created. */
   readonly uptime_secs: number;
-  /** False until there is a cluster. */
+  /** False until there is a cluster; the other `cluster_*` members are 0. */
   readonly cluster_connected: boolean;
-  /** False until there is recovery. */
+  readonly cluster_peer_count: number;
+  readonly cluster_messages_sent: number;
+  readonly cluster_messages_delivered: number;
+  readonly cluster_messages_dropped: number;
+  readonly cluster_bytes_sent: number;
+  readonly cluster_bytes_received: number;
+  readonly cluster_reconnect_count: number;
+  readonly cluster_unknown_message_types: number;
+  readonly cluster_dlq_size: number;
+  /** False until there is recovery; the other `recovery_*` members are 0. */
   readonly recovery_enabled: boolean;
+  readonly recovery_topic_count: number;
+  readonly recovery_total_bytes: number;
   /** False until there is presence. */
   readonly presence_enabled: boolean;
   readonly [name: string]: number | boolean | string | null;

@@ -27,6 +27,8 @@ const STOP_TIMEOUT = 2;
 const DRAIN_CODE = 4300;
 const DRAIN_TIMEOUT = 30;
 const MAX_REASON_BYTES = 123;
+/** Waiting events at which a server that nobody reads is worth a warning. */
+const UNREAD_EVENTS = 1000;
 
 type Phase = 'created' | 'running' | 'stopped';
 
@@ -53,6 +55,7 @@ export abstract class Lifecycle {
   readonly #endListeners = new Set<() => void>();
   #phase: Phase;
   #stopping: Promise<void> | undefined;
+  #warnedUnread = false;
 
   /** @internal */
   protected constructor(seat: EngineSeat) {
@@ -74,7 +77,7 @@ export abstract class Lifecycle {
     if (this.#phase === 'stopped') throw stopped();
     if (this.#phase === 'running') throw new WSEStateError('WSE_ALREADY_RUNNING', 'the server is already running');
     this.#phase = 'running';
-    this.#hold.take(this.hasEnded, this.#announceEnd);
+    this.#hold.take(this.#watch, this.#announceEnd);
     try {
       const address = await nativeAsync(() => this.engine.start());
       this.onStarted();
@@ -82,6 +85,8 @@ export abstract class Lifecycle {
     } catch (error) {
       this.#hold.release();
       if (this.#phase === 'running') this.#phase = 'created';
+      // Loops that were begun meanwhile wait for events that will never come.
+      this.#announceEnd();
       throw error;
     }
   }
@@ -92,7 +97,7 @@ export abstract class Lifecycle {
    *
    * @param options `closeCode` @default 1012, `timeout` in seconds @default 2
    */
-  stop(options: CloseOptions = {}): Promise<void> {
+  async stop(options: CloseOptions = {}): Promise<void> {
     if (this.#stopping === undefined) {
       const { closeCode, reason, timeoutMs } = closing(options, STOP_CODE, STOP_TIMEOUT);
       this.#stopping = this.#stop(closeCode, reason, timeoutMs);
@@ -178,12 +183,30 @@ export abstract class Lifecycle {
   /** Whether the engine has ended, by us or by another facade. @internal */
   protected readonly hasEnded = (): boolean => this.calls.state(this.id) === NativeState.stopped;
 
+  /** `hasEnded`, asked once a second, with an eye on a server whose events nobody reads. */
+  readonly #watch = (): boolean => {
+    if (this.hasEnded()) return true;
+    if (!this.#warnedUnread && this.engine.inboundQueueDepth() >= UNREAD_EVENTS && !this.engine.isDrained()) {
+      this.#warnedUnread = true;
+      process.emitWarning(
+        'nobody reads the events of a server: once maxInboundQueueSize wait, it reads and accepts nothing any more. ' +
+          'Use batches(), drainInbound() or, if it only publishes, setCallbacks({})',
+        { type: 'WSEUnreadWarning', code: 'WSE_EVENTS_UNREAD' },
+      );
+    }
+    return false;
+  };
+
   readonly #announceEnd = (): void => {
     for (const listener of [...this.#endListeners]) listener();
   };
 
   async #stop(closeCode: number, reason: string, timeoutMs: number): Promise<void> {
-    if (this.isRunning()) this.flush();
+    try {
+      if (this.isRunning()) this.flush();
+    } catch {
+      // Another thread stopped the engine just now: nobody is left to deliver to.
+    }
     this.#phase = 'stopped';
     try {
       await holding(() => nativeAsync(() => this.engine.stop(closeCode, reason, timeoutMs)));

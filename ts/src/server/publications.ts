@@ -14,8 +14,10 @@ const MAX_COUNT = 4096;
 const SEPARATOR = '\n';
 /** In place of a topic's length: the topic of the publication before. */
 const SAME_TOPIC = 0xffff_ffff;
-/** What a frame costs beside its text, at most. */
-const FRAME_BYTES = 10;
+/** What a publication costs beside its text, at most: the frame's header, the category, the engine's own note of it. */
+const OVERHEAD_BYTES = 88;
+/** Taken once: test runners replace the global one. */
+const defer = queueMicrotask;
 
 /** The collector of one facade. */
 export class Publications {
@@ -45,22 +47,22 @@ export class Publications {
    * @throws WSEOverloadedError when nothing was taken; WSEStateError when the engine does not run.
    */
   add(topic: string, text: string): boolean {
-    const size = text.length + FRAME_BYTES;
     if (!this.#scheduled) {
       this.#measure(native(() => this.#calls.room(this.#handle, 0)));
       this.#scheduled = true;
-      queueMicrotask(this.#endOfTurn);
+      defer(this.#endOfTurn);
     }
-    if (this.#bytes + size > this.#room) this.#makeRoom(size);
-    if (this.#count === 0 || topic !== this.#topic) {
-      this.#lengths[2 * this.#count] = topic.length;
-      this.#text += topic + SEPARATOR;
-      this.#topic = topic;
-    } else {
-      this.#lengths[2 * this.#count] = SAME_TOPIC;
+    // A unit is at most three bytes. They are counted only where it could matter.
+    let size = text.length + OVERHEAD_BYTES;
+    if (this.#bytes + 3 * text.length + OVERHEAD_BYTES > this.#room) {
+      size = Buffer.byteLength(text) + OVERHEAD_BYTES;
+      if (this.#bytes + size > this.#room) this.#makeRoom(size);
     }
+    const same = this.#count > 0 && topic === this.#topic;
+    this.#text += same ? text + SEPARATOR : topic + SEPARATOR + text + SEPARATOR;
+    this.#lengths[2 * this.#count] = same ? SAME_TOPIC : topic.length;
     this.#lengths[2 * this.#count + 1] = text.length;
-    this.#text += text + SEPARATOR;
+    this.#topic = topic;
     this.#count += 1;
     this.#bytes += size;
     if (this.#bytes >= this.#flushBytes || this.#count === MAX_COUNT) this.flush();

@@ -3,6 +3,9 @@ import { WebSocket } from 'ws';
 import { waitUntil } from '../support/wait.js';
 import { Child } from './facade.js';
 
+/** Windows has no signals: a process that is sent one just ends. */
+const itWithSignals = it.skipIf(process.platform === 'win32');
+
 const QUIET_END = { code: 0, signal: null } as const;
 
 describe('a process', () => {
@@ -24,7 +27,7 @@ describe('a process', () => {
     expect(child.reports).toEqual([{ created: true }]);
   });
 
-  it('is kept alive by a running server, and SIGINT ends it as ever', async () => {
+  itWithSignals('is kept alive by a running server, and SIGINT ends it as ever', async () => {
     const child = new Child('exits', 'kept-alive');
     const port = await child.report('port');
     for (let round = 0; round < 3; round += 1) {
@@ -71,7 +74,7 @@ describe('a process', () => {
     expect(child.stderr).toContain(text);
   });
 
-  it('drains on SIGTERM: every client sees 4300, a later connect fails, and the process ends with 0', async () => {
+  itWithSignals('drains on SIGTERM: every client sees 4300, a later connect fails, and the process ends with 0', async () => {
     const child = new Child('exits', 'sigterm');
     const port = await child.report('port');
     const codes: number[] = [];

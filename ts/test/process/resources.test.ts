@@ -17,8 +17,10 @@ async function open(port: number): Promise<net.Socket> {
   return socket;
 }
 
+const LINUX = process.platform === 'linux';
+
 describe('resources', () => {
-  it('of two hundred engines are given back: threads and file descriptors', async () => {
+  it.skipIf(!LINUX)('of two hundred engines are given back: threads and file descriptors', async () => {
     const child = new Child('cycles');
     const before = await child.report<{ threads: number; fds: number }>('before', 25_000);
     const after = await child.report<{ threads: number; fds: number }>('after');
@@ -58,8 +60,8 @@ describe('resources', () => {
       expect(await child.report(`ids${round}`)).toEqual([]);
       rss.push(await child.report(`rss${round}`));
     }
-    // The first round warms up allocators and the JavaScript heap.
-    expect((rss[3] as number) - (rss[1] as number)).toBeLessThan(24 * 2 ** 20);
+    // The first round warms up allocators and the JavaScript heap. The bound is what Linux counts as resident.
+    if (LINUX) expect((rss[3] as number) - (rss[1] as number)).toBeLessThan(24 * 2 ** 20);
   });
 
   it('of the event loop are left to others while 50,000 messages per second come in', async () => {

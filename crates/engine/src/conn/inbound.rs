@@ -58,9 +58,7 @@ impl<'a> Inbox<'a> {
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
         let config = &self.context.shared.config;
-        if config.inbound_overflow == InboundOverflow::Drop
-            && self.context.lane_is_over(self.lane, config.max_inbound_events, config.max_inbound_bytes)
-        {
+        if config.inbound_overflow == InboundOverflow::Drop && self.context.lane_is_over(self.lane) {
             self.context.cells.inbound_dropped.add(1);
             return;
         }

@@ -17,6 +17,11 @@ impl Engine {
         self.shared.inbound.depth()
     }
 
+    /// Whether a host thread drains events.
+    pub fn is_drained(&self) -> bool {
+        self.shared.inbound.is_drained()
+    }
+
     /// Events dropped because the host did not drain (`inboundOverflow: 'drop'`).
     pub fn inbound_dropped(&self) -> u64 {
         self.sum(|cells| &cells.inbound_dropped)
@@ -29,6 +34,7 @@ impl Engine {
             "connections": self.connection_count(),
             "inbound_queue_depth": self.inbound_queue_depth(),
             "inbound_dropped": self.inbound_dropped(),
+            "inbound_drained": self.is_drained(),
             "cluster_connected": false,
             "cluster_peer_count": 0,
             "cluster_messages_sent": 0,
@@ -152,6 +158,11 @@ impl Engine {
             "wse_publish_refused_total",
             "Publications refused above the hard limit.",
             own.publish_refused.load(Relaxed),
+        );
+        text.counter(
+            "wse_accept_pauses_total",
+            "Times no connection was accepted because the host did not drain.",
+            own.accept_pauses.load(Relaxed),
         );
         text.counter(
             "wse_accept_errors_total",

@@ -237,8 +237,7 @@ impl Engine {
 
     /// Lets shards read again that had paused because the host was behind.
     fn resume_reading(&self, consumer: &Consumer) {
-        let config = &self.shared.config;
-        if !self.shared.inbound.relieved(consumer, config.max_inbound_events, config.max_inbound_bytes) {
+        if !self.shared.inbound.relieved(consumer) {
             return;
         }
         for port in &self.shared.ports {

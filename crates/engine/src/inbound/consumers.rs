@@ -22,6 +22,15 @@ pub struct Consumer {
     /// Events and payload bytes waiting, readable without the lock.
     events: AtomicUsize,
     bytes: AtomicUsize,
+    /// The most of them.
+    limits: Limits,
+}
+
+/// How much may wait for one consumer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Default)]
@@ -40,8 +49,9 @@ struct Queue {
 }
 
 impl Consumer {
-    fn new() -> Arc<Self> {
+    fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
+            limits,
             queue: Mutex::default(),
             ready: Condvar::new(),
             events: AtomicUsize::new(0),
@@ -49,19 +59,27 @@ impl Consumer {
         })
     }
 
-    /// Whether either limit is exceeded.
-    pub(crate) fn is_over(&self, events: usize, bytes: usize) -> bool {
+    /// Whether either limit is reached.
+    pub(crate) fn is_over(&self) -> bool {
+        self.holds(self.limits)
+    }
+
+    /// Whether at most half of the limits is used.
+    fn is_relieved(&self) -> bool {
+        !self.holds(Limits { events: self.limits.events / 2 + 1, bytes: self.limits.bytes / 2 + 1 })
+    }
+
+    fn holds(&self, Limits { events, bytes }: Limits) -> bool {
         self.events.load(Relaxed) >= events || self.bytes.load(Relaxed) >= bytes
     }
 
-    /// Queues a batch and wakes the host if it waits. Returns an empty batch to fill next, and the consumer that inherited
-    /// this one's connections if there is one.
-    pub(crate) fn deliver(&self, batch: Batch) -> (Batch, Option<Arc<Self>>) {
+    /// Queues a batch and wakes the host if it waits.
+    pub(crate) fn deliver(&self, batch: Batch) -> Delivered {
         let mut queue = self.queue.lock();
         if let Some(heir) = queue.heir.clone() {
             drop(queue);
-            let (spare, further) = heir.deliver(batch);
-            return (spare, Some(further.unwrap_or(heir)));
+            let delivered = heir.deliver(batch);
+            return Delivered { heir: Some(delivered.heir.unwrap_or(heir)), ..delivered };
         }
         self.events.fetch_add(batch.len(), Relaxed);
         self.bytes.fetch_add(batch.bytes(), Relaxed);
@@ -77,7 +95,7 @@ impl Consumer {
         if let Some(wake) = wake {
             wake();
         }
-        (spare, None)
+        Delivered { spare, heir: None }
     }
 
     fn take(&self, max: usize, out: &mut [u8]) -> Taken {
@@ -104,6 +122,14 @@ impl Consumer {
     }
 }
 
+/// What delivering a batch came to.
+pub(crate) struct Delivered {
+    /// An empty batch to fill next.
+    pub(crate) spare: Batch,
+    /// The consumer that has inherited this one's connections.
+    pub(crate) heir: Option<Arc<Consumer>>,
+}
+
 /// What taking a batch found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
@@ -120,11 +146,12 @@ pub(crate) struct Inbound {
     /// At least one, claimed or not.
     live: RwLock<Vec<Arc<Consumer>>>,
     next: AtomicUsize,
+    limits: Limits,
 }
 
 impl Inbound {
-    pub(crate) fn new() -> Self {
-        Self { live: RwLock::new(vec![Consumer::new()]), next: AtomicUsize::new(0) }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { live: RwLock::new(vec![Consumer::new(limits)]), next: AtomicUsize::new(0), limits }
     }
 
     /// The consumer of a new connection: the live ones in turn.
@@ -144,7 +171,7 @@ impl Inbound {
                 return Arc::clone(consumer);
             }
         }
-        let consumer = Consumer::new();
+        let consumer = Consumer::new(self.limits);
         {
             let mut queue = consumer.queue.lock();
             queue.claimed = true;
@@ -236,13 +263,18 @@ impl Inbound {
         self.live.read().iter().map(|consumer| consumer.events.load(Relaxed)).sum()
     }
 
-    /// Whether any consumer is above the limits: then no new connections are accepted either.
-    pub(crate) fn any_over(&self, events: usize, bytes: usize) -> bool {
-        self.live.read().iter().any(|consumer| consumer.is_over(events, bytes))
+    /// Whether a host thread drains.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.live.read().iter().any(|consumer| consumer.queue.lock().claimed)
     }
 
-    /// Whether every queue is at or below half of the limits: then sockets are read again.
-    pub(crate) fn relieved(&self, consumer: &Consumer, events: usize, bytes: usize) -> bool {
-        !consumer.is_over(events / 2 + 1, bytes / 2 + 1)
+    /// Whether any consumer is above its limits: then no new connections are accepted either.
+    pub(crate) fn any_over(&self) -> bool {
+        self.live.read().iter().any(|consumer| consumer.is_over())
+    }
+
+    /// Whether a consumer has drained enough for sockets to be read again.
+    pub(crate) fn relieved(&self, consumer: &Consumer) -> bool {
+        consumer.is_relieved()
     }
 }

@@ -5,5 +5,5 @@ mod batch;
 mod consumers;
 
 pub(crate) use batch::{Batch, Kind};
-pub(crate) use consumers::Inbound;
 pub use consumers::{Consumer, Taken};
+pub(crate) use consumers::{Delivered, Inbound, Limits};

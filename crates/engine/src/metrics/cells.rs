@@ -81,6 +81,7 @@ pub(crate) struct EngineCells {
     pub(crate) deduplicated: AtomicU64,
     pub(crate) publish_refused: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
+    pub(crate) accept_pauses: AtomicU64,
 }
 
 /// Adds to a counter that several threads share.

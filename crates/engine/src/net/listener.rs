@@ -94,7 +94,6 @@ impl Drop for Listener {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    let config = &shared.config;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -108,7 +107,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
         }
         // Connect events are never shed, so while the host does not drain no more of them may arise.
-        while shared.inbound.any_over(config.max_inbound_events, config.max_inbound_bytes) {
+        if shared.inbound.any_over() {
+            bump(&shared.cells.accept_pauses);
+        }
+        while shared.inbound.any_over() {
             tokio::time::sleep(PAUSE).await;
         }
     }

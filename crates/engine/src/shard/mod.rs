@@ -2,6 +2,7 @@
 //! `run` is the loop, `state` what it owns, `fanout` the way of a publication to its subscribers.
 
 mod adopt;
+mod context;
 mod fanout;
 mod inbox;
 mod run;
@@ -11,7 +12,8 @@ mod subscribe;
 mod wheel;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
+pub(crate) use context::Context;
 pub(crate) use inbox::{Command, Inbox, Incoming, Pushed, register};
 pub(crate) use run::{serve, spawn};
-pub(crate) use state::{Context, Shard, SharedShard};
+pub(crate) use state::{Shard, SharedShard};
 pub(crate) use subscribe::{admit, reserve};

@@ -5,26 +5,21 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{self, Poll};
 
+use super::context::Context;
 use super::fanout::tell_dropped;
 use super::slots::Slots;
 use super::wheel::{Entry, Wheel};
-use crate::config::InboundOverflow;
 use crate::conn::{Connection, Crossed, Flushed, Read, reached};
 use crate::id::ConnId;
-use crate::inbound::{Batch, Consumer, Kind};
-use crate::metrics::ShardCells;
+use crate::inbound::Kind;
 use crate::shared::Shared;
 use crate::topics::{LocalTopics, SegmentPool};
 
-/// Bytes read from a socket at once, into the shard's one buffer.
-const READ_BYTES: usize = 64 * 1024;
 /// Reads of one connection in a row before the others get their turn.
 const READS_IN_A_ROW: usize = 4;
-/// An open batch is delivered early above this many bytes.
-const BATCH_BYTES: usize = 128 * 1024;
 
 /// A shard, shared between its loop and its connections' tasks on one thread.
 pub(crate) type SharedShard = Rc<RefCell<Shard>>;
@@ -65,128 +60,15 @@ impl Unflushed {
     }
 }
 
-/// The parts of a shard a connection may use while it is being served.
-pub(crate) struct Context {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) cells: Arc<ShardCells>,
-    pub(crate) read_buffer: Vec<u8>,
-    /// Joins small entries of a queue into one write.
-    pub(crate) scratch: Vec<u8>,
-    lanes: Vec<Lane>,
-    index: usize,
-}
-
-/// The open batch for one consumer.
-struct Lane {
-    consumer: Arc<Consumer>,
-    batch: Batch,
-    connections: usize,
-}
-
-impl Context {
-    pub(crate) fn now(&self) -> u32 {
-        self.shared.clock.now()
-    }
-
-    /// Appends an event to a lane's batch. The loop delivers it at the end of the turn.
-    #[inline]
-    pub(crate) fn event(&mut self, lane: u16, kind: Kind, connection: ConnId, payload: &[u8]) {
-        let lane = &mut self.lanes[lane as usize];
-        lane.batch.push(kind, connection, payload);
-        if lane.batch.bytes() > BATCH_BYTES {
-            lane.deliver();
-        } else if lane.batch.len() == 1 {
-            // The loop is asleep or busy with this very turn: either way it delivers when the turn ends.
-            self.shared.ports[self.index].inbox.nudge();
-        }
-    }
-
-    pub(crate) fn lane_is_over(&self, lane: u16, events: usize, bytes: usize) -> bool {
-        self.lanes[lane as usize].consumer.is_over(events, bytes)
-    }
-
-    /// Whether the host is so far behind that nothing may be read for this lane.
-    fn must_pause(&self, lane: u16) -> bool {
-        let config = &self.shared.config;
-        let over = || self.lane_is_over(lane, config.max_inbound_events, config.max_inbound_bytes);
-        if config.inbound_overflow != InboundOverflow::Pause || !over() {
-            return false;
-        }
-        // Raise the flag, then look again: the host may have drained, and looked for the flag, in between.
-        self.shared.ports[self.index].paused.store(true, SeqCst);
-        over()
-    }
-
-    /// Delivers what the turn produced.
-    pub(crate) fn deliver(&mut self) {
-        for lane in &mut self.lanes {
-            if !lane.batch.is_empty() {
-                lane.deliver();
-            }
-        }
-    }
-
-    /// The lane of a new connection.
-    pub(crate) fn join_lane(&mut self) -> u16 {
-        let consumer = self.shared.inbound.assign();
-        let index = self.lanes.iter().position(|lane| Arc::ptr_eq(&lane.consumer, &consumer)).or_else(|| {
-            // A lane nobody uses any more may serve another consumer.
-            let idle = self.lanes.iter().position(|lane| lane.connections == 0 && lane.batch.is_empty())?;
-            self.lanes[idle].consumer = Arc::clone(&consumer);
-            Some(idle)
-        });
-        let index = index.unwrap_or_else(|| {
-            self.lanes.push(Lane { consumer, batch: Batch::default(), connections: 0 });
-            self.lanes.len() - 1
-        });
-        self.lanes[index].connections += 1;
-        // One lane per living consumer: a few at most.
-        u16::try_from(index).unwrap_or(0)
-    }
-
-    /// A connection of the lane is gone.
-    pub(crate) fn leave_lane(&mut self, lane: u16) {
-        self.lanes[lane as usize].connections -= 1;
-    }
-
-    /// Accounts for bytes of incomplete messages.
-    pub(crate) fn hold(&self, before: usize, after: usize) {
-        self.cells.reassembly_bytes.shift(before, after);
-    }
-
-    pub(crate) fn reassembly_exhausted(&self) -> bool {
-        self.cells.reassembly_bytes.get() > self.shared.config.max_reassembly_bytes as u64
-    }
-}
-
-impl Lane {
-    fn deliver(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        let (spare, heir) = self.consumer.deliver(batch);
-        self.batch = spare;
-        if let Some(heir) = heir {
-            self.consumer = heir;
-        }
-    }
-}
-
 impl Shard {
     pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
-        let cells = Arc::clone(&shared.ports[index].cells);
         Self {
             index,
             connections: Slots::default(),
             topics: LocalTopics::default(),
             pool: SegmentPool::default(),
             wheel: Wheel::new(shared.clock.now()),
-            context: Context {
-                shared,
-                cells,
-                read_buffer: vec![0; READ_BYTES],
-                scratch: Vec::new(),
-                lanes: Vec::new(),
-                index,
-            },
+            context: Context::new(shared, index),
             dirty: Vec::new(),
             paused: Vec::new(),
             unsettled: Vec::new(),
@@ -206,9 +88,7 @@ impl Shard {
             Ok(poll) => poll,
             Err(_) => {
                 self.context.cells.panics.add(1);
-                if self.context.read_buffer.is_empty() {
-                    self.context.read_buffer = vec![0; READ_BYTES];
-                }
+                self.context.restore();
                 self.remove(id);
                 Poll::Ready(())
             }
