@@ -105,7 +105,7 @@ export interface WSEServerOptions {
   maxOutboundQueueBytes?: number;
   /** At that limit: drop further frames for it, or close it with 4300. Both count and report `slow_consumer`. @default 'drop' */
   slowConsumer?: 'drop' | 'close';
-  /** Bytes of incomplete inbound messages one shard holds; a message beyond it closes with 1013. @default 67108864 */
+  /** Bytes of incomplete inbound messages one shard holds; beyond it a connection above its equal share is closed with 1013. @default 67108864 */
   maxReassemblyBytes?: number;
   /** Topics per connection; 0 is no limit. @default 0, with `subscriptions: 'acl'` 1024 */
   maxSubscriptionsPerConnection?: number;

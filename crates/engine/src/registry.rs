@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use wse_protocol::topic::Acl;
 
 use crate::flow::TokenBucket;
 use crate::id::ConnId;
-use crate::topics::TopicEntry;
+use crate::topics::{Readiness, TopicEntry};
 
 /// The shared face of one connection.
 #[derive(Debug)]
@@ -20,8 +20,12 @@ pub(crate) struct Peer {
     pub(crate) uuid: uuid::Uuid,
     /// `?format=msgpack`.
     pub(crate) msgpack: bool,
-    /// Its queue is above the congestion mark: queue groups skip it.
+    /// Its queue is above the congestion mark: queue groups skip it if they can.
     pub(crate) congested: AtomicBool,
+    /// A Close is queued or sent: nothing reaches it any more.
+    pub(crate) closing: AtomicBool,
+    /// What it may subscribe to and receive; `None` = anything. The one place: checks always see the newest.
+    acl: RwLock<Option<Arc<Acl>>>,
     /// Subscriptions held, patterns and groups included.
     pub(crate) subscriptions: AtomicU32,
     /// What is rarely needed, so that an idle connection stays small.
@@ -33,7 +37,6 @@ pub(crate) struct Peer {
 pub(crate) struct Rare {
     /// Set once the shard has let the connection go: nothing may be added any more.
     pub(crate) gone: bool,
-    pub(crate) acl: Option<Arc<Acl>>,
     pub(crate) bucket: Option<Box<TokenBucket>>,
     /// Queue groups the connection is a member of.
     pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
@@ -46,17 +49,35 @@ impl Peer {
             uuid,
             msgpack,
             congested: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            acl: RwLock::new(acl),
             subscriptions: AtomicU32::new(0),
-            rare: Mutex::new(Rare { acl, ..Rare::default() }),
+            rare: Mutex::default(),
         }
     }
 
-    pub(crate) fn acl(&self) -> Option<Arc<Acl>> {
-        self.rare.lock().acl.clone()
+    /// Whether its ACL lets it have `topic`.
+    pub(crate) fn allows(&self, topic: &str) -> bool {
+        self.acl.read().as_ref().is_none_or(|acl| acl.allows(topic))
     }
 
-    pub(crate) fn may_take_work(&self) -> bool {
-        !self.congested.load(Relaxed)
+    pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
+        *self.acl.write() = acl;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    /// Whether a queue group may give it a publication of `topic`: not at all, if it must, or gladly.
+    pub(crate) fn readiness(&self, topic: &str) -> Readiness {
+        if self.is_closing() || !self.allows(topic) {
+            Readiness::Never
+        } else if self.congested.load(Relaxed) {
+            Readiness::Busy
+        } else {
+            Readiness::Ready
+        }
     }
 }
 

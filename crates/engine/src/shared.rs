@@ -2,7 +2,8 @@
 //! counters that belong to no shard.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 
 use parking_lot::Mutex;
 
@@ -95,6 +96,8 @@ impl Shared {
 
     /// Tells publishers that wait that the pressure is gone.
     pub(crate) fn relieve(&self) {
+        // Two shards that are relieved at the same moment must not both still see the other's old value.
+        fence(SeqCst);
         if self.pressure() {
             return;
         }

@@ -230,7 +230,10 @@ fn reassembly_is_bounded_per_shard() {
     first.send_frame(false, Opcode::Binary, &chunk);
     first.send_frame(false, Opcode::Continuation, &chunk);
     wait_until("it is held", || server.health("reassembly_bytes") >= 200 * 1024);
+    // Above the budget, but below its fair half of it: who fills the budget does not lock the others out.
     second.send_frame(false, Opcode::Binary, &chunk);
+    wait_until("it is held as well", || server.health("reassembly_bytes") >= 300 * 1024);
+    second.send_frame(false, Opcode::Continuation, &chunk);
     assert_eq!(second.expect_close(1013), []);
     drop(second);
     wait_until("the second is gone", || server.engine.connection_count() == 1);

@@ -16,8 +16,6 @@ impl CloseCode {
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// The message is larger than the server takes.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// The server failed while serving this connection (a caught panic).
-    pub const INTERNAL_ERROR: Self = Self(1011);
     /// The server stops or restarts: reconnect with backoff.
     pub const SERVICE_RESTART: Self = Self(1012);
     /// A shared resource (the reassembly budget) is exhausted: try again later.

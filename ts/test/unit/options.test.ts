@@ -56,7 +56,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['handshake.maxPendingPerAddress', [1, 1024], [0, 1.5, '1']],
   ['publisher', [{}], [1, null]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
-  ['publisher.hardLimit', [4 * 2 ** 20, 2 ** 32 - 1], [0, '1', 2 ** 32]],
+  ['publisher.hardLimit', [4 * 2 ** 20, 2 ** 31], [0, '1', 2 ** 31 + 1]],
   ['closeTimeout', [0, 5], [-1, '5', null]],
 ];
 
@@ -212,7 +212,7 @@ describe('resolveOptions', () => {
   });
 
   it('lists the names when none is near', () => {
-    expect(failure({ port: 0, zzz: 1 }).message).toContain('known here: host, port');
+    expect(failure({ port: 0, zzz: 1 }).message).toContain('known here: subscriptions, host, port');
   });
 
   it.each(['https://a.example/', 'https://a.example/path', 'a.example', '', '*'])('refuses the origin "%s"', (origin) => {

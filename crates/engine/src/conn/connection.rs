@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) violated: Option<usize>,
     /// The socket took no more: the task flushes when it does.
     pub(crate) blocked: bool,
+    /// The Close is written, but TLS holds some of it.
+    pub(crate) unflushed_close: bool,
     /// Listed for the flush at the end of the batch.
     pub(crate) dirty: bool,
     /// Listed among those that are read again when the host has drained.
@@ -55,7 +57,10 @@ pub(crate) struct Connection {
     /// Times in wrapping milliseconds of the engine's clock.
     pub(crate) last_data: u32,
     pub(crate) next_ping: u32,
+    /// When the close handshake last got on.
     pub(crate) since_close: u32,
+    /// When it began.
+    pub(crate) closing_at: u32,
     /// When the wheel is due to visit; an entry with another time is stale.
     pub(crate) timer: u32,
     /// Token expiry in unix seconds, leeway included; 0 = never.
@@ -119,10 +124,10 @@ impl Connection {
         self.carry.len() + self.decoder.held()
     }
 
-    /// Ends the conversation at the next frame boundary, giving up what is queued. Returns the bytes given up.
-    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str, now: u32) -> usize {
+    /// Ends the conversation at the next frame boundary, giving up what is queued.
+    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str, now: u32) {
         self.begin_close(now);
-        self.out.close_now(code, reason)
+        self.out.close_now(code, reason);
     }
 
     /// Ends the conversation after what is queued.
@@ -135,6 +140,8 @@ impl Connection {
         if self.phase == Phase::Open {
             self.phase = Phase::Closing;
             self.since_close = now;
+            self.closing_at = now;
+            self.peer.closing.store(true, Relaxed);
         }
     }
 

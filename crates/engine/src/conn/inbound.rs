@@ -28,6 +28,8 @@ pub(crate) struct Inbox<'a> {
     pub(crate) deaf: bool,
     /// A whole data message came in.
     pub(crate) heard: bool,
+    /// An answer did not fit the budget.
+    pub(crate) overflowed: bool,
     /// The peer's Close, if it came.
     pub(crate) close: Option<Option<CloseCode>>,
     /// `subscription_update` payloads for the shard to answer (`subscriptions: 'acl'`), in order.
@@ -50,6 +52,7 @@ impl<'a> Inbox<'a> {
             lane: *lane,
             deaf,
             heard: false,
+            overflowed: false,
             close: None,
             subscription_updates: Vec::new(),
         };
@@ -72,6 +75,7 @@ impl<'a> Inbox<'a> {
             Queued::Dropped { frames, bytes } => {
                 self.context.cells.slow_consumer_drops.add(u64::from(frames));
                 Dropped::note(self.dropped, frames, bytes);
+                self.overflowed = true;
             }
             Queued::Closed => {}
         }

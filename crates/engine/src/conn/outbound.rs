@@ -28,6 +28,10 @@ pub(crate) struct Outbound {
     last: Option<Box<(CloseCode, Box<str>)>>,
     /// A Close is queued or sent: no more frames are taken.
     closed: bool,
+    /// The Close is out: there is never a second one.
+    ended: bool,
+    /// Bytes that were owed and never will be sent, not counted yet.
+    abandoned: usize,
 }
 
 enum Entry {
@@ -223,8 +227,11 @@ impl Outbound {
         self.control.get_or_insert_default().pong = Some(frame);
     }
 
-    /// Queues a Close for the next frame boundary and forgets the data behind it. Returns the bytes given up.
-    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str) -> usize {
+    /// Queues a Close for the next frame boundary; the data behind it is given up once it is out.
+    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str) {
+        if self.ended {
+            return;
+        }
         self.last = None;
         self.closed = true;
         let control = self.control.get_or_insert_default();
@@ -233,7 +240,11 @@ impl Outbound {
             push_close(&mut frame, code, reason);
             control.close = Some(frame);
         }
-        self.weight
+    }
+
+    /// Bytes given up since the last call.
+    pub(crate) fn take_abandoned(&mut self) -> usize {
+        std::mem::take(&mut self.abandoned)
     }
 
     /// Queues a Close behind everything that is owed already.
@@ -318,8 +329,10 @@ impl Outbound {
         let ended = control.ends;
         if ended {
             // Data behind a Close is never sent.
+            self.abandoned += self.weight;
             self.queue = VecDeque::new();
             self.weight = 0;
+            self.ended = true;
         }
         if ended || (control.pong.is_none() && control.close.is_none()) {
             self.control = None;

@@ -8,6 +8,7 @@ use wse_protocol::frame::{MessageSource, Violation};
 
 use super::inbound::Inbox;
 use super::{Connection, Phase};
+use crate::config::SlowConsumer;
 use crate::shard::Context;
 
 /// Bytes a closing peer may still send before it is cut off.
@@ -63,22 +64,25 @@ impl Connection {
         let before = self.held();
         let (mut inbox, decoder, carry) = Inbox::new(self, context);
         let fed = feed(decoder, carry, bytes, &mut inbox);
-        let Inbox { heard, close, subscription_updates, .. } = inbox;
+        let Inbox { heard, close, subscription_updates, overflowed, .. } = inbox;
         if heard {
             self.last_data = now;
         }
         context.hold(before, self.held());
-        let over_budget = self.held() > before && context.reassembly_exhausted();
+        let over_budget = self.held() > before && context.reassembly_exhausted(self.held());
         match fed {
             Err(violation) => self.violate(violation, context, now),
             Ok(()) if over_budget => {
                 let violation = Violation { code: CloseCode::TRY_AGAIN_LATER, reason: "server is low on memory" };
                 self.violate(violation, context, now);
             }
+            Ok(()) if overflowed && context.shared.config.slow_consumer == SlowConsumer::Close => {
+                self.close_now(CloseCode::RECONNECT, "slow consumer", now);
+            }
             Ok(()) => {}
         }
         if let Some(code) = close {
-            return self.peer_closed(code, context, now);
+            return self.peer_closed(code, now);
         }
         Read::More { subscription_updates }
     }
@@ -88,11 +92,11 @@ impl Connection {
         context.hold(self.held(), 0);
         self.carry = Vec::new();
         self.decoder = wse_protocol::frame::Decoder::new(0);
-        context.cells.abandoned_bytes.add(self.close_now(violation.code, violation.reason, now) as u64);
+        self.close_now(violation.code, violation.reason, now);
         self.violated = Some(0);
     }
 
-    fn peer_closed(&mut self, code: Option<CloseCode>, context: &mut Context, now: u32) -> Read {
+    fn peer_closed(&mut self, code: Option<CloseCode>, now: u32) -> Read {
         match self.phase {
             // Our Close is out already: this is the answer to it.
             Phase::Lingering => {
@@ -100,8 +104,7 @@ impl Connection {
                 Read::Over
             }
             _ => {
-                let abandoned = self.close_now(code.unwrap_or(CloseCode::NORMAL), "", now);
-                context.cells.abandoned_bytes.add(abandoned as u64);
+                self.close_now(code.unwrap_or(CloseCode::NORMAL), "", now);
                 self.phase = Phase::Answering;
                 Read::More { subscription_updates: Vec::new() }
             }

@@ -6,18 +6,24 @@ use wse_protocol::envelope;
 
 use super::{Connection, Dropped, Phase, Queued};
 use crate::clock::{Clock, unix_millis};
-use crate::config::Config;
+use crate::config::{Config, SlowConsumer};
 use crate::metrics::ShardCells;
+
+/// A Close waits behind what is queued for as long as that gets on, but not for longer than this.
+const MAX_CLOSING_MS: u32 = 60_000;
+/// What a connection is granted whose silence may be the shard's own, which stood still.
+const GRACE_MS: u32 = 1000;
 
 /// After this many pings in a row that found the queue full, a connection is given up.
 const FULL_PINGS: u8 = 2;
 
 impl Connection {
     /// Does what is due at `now`. False: the peer did not complete the close handshake in time, drop it.
-    pub(crate) fn on_timer(&mut self, config: &Config, cells: &ShardCells, now: u32) -> bool {
+    /// `stalled`: the shard itself stood still until now, so sockets may hold what was not read.
+    pub(crate) fn on_timer(&mut self, config: &Config, cells: &ShardCells, now: u32, stalled: bool) -> bool {
         if self.phase != Phase::Open {
-            let waited = Clock::since(now, self.since_close);
-            return waited < millis(config.close_timeout);
+            return Clock::since(now, self.since_close) < millis(config.close_timeout)
+                && Clock::since(now, self.closing_at) < MAX_CLOSING_MS;
         }
         self.out.trim();
         if self.expires != 0 && unix_millis() / 1000 >= self.expires {
@@ -29,9 +35,14 @@ impl Connection {
             // It is the host that is behind: what the peer has sent meanwhile is still in the socket.
             self.last_data = now;
         }
-        if Clock::since(now, self.last_data) >= millis(config.idle_timeout) {
+        let idle = millis(config.idle_timeout);
+        if Clock::since(now, self.last_data) >= idle {
+            if stalled {
+                self.last_data = now.wrapping_sub(idle.saturating_sub(GRACE_MS));
+                return true;
+            }
             cells.zombies.add(1);
-            cells.abandoned_bytes.add(self.close_now(CloseCode::RECONNECT, "idle timeout", now) as u64);
+            self.close_now(CloseCode::RECONNECT, "idle timeout", now);
             return true;
         }
         if reached(now, self.next_ping) {
@@ -54,9 +65,10 @@ impl Connection {
             }
             Queued::Closed => {}
         }
-        if self.full_pings >= FULL_PINGS {
+        let slow = self.full_pings > 0 && config.slow_consumer == SlowConsumer::Close;
+        if slow || self.full_pings >= FULL_PINGS {
             cells.zombies.add(1);
-            cells.abandoned_bytes.add(self.close_now(CloseCode::RECONNECT, "slow consumer", now) as u64);
+            self.close_now(CloseCode::RECONNECT, "slow consumer", now);
         }
     }
 

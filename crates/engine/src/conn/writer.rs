@@ -17,8 +17,12 @@ pub(crate) enum Flushed {
 impl Connection {
     /// Writes until nothing is owed or the socket blocks.
     pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, cells: &ShardCells, now: impl Fn() -> u32) -> Flushed {
+        if self.unflushed_close {
+            return self.flush_close(now);
+        }
         let Self { out, transport, waker, .. } = self;
         let before = out.weight();
+        let mut wrote = false;
         let result = loop {
             let Some(result) = out.next_write(scratch, |bytes| transport.try_write(waker, bytes)) else {
                 break match transport.try_flush(waker) {
@@ -31,36 +35,51 @@ impl Connection {
                 None => break Flushed::Blocked,
                 Some(Ok(0)) | Some(Err(_)) => break Flushed::Over,
                 Some(Ok(written)) => {
+                    wrote = true;
                     cells.writes.add(1);
                     cells.bytes_sent.add(written as u64);
                     if out.wrote(written) {
-                        let flushed = transport.try_flush(waker);
-                        break self.close_went_out(now(), flushed.is_err());
+                        break self.flush_close(&now);
                     }
                 }
             }
         };
-        let after = self.out.weight();
-        cells.outbound_bytes.shift(before, after);
+        if wrote && self.phase == Phase::Closing {
+            // What is queued before the Close gets on: the peer is slow, not gone.
+            self.since_close = now();
+        }
+        cells.outbound_bytes.shift(before, self.out.weight());
+        cells.abandoned_bytes.add(self.out.take_abandoned() as u64);
         result
     }
 
-    fn close_went_out(&mut self, now: u32, failed: bool) -> Flushed {
-        match self.phase {
-            _ if failed => Flushed::Over,
-            // The peer has said Close already: the handshake is complete, the server ends the TCP connection (§7.1.1).
-            Phase::Answering => {
-                self.transport.shut_down(&self.waker);
-                Flushed::Over
+    /// The Close is written. TLS may still hold it: only what the socket has taken is out.
+    fn flush_close(&mut self, now: impl Fn() -> u32) -> Flushed {
+        match self.transport.try_flush(&self.waker) {
+            Ok(true) => {
+                self.unflushed_close = false;
+                self.close_went_out(now())
             }
-            _ => {
-                if self.violated.is_some() {
-                    self.transport.shut_down(&self.waker);
-                }
-                self.phase = Phase::Lingering;
-                self.since_close = now;
-                Flushed::All
+            Ok(false) => {
+                self.unflushed_close = true;
+                Flushed::Blocked
             }
+            Err(_) => Flushed::Over,
         }
+    }
+
+    fn close_went_out(&mut self, now: u32) -> Flushed {
+        // The peer has said Close already: the handshake is complete, the server ends the TCP connection (§7.1.1).
+        if self.phase == Phase::Answering {
+            self.transport.shut_down(&self.waker);
+            return Flushed::Over;
+        }
+        if self.violated.is_some() {
+            self.transport.shut_down(&self.waker);
+        }
+        self.phase = Phase::Lingering;
+        self.since_close = now;
+        self.closing_at = now;
+        Flushed::All
     }
 }

@@ -39,10 +39,9 @@ impl Engine {
     /// Membership is shared by all shards, so it is changed right here. Patterns have no groups.
     fn join_group(&self, peer: &Arc<Peer>, topics: &[String], group: &str) -> Subscribed {
         let limit = self.shared.config.max_subscriptions;
-        let acl = peer.acl();
         let mut accepted = 0;
         for topic in topics.iter().filter(|topic| is_valid_name(topic) && !is_pattern(topic)) {
-            if acl.as_ref().is_some_and(|acl| !acl.allows(topic)) {
+            if !peer.allows(topic) {
                 continue;
             }
             // Under this lock the shard cannot let the connection go, so a membership never outlives it.
@@ -95,10 +94,9 @@ impl Engine {
     pub fn set_topic_acl(&self, to: ConnId, allow: &[String], deny: &[String]) -> Result<bool, AclError> {
         let acl = Acl::new(allow, deny)?;
         let Some(peer) = self.shared.registry.get(to) else { return Ok(false) };
-        let acl = (!acl.is_unrestricted()).then(|| Arc::new(acl));
-        // At once for subscribe calls; for deliveries in the order of the inbox.
-        peer.rare.lock().acl.clone_from(&acl);
-        self.shared.ports[to.shard()].inbox.command(Command::SetAcl { to, acl });
+        peer.set_acl((!acl.is_unrestricted()).then(|| Arc::new(acl)));
+        // The shard has answers of the old one stored.
+        self.shared.ports[to.shard()].inbox.command(Command::AclChanged);
         Ok(true)
     }
 

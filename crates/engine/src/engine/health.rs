@@ -160,6 +160,14 @@ impl Engine {
             own.publish_refused.load(Relaxed),
         );
         text.counter(
+            "wse_group_unserved_total",
+            "Publications a queue group had no member for.",
+            own.group_unserved.load(Relaxed),
+        );
+        shard(&mut text, "wse_too_late_total", "Frames for connections that were closing already.", |cells| {
+            &cells.too_late
+        });
+        text.counter(
             "wse_accept_pauses_total",
             "Times no connection was accepted because the host did not drain.",
             own.accept_pauses.load(Relaxed),

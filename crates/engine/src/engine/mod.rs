@@ -1,5 +1,5 @@
-//! The engine: its life, and the calls a host makes. Every call is O(1) or O(what it is given), takes no lock a shard holds
-//! while it works, and may come from any thread.
+//! The engine: its life, and the calls a host makes. Calls on messages and subscriptions are O(what they are given); those
+//! that list or measure walk what they list. None takes a lock a shard holds while it works, and all may come from any thread.
 
 mod connections;
 mod health;
@@ -7,8 +7,8 @@ mod publish;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU8, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,6 @@ pub struct Engine {
     shared: Arc<Shared>,
     state: AtomicU8,
     threads: Mutex<Threads>,
-    /// `stop` calls under way, so that a second one waits for the first.
-    stopping: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -66,7 +64,6 @@ impl Engine {
             shared: Arc::new(Shared::new(config)),
             state: AtomicU8::new(State::Created as u8),
             threads: Mutex::default(),
-            stopping: AtomicUsize::new(0),
         }
     }
 
@@ -147,9 +144,8 @@ impl Engine {
     /// Does nothing on an engine that is stopped already.
     pub fn stop(&self, code: CloseCode, reason: &str, timeout: Duration) {
         self.shared.draining.store(true, SeqCst);
-        self.stopping.fetch_add(1, SeqCst);
+        // A second call waits here for the first.
         let mut threads = self.threads.lock();
-        self.stopping.fetch_sub(1, SeqCst);
         if self.state() == State::Stopped {
             return;
         }
@@ -184,7 +180,6 @@ impl Engine {
 
     fn await_empty(&self, deadline: Instant) -> bool {
         loop {
-            // Handshakes in progress count: they may become connections until the listener's shard sees the flag.
             if self.shared.connections.load(Relaxed) == 0 {
                 return true;
             }
@@ -251,7 +246,8 @@ impl Engine {
 /// Asks the shards to end and waits for them. A shard that does not end in time is left behind: blocking the host for ever
 /// would be worse, and it holds nothing the host needs.
 fn end_shards(shared: &Shared, threads: &mut Threads, deadline: Instant) {
-    for port in &shared.ports {
+    // Only those that were spawned: a Stop left in an inbox would end the shard of the next start.
+    for port in &shared.ports[..threads.shards.len()] {
         port.inbox.command(Command::Stop);
     }
     for thread in threads.shards.drain(..) {

@@ -16,6 +16,7 @@ use crate::id::ConnId;
 use crate::metrics::bump;
 use crate::registry::Peer;
 use crate::shard::Pushed;
+use crate::topics::Readiness;
 
 /// How far behind delivery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,12 +117,13 @@ impl Engine {
 
     fn publish_to_groups(&self, entry: &crate::topics::TopicEntry, text: &str) -> Pushed {
         let registry = &self.shared.registry;
-        let ready = |id| registry.get(id).is_some_and(|peer| peer.may_take_work());
+        let readiness = |id| registry.get(id).map_or(Readiness::Never, |peer| peer.readiness(&entry.name));
         let text = envelope::inject_category(text);
         let mut pushed = Pushed::Fine;
-        entry.groups.lock().pick(ready, |id| {
+        let unserved = entry.groups.lock().pick(readiness, |id| {
             pushed = pushed.max(self.shared.ports[id.shard()].inbox.send(id, Opcode::Text, text.as_bytes()));
         });
+        self.shared.cells.group_unserved.fetch_add(unserved, Relaxed);
         pushed
     }
 
@@ -161,18 +163,18 @@ impl Engine {
         pressure
     }
 
-    /// Sends a text to one connection as it is. `None`: nobody has this id.
+    /// Sends a text to one connection as it is. `None`: nobody has this id, or the connection is closing.
     pub fn send(&self, to: ConnId, text: &str) -> Option<Pressure> {
         self.direct(to, Opcode::Text, text.as_bytes())
     }
 
-    /// Sends bytes to one connection as they are. `None`: nobody has this id.
+    /// Sends bytes to one connection as they are. `None`: nobody has this id, or the connection is closing.
     pub fn send_bytes(&self, to: ConnId, bytes: &[u8]) -> Option<Pressure> {
         self.direct(to, Opcode::Binary, bytes)
     }
 
     fn direct(&self, to: ConnId, opcode: Opcode, payload: &[u8]) -> Option<Pressure> {
-        if !self.shared.registry.contains(to) {
+        if self.shared.registry.get(to)?.is_closing() {
             return None;
         }
         let inbox = &self.shared.ports[to.shard()].inbox;
@@ -191,7 +193,9 @@ impl Engine {
     /// never compresses.
     pub fn send_event(&self, to: ConnId, event: Map<String, Value>, compression_threshold: usize) -> Event {
         let shared = &self.shared;
-        let Some(peer) = shared.registry.get(to) else { return Event::UnknownConnection };
+        let Some(peer) = shared.registry.get(to).filter(|peer| !peer.is_closing()) else {
+            return Event::UnknownConnection;
+        };
         let inbox = &shared.ports[to.shard()].inbox;
         // Its size is not known yet: the inbox may end above the limit by this one event.
         if inbox.refuses(1) {

@@ -76,10 +76,14 @@ impl Consumer {
     /// Queues a batch and wakes the host if it waits.
     pub(crate) fn deliver(&self, batch: Batch) -> Delivered {
         let mut queue = self.queue.lock();
-        if let Some(heir) = queue.heir.clone() {
+        if let Some(mut heir) = queue.heir.clone() {
             drop(queue);
-            let delivered = heir.deliver(batch);
-            return Delivered { heir: Some(delivered.heir.unwrap_or(heir)), ..delivered };
+            // The lane goes to the last of the line from here on, so lines stay short.
+            while let Some(next) = heir.heir() {
+                heir = next;
+            }
+            let Delivered { spare, heir: later } = heir.deliver(batch);
+            return Delivered { spare, heir: Some(later.unwrap_or(heir)) };
         }
         self.events.fetch_add(batch.len(), Relaxed);
         self.bytes.fetch_add(batch.bytes(), Relaxed);
@@ -96,6 +100,10 @@ impl Consumer {
             wake();
         }
         Delivered { spare, heir: None }
+    }
+
+    fn heir(&self) -> Option<Arc<Self>> {
+        self.queue.lock().heir.clone()
     }
 
     fn take(&self, max: usize, out: &mut [u8]) -> Taken {
@@ -118,6 +126,16 @@ impl Consumer {
                 self.bytes.fetch_sub(flat.bytes, Relaxed);
                 Taken::Bytes(flat.written)
             }
+        }
+    }
+}
+
+/// A line of heirs is taken apart link by link: dropped as it stands, it would recurse as deep as it is long.
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let mut next = self.queue.get_mut().heir.take();
+        while let Some(mut heir) = next.and_then(Arc::into_inner) {
+            next = heir.queue.get_mut().heir.take();
         }
     }
 }
@@ -154,10 +172,12 @@ impl Inbound {
         Self { live: RwLock::new(vec![Consumer::new(limits)]), next: AtomicUsize::new(0), limits }
     }
 
-    /// The consumer of a new connection: the live ones in turn.
+    /// The consumer of a new connection: the live ones in turn, those that are behind only if all are.
     pub(crate) fn assign(&self) -> Arc<Consumer> {
         let live = self.live.read();
-        Arc::clone(&live[self.next.fetch_add(1, Relaxed) % live.len()])
+        let first = self.next.fetch_add(1, Relaxed);
+        let turn = |step: usize| &live[(first + step) % live.len()];
+        Arc::clone((0..live.len()).map(turn).find(|consumer| !consumer.is_over()).unwrap_or(turn(0)))
     }
 
     /// A host thread begins to drain: it gets the queue nobody drains, or a new one.
@@ -268,9 +288,9 @@ impl Inbound {
         self.live.read().iter().any(|consumer| consumer.queue.lock().claimed)
     }
 
-    /// Whether any consumer is above its limits: then no new connections are accepted either.
-    pub(crate) fn any_over(&self) -> bool {
-        self.live.read().iter().any(|consumer| consumer.is_over())
+    /// Whether all consumers are above their limits: then no new connections are accepted either.
+    pub(crate) fn all_over(&self) -> bool {
+        self.live.read().iter().all(|consumer| consumer.is_over())
     }
 
     /// Whether a consumer has drained enough for sockets to be read again.

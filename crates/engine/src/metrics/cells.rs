@@ -18,7 +18,8 @@ impl Cell {
     /// Moves a gauge by the change of one part of it. Only the owning thread may call it.
     #[inline]
     pub(crate) fn shift(&self, before: usize, after: usize) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(after as u64).wrapping_sub(before as u64), Relaxed);
+        // Saturating: a panic between two changes must not leave a gauge at 2^64.
+        self.0.store((self.0.load(Relaxed) + after as u64).saturating_sub(before as u64), Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -41,6 +42,8 @@ pub(crate) struct ShardCells {
     pub(crate) writes: Cell,
     /// Frames dropped because a connection's budget was used up.
     pub(crate) slow_consumer_drops: Cell,
+    /// Frames for connections that were closing.
+    pub(crate) too_late: Cell,
     /// Frames to a pattern subscriber withheld by its ACL at delivery.
     pub(crate) acl_denied: Cell,
     /// Bytes still queued when their connection went away.
@@ -81,6 +84,7 @@ pub(crate) struct EngineCells {
     pub(crate) deduplicated: AtomicU64,
     pub(crate) publish_refused: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
+    pub(crate) group_unserved: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
 }
 

@@ -107,10 +107,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
         }
         // Connect events are never shed, so while the host does not drain no more of them may arise.
-        if shared.inbound.any_over() {
+        if shared.inbound.all_over() {
             bump(&shared.cells.accept_pauses);
         }
-        while shared.inbound.any_over() {
+        while shared.inbound.all_over() {
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -64,6 +64,7 @@ impl Shard {
                 phase: Phase::Open,
                 violated: None,
                 blocked: false,
+                unflushed_close: false,
                 dirty: false,
                 paused: false,
                 congested: false,
@@ -74,6 +75,7 @@ impl Shard {
                 last_data: now,
                 next_ping: now.wrapping_add(stagger(id, millis(config.ping_interval))),
                 since_close: now,
+                closing_at: now,
                 timer: 0,
                 expires,
             }

@@ -14,6 +14,8 @@ use crate::shared::Shared;
 const READ_BYTES: usize = 64 * 1024;
 /// An open batch is delivered early above this many bytes.
 const BATCH_BYTES: usize = 128 * 1024;
+/// Or with this many events.
+const BATCH_EVENTS: usize = 4096;
 
 /// The parts of a shard a connection may use while it is being served.
 pub(crate) struct Context {
@@ -55,7 +57,7 @@ impl Context {
     pub(crate) fn event(&mut self, lane: u16, kind: Kind, connection: ConnId, payload: &[u8]) {
         let lane = &mut self.lanes[lane as usize];
         lane.batch.push(kind, connection, payload);
-        if lane.batch.bytes() > BATCH_BYTES {
+        if lane.batch.bytes() > BATCH_BYTES || lane.batch.len() >= BATCH_EVENTS {
             lane.deliver();
         } else if lane.batch.len() == 1 {
             // The loop is asleep or busy with this very turn: either way it delivers when the turn ends.
@@ -116,8 +118,12 @@ impl Context {
         self.cells.reassembly_bytes.shift(before, after);
     }
 
-    pub(crate) fn reassembly_exhausted(&self) -> bool {
-        self.cells.reassembly_bytes.get() > self.shared.config.max_reassembly_bytes as u64
+    /// Whether a connection that holds `held` bytes may not grow further. While the budget is exceeded, those below their
+    /// fair share of it still may: some who fill it must not lock the others out.
+    pub(crate) fn reassembly_exhausted(&self, held: usize) -> bool {
+        let budget = self.shared.config.max_reassembly_bytes;
+        let connections = self.lanes.iter().map(|lane| lane.connections).sum::<usize>().max(1);
+        self.cells.reassembly_bytes.get() > budget as u64 && held > budget / connections
     }
 }
 

@@ -49,6 +49,8 @@ struct Tally {
     /// Bytes by which the queues have grown.
     grown: usize,
     operations: usize,
+    /// Frames for queues that are closed.
+    too_late: u64,
     /// Queues that did not take everything.
     full: Vec<(u32, Queued)>,
 }
@@ -71,7 +73,7 @@ impl Tally {
                 self.taken += u64::from(frames.count - lost);
                 self.full.push((slot, queued));
             }
-            Queued::Closed => {}
+            Queued::Closed => self.too_late += u64::from(frames.count),
         }
     }
 }
@@ -86,12 +88,7 @@ impl Shard {
             Command::SendAll { start, end, count } => self.send_all(frames(start, end, count)),
             Command::Subscribe { to, topics } => self.subscribe(to, topics),
             Command::Unsubscribe { to, topics } => self.unsubscribe(to, topics.as_deref()),
-            Command::SetAcl { to, acl } => {
-                if let Some(connection) = self.find(to) {
-                    connection.peer.rare.lock().acl = acl;
-                    self.topics.acl_changed();
-                }
-            }
+            Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
                 let now = self.context.now();
                 if let Some(connection) = self.find(to) {
@@ -125,7 +122,7 @@ impl Shard {
         let Self { topics, pool, connections, context, dirty, .. } = self;
         let mut route = topics.route(topic, |slot, name| {
             let connection = connections.get(slot);
-            connection.is_none_or(|connection| connection.peer.acl().is_none_or(|acl| acl.allows(name)))
+            connection.is_none_or(|connection| connection.peer.allows(name))
         });
         // A short run to few is copied into each queue, where it joins with what other topics put there; anything else
         // exists once, in the topic's segment.
@@ -149,8 +146,8 @@ impl Shard {
     }
 
     fn send_all(&mut self, frames: Frames<'_>) {
-        let Self { pool, connections, context, dirty, .. } = self;
-        let source = Source::shared(pool.take(), frames);
+        let Self { connections, context, dirty, .. } = self;
+        let source = Source::shared(Segment::default(), frames);
         let mut tally = Tally::default();
         let budget = context.shared.config.max_outbound_bytes;
         connections.for_each_mut(|slot, connection| {
@@ -164,6 +161,7 @@ impl Shard {
     fn account(&mut self, tally: Tally, frames: Frames<'_>) {
         let cells = &self.context.cells;
         cells.messages_sent.add(tally.taken);
+        cells.too_late.add(tally.too_late);
         cells.outbound_bytes.shift(0, tally.grown);
         self.unflushed.bytes += tally.grown;
         self.unflushed.operations += tally.operations;
@@ -194,7 +192,7 @@ impl Shard {
                 self.context.cells.messages_sent.add(u64::from(frames.count - lost));
                 self.overflow(slot, queued, frames.bytes);
             }
-            Queued::Closed => {}
+            Queued::Closed => self.context.cells.too_late.add(u64::from(frames.count)),
         }
     }
 
@@ -237,14 +235,13 @@ impl Shard {
         let close = policy == SlowConsumer::Close;
         let due = connection.dropped.as_ref().and_then(|dropped| dropped.due(now)).unwrap_or(now);
         if close || reached(now, due) {
-            tell_dropped(&mut self.context, connection, close);
+            tell_dropped(&mut self.context, connection, close, close);
         } else if !reached(due, connection.timer) {
             self.rearm(slot);
         }
         if close {
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            let abandoned = connection.close_now(CloseCode::RECONNECT, "slow consumer", now);
-            self.context.cells.abandoned_bytes.add(abandoned as u64);
+            connection.close_now(CloseCode::RECONNECT, "slow consumer", now);
             self.touch(slot);
         }
     }
@@ -281,8 +278,12 @@ fn mark_dirty(connection: &mut Connection, slot: u32, dirty: &mut Vec<u32>) {
     }
 }
 
-/// Tells the host what a connection has lost since it was told last, if anything.
-pub(super) fn tell_dropped(context: &mut Context, connection: &mut Connection, close: bool) {
+/// Tells the host what a connection has lost since it was told last, if anything. `last`: it is about to go.
+pub(super) fn tell_dropped(context: &mut Context, connection: &mut Connection, close: bool, last: bool) {
+    // Reports are no more exempt from the host's limits than messages: while it is behind they add up and wait.
+    if !last && context.lane_is_over(connection.lane) {
+        return;
+    }
     let Some(dropped) = connection.dropped.as_mut().filter(|dropped| dropped.frames > 0) else { return };
     let report = format!(
         r#"{{"policy":"{}","queuedBytes":{},"droppedMessages":{},"droppedBytes":{}}}"#,

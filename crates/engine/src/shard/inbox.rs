@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, push_frame};
-use wse_protocol::topic::Acl;
 
 use crate::id::ConnId;
 use crate::net::Permit;
@@ -39,8 +38,8 @@ pub(crate) enum Command {
     Subscribe { to: ConnId, topics: Vec<Arc<TopicEntry>> },
     /// Removes these subscriptions (`None` = all).
     Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
-    /// Replaces the ACL.
-    SetAcl { to: ConnId, acl: Option<Arc<Acl>> },
+    /// Some connection's ACL is another one now.
+    AclChanged,
     /// Closes one connection after what is queued for it.
     Close { to: ConnId, code: CloseCode, reason: Box<str> },
     /// Closes all connections after what is queued for them.
@@ -159,6 +158,13 @@ impl Inbox {
         self.push(
             |arena| push_frame(arena, opcode, payload),
             |commands, start, end| {
+                if let Some(Command::SendAll { start: from, end: until, count }) = commands.last_mut()
+                    && (end - *from) as usize <= RUN_BYTES
+                {
+                    *until = end;
+                    *count += 1;
+                    return 0;
+                }
                 commands.push(Command::SendAll { start, end, count: 1 });
                 COMMAND_COST
             },

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::inbox::{Batch, Command};
@@ -47,29 +47,36 @@ async fn turns(shared: Arc<Shared>, shard: SharedShard, index: usize) {
         tokio::select! {
             biased;
             () = inbox.ready() => {}
-            _ = ticks.tick(), if busy => shard.borrow_mut().tick(),
+            _ = ticks.tick(), if busy => {}
         }
+        // By the clock, not by who won the select: publishers that never pause must not stop the wheel.
+        guarded(&shard, Shard::tick);
         let mut batch = inbox.take(std::mem::take(&mut empty));
-        if batch.commands.is_empty() {
-            empty = batch;
-        } else {
+        let worked = !batch.commands.is_empty();
+        let mut ended = false;
+        if worked {
             let began = Instant::now();
             if let Some(since) = batch.since {
                 shard.borrow().context.cells.queue_wait.record(began.duration_since(since));
             }
-            let ended = work(&shared, &shard, &mut batch).await;
+            ended = work(&shared, &shard, &mut batch).await;
             shard.borrow().context.cells.fan_out.record(began.elapsed());
-            let (buffers, relieved) = inbox.done(batch);
-            empty = buffers;
-            if relieved {
-                shared.relieve();
-            }
-            if ended {
-                finish(&shard);
-                return;
-            }
         }
-        shard.borrow_mut().context.deliver();
+        if ended {
+            guarded(&shard, finish);
+            inbox.done(batch);
+            return;
+        }
+        guarded(&shard, |shard| shard.context.deliver());
+        let (buffers, relieved) = inbox.done(batch);
+        empty = buffers;
+        if relieved {
+            guarded(&shard, |shard| shard.context.shared.relieve());
+        }
+        if worked {
+            // Sockets have their turn after every batch, whatever has come in meanwhile.
+            yield_now().await;
+        }
     }
 }
 
@@ -83,32 +90,28 @@ async fn work(shared: &Arc<Shared>, shard: &SharedShard, batch: &mut Batch) -> b
                 spawn_local(handshake::serve(Arc::clone(shared), Rc::clone(shard), incoming));
             }
             Command::Stop => ended = true,
-            command => {
-                let applied = catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().apply(command, &batch.arena)));
-                if applied.is_err() {
-                    shard.borrow().context.cells.panics.add(1);
-                }
-            }
+            command => guarded(shard, |shard| shard.apply(command, &batch.arena)),
         }
         if shard.borrow().unflushed.is_due(FLUSH_BYTES, FLUSH_OPERATIONS) {
-            flush(shard);
-            shard.borrow_mut().context.deliver();
-            tokio::task::yield_now().await;
+            guarded(shard, Shard::flush_dirty);
+            guarded(shard, |shard| shard.context.deliver());
+            yield_now().await;
+            guarded(shard, Shard::tick);
         }
     }
-    flush(shard);
+    guarded(shard, Shard::flush_dirty);
     ended
 }
 
-fn flush(shard: &SharedShard) {
-    if catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().flush_dirty())).is_err() {
-        shard.borrow().context.cells.panics.add(1);
+/// Does a step of the loop. A panic in it is counted and costs this step, never the thread.
+fn guarded(shard: &SharedShard, step: impl FnOnce(&mut Shard)) {
+    if catch_unwind(AssertUnwindSafe(|| step(&mut shard.borrow_mut()))).is_err() {
+        shard.borrow_mut().recover();
     }
 }
 
 /// The last turn: every connection that is left goes, with its event.
-fn finish(shard: &SharedShard) {
-    let mut shard = shard.borrow_mut();
+fn finish(shard: &mut Shard) {
     for slot in shard.connections.occupied() {
         if let Some(id) = shard.connections.get(slot).map(|connection| connection.peer.id) {
             shard.remove(id);

@@ -11,8 +11,9 @@ use std::task::{self, Poll};
 use super::context::Context;
 use super::fanout::tell_dropped;
 use super::slots::Slots;
-use super::wheel::{Entry, Wheel};
-use crate::conn::{Connection, Crossed, Flushed, Read, reached};
+use super::wheel::{Entry, TICK_MS, Wheel};
+use crate::clock::Clock;
+use crate::conn::{Connection, Crossed, Flushed, Phase, Read, reached};
 use crate::id::ConnId;
 use crate::inbound::Kind;
 use crate::shared::Shared;
@@ -20,6 +21,9 @@ use crate::topics::{LocalTopics, SegmentPool};
 
 /// Reads of one connection in a row before the others get their turn.
 const READS_IN_A_ROW: usize = 4;
+
+/// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts.
+const STALL_MS: u32 = 1000;
 
 /// A shard, shared between its loop and its connections' tasks on one thread.
 pub(crate) type SharedShard = Rc<RefCell<Shard>>;
@@ -40,6 +44,8 @@ pub(crate) struct Shard {
     pub(crate) unsettled: Vec<u64>,
     pub(crate) unflushed: Unflushed,
     due: Vec<Entry>,
+    /// When the wheel was last moved.
+    ticked: u32,
 }
 
 /// What was queued since the last flush.
@@ -68,12 +74,13 @@ impl Shard {
             topics: LocalTopics::default(),
             pool: SegmentPool::default(),
             wheel: Wheel::new(shared.clock.now()),
-            context: Context::new(shared, index),
             dirty: Vec::new(),
             paused: Vec::new(),
             unsettled: Vec::new(),
             unflushed: Unflushed::default(),
             due: Vec::new(),
+            ticked: shared.clock.now(),
+            context: Context::new(shared, index),
         }
     }
 
@@ -87,12 +94,24 @@ impl Shard {
         match catch_unwind(AssertUnwindSafe(|| self.serve(cx, id))) {
             Ok(poll) => poll,
             Err(_) => {
-                self.context.cells.panics.add(1);
-                self.context.restore();
+                self.recover();
                 self.remove(id);
                 Poll::Ready(())
             }
         }
+    }
+
+    /// After a panic: counts it and mends what it may have left half done.
+    pub(crate) fn recover(&mut self) {
+        self.context.cells.panics.add(1);
+        self.context.restore();
+        let dirty = &mut self.dirty;
+        dirty.clear();
+        self.connections.for_each_mut(|slot, connection| {
+            if connection.dirty {
+                dirty.push(slot);
+            }
+        });
     }
 
     fn serve(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
@@ -107,7 +126,8 @@ impl Shard {
         }
         for _ in 0..READS_IN_A_ROW {
             let Some(connection) = self.connections.get_mut(slot) else { return Poll::Ready(()) };
-            if self.context.must_pause(connection.lane) {
+            // A closing connection is read all the same: what counts is its Close.
+            if connection.phase == Phase::Open && self.context.must_pause(connection.lane) {
                 if !std::mem::replace(&mut connection.paused, true) {
                     self.paused.push(slot);
                     self.context.cells.read_pauses.add(1);
@@ -195,9 +215,15 @@ impl Shard {
         self.wheel.insert(slot, connection.timer);
     }
 
-    /// Visits every connection whose time has come.
+    /// Visits every connection whose time has come, at most once per [`TICK_MS`].
     pub(crate) fn tick(&mut self) {
         let now = self.context.now();
+        let passed = Clock::since(now, self.ticked);
+        if passed < TICK_MS {
+            return;
+        }
+        self.ticked = now;
+        let stalled = passed > STALL_MS;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.advance(now, &mut due);
         let shared = Arc::clone(&self.context.shared);
@@ -207,13 +233,13 @@ impl Shard {
             };
             let id = connection.peer.id;
             let before = connection.out.weight();
-            if !connection.on_timer(&shared.config, &self.context.cells, now) {
+            if !connection.on_timer(&shared.config, &self.context.cells, now, stalled) {
                 self.remove(id);
                 continue;
             }
             self.context.cells.outbound_bytes.shift(before, connection.out.weight());
             if connection.dropped.as_ref().and_then(|dropped| dropped.due(now)).is_some_and(|due| reached(now, due)) {
-                tell_dropped(&mut self.context, connection, false);
+                tell_dropped(&mut self.context, connection, false, false);
             }
             if connection.pressing_until().is_some_and(|until| reached(now, until)) {
                 connection.pressing = false;
@@ -257,7 +283,7 @@ impl Shard {
         if connection.congested {
             self.count_congestion(id.slot(), Crossed::Down { pressed: connection.pressing });
         }
-        tell_dropped(&mut self.context, &mut connection, false);
+        tell_dropped(&mut self.context, &mut connection, false, true);
         self.context.event(connection.lane, Kind::Disconnect, id, b"");
         self.context.leave_lane(connection.lane);
         shared.ports[self.index].load.fetch_sub(1, Relaxed);

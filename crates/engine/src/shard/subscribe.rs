@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use wse_protocol::close_code::CloseCode;
 use wse_protocol::json;
 use wse_protocol::topic::is_valid_name;
 
 use super::Shard;
+use crate::config::SlowConsumer;
 use crate::conn::{Connection, Dropped, Queued};
 use crate::id::ConnId;
 use crate::registry::Peer;
@@ -24,7 +26,6 @@ pub(crate) fn admit(
     peer: &Peer,
     topics: impl Iterator<Item = impl AsRef<str>>,
 ) -> Option<Vec<Arc<TopicEntry>>> {
-    let acl = peer.acl();
     let limit = shared.config.max_subscriptions;
     if limit != 0 && peer.subscriptions.load(Relaxed) >= limit {
         return None;
@@ -35,7 +36,7 @@ pub(crate) fn admit(
         if !is_valid_name(name) || wse_protocol::topic::Pattern::new(name).is_err() {
             continue;
         }
-        if acl.as_ref().is_some_and(|acl| !acl.allows(name)) {
+        if !peer.allows(name) {
             continue;
         }
         if !reserve(peer, limit) {
@@ -141,7 +142,16 @@ impl Shard {
             self.unsubscribe(peer.id, Some(&names));
             succeeded = std::mem::take(&mut topics);
         }
+        // Clients send all their topics again after a reconnect: what is held already costs no budget.
+        let held: HashSet<Box<str>> = match self.connections.get(slot) {
+            Some(connection) if subscribe => connection.topics.iter().map(|entry| entry.name.clone()).collect(),
+            _ => HashSet::new(),
+        };
         for topic in topics {
+            if held.contains(topic.as_str()) {
+                succeeded.push(topic);
+                continue;
+            }
             let admitted = admit(&shared, &peer, std::iter::once(&topic)).unwrap_or_default();
             if admitted.is_empty() {
                 failed.push(topic);
@@ -164,6 +174,9 @@ impl Shard {
                 Queued::Dropped { frames, bytes } => {
                     self.context.cells.slow_consumer_drops.add(u64::from(frames));
                     Dropped::note(&mut connection.dropped, frames, bytes);
+                    if shared.config.slow_consumer == SlowConsumer::Close {
+                        connection.close_now(CloseCode::RECONNECT, "slow consumer", self.context.now());
+                    }
                 }
                 Queued::Closed => {}
             }

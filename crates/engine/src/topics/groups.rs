@@ -3,6 +3,16 @@
 
 use crate::id::ConnId;
 
+/// Whether a member may be given work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Gone, closing, or not allowed.
+    Never,
+    /// Behind: only if nobody else is ready.
+    Busy,
+    Ready,
+}
+
 /// The groups of a topic; almost always empty.
 #[derive(Default)]
 pub(crate) struct Groups(Vec<Group>);
@@ -44,17 +54,33 @@ impl Groups {
         true
     }
 
-    /// Picks one member per group for the next publication, skipping those `ready` refuses. A group whose members all
-    /// refuse gets its next member all the same: the connection's own budget then decides.
-    pub(crate) fn pick(&mut self, ready: impl Fn(ConnId) -> bool, mut deliver: impl FnMut(ConnId)) {
+    /// Picks one member per group for the next publication, in turn: the next that is ready, else the next that is merely
+    /// busy (its own budget then decides). Returns the number of groups in which nobody may have it.
+    pub(crate) fn pick(&mut self, readiness: impl Fn(ConnId) -> Readiness, mut deliver: impl FnMut(ConnId)) -> u64 {
+        let mut unserved = 0;
         for group in &mut self.0 {
             let count = group.members.len();
             let first = group.next % count;
-            let chosen = (0..count).map(|step| (first + step) % count).find(|index| ready(group.members[*index]));
-            let chosen = chosen.unwrap_or(first);
-            group.next = chosen + 1;
-            deliver(group.members[chosen]);
+            let mut chosen = None;
+            for index in (0..count).map(|step| (first + step) % count) {
+                match readiness(group.members[index]) {
+                    Readiness::Never => {}
+                    Readiness::Busy => chosen = chosen.or(Some(index)),
+                    Readiness::Ready => {
+                        chosen = Some(index);
+                        break;
+                    }
+                }
+            }
+            match chosen {
+                Some(index) => {
+                    group.next = index + 1;
+                    deliver(group.members[index]);
+                }
+                None => unserved += 1,
+            }
         }
+        unserved
     }
 
     /// Group name and number of members.
@@ -76,11 +102,13 @@ mod tests {
         }
         let mut got = Vec::new();
         for _ in 0..4 {
-            groups.pick(|id| id != ids[1], |id| got.push(id));
+            groups.pick(|id| if id == ids[1] { Readiness::Busy } else { Readiness::Ready }, |id| got.push(id));
         }
         assert_eq!(got, [ids[0], ids[2], ids[0], ids[2]]);
-        groups.pick(|_| false, |id| got.push(id));
-        assert_eq!(got.len(), 5, "nobody is ready: still delivered once");
+        assert_eq!(groups.pick(|_| Readiness::Busy, |id| got.push(id)), 0);
+        assert_eq!(got.len(), 5, "all are busy: still delivered once");
+        assert_eq!(groups.pick(|_| Readiness::Never, |id| got.push(id)), 1);
+        assert_eq!(got.len(), 5, "nobody may have it");
         assert!(ids.iter().all(|id| groups.leave("g", *id)) && groups.is_empty());
     }
 }

@@ -5,26 +5,43 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
-use wse_protocol::topic::Pattern;
 
+use super::patterns::Patterns;
 use super::{Segment, SegmentPool, TopicEntry};
 
-type Slots = IndexSet<u32, foldhash::fast::RandomState>;
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub(super) type Slots = IndexSet<u32, foldhash::fast::RandomState>;
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Topics without exact subscribers whose pattern matches are remembered; beyond it the memory starts anew.
 const REMEMBERED_MATCHES: usize = 4096;
+/// … and subscribers of them, over all.
+const REMEMBERED_SLOTS: usize = 1024 * 1024;
 
 /// Subscriber lists of one shard.
-#[derive(Default)]
 pub(crate) struct LocalTopics {
     exact: Map<u64, LocalTopic>,
-    patterns: Map<u64, LocalPattern>,
+    patterns: Patterns,
     matched: Map<Box<str>, Resolved>,
+    /// Slots in all of `matched`.
+    matched_slots: usize,
     /// Moves whenever a pattern subscription or an ACL changes: older resolutions are void.
     epoch: u64,
     /// An ACL changed after its connection had subscribed, so exact subscribers are checked too.
     acl_changed: bool,
+}
+
+impl Default for LocalTopics {
+    fn default() -> Self {
+        // Epoch 0 is what nothing was resolved in.
+        Self {
+            exact: Map::default(),
+            patterns: Patterns::default(),
+            matched: Map::default(),
+            matched_slots: 0,
+            epoch: 1,
+            acl_changed: false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -33,11 +50,6 @@ struct LocalTopic {
     /// Where this topic's frames are appended while somebody still owes the earlier ones.
     segment: Option<Segment>,
     resolved: Option<Resolved>,
-}
-
-struct LocalPattern {
-    pattern: Pattern,
-    subscribers: Slots,
 }
 
 struct Resolved {
@@ -66,11 +78,11 @@ impl Route<'_> {
 
     /// The segment the next `len` bytes go to: the open one while it has room, else another.
     pub(crate) fn segment(&mut self, len: usize, pool: &mut SegmentPool) -> Segment {
-        let Some(open) = &mut self.segment else { return pool.take() };
+        let Some(open) = &mut self.segment else { return pool.take(len) };
         if let Some(segment) = open.as_ref().filter(|segment| segment.has_room(len)) {
             return segment.clone();
         }
-        let segment = pool.take();
+        let segment = pool.take(len);
         if let Some(full) = open.replace(segment.clone()) {
             pool.give(full);
         }
@@ -109,14 +121,9 @@ impl LocalTopics {
     /// Adds `slot` to the entry's subscribers; false when it was there.
     pub(crate) fn subscribe(&mut self, entry: &TopicEntry, slot: u32) -> bool {
         if entry.is_pattern {
-            self.epoch += 1;
-            if let Some(known) = self.patterns.get_mut(&entry.id) {
-                return known.subscribers.insert(slot);
-            }
-            // Patterns were checked when they were admitted; one that cannot be compiled matches nothing.
-            let Ok(pattern) = Pattern::new(&entry.name) else { return false };
-            self.patterns.insert(entry.id, LocalPattern { pattern, subscribers: Slots::from_iter([slot]) });
-            return true;
+            let new = self.patterns.add(entry, slot);
+            self.epoch += u64::from(new);
+            return new;
         }
         let topic = self.exact.entry(entry.id).or_default();
         topic.resolved = None;
@@ -126,12 +133,8 @@ impl LocalTopics {
     /// Removes `slot` from the entry's subscribers; false when it was not there.
     pub(crate) fn unsubscribe(&mut self, entry: &TopicEntry, slot: u32, pool: &mut SegmentPool) -> bool {
         if entry.is_pattern {
-            let Some(known) = self.patterns.get_mut(&entry.id) else { return false };
-            self.epoch += 1;
-            let removed = known.subscribers.swap_remove(&slot);
-            if known.subscribers.is_empty() {
-                self.patterns.remove(&entry.id);
-            }
+            let removed = self.patterns.remove(entry, slot);
+            self.epoch += u64::from(removed);
             return removed;
         }
         let Some(topic) = self.exact.get_mut(&entry.id) else { return false };
@@ -151,10 +154,10 @@ impl LocalTopics {
         self.epoch += 1;
     }
 
-    /// After a flush: gives the topic's segment back when nobody owes anything of it.
+    /// After a flush: gives the topic's segment back when nobody owes anything of it, and closes one that is owed for long.
     pub(crate) fn settle(&mut self, topic: u64, pool: &mut SegmentPool) {
         if let Some(topic) = self.exact.get_mut(&topic)
-            && topic.segment.as_ref().is_some_and(Segment::unshared)
+            && topic.segment.as_ref().is_some_and(|segment| segment.unshared() || segment.is_stale())
             && let Some(segment) = topic.segment.take()
         {
             pool.give(segment);
@@ -164,7 +167,7 @@ impl LocalTopics {
     /// Who receives `entry`, and where its frames go. `allows(slot, topic)` is asked for every recipient whose right to it
     /// was not settled when it subscribed.
     pub(crate) fn route(&mut self, entry: &TopicEntry, allows: impl Fn(u32, &str) -> bool) -> Route<'_> {
-        let Self { exact, patterns, matched, epoch, acl_changed } = self;
+        let Self { exact, patterns, matched, matched_slots, epoch, acl_changed } = self;
         let topic = exact.get_mut(&entry.id);
         if patterns.is_empty() && !*acl_changed {
             return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
@@ -174,9 +177,7 @@ impl LocalTopics {
         }
         let resolve = |subscribers: Option<&Slots>| {
             let mut slots: Vec<u32> = subscribers.into_iter().flatten().copied().collect();
-            for known in patterns.values().filter(|known| known.pattern.matches(&entry.name)) {
-                slots.extend(&known.subscribers);
-            }
+            patterns.for_each_match(&entry.name, |subscribers| slots.extend(subscribers));
             slots.sort_unstable();
             slots.dedup();
             let all = slots.len();
@@ -190,12 +191,17 @@ impl LocalTopics {
             }
             (resolved.as_ref(), Some(segment))
         } else {
-            if matched.len() >= REMEMBERED_MATCHES && !matched.contains_key(&entry.name) {
+            let current = matched.get(&entry.name).is_some_and(|known| known.epoch == *epoch);
+            if !current && (matched.len() >= REMEMBERED_MATCHES || *matched_slots >= REMEMBERED_SLOTS) {
                 matched.clear();
+                *matched_slots = 0;
             }
-            let known = matched.entry(entry.name.clone()).or_insert_with(|| resolve(None));
-            if known.epoch != *epoch {
+            let known =
+                matched.entry(entry.name.clone()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
+            if !current {
+                *matched_slots -= known.slots.len();
                 *known = resolve(None);
+                *matched_slots += known.slots.len();
             }
             (Some(&*known), None)
         };

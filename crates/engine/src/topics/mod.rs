@@ -4,8 +4,10 @@
 mod groups;
 mod index;
 mod local;
+mod patterns;
 mod segment;
 
+pub(crate) use groups::Readiness;
 pub(crate) use index::{TopicEntry, TopicIndex};
 pub(crate) use local::{LocalTopics, Subscriptions};
 pub(crate) use segment::{Segment, SegmentPool};

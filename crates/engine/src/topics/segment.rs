@@ -2,17 +2,21 @@
 //! buffer, so a queue holds `(segment, start, end)` and the bytes exist once per shard.
 
 use std::cell::{Ref, RefCell};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 /// A segment takes no more frames above this many bytes. Bounds what a slow subscriber can pin beyond what it owes.
 pub(crate) const SEGMENT_BYTES: usize = 256 * 1024;
-/// Buffers above this size are given back to the allocator instead of being used again.
-const KEEP_CAPACITY: usize = 2 * SEGMENT_BYTES;
+/// A segment somebody still owes after a flush takes no more frames above this size: a peer that stands still would pin
+/// what others were sent long ago.
+const STALE_BYTES: usize = 4 * 1024;
+/// Only buffers of these sizes are used again: smaller ones cost nothing, larger ones hold too much.
+const KEEP_CAPACITY: RangeInclusive<usize> = 16 * 1024..=2 * SEGMENT_BYTES;
 /// Bytes of buffer capacity the pool keeps.
 const POOL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Shared frames of one topic within one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Segment(Rc<RefCell<Vec<u8>>>);
 
 impl Segment {
@@ -39,6 +43,11 @@ impl Segment {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Not to be appended to any more while somebody owes it.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.0.borrow().len() > STALE_BYTES
+    }
+
     /// Nobody but the caller holds it.
     pub(crate) fn unshared(&self) -> bool {
         Rc::strong_count(&self.0) == 1
@@ -60,13 +69,18 @@ pub(crate) struct SegmentPool {
 }
 
 impl SegmentPool {
-    pub(crate) fn take(&mut self) -> Segment {
+    /// A segment for `size` bytes and more. Few bytes get a buffer of their own: a large one would be pinned by whoever is
+    /// slow to send them.
+    pub(crate) fn take(&mut self, size: usize) -> Segment {
+        if size < *KEEP_CAPACITY.start() {
+            return Segment(Rc::new(RefCell::new(Vec::with_capacity(size))));
+        }
         match self.spare.pop() {
             Some(segment) => {
                 self.bytes -= segment.0.borrow().capacity();
                 segment
             }
-            None => Segment(Rc::default()),
+            None => Segment::default(),
         }
     }
 
@@ -76,7 +90,7 @@ impl SegmentPool {
             return;
         }
         let capacity = segment.0.borrow().capacity();
-        if capacity <= KEEP_CAPACITY && self.bytes + capacity <= POOL_BYTES {
+        if KEEP_CAPACITY.contains(&capacity) && self.bytes + capacity <= POOL_BYTES {
             segment.0.borrow_mut().clear();
             self.bytes += capacity;
             self.spare.push(segment);
