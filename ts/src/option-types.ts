@@ -113,7 +113,7 @@ export interface WSEServerOptions {
   pingInterval?: number;
   /** Seconds without a frame after which a connection is closed. @default 60 */
   idleTimeout?: number;
-  /** Engine threads; 0 is one per core. @default 0 */
+  /** Engine threads; 0 is one per core but one, which is left to JavaScript, and at least one. @default 0 */
   shards?: number;
   handshake?: HandshakeOptions;
   publisher?: PublisherOptions;

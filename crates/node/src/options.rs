@@ -172,9 +172,10 @@ fn seconds(value: f64, path: &str) -> napi::Result<Duration> {
     Duration::try_from_secs_f64(value).map_err(|error| error::config(error, path))
 }
 
-/// 0 stands for one shard per core this process may use.
+/// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing
+/// thread off its core (docs/performance.md, "Shards").
 fn shards(wanted: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wanted = if wanted == 0 { cores } else { wanted as usize };
+    let wanted = if wanted == 0 { cores - 1 } else { wanted as usize };
     wanted.clamp(1, MAX_SHARDS)
 }

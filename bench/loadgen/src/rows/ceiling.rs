@@ -18,7 +18,7 @@ use crate::sys;
 use crate::usage::Mark;
 
 pub(crate) fn run(args: &Args) -> Outcome<Obj> {
-    let join: u64 = args.get("join", 256)?;
+    let join: u64 = args.get("join", 1024)?;
     let listener = TcpListener::bind(args.target).map_err(|e| format!("bind: {e}"))?;
     let mut args = args.clone();
     args.target = local(&listener)?;
