@@ -118,6 +118,14 @@ export const ROWS = {
     metrics: [{ key: 'bytes_per_connection', label: 'RSS per connection', unit: 'B', better: 'lower' }],
     targets: [{ metric: 'bytes_per_connection', max: 2048 }],
   },
+  'idle-10000': {
+    row: 'idle',
+    connections: 10_000,
+    jwt: true,
+    without: ['socketio'],
+    metrics: [{ key: 'bytes_per_connection', label: 'RSS per connection', unit: 'B', better: 'lower' }],
+    targets: [{ metric: 'bytes_per_connection', max: 2048 }],
+  },
   'slow-1000': {
     row: 'slow',
     connections: 1000,
