@@ -16,6 +16,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 const roomOf = (message) => (typeof message.p?.room === 'string' ? `room.${message.p.room}` : undefined);
 
 for await (const batch of server.batches()) {
+  if (!server.isRunning()) break;
   for (const [type, conn, payload] of batch) {
     if (type !== 'msg') continue;
     const room = roomOf(payload);

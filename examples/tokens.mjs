@@ -18,6 +18,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 }
 
 for await (const batch of server.batches()) {
+  if (!server.isRunning()) break;
   for (const [type, conn, payload] of batch) {
     if (type === 'auth_connect') {
       const accepted = server.subscribeConnection(conn, ['news.local']); // 0 for bob: his token does not allow it

@@ -58,6 +58,7 @@ async function main() {
 /** Ends by itself when the engine stops. A message that breaks its handler is reported and costs nobody else anything. */
 async function listen(server, hub) {
   for await (const batch of server.batches()) {
+    if (!server.isRunning()) break;
     for (const event of batch) {
       try {
         hub.handle(event);

@@ -119,7 +119,6 @@ impl NativeServer {
 
     /// Bytes above which `room` goes below 0.
     #[napi]
-    #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
     pub fn high_water_mark(&self) -> f64 {
         self.engine.high_water_mark() as f64
     }
@@ -258,7 +257,6 @@ impl NativeServer {
     }
 
     #[napi]
-    #[expect(clippy::cast_precision_loss, reason = "a count")]
     pub fn inbound_dropped_count(&self) -> f64 {
         self.engine.inbound_dropped() as f64
     }

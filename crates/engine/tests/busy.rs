@@ -1,0 +1,141 @@
+//! A shard that never rests: publishers that do not pause must not stop handshakes, pings, timers or the slow.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use wse_engine::config::Config;
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::frame::Opcode;
+use wse_testkit::{Certificate, Peer, Request, Server, config, wait_until};
+
+/// Publishes to `t` without a pause until it is dropped.
+struct Publisher {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Publisher {
+    fn start(server: &Server) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (engine, stopped) = (Arc::clone(&server.engine), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut published = 0;
+            while !stopped.load(Relaxed) {
+                engine.broadcast("t", "x");
+                published += 1;
+            }
+            published
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn end(mut self) -> u64 {
+        self.stop.store(true, Relaxed);
+        self.thread.take().map_or(0, |thread| thread.join().unwrap())
+    }
+}
+
+#[test]
+fn sockets_and_timers_have_their_turn_under_a_flood() {
+    let mut server = Server::start(Config {
+        shards: 1,
+        max_connections: 1000,
+        max_outbound_bytes: 16 * 1024,
+        ping_interval: Duration::from_millis(300),
+        idle_timeout: Duration::from_secs(20),
+        ..config()
+    });
+    // Many who do not read: each publication costs the shard a walk over all of them.
+    let deaf: Vec<Peer> = (0..200)
+        .map(|_| {
+            let (peer, id) = server.connect();
+            server.subscribe(id, &["t"]);
+            peer
+        })
+        .collect();
+    let publisher = Publisher::start(&server);
+    let began = Instant::now();
+    for round in 0..5 {
+        let mut peer = Peer::connect(server.address);
+        peer.send_text(&format!(r#"{{"t":"ping","p":{{"timestamp":{round}}}}}"#));
+        let answer = loop {
+            let message = peer.json();
+            if message["t"] == "PONG" {
+                break message;
+            }
+        };
+        assert_eq!(answer["p"]["client_timestamp"], round);
+        // The wheel turns as well.
+        while peer.json()["t"] != "ping" {}
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(publisher.end() > 1000);
+    drop(deaf);
+}
+
+#[test]
+fn a_slow_reader_that_gets_on_hears_the_close_however_long_it_takes() {
+    for secure in [false, true] {
+        let authority = Certificate::new();
+        let mut server = Server::start(Config {
+            shards: 1,
+            close_timeout: Duration::from_millis(400),
+            tls: secure.then(|| authority.server()),
+            ..config()
+        });
+        let mut peer = match secure {
+            true => Peer::open_tls(server.address, &authority).unwrap().upgraded(&Request::default()),
+            false => Peer::open_narrow(server.address, 16 * 1024).upgraded(&Request::default()),
+        };
+        let id = server.events.connected();
+        let chunk = vec![7; 100 * 1024];
+        for _ in 0..120 {
+            server.engine.send_bytes(id, &chunk);
+        }
+        wait_until("it is queued", || server.health("inbox_bytes") == 0 && server.health("outbound_bytes") > 1 << 20);
+        server.engine.disconnect(id, CloseCode::RECONNECT, "bye");
+        let began = Instant::now();
+        let mut chunks = 0;
+        let code = loop {
+            // A frame each few milliseconds: slower in all than the time a peer that stands still is given.
+            std::thread::sleep(Duration::from_millis(8));
+            let frame = peer.frame();
+            match frame.opcode {
+                Opcode::Binary => chunks += 1,
+                Opcode::Close => break frame.close_code(),
+                _ => {}
+            }
+        };
+        assert_eq!((chunks, code), (120, Some(4300)), "tls: {secure}");
+        assert!(began.elapsed() > Duration::from_millis(400), "slower than the time limit");
+    }
+}
+
+#[test]
+fn a_queue_group_asks_the_acl_at_delivery_and_skips_who_is_closing() {
+    let mut server = Server::start(Config { shards: 1, close_timeout: Duration::from_secs(5), ..config() });
+    let (mut first, one) = server.connect();
+    let (mut second, two) = server.connect();
+    let jobs = ["jobs".to_owned()];
+    for id in [one, two] {
+        server.engine.subscribe(id, &jobs, Some("g"));
+    }
+    server.engine.set_topic_acl(one, &[], &jobs).unwrap();
+    for n in 0..4 {
+        server.engine.broadcast("jobs", &n.to_string());
+        assert_eq!(second.text(), n.to_string());
+    }
+    // Told to leave, but it has not answered: it is no member any more.
+    server.engine.set_topic_acl(one, &[], &[]).unwrap();
+    server.engine.disconnect(two, CloseCode::RECONNECT, "");
+    wait_until("it is closing", || server.engine.send(two, "late").is_none());
+    for n in 0..4 {
+        server.engine.broadcast("jobs", &n.to_string());
+        assert_eq!(first.text(), n.to_string());
+    }
+    server.engine.disconnect(one, CloseCode::RECONNECT, "");
+    wait_until("nobody is left", || server.engine.send(one, "late").is_none());
+    server.engine.broadcast("jobs", "lost");
+    assert_eq!(server.metric("wse_group_unserved_total"), 1.0);
+}
