@@ -3,6 +3,7 @@
 //!
 //! What crosses is declared once on the other side, in `ts/src/native/binding.ts`; names and order are the same here.
 
+#![cfg_attr(test, allow(dead_code, unused_imports, reason = "napi registers its exports only where Node loads them"))]
 #![allow(unreachable_pub, reason = "napi exports items of private modules")]
 
 mod background;
