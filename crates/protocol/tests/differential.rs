@@ -16,45 +16,18 @@ use proptest::prelude::*;
 use tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tungstenite::{Error, Message};
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Opcode, Violation, close_payload, push_masked_frame};
+use wse_protocol::frame::{Decoder, MessageSource, Opcode, Violation, close_payload, push_masked_frame};
+
+mod record;
+use record::{Record, Seen};
 
 const MAX_MESSAGE: usize = 4096;
-
-#[derive(Debug, Clone, PartialEq)]
-enum Seen {
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, String),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Protocol,
     TooBig,
     Text,
-}
-
-#[derive(Default)]
-struct Record(Vec<Seen>);
-
-impl MessageSink for Record {
-    fn text(&mut self, text: &str) {
-        self.0.push(Seen::Text(text.into()));
-    }
-    fn binary(&mut self, bytes: &[u8]) {
-        self.0.push(Seen::Binary(bytes.into()));
-    }
-    fn ping(&mut self, payload: &[u8]) {
-        self.0.push(Seen::Ping(payload.into()));
-    }
-    fn pong(&mut self, payload: &[u8]) {
-        self.0.push(Seen::Pong(payload.into()));
-    }
-    fn close(&mut self, code: Option<CloseCode>, reason: &str) {
-        self.0.push(Seen::Close(code.map(|code| code.0), reason.into()));
-    }
 }
 
 /// The messages, the violation, and whether a message was left unfinished.

@@ -1,40 +1,13 @@
-//! The frame codec against vectors, against arbitrary splits of the byte stream, and against every violation by name.
+//! The frame codec against arbitrary splits of the byte stream, and against every violation by name.
 
 use proptest::prelude::*;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{
-    Decoder, MessageSink, MessageSource, Opcode, Violation, close_payload, frame_end, push_frame, push_masked_frame,
+    Decoder, MessageSource, Opcode, Violation, close_payload, frame_end, push_frame, push_masked_frame,
 };
 
-#[derive(Debug, Clone, PartialEq)]
-enum Seen {
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, String),
-}
-
-#[derive(Default)]
-struct Record(Vec<Seen>);
-
-impl MessageSink for Record {
-    fn text(&mut self, text: &str) {
-        self.0.push(Seen::Text(text.into()));
-    }
-    fn binary(&mut self, bytes: &[u8]) {
-        self.0.push(Seen::Binary(bytes.into()));
-    }
-    fn ping(&mut self, payload: &[u8]) {
-        self.0.push(Seen::Ping(payload.into()));
-    }
-    fn pong(&mut self, payload: &[u8]) {
-        self.0.push(Seen::Pong(payload.into()));
-    }
-    fn close(&mut self, code: Option<CloseCode>, reason: &str) {
-        self.0.push(Seen::Close(code.map(|c| c.0), reason.into()));
-    }
-}
+mod record;
+use record::{Record, Seen};
 
 /// Feeds `stream` in pieces of the given sizes (cycled), as a socket would deliver it.
 fn decode(stream: &[u8], pieces: &[usize], max: usize) -> (Vec<Seen>, Option<Violation>) {
