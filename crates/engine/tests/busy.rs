@@ -21,8 +21,9 @@ impl Publisher {
         let (engine, stopped) = (Arc::clone(&server.engine), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             let mut published = 0;
+            let text = "x".repeat(512);
             while !stopped.load(Relaxed) {
-                engine.broadcast("t", "x");
+                engine.broadcast("t", &text);
                 published += 1;
             }
             published
@@ -47,7 +48,7 @@ fn sockets_and_timers_have_their_turn_under_a_flood() {
         ..config()
     });
     // Many who do not read: each publication costs the shard a walk over all of them.
-    let deaf: Vec<Peer> = (0..200)
+    let deaf: Vec<Peer> = (0..100)
         .map(|_| {
             let (peer, id) = server.connect();
             server.subscribe(id, &["t"]);
@@ -55,7 +56,7 @@ fn sockets_and_timers_have_their_turn_under_a_flood() {
         })
         .collect();
     let publisher = Publisher::start(&server);
-    let began = Instant::now();
+    // Each wait ends in time or fails by the peer's own deadline: a starved socket is never answered.
     for round in 0..5 {
         let mut peer = Peer::connect(server.address);
         peer.send_text(&format!(r#"{{"t":"ping","p":{{"timestamp":{round}}}}}"#));
@@ -69,7 +70,6 @@ fn sockets_and_timers_have_their_turn_under_a_flood() {
         // The wheel turns as well.
         while peer.json()["t"] != "ping" {}
     }
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert!(publisher.end() > 1000);
     drop(deaf);
 }
