@@ -161,7 +161,7 @@ describe('the published Python client', () => {
     const pong = '{"c":"WSE","t":"PONG"';
     const ping = '{"c":"WSE","t":"ping"';
     await waitUntil(() => client.frames(pong).length >= 5 && client.frames(ping).length >= 2, 'heartbeats', 15_000);
-    expect(await client.stats()).toMatchObject({ state: 'connected', reconnect_count: 0, network: { quality: 'excellent' } });
+    expect(await client.stats()).toMatchObject({ state: 'connected', reconnect_count: 0 });
     expect([...client.frames(pong), ...client.frames(ping)].every(({ opcode }) => opcode === 'text')).toBe(true);
     expect(host.events.map(([type]) => type)).toEqual(['auth_connect']);
   });
