@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use wse_engine::config::Config;
 use wse_protocol::topic::Pattern;
-use wse_testkit::{Server, config};
+use wse_testkit::{Event, Peer, Server, config, wait_until};
 
 const PEERS: usize = 4;
 const TOPICS: [&str; 5] = ["a", "ab", "abc", "b", "b:c"];
@@ -16,9 +16,12 @@ const SUBSCRIPTIONS: [&str; 9] = ["a", "ab", "abc", "b", "b:c", "*", "a*", "?b*"
 enum Step {
     Subscribe(usize, Vec<usize>),
     Unsubscribe(usize, Option<Vec<usize>>),
-    Publish(usize),
-    Send(usize),
+    /// A topic, and bytes beside the number.
+    Publish(usize, usize),
+    Send(usize, usize),
     SendAll,
+    /// The peer leaves, another comes in its place.
+    Replace(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -26,10 +29,20 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..PEERS, names()).prop_map(|(peer, names)| Step::Subscribe(peer, names)),
         2 => (0..PEERS, proptest::option::weighted(0.8, names())).prop_map(|(peer, names)| Step::Unsubscribe(peer, names)),
-        8 => (0..TOPICS.len()).prop_map(Step::Publish),
-        2 => (0..PEERS).prop_map(Step::Send),
+        8 => (0..TOPICS.len(), padding()).prop_map(|(topic, padding)| Step::Publish(topic, padding)),
+        2 => (0..PEERS, padding()).prop_map(|(peer, padding)| Step::Send(peer, padding)),
         1 => Just(Step::SendAll),
+        1 => (0..PEERS).prop_map(Step::Replace),
     ]
+}
+
+/// Small messages are staged for each subscriber, large ones shared: both, in any order.
+fn padding() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => Just(0usize), 1 => 0..1500usize, 1 => 1500..40_000usize]
+}
+
+fn padded(n: usize, padding: usize) -> String {
+    format!("{n}{}", " ".repeat(padding))
 }
 
 fn named(indices: &[usize]) -> Vec<String> {
@@ -59,8 +72,8 @@ proptest! {
                     }
                     server.engine.unsubscribe(peers[*peer].1, names.as_deref().map(named).as_deref());
                 }
-                Step::Publish(topic) => {
-                    let topic = TOPICS[*topic];
+                Step::Publish(topic, padding) => {
+                    let (topic, text) = (TOPICS[*topic], padded(n, *padding));
                     for (held, expected) in held.iter().zip(&mut expected) {
                         if held.iter().any(|name| Pattern::new(SUBSCRIPTIONS[*name]).unwrap().matches(topic)) {
                             expected.push(text.clone());
@@ -68,9 +81,25 @@ proptest! {
                     }
                     server.engine.broadcast(topic, &text);
                 }
-                Step::Send(peer) => {
+                Step::Send(peer, padding) => {
+                    let text = padded(n, *padding);
                     expected[*peer].push(text.clone());
                     server.engine.send(peers[*peer].1, &text);
+                }
+                Step::Replace(peer) => {
+                    // Still being sent to when it goes: nothing of it may reach who comes after.
+                    held[*peer].clear();
+                    expected[*peer].clear();
+                    drop(peers.remove(*peer));
+                    let newcomer = Peer::connect(server.address);
+                    let id = loop {
+                        match server.events.event() {
+                            Event::Connect(id, _) => break id,
+                            Event::Disconnect(_) => {}
+                            other => panic!("{other:?}"),
+                        }
+                    };
+                    peers.insert(*peer, (newcomer, id));
                 }
                 Step::SendAll => {
                     expected.iter_mut().for_each(|expected| expected.push(text.clone()));
@@ -90,6 +119,7 @@ proptest! {
             prop_assert_eq!(&got, expected);
         }
         let distinct: BTreeSet<usize> = held.iter().flatten().copied().collect();
-        prop_assert_eq!(server.health("topics"), distinct.len() as u64);
+        // Who was replaced may still be leaving.
+        wait_until("as many topics as the model has", || server.health("topics") == distinct.len() as u64);
     }
 }

@@ -14,4 +14,4 @@ pub(crate) use outbound::{Outbound, Queued};
 pub(crate) use reader::Read;
 pub(crate) use timers::{millis, reached};
 pub(crate) use transport::Transport;
-pub(crate) use writer::Flushed;
+pub(crate) use writer::{Flushed, WroteThrough};

@@ -186,6 +186,31 @@ impl Outbound {
         Queued::Dropped { frames: count - taken, bytes: frames.len() - size }
     }
 
+    /// Owes the rest of `frames`, `count` whole ones, of which the socket took the first `written` bytes. The queue is empty.
+    pub(crate) fn own_rest(&mut self, frames: &[u8], written: usize, count: u32, budget: usize) -> Queued {
+        let (mut begun, mut sent) = (0, 0);
+        while let Some(next) = frame_end(frames, begun)
+            && next <= written
+        {
+            begun = next;
+            sent += 1;
+        }
+        // An empty queue takes one frame of any size: the one that is half written is never given up.
+        let (size, taken) = self.fitting(&frames[begun..], budget);
+        if taken > 0 {
+            let bytes = frames[begun..begun + size].to_vec();
+            let start = written - begun;
+            self.weight += size - start + ENTRY_COST;
+            self.boundary = 0;
+            // A frame is far below 4 GiB.
+            self.queue.push_back(Entry::Own { bytes, start: u32::try_from(start).unwrap_or(0) });
+        }
+        match count - sent - taken {
+            0 => Queued::All,
+            frames_lost => Queued::Dropped { frames: frames_lost, bytes: frames.len() - begun - size },
+        }
+    }
+
     /// Owes one frame the engine itself answers with (hello, PONG, errors). The budget applies as to any other.
     pub(crate) fn reply(&mut self, text: &str, budget: usize) -> Queued {
         if self.is_closed() {

@@ -1,6 +1,7 @@
-//! The only code that writes a connection's socket: as much of the outbound queue as the socket takes now.
+//! The only code that writes a connection's socket: as much of the outbound queue as the socket takes now, or frames that
+//! need no queue.
 
-use super::{Connection, Phase};
+use super::{Connection, Phase, Queued, Transport};
 use crate::metrics::ShardCells;
 
 /// What one flush came to.
@@ -14,7 +15,52 @@ pub(crate) enum Flushed {
     Over,
 }
 
+/// What became of frames offered to the socket directly.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WroteThrough {
+    /// Not tried: the connection owes something already, is closing, or its transport has a buffer of its own.
+    Not,
+    /// The socket took everything.
+    All,
+    /// The rest is owed now, as far as the budget allows, and the task is woken when the socket takes more.
+    Part(Queued),
+    /// The connection is finished.
+    Over,
+}
+
 impl Connection {
+    /// Writes `count` whole frames past the queue, if that is empty.
+    pub(crate) fn write_through(
+        &mut self,
+        frames: &[u8],
+        count: u32,
+        budget: usize,
+        cells: &ShardCells,
+    ) -> WroteThrough {
+        let plain = matches!(self.transport, Transport::Plain(_));
+        if self.blocked || !plain || self.out.is_closed() || !self.out.is_empty() {
+            return WroteThrough::Not;
+        }
+        let mut written = 0;
+        while written < frames.len() {
+            match self.transport.try_write(&self.waker, &frames[written..]) {
+                None => {
+                    self.blocked = true;
+                    let queued = self.out.own_rest(frames, written, count, budget);
+                    cells.outbound_bytes.shift(0, self.out.weight());
+                    return WroteThrough::Part(queued);
+                }
+                Some(Ok(0) | Err(_)) => return WroteThrough::Over,
+                Some(Ok(taken)) => {
+                    written += taken;
+                    cells.writes.add(1);
+                    cells.bytes_sent.add(taken as u64);
+                }
+            }
+        }
+        WroteThrough::All
+    }
+
     /// Writes until nothing is owed or the socket blocks.
     pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, cells: &ShardCells, now: impl Fn() -> u32) -> Flushed {
         if self.unflushed_close {

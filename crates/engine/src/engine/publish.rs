@@ -16,7 +16,7 @@ use crate::id::ConnId;
 use crate::metrics::bump;
 use crate::registry::Peer;
 use crate::shard::Pushed;
-use crate::topics::Readiness;
+use crate::topics::{Readiness, Target};
 
 /// How far behind delivery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,8 +96,9 @@ impl Engine {
             texts.iter().for_each(|text| push_injected(frames, text));
             let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
             for (index, port) in shared.ports.iter().enumerate() {
-                if shared.topics.has_patterns(index) || (exact && entry.wanted_by(index)) {
-                    pushed = pushed.max(port.inbox.publish(&entry, frames, count));
+                let patterns = shared.topics.has_patterns(index);
+                if patterns || (exact && entry.wanted_by(index)) {
+                    pushed = pushed.max(port.inbox.publish(Target::of(&entry, index, patterns), frames, count));
                 }
             }
             if frames.capacity() > KEEP_FRAMES {

@@ -14,7 +14,7 @@ use wse_protocol::frame::{Opcode, push_frame};
 
 use crate::id::ConnId;
 use crate::net::Permit;
-use crate::topics::TopicEntry;
+use crate::topics::{Target, TopicEntry};
 
 /// A run takes no more frames above this many bytes: what one distribution hands to each subscriber.
 const RUN_BYTES: usize = 128 * 1024;
@@ -29,7 +29,7 @@ pub(crate) type Mark = u32;
 /// What a shard is asked to do, in order.
 pub(crate) enum Command {
     /// Frames `start..end` of the arena, `count` of them, to everybody who receives `topic`.
-    Publish { topic: Arc<TopicEntry>, start: Mark, end: Mark, count: u32 },
+    Publish { topic: Target, start: Mark, end: Mark, count: u32 },
     /// Frames to one connection.
     Send { to: ConnId, start: Mark, end: Mark, count: u32 },
     /// Frames to all connections.
@@ -116,19 +116,19 @@ impl Inbox {
     }
 
     /// Appends `count` whole frames for the subscribers of `topic`.
-    pub(crate) fn publish(&self, topic: &Arc<TopicEntry>, frames: &[u8], frames_count: u32) -> Pushed {
+    pub(crate) fn publish(&self, topic: Target, frames: &[u8], frames_count: u32) -> Pushed {
         self.push(
             |arena| arena.extend_from_slice(frames),
             |commands, start, end| {
                 if let Some(Command::Publish { topic: last, start: from, end: to, count }) = commands.last_mut()
-                    && Arc::ptr_eq(last, topic)
+                    && last.same(&topic)
                     && (end - *from) as usize <= RUN_BYTES
                 {
                     *to = end;
                     *count += frames_count;
                     return 0;
                 }
-                commands.push(Command::Publish { topic: Arc::clone(topic), start, end, count: frames_count });
+                commands.push(Command::Publish { topic, start, end, count: frames_count });
                 COMMAND_COST
             },
         )

@@ -1,12 +1,14 @@
 //! A shard: one thread that owns its connections and everything they touch. `inbox` is the only way in from outside,
-//! `run` is the loop, `state` what it owns, `fanout` the way of a publication to its subscribers.
+//! `run` is the loop, `state` what it owns, `fanout` and `flush` the way of a publication to its subscribers' sockets.
 
 mod adopt;
 mod context;
 mod fanout;
+mod flush;
 mod inbox;
 mod run;
 mod slots;
+mod staging;
 mod state;
 mod subscribe;
 mod wheel;

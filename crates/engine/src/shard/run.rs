@@ -21,9 +21,11 @@ use crate::shared::Shared;
 
 /// A batch is flushed in parts, however much waits: when the connections owe this much each, on average …
 const FLUSH_BYTES: usize = 256 * 1024;
-/// … or after this many queue operations, about two milliseconds of them. Counted, not timed: a thread that was preempted
-/// would flush too early, and every frame before the flush deepens the join of the sends.
-const FLUSH_OPERATIONS: usize = 32 * 1024;
+/// … or after this many deliveries, a few milliseconds of them. Counted, not timed: a thread that was preempted would flush
+/// too early, and every frame before the flush deepens the join of the sends.
+const FLUSH_OPERATIONS: usize = 128 * 1024;
+/// Connections flushed before the sockets have their turn, a few milliseconds of writes.
+const FLUSH_CONNECTIONS: usize = 1024;
 
 /// Spawns the thread of shard `index`.
 pub(crate) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<JoinHandle<()>> {
@@ -93,14 +95,30 @@ async fn work(shared: &Arc<Shared>, shard: &SharedShard, batch: &mut Batch) -> b
             command => guarded(shard, |shard| shard.apply(command, &batch.arena)),
         }
         if shard.borrow().unflushed.is_due(FLUSH_BYTES, FLUSH_OPERATIONS) {
-            guarded(shard, Shard::flush_dirty);
-            guarded(shard, |shard| shard.context.deliver());
-            yield_now().await;
-            guarded(shard, Shard::tick);
+            flush(shard, &batch.arena).await;
+            take_turns(shard).await;
         }
     }
-    guarded(shard, Shard::flush_dirty);
+    flush(shard, &batch.arena).await;
     ended
+}
+
+/// Writes what was left by what has been applied.
+async fn flush(shard: &SharedShard, arena: &[u8]) {
+    loop {
+        guarded(shard, |shard| shard.flush_some(arena, FLUSH_CONNECTIONS));
+        if !shard.borrow().has_unflushed() {
+            return;
+        }
+        take_turns(shard).await;
+    }
+}
+
+/// Lets the connections' tasks run, then the wheel.
+async fn take_turns(shard: &SharedShard) {
+    guarded(shard, |shard| shard.context.deliver());
+    yield_now().await;
+    guarded(shard, Shard::tick);
 }
 
 /// Does a step of the loop. A panic in it is counted and costs this step, never the thread.

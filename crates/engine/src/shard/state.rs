@@ -2,6 +2,7 @@
 //! touched by the shard's thread only.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{self, Poll};
 
 use super::context::Context;
-use super::fanout::tell_dropped;
+use super::flush::tell_dropped;
 use super::slots::Slots;
+use super::staging::{Place, Staging};
 use super::wheel::{Entry, TICK_MS, Wheel};
 use crate::clock::Clock;
 use crate::conn::{Connection, Crossed, Flushed, Phase, Read, reached};
@@ -37,11 +39,15 @@ pub(crate) struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) context: Context,
     /// Connections to flush at the end of the batch.
-    pub(crate) dirty: Vec<u32>,
+    pub(crate) dirty: VecDeque<u32>,
     /// Connections not read while the host does not drain.
     pub(crate) paused: Vec<u32>,
-    /// Topics published in this batch, whose segments may be free after the flush.
-    pub(crate) unsettled: Vec<u64>,
+    /// Places of topics published in this batch, whose segments may be free after the flush.
+    pub(crate) unsettled: Vec<u32>,
+    /// What the batch holds for single connections.
+    pub(crate) staging: Staging,
+    /// The staged places of one connection.
+    pub(crate) places: Vec<Place>,
     pub(crate) unflushed: Unflushed,
     due: Vec<Entry>,
     /// When the wheel was last moved.
@@ -71,12 +77,14 @@ impl Shard {
         Self {
             index,
             connections: Slots::default(),
-            topics: LocalTopics::default(),
+            topics: LocalTopics::new(index),
             pool: SegmentPool::default(),
             wheel: Wheel::new(shared.clock.now()),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             paused: Vec::new(),
             unsettled: Vec::new(),
+            staging: Staging::default(),
+            places: Vec::new(),
             unflushed: Unflushed::default(),
             due: Vec::new(),
             ticked: shared.clock.now(),
@@ -109,7 +117,7 @@ impl Shard {
         dirty.clear();
         self.connections.for_each_mut(|slot, connection| {
             if connection.dirty {
-                dirty.push(slot);
+                dirty.push_back(slot);
             }
         });
     }
@@ -273,6 +281,7 @@ impl Shard {
             return;
         }
         let Some(mut connection) = self.connections.remove(id.slot()) else { return };
+        self.staging.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
         shared.registry.remove(id);
         self.forget_subscriptions(&mut connection, id);

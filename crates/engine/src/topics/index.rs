@@ -18,6 +18,8 @@ pub(crate) struct TopicEntry {
     pub(crate) is_pattern: bool,
     /// Subscriptions per shard, those on their way to it included.
     interest: Box<[AtomicU32]>,
+    /// One more than its place in each shard's lists, 0 while a shard has none; set by that shard.
+    places: Box<[AtomicU32]>,
     /// Publications, for `wse_topic_messages_total`.
     pub(crate) published: AtomicU64,
     pub(crate) groups: Mutex<Groups>,
@@ -38,6 +40,7 @@ impl TopicEntry {
             name: name.into(),
             is_pattern: wse_protocol::topic::is_pattern(name),
             interest: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            places: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             published: AtomicU64::new(0),
             groups: Mutex::default(),
             grouped: AtomicBool::new(false),
@@ -48,6 +51,19 @@ impl TopicEntry {
     #[inline]
     pub(crate) fn wanted_by(&self, shard: usize) -> bool {
         self.interest[shard].load(Relaxed) != 0
+    }
+
+    /// Its place in the lists of `shard`.
+    #[inline]
+    pub(crate) fn place(&self, shard: usize) -> Option<u32> {
+        self.places.get(shard)?.load(Relaxed).checked_sub(1)
+    }
+
+    /// Notes its place in the lists of `shard`.
+    pub(crate) fn set_place(&self, shard: usize, place: Option<u32>) {
+        if let Some(known) = self.places.get(shard) {
+            known.store(place.map_or(0, |place| place + 1), Relaxed);
+        }
     }
 
     /// Adds a member to a queue group; false when it was one already.

@@ -19,7 +19,14 @@ const REMEMBERED_SLOTS: usize = 1024 * 1024;
 
 /// Subscriber lists of one shard.
 pub(crate) struct LocalTopics {
-    exact: Map<u64, LocalTopic>,
+    /// The shard's number.
+    shard: usize,
+    /// Topics with exact subscribers. Publishers name them by place: at many topics a lookup by hash would be the dearest
+    /// part of a publication.
+    exact: Vec<Option<LocalTopic>>,
+    free: Vec<u32>,
+    /// Where a topic's id is, for publications on their way while its place changed.
+    places: Map<u64, u32>,
     patterns: Patterns,
     matched: Map<Box<str>, Resolved>,
     /// Slots in all of `matched`.
@@ -30,11 +37,15 @@ pub(crate) struct LocalTopics {
     acl_changed: bool,
 }
 
-impl Default for LocalTopics {
-    fn default() -> Self {
+impl LocalTopics {
+    /// The lists of shard number `shard`, empty.
+    pub(crate) fn new(shard: usize) -> Self {
         // Epoch 0 is what nothing was resolved in.
         Self {
-            exact: Map::default(),
+            shard,
+            exact: Vec::new(),
+            free: Vec::new(),
+            places: Map::default(),
             patterns: Patterns::default(),
             matched: Map::default(),
             matched_slots: 0,
@@ -44,8 +55,8 @@ impl Default for LocalTopics {
     }
 }
 
-#[derive(Default)]
 struct LocalTopic {
+    entry: Arc<TopicEntry>,
     subscribers: Slots,
     /// Where this topic's frames are appended while somebody still owes the earlier ones.
     segment: Option<Segment>,
@@ -66,15 +77,47 @@ pub(crate) enum Recipients<'a> {
     Resolved { slots: &'a [u32], denied: u64 },
 }
 
+/// A topic as a publication names it to a shard.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// By its place among the shard's topics, and its id in case it has moved since. Publisher and shard then share no
+    /// memory they both write.
+    Place { place: u32, id: u64 },
+    /// By its entry: the shard does not know it yet, or has patterns to match it with.
+    Named(Arc<TopicEntry>),
+}
+
+impl Target {
+    /// How to name `entry` to `shard`.
+    pub(crate) fn of(entry: &Arc<TopicEntry>, shard: usize, patterns: bool) -> Self {
+        match entry.place(shard) {
+            Some(place) if !patterns => Self::Place { place, id: entry.id },
+            _ => Self::Named(Arc::clone(entry)),
+        }
+    }
+
+    /// Whether both name one topic in the same way.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Place { id, .. }, Self::Place { id: other, .. }) => id == other,
+            (Self::Named(entry), Self::Named(other)) => Arc::ptr_eq(entry, other),
+            _ => false,
+        }
+    }
+}
+
 /// Where a publication goes within a shard.
 pub(crate) struct Route<'a> {
     pub(crate) recipients: Recipients<'a>,
+    /// The topic's place, for [`LocalTopics::settle`].
+    pub(crate) place: Option<u32>,
     /// The topic's open segment; topics without exact subscribers have none of their own.
     segment: Option<&'a mut Option<Segment>>,
 }
 
 impl Route<'_> {
-    const NOWHERE: Self = Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, segment: None };
+    const NOWHERE: Self =
+        Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, place: None, segment: None };
 
     /// The segment the next `len` bytes go to: the open one while it has room, else another.
     pub(crate) fn segment(&mut self, len: usize, pool: &mut SegmentPool) -> Segment {
@@ -119,13 +162,26 @@ impl Recipients<'_> {
 
 impl LocalTopics {
     /// Adds `slot` to the entry's subscribers; false when it was there.
-    pub(crate) fn subscribe(&mut self, entry: &TopicEntry, slot: u32) -> bool {
+    pub(crate) fn subscribe(&mut self, entry: &Arc<TopicEntry>, slot: u32) -> bool {
         if entry.is_pattern {
             let new = self.patterns.add(entry, slot);
             self.epoch += u64::from(new);
             return new;
         }
-        let topic = self.exact.entry(entry.id).or_default();
+        let Self { shard, exact, free, places, .. } = self;
+        let place = *places.entry(entry.id).or_insert_with(|| {
+            let topic =
+                LocalTopic { entry: Arc::clone(entry), subscribers: Slots::default(), segment: None, resolved: None };
+            let place = free.pop().unwrap_or_else(|| {
+                exact.push(None);
+                // Bounded by memory long before: a topic is far above a byte.
+                u32::try_from(exact.len() - 1).unwrap_or(u32::MAX)
+            });
+            exact[place as usize] = Some(topic);
+            entry.set_place(*shard, Some(place));
+            place
+        });
+        let Some(topic) = &mut exact[place as usize] else { return false };
         topic.resolved = None;
         topic.subscribers.insert(slot)
     }
@@ -137,13 +193,18 @@ impl LocalTopics {
             self.epoch += u64::from(removed);
             return removed;
         }
-        let Some(topic) = self.exact.get_mut(&entry.id) else { return false };
+        let Some(place) = self.places.get(&entry.id).copied() else { return false };
+        let Some(topic) = &mut self.exact[place as usize] else { return false };
         topic.resolved = None;
         let removed = topic.subscribers.swap_remove(&slot);
-        if topic.subscribers.is_empty()
-            && let Some(segment) = self.exact.remove(&entry.id).and_then(|topic| topic.segment)
-        {
-            pool.give(segment);
+        if topic.subscribers.is_empty() {
+            if let Some(segment) = topic.segment.take() {
+                pool.give(segment);
+            }
+            entry.set_place(self.shard, None);
+            self.exact[place as usize] = None;
+            self.places.remove(&entry.id);
+            self.free.push(place);
         }
         removed
     }
@@ -154,9 +215,10 @@ impl LocalTopics {
         self.epoch += 1;
     }
 
-    /// After a flush: gives the topic's segment back when nobody owes anything of it, and closes one that is owed for long.
-    pub(crate) fn settle(&mut self, topic: u64, pool: &mut SegmentPool) {
-        if let Some(topic) = self.exact.get_mut(&topic)
+    /// After a flush: gives the segment of the topic at `place` back when nobody owes anything of it, and closes one that is
+    /// owed for long. Another topic may have taken the place since: that is as well.
+    pub(crate) fn settle(&mut self, place: u32, pool: &mut SegmentPool) {
+        if let Some(Some(topic)) = self.exact.get_mut(place as usize)
             && topic.segment.as_ref().is_some_and(|segment| segment.unshared() || segment.is_stale())
             && let Some(segment) = topic.segment.take()
         {
@@ -164,49 +226,64 @@ impl LocalTopics {
         }
     }
 
-    /// Who receives `entry`, and where its frames go. `allows(slot, topic)` is asked for every recipient whose right to it
+    /// Who receives `target`, and where its frames go. `allows(slot, topic)` is asked for every recipient whose right to it
     /// was not settled when it subscribed.
-    pub(crate) fn route(&mut self, entry: &TopicEntry, allows: impl Fn(u32, &str) -> bool) -> Route<'_> {
-        let Self { exact, patterns, matched, matched_slots, epoch, acl_changed } = self;
-        let topic = exact.get_mut(&entry.id);
+    pub(crate) fn route(&mut self, target: &Target, allows: impl Fn(u32, &str) -> bool) -> Route<'_> {
+        let Self { exact, places, patterns, matched, matched_slots, epoch, acl_changed, .. } = self;
+        let (place, id) = match target {
+            Target::Place { place, id } => (Some(*place), *id),
+            Target::Named(entry) => (None, entry.id),
+        };
+        let is_there = |place: &u32| {
+            exact.get(*place as usize).is_some_and(|topic| topic.as_ref().is_some_and(|topic| topic.entry.id == id))
+        };
+        let place = place.filter(is_there).or_else(|| places.get(&id).copied());
+        let topic = place.and_then(|place| exact.get_mut(place as usize)?.as_mut());
         if patterns.is_empty() && !*acl_changed {
             return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
                 recipients: Recipients::Exact(subscribers),
+                place,
                 segment: Some(segment),
             });
         }
-        let resolve = |subscribers: Option<&Slots>| {
+        let resolve = |name: &str, subscribers: Option<&Slots>| {
             let mut slots: Vec<u32> = subscribers.into_iter().flatten().copied().collect();
-            patterns.for_each_match(&entry.name, |subscribers| slots.extend(subscribers));
+            patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
             slots.sort_unstable();
             slots.dedup();
             let all = slots.len();
-            slots.retain(|slot| allows(*slot, &entry.name));
+            slots.retain(|slot| allows(*slot, name));
             let denied = (all - slots.len()) as u64;
             Resolved { epoch: *epoch, slots, denied }
         };
-        let (resolved, segment) = if let Some(LocalTopic { subscribers, segment, resolved }) = topic {
-            if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
-                *resolved = Some(resolve(Some(subscribers)));
+        let (resolved, segment) = match (topic, target) {
+            (Some(LocalTopic { entry, subscribers, segment, resolved }), _) => {
+                if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
+                    *resolved = Some(resolve(&entry.name, Some(subscribers)));
+                }
+                (resolved.as_ref(), Some(segment))
             }
-            (resolved.as_ref(), Some(segment))
-        } else {
-            let current = matched.get(&entry.name).is_some_and(|known| known.epoch == *epoch);
-            if !current && (matched.len() >= REMEMBERED_MATCHES || *matched_slots >= REMEMBERED_SLOTS) {
-                matched.clear();
-                *matched_slots = 0;
+            (None, Target::Named(entry)) => {
+                let current = matched.get(&entry.name).is_some_and(|known| known.epoch == *epoch);
+                if !current && (matched.len() >= REMEMBERED_MATCHES || *matched_slots >= REMEMBERED_SLOTS) {
+                    matched.clear();
+                    *matched_slots = 0;
+                }
+                let known =
+                    matched.entry(entry.name.clone()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
+                if !current {
+                    *matched_slots -= known.slots.len();
+                    *known = resolve(&entry.name, None);
+                    *matched_slots += known.slots.len();
+                }
+                (Some(&*known), None)
             }
-            let known =
-                matched.entry(entry.name.clone()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
-            if !current {
-                *matched_slots -= known.slots.len();
-                *known = resolve(None);
-                *matched_slots += known.slots.len();
-            }
-            (Some(&*known), None)
+            // Named by its place, there were no patterns when it was published, and since then its last subscriber left.
+            (None, Target::Place { .. }) => return Route::NOWHERE,
         };
         resolved.map_or(Route::NOWHERE, |Resolved { slots, denied, .. }| Route {
             recipients: Recipients::Resolved { slots, denied: *denied },
+            place,
             segment,
         })
     }

@@ -1,0 +1,179 @@
+//! What a batch holds for single connections until it is flushed: places in the batch's arena, in order. A delivery costs
+//! one sequential write here and none in the connection's own memory; the flush sorts by connection and hands each one all
+//! its places at once. Owns no bytes, and never outlives the batch.
+
+use super::inbox::Mark;
+
+/// Whole frames at `start..end` of the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) start: Mark,
+    pub(crate) end: Mark,
+    /// Frames in it.
+    pub(crate) count: u32,
+}
+
+/// Room for this many places is kept between batches.
+const KEEP_PLACES: usize = 256 * 1024;
+
+/// The places staged since the last flush.
+#[derive(Default)]
+pub(crate) struct Staging {
+    staged: Vec<(u32, Place)>,
+    slots: Vec<Slot>,
+    /// Slots with places, in the order of their first.
+    touched: Vec<u32>,
+    /// Places by slot, once sorted.
+    sorted: Vec<Place>,
+    /// How many of `touched` have been taken since.
+    taken: usize,
+}
+
+/// A connection's part.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Its places that are valid.
+    count: u32,
+    /// Places staged before this many are those of a connection that is gone.
+    since: u32,
+    /// Once sorted: the end of its places.
+    end: u32,
+}
+
+impl Staging {
+    /// Stages a place for the connection at `slot`.
+    #[inline]
+    pub(crate) fn push(&mut self, slot: u32, place: Place) {
+        let index = slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, Slot::default());
+        }
+        let own = &mut self.slots[index];
+        if own.count == 0 {
+            self.touched.push(slot);
+        }
+        own.count += 1;
+        self.staged.push((slot, place));
+    }
+
+    /// Whether nothing is staged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// Connections with something staged.
+    pub(crate) fn connections(&self) -> usize {
+        self.touched.len() - self.taken
+    }
+
+    /// The connection at `slot` is gone; another may take its place.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let staged = self.staged.len();
+        if let Some(own) = self.slots.get_mut(slot as usize).filter(|own| own.count > 0) {
+            own.count = 0;
+            // At most one place per frame of an arena whose positions are 32-bit.
+            own.since = u32::try_from(staged).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// The next connection's slot and places, which are then in `into`; `None` when all have been taken.
+    pub(crate) fn next(&mut self, into: &mut Vec<Place>) -> Option<u32> {
+        if self.taken == 0 && self.sorted.is_empty() {
+            self.sort();
+        }
+        while let Some(slot) = self.touched.get(self.taken).copied() {
+            self.taken += 1;
+            let own = std::mem::take(&mut self.slots[slot as usize]);
+            if own.count > 0 {
+                into.clear();
+                into.extend_from_slice(&self.sorted[(own.end - own.count) as usize..own.end as usize]);
+                return Some(slot);
+            }
+        }
+        self.clear();
+        None
+    }
+
+    /// Scatters the places by slot (a counting sort: the counts are known).
+    fn sort(&mut self) {
+        let mut at = 0;
+        for slot in &self.touched {
+            let own = &mut self.slots[*slot as usize];
+            own.end = at;
+            at += own.count;
+        }
+        self.sorted.resize(at as usize, Place::default());
+        for (index, (slot, place)) in (0..).zip(&self.staged) {
+            let own = &mut self.slots[*slot as usize];
+            if index >= own.since && own.count > 0 {
+                self.sorted[own.end as usize] = *place;
+                own.end += 1;
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.taken = 0;
+        self.touched.clear();
+        self.staged.clear();
+        self.sorted.clear();
+        if self.staged.capacity() > KEEP_PLACES {
+            self.staged = Vec::new();
+            self.sorted = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(start: u32) -> Place {
+        Place { start, end: start + 1, count: 1 }
+    }
+
+    fn all(staging: &mut Staging) -> Vec<(u32, Vec<u32>)> {
+        let (mut found, mut places) = (Vec::new(), Vec::new());
+        while let Some(slot) = staging.next(&mut places) {
+            found.push((slot, places.iter().map(|place| place.start).collect()));
+        }
+        assert!(staging.is_empty());
+        found
+    }
+
+    #[test]
+    fn places_come_back_by_connection_and_in_order() {
+        let mut staging = Staging::default();
+        for round in 0..2 {
+            for (at, slot) in [7, 0, 7, 3, 0, 7].into_iter().enumerate() {
+                staging.push(slot, place(at as u32));
+            }
+            assert_eq!(staging.connections(), 3);
+            assert_eq!(all(&mut staging), [(7, vec![0, 2, 5]), (0, vec![1, 4]), (3, vec![3])], "round {round}");
+        }
+        assert_eq!(all(&mut staging), []);
+    }
+
+    #[test]
+    fn who_is_gone_gets_nothing_and_neither_does_who_comes_after() {
+        let mut staging = Staging::default();
+        staging.push(1, place(0));
+        staging.push(2, place(1));
+        staging.forget(1);
+        staging.forget(9);
+        staging.push(1, place(2));
+        staging.push(2, place(3));
+        assert_eq!(all(&mut staging), [(1, vec![2]), (2, vec![1, 3])]);
+        // While the others are being served.
+        staging.push(1, place(0));
+        staging.push(2, place(1));
+        staging.push(3, place(2));
+        let mut places = Vec::new();
+        assert_eq!(staging.next(&mut places), Some(1));
+        staging.forget(2);
+        assert_eq!(all(&mut staging), [(3, vec![2])]);
+        // Nothing of it is left to be mistaken for the next batch's.
+        staging.push(2, place(5));
+        assert_eq!(all(&mut staging), [(2, vec![5])]);
+    }
+}
