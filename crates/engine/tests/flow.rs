@@ -265,3 +265,42 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
     server.engine.off_drained(&wake);
     assert_eq!(Arc::strong_count(&drained), 2, "only this test and the closure it holds");
 }
+
+#[test]
+fn many_that_stand_still_get_everything_in_order_once_they_read() {
+    const PEERS: usize = 80;
+    const TOTAL: u32 = 5000;
+    let calm = Config {
+        ping_interval: Duration::from_secs(500_000),
+        idle_timeout: Duration::from_secs(1_000_000),
+        ..config()
+    };
+    let mut server = Server::start(Config { shards: 1, max_outbound_bytes: 16 << 20, ..calm });
+    let mut peers: Vec<_> = (0..PEERS).map(|_| narrow(&mut server)).collect();
+    let (mut fast, fast_id) = server.connect();
+    for (_, id) in &peers {
+        server.subscribe(*id, &["t"]);
+    }
+    server.subscribe(fast_id, &["t"]);
+    for n in 0..TOTAL {
+        // To all, and now and then to one of those that stand still: one order for both.
+        match n % 10 {
+            9 => peers.iter().for_each(|(_, id)| assert!(server.engine.send(*id, &numbered(n)).is_some())),
+            _ => assert!(server.engine.broadcast("t", &numbered(n)) <= Pressure::High),
+        }
+        // Few at a time, as at a steady pace.
+        if n % 4 == 0 {
+            settled(&server);
+        }
+    }
+    server.engine.broadcast("t", "end");
+    assert!(read_numbers(&mut fast).into_iter().eq((0..TOTAL).filter(|n| n % 10 != 9)));
+    assert!(server.health("outbound_bytes") > 0, "they do stand still");
+    for (peer, _) in &mut peers {
+        let numbers = read_numbers(peer);
+        let differs = (0..TOTAL).zip(&numbers).find(|(expected, got)| expected != *got);
+        assert_eq!((numbers.len(), differs), (TOTAL as usize, None));
+    }
+    wait_until("nothing is owed", || server.health("outbound_bytes") == 0);
+    assert_eq!(server.metric("wse_slow_consumer_drops_total"), 0.0);
+}

@@ -1,5 +1,6 @@
-//! A batch of commands, in order: publications to their subscribers, frames to one connection or all, and the rest. What is
-//! for many goes into a shared segment and the queues; what is for few is staged. Nothing is written here: that is `flush`'s.
+//! A batch of commands, in order: publications to their subscribers, frames to one connection or all, and the rest. Short
+//! runs are staged; long ones, and what sockets that are blocked will have to wait for, go into a shared segment and the
+//! queues. Nothing is written here: that is `flush`'s.
 
 use std::collections::VecDeque;
 
@@ -7,12 +8,13 @@ use super::Shard;
 use super::inbox::Command;
 use super::staging::Place;
 use crate::conn::{Connection, Queued};
-use crate::topics::{Segment, Target};
+use crate::id::ConnId;
+use crate::topics::{Route, Segment, Target};
 
-/// A run of at most this many bytes …
+/// A run of at most this many bytes is staged; a longer one would be copied for every socket that does not take all of it.
 const STAGE_BYTES: usize = 1024;
-/// … to at most this many subscribers of the shard is staged for each instead of shared.
-const STAGE_RECIPIENTS: usize = 64;
+/// At most this many blocked connections get a copy of a short run; for more it is shared.
+const COPIES: usize = 64;
 
 /// One or more whole frames in the arena.
 #[derive(Clone, Copy)]
@@ -80,11 +82,7 @@ impl Shard {
     pub(crate) fn apply(&mut self, command: Command, arena: &[u8]) {
         match command {
             Command::Publish { topic, start, end, count } => self.publish(&topic, Place { start, end, count }, arena),
-            Command::Send { to, start, end, count } => {
-                if self.find(to).is_some() {
-                    self.stage(to.slot(), Place { start, end, count });
-                }
-            }
+            Command::Send { to, start, end, count } => self.send(to, Place { start, end, count }, arena),
             Command::SendAll { start, end, count } => self.send_all(Place { start, end, count }, arena),
             Command::Subscribe { to, topics } => self.subscribe(to, topics),
             Command::Unsubscribe { to, topics } => self.unsubscribe(to, topics.as_deref()),
@@ -120,11 +118,6 @@ impl Shard {
         }
     }
 
-    fn stage(&mut self, slot: u32, place: Place) {
-        self.staging.push(slot, place);
-        self.staged(1, place);
-    }
-
     /// Counts what was staged towards the next flush.
     fn staged(&mut self, recipients: usize, place: Place) {
         self.unflushed.bytes += recipients * (place.end - place.start) as usize;
@@ -132,38 +125,63 @@ impl Shard {
         self.unflushed.connections = self.dirty.len() + self.staging.connections();
     }
 
-    fn publish(&mut self, topic: &Target, place: Place, arena: &[u8]) {
-        let frames = Frames::at(place, arena);
-        let Self { topics, connections, .. } = self;
-        let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer.allows(name));
-        let route = topics.route(topic, allows);
-        let recipients = route.recipients.len();
-        let denied = route.recipients.denied() * u64::from(frames.count);
-        self.context.cells.acl_denied.add(denied);
-        if frames.bytes.len() <= STAGE_BYTES && recipients <= STAGE_RECIPIENTS {
-            route.recipients.for_each(|slot| self.staging.push(slot, place));
-            self.staged(recipients, place);
+    fn send(&mut self, to: ConnId, place: Place, arena: &[u8]) {
+        if self.find(to).is_none() {
             return;
         }
-        self.share(topic, frames, arena);
+        if self.staging.push(to.slot(), place) {
+            self.staged(1, place);
+        } else {
+            let Frames { bytes, count } = Frames::at(place, arena);
+            self.own(to.slot(), bytes, count);
+        }
     }
 
-    /// Hands frames to many: they exist once, in the topic's segment.
-    fn share(&mut self, topic: &Target, frames: Frames<'_>, arena: &[u8]) {
-        // What is staged came first.
-        self.unstage(arena);
+    fn publish(&mut self, topic: &Target, place: Place, arena: &[u8]) {
+        let frames = Frames::at(place, arena);
+        let Self { topics, connections, staging, context, .. } = self;
+        let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer.allows(name));
+        let Route { recipients, .. } = topics.route(topic, allows);
+        context.cells.acl_denied.add(recipients.denied() * u64::from(frames.count));
+        if frames.bytes.len() > STAGE_BYTES {
+            // What is staged came first.
+            self.unstage(arena);
+            self.share(topic, frames, None);
+            return;
+        }
+        let mut behind = Vec::new();
+        recipients.for_each(|slot| {
+            if !staging.push(slot, place) {
+                behind.push(slot);
+            }
+        });
+        let staged = recipients.len() - behind.len();
+        self.staged(staged, place);
+        if behind.len() > COPIES {
+            self.share(topic, frames, Some(&behind));
+        } else {
+            behind.into_iter().for_each(|slot| self.own(slot, frames.bytes, frames.count));
+        }
+    }
+
+    /// Hands frames to many, of all recipients or those named: the bytes exist once, in the topic's segment.
+    fn share(&mut self, topic: &Target, frames: Frames<'_>, only: Option<&[u32]>) {
         let Self { topics, pool, connections, context, dirty, .. } = self;
         let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer.allows(name));
         let mut route = topics.route(topic, allows);
         let shared = Shared::new(route.segment(frames.bytes.len(), pool), frames);
         let mut tally = Tally::default();
         let budget = context.shared.config.max_outbound_bytes;
-        route.recipients.for_each(|slot| {
+        let each = |slot| {
             if let Some(connection) = connections.get_mut(slot) {
                 tally.queue(connection, slot, &shared, budget);
                 mark_dirty(connection, slot, dirty);
             }
-        });
+        };
+        match only {
+            None => route.recipients.for_each(each),
+            Some(slots) => slots.iter().copied().for_each(each),
+        }
         // Topics without exact subscribers have no segment of their own; theirs is dropped when everybody has sent it.
         self.unsettled.extend(route.place);
         self.account(tally, frames);

@@ -139,6 +139,7 @@ impl Shard {
             }
             WroteThrough::Part(queued) => queued,
         };
+        self.staging.block(slot, true);
         let crossed = connection.update_congestion(budget, || self.context.now());
         self.count_congestion(slot, crossed);
         self.queued(slot, queued, frames, count);
@@ -146,7 +147,7 @@ impl Shard {
     }
 
     /// Puts frames into a connection's own queue.
-    fn own(&mut self, slot: u32, frames: &[u8], count: u32) {
+    pub(super) fn own(&mut self, slot: u32, frames: &[u8], count: u32) {
         let budget = self.context.shared.config.max_outbound_bytes;
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let before = connection.out.weight();

@@ -38,22 +38,39 @@ struct Slot {
     since: u32,
     /// Once sorted: the end of its places.
     end: u32,
+    /// Its socket takes no more for now: whatever comes goes behind what it owes, into its queue.
+    blocked: bool,
 }
 
 impl Staging {
-    /// Stages a place for the connection at `slot`.
+    /// Stages a place for the connection at `slot`; false, and nothing is staged, when its socket is blocked.
     #[inline]
-    pub(crate) fn push(&mut self, slot: u32, place: Place) {
+    pub(crate) fn push(&mut self, slot: u32, place: Place) -> bool {
+        let own = self.slot(slot);
+        if own.blocked {
+            return false;
+        }
+        if own.count == 0 {
+            self.touched.push(slot);
+        }
+        let own = &mut self.slots[slot as usize];
+        own.count += 1;
+        self.staged.push((slot, place));
+        true
+    }
+
+    /// Notes whether the socket of the connection at `slot` is blocked.
+    pub(crate) fn block(&mut self, slot: u32, blocked: bool) {
+        self.slot(slot).blocked = blocked;
+    }
+
+    #[inline]
+    fn slot(&mut self, slot: u32) -> &mut Slot {
         let index = slot as usize;
         if index >= self.slots.len() {
             self.slots.resize(index + 1, Slot::default());
         }
-        let own = &mut self.slots[index];
-        if own.count == 0 {
-            self.touched.push(slot);
-        }
-        own.count += 1;
-        self.staged.push((slot, place));
+        &mut self.slots[index]
     }
 
     /// Whether nothing is staged.
@@ -69,7 +86,9 @@ impl Staging {
     /// The connection at `slot` is gone; another may take its place.
     pub(crate) fn forget(&mut self, slot: u32) {
         let staged = self.staged.len();
-        if let Some(own) = self.slots.get_mut(slot as usize).filter(|own| own.count > 0) {
+        let Some(own) = self.slots.get_mut(slot as usize) else { return };
+        own.blocked = false;
+        if own.count > 0 {
             own.count = 0;
             // At most one place per frame of an arena whose positions are 32-bit.
             own.since = u32::try_from(staged).unwrap_or(u32::MAX);
@@ -83,7 +102,9 @@ impl Staging {
         }
         while let Some(slot) = self.touched.get(self.taken).copied() {
             self.taken += 1;
-            let own = std::mem::take(&mut self.slots[slot as usize]);
+            let kept = &mut self.slots[slot as usize];
+            let own = *kept;
+            *kept = Slot { blocked: own.blocked, ..Slot::default() };
             if own.count > 0 {
                 into.clear();
                 into.extend_from_slice(&self.sorted[(own.end - own.count) as usize..own.end as usize]);
@@ -175,5 +196,25 @@ mod tests {
         // Nothing of it is left to be mistaken for the next batch's.
         staging.push(2, place(5));
         assert_eq!(all(&mut staging), [(2, vec![5])]);
+    }
+
+    #[test]
+    fn a_blocked_socket_is_refused_until_it_is_not_or_has_gone() {
+        let mut staging = Staging::default();
+        staging.block(4, true);
+        assert!(staging.push(5, place(0)) && !staging.push(4, place(0)));
+        assert_eq!(all(&mut staging), [(5, vec![0])]);
+        assert!(!staging.push(4, place(0)));
+        staging.block(4, false);
+        assert!(staging.push(4, place(1)));
+        staging.block(4, true);
+        assert_eq!(all(&mut staging), [(4, vec![1])]);
+        assert!(!staging.push(4, place(0)));
+        // It had nothing staged: no mark may be left that makes the next batch begin late.
+        staging.push(5, place(0));
+        staging.forget(4);
+        assert_eq!(all(&mut staging), [(5, vec![0])]);
+        assert!(staging.push(4, place(2)));
+        assert_eq!(all(&mut staging), [(4, vec![2])]);
     }
 }

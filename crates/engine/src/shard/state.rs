@@ -172,7 +172,7 @@ impl Shard {
         if connection.out.is_empty() && !connection.blocked {
             return true;
         }
-        let phase = connection.phase;
+        let (phase, blocked) = (connection.phase, connection.blocked);
         let clock = self.context.shared.clock;
         match connection.flush(&mut self.context.scratch, &self.context.cells, || clock.now()) {
             Flushed::Over => {
@@ -181,6 +181,9 @@ impl Shard {
                 return false;
             }
             flushed => connection.blocked = flushed == Flushed::Blocked,
+        }
+        if connection.blocked != blocked {
+            self.staging.block(slot, connection.blocked);
         }
         let crossed = connection.update_congestion(self.context.shared.config.max_outbound_bytes, || clock.now());
         let phase_moved = connection.phase != phase;

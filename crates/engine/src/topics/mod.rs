@@ -9,5 +9,5 @@ mod segment;
 
 pub(crate) use groups::Readiness;
 pub(crate) use index::{TopicEntry, TopicIndex};
-pub(crate) use local::{LocalTopics, Subscriptions, Target};
+pub(crate) use local::{LocalTopics, Route, Subscriptions, Target};
 pub(crate) use segment::{Segment, SegmentPool};
