@@ -50,6 +50,11 @@ export const ROWS = {
     ...beat(2, 0.5),
     { metric: 'cpu_ns', of: 'wse', row: 'fanout-flood-100', max: 2.5 },
   ]),
+  // 5,000 connections with 20,000 other topics look on: what a publication costs must not depend on them.
+  'fanout-flood-100-crowd': flood(100, { bystanders: 5000, without: ['socketio'] }, [
+    ...beat(2, 0.5),
+    { metric: 'cpu_ns', of: 'wse', row: 'fanout-flood-100', max: 1.25 },
+  ]),
   'fanout-flood-4k-100': flood(100, { size: 4096, window: 512, chunk: 64 }, [{ metric: 'cpu_ns', of: 'bun', max: 0.8 }]),
   'fanout-paced-1000': paced(1000, 100, { quick: true }),
   'fanout-paced-100': paced(100, 2000),

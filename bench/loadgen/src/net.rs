@@ -100,8 +100,9 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(args: &Args) -> Outcome<Self> {
         let limit = sys::raise_file_limit();
-        if args.connections as u64 + 32 > limit {
-            return Err(format!("{} connections need more than the {limit} open files allowed", args.connections));
+        let connections = args.connections + args.get("bystanders", 0)?;
+        if connections as u64 + 32 > limit {
+            return Err(format!("{connections} connections need more than the {limit} open files allowed"));
         }
         let path = if args.socketio { "/socket.io/?EIO=4&transport=websocket" } else { &args.path };
         let cookie = args.token.as_ref().map(|token| format!("Cookie: access_token={token}\r\n")).unwrap_or_default();

@@ -137,7 +137,7 @@ impl Fan {
             .int("missed", self.missed)
             .int("disorder", self.disorder)
             .int("stray", self.stray)
-            .bool("accounted", in_flight == 0 && self.disorder == 0 && self.missed == dropped)
+            .bool("accounted", in_flight == 0 && self.disorder == 0 && self.stray == 0 && self.missed == dropped)
             .obj("latency_us", self.latency.report())
     }
 }
@@ -145,7 +145,7 @@ impl Fan {
 impl Handler for Fan {
     #[inline]
     fn bulk(&mut self, net: &mut Net, slot: usize, bytes: &[u8]) -> usize {
-        if Some(slot) == self.ignored {
+        if Some(slot) == self.ignored || slot >= self.next.len() {
             return 0;
         }
         let mut at = 0;
@@ -168,6 +168,10 @@ impl Handler for Fan {
 
     fn text(&mut self, net: &mut Net, slot: usize, payload: &[u8]) {
         if Some(slot) == self.ignored {
+            return;
+        }
+        if slot >= self.next.len() {
+            self.stray += 1;
             return;
         }
         match envelope::search(payload) {

@@ -8,13 +8,15 @@ use crate::args::{Args, Outcome};
 use crate::json::Obj;
 use crate::net::Net;
 use crate::rows::fan::{Fan, Sample};
-use crate::rows::plan::Plan;
+use crate::rows::plan::{Plan, subscribe};
 use crate::rows::{ask, nanos, number, open, report, tell};
 use crate::sys;
 use crate::usage::Mark;
 
 /// How often the publisher hears what has arrived.
 const ACK_EVERY: u64 = 500_000;
+/// Topics each of the `--bystanders` subscribes to: a server must not become slower by those a message is not for.
+const CROWD_TOPICS: usize = 4;
 
 pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     let pid = args.pid()?;
@@ -26,6 +28,9 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     net.subscribe_with(std::mem::take(&mut plan.messages));
     let mut fan = Fan::new(args, &mut plan, Sample::OneIn64)?;
     net.connect_all(&mut fan, 1, args.connections)?;
+    let bystanders: usize = args.get("bystanders", 0)?;
+    net.subscribe_with((0..bystanders).map(crowd).collect());
+    net.connect_all(&mut fan, args.connections + 1, args.connections + bystanders)?;
 
     let order = format!(
         r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"subscribers":{}}}"#,
@@ -42,12 +47,23 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
     let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
     drain(&mut net, &mut fan, published)?;
-    let report = report(args).int("window", window).int("chunk", chunk).int("topics", plan.topics as u64);
+    let report = report(args)
+        .int("bystanders", bystanders as u64)
+        .int("window", window)
+        .int("chunk", chunk)
+        .int("topics", plan.topics as u64);
     Ok(fan.account(used.report(report, "deliveries", work), published, dropped))
 }
 
+/// Topics of one bystander: nothing is ever published on them.
+fn crowd(bystander: usize) -> String {
+    let names: Vec<String> = (0..CROWD_TOPICS).map(|n| format!("crowd.{}", bystander * CROWD_TOPICS + n)).collect();
+    subscribe(&names)
+}
+
 /// Serves the subscribers for `span`, in turns `nap` apart (what a network card does when it joins interrupts: it spares the
-/// server a wake-up of this process per send, and this process the reading of every single one), telling the publisher every half millisecond how far the slowest has come.
+/// server a wake-up of this process per send, and this process the reading of every single one), telling the publisher every
+/// half millisecond how far the slowest has come.
 fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcome<()> {
     let end = sys::now() + span;
     let (mut told, mut due) = (0, 0);

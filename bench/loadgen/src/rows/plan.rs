@@ -16,7 +16,8 @@ pub(crate) struct Plan {
     pub(crate) per_message: u64,
 }
 
-fn subscribe(topics: &[String]) -> String {
+/// The message by which a connection asks for topics.
+pub(crate) fn subscribe(topics: &[String]) -> String {
     let quoted: Vec<String> = topics.iter().map(|topic| format!("\"{topic}\"")).collect();
     format!(r#"{{"t":"sub","p":{{"topics":[{}]}}}}"#, quoted.join(","))
 }
