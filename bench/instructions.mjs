@@ -1,4 +1,4 @@
-// npm run bench:instructions [-- --check]: instructions of the three hottest paths, counted by callgrind, so that a
+// npm run bench:instructions [-- --check]: instructions of the hottest paths, counted by callgrind, so that a
 // regression shows on a machine too noisy for times. Writes bench/instructions.json; --check compares with it
 // instead and fails above 5 %.
 
@@ -16,11 +16,27 @@ const TOLERANCE = 1.05;
 const PATHS = [
   {
     name: 'inbound',
-    what: 'unmask, check and scan one 128 B message',
+    what: 'unmask and check one 128 B message of a known shape',
     crate: 'wse-protocol',
     target: 'hot_paths',
     test: 'inbound',
     units: 100,
+  },
+  {
+    name: 'scan',
+    what: 'check one 128 B message of unknown shape, unmasked',
+    crate: 'wse-protocol',
+    target: 'hot_paths',
+    test: 'scan',
+    units: 100,
+  },
+  {
+    name: 'crossing',
+    what: 'queue one 128 B message of a known shape and write it into columns',
+    crate: 'wse-engine',
+    target: 'wse_engine',
+    test: 'inbound::batch::tests::crossing',
+    units: 1024,
   },
   { name: 'publish', what: 'frame one 128 B message', crate: 'wse-protocol', target: 'hot_paths', test: 'publish', units: 100 },
   {

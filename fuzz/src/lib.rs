@@ -6,16 +6,24 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{
     MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, compress, decompress, from_json, strip_category_prefix, to_json,
 };
-use wse_protocol::envelope::{find_injection, inject_category};
+use wse_protocol::envelope::{Control, find_injection, inject_category};
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation};
-use wse_protocol::json::{JsonError, int_value, member, normalise_aliases, scan_object, string_value};
+use wse_protocol::json::{
+    JsonError, MAX_LEAVES, MAX_TEXT, Shape, int_value, member, normalise_aliases, scan_object, string_value,
+};
 
 /// What a target is: it takes any bytes and returns.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 5] =
-    [("handshake", handshake), ("frames", frames), ("envelope", envelope), ("msgpack", msgpack), ("zlib", zlib)];
+pub const TARGETS: [(&str, Target); 6] = [
+    ("handshake", handshake),
+    ("frames", frames),
+    ("envelope", envelope),
+    ("shape", shape),
+    ("msgpack", msgpack),
+    ("zlib", zlib),
+];
 
 const MAX_DEPTH: u32 = 64;
 
@@ -103,6 +111,34 @@ pub fn envelope(data: &[u8]) {
             assert!(serde_json::from_slice::<IgnoredAny>(data).is_err(), "refused, but it is JSON");
         }
         Err(JsonError::NotAnObject | JsonError::TooDeep) => {}
+    }
+}
+
+/// What matches a shape the scanner accepts, its leaves are values, and it is not the engine's; what has a shape matches it.
+pub fn shape(data: &[u8]) {
+    const LEARNED: [&str; 3] = [
+        r#"{"c":"U","t":"in","p":{"seq":"","ns":"","pad":""},"v":1}"#,
+        "{ \"t\" : \"a\" ,\n\"p\" : { \"n\" : [] } , \"id\" : \"\" }",
+        r#"{"a":{"b":0},"list":[],"last":{"k":0}}"#,
+    ];
+    let Some((choice, text)) = data.split_first() else { return };
+    if std::str::from_utf8(text).is_err() {
+        return;
+    }
+    let own = Shape::learn(text, MAX_DEPTH);
+    assert!(own.is_none() || scan_object(text, MAX_DEPTH).is_ok(), "learned from what is no message");
+    let learned = Shape::learn(LEARNED[usize::from(*choice) % LEARNED.len()].as_bytes(), MAX_DEPTH);
+    for (shape, is_own) in [(own, true), (learned, false)] {
+        let Some(shape) = shape else { continue };
+        let mut cells = [0; MAX_LEAVES];
+        let matches = shape.matches(text, MAX_DEPTH, &mut cells);
+        let scan = scan_object(text, MAX_DEPTH);
+        let control = scan.as_ref().is_ok_and(|scan| scan.t.as_ref().is_some_and(|t| Control::of(t.raw).is_some()));
+        assert!(!matches || (scan.is_ok() && !control && text.len() <= MAX_TEXT), "a match is a validation");
+        assert!(matches || !is_own || control, "it matches itself");
+        for leaf in (0..shape.leaves()).filter(|_| matches) {
+            assert!(serde_json::from_slice::<IgnoredAny>(&text[shape.place(leaf, &cells)]).is_ok());
+        }
     }
 }
 

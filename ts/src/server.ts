@@ -8,6 +8,7 @@ import type { WSEBatch, WSEMessage } from './events.js';
 import { Hold } from './hold.js';
 import { Inlet } from './inlet.js';
 import type { LazyMessage } from './lazy.js';
+import type { BatchMemory } from './memory.js';
 import type { NativeServer } from './native/binding.js';
 import { loadNative } from './native/loader.js';
 import { OptionReader } from './option-reader.js';
@@ -99,8 +100,8 @@ export class RustWSEServer extends Connections {
     checkFlag(lazy, 'lazy');
     this.running();
     this.#refuseSecondConsumer();
-    const decode: Decode<WSEMessage | LazyMessage> = lazy ? decodeLazyBatch : decodeBatch;
-    return this.#read(maxEvents, signal, decode);
+    const reading: Reading<WSEMessage | LazyMessage> = lazy ? LAZY : PARSED;
+    return this.#read(maxEvents, signal, reading);
   }
 
   /**
@@ -129,12 +130,12 @@ export class RustWSEServer extends Connections {
     if (!this.started) this.running();
     const ended = this.hasEnded();
     if (this.isRunning()) this.flush();
-    const decode: Decode<WSEMessage | LazyMessage> = lazy ? decodeLazyBatch : decodeBatch;
+    const { columns, decode }: Reading<WSEMessage | LazyMessage> = lazy ? LAZY : PARSED;
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       // In slices: a thread that waits in native code can neither be terminated nor see its process exit.
       const slice = Math.max(0, Math.min(DRAIN_SLICE_MS, deadline - performance.now()));
-      const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, slice), decode));
+      const batch = native(() => this.#inlet.take((out) => this.engine.drainInbound(out, max, columns, slice), decode));
       if (batch !== null) return batch;
       if (ended || this.hasEnded() || performance.now() >= deadline) break;
     }
@@ -215,7 +216,7 @@ export class RustWSEServer extends Connections {
   async *#read<M>(
     maxEvents: number,
     signal: AbortSignal | undefined,
-    decode: Decode<M>,
+    reading: Reading<M>,
   ): AsyncGenerator<WSEBatch<M>, void, undefined> {
     this.#refuseSecondConsumer();
     this.#consuming = true;
@@ -228,7 +229,7 @@ export class RustWSEServer extends Connections {
         signal?.throwIfAborted();
         // Asked first: what comes between a look that finds nothing and the end would be lost.
         const ended = this.hasEnded();
-        const batch = this.#take(maxEvents, decode);
+        const batch = this.#take(maxEvents, reading);
         if (batch !== null) {
           yield batch;
           await nextTurn(); // sockets, timers and other people's promises have their turn, also under a flood
@@ -248,9 +249,9 @@ export class RustWSEServer extends Connections {
   }
 
   /** null: nothing there, or nothing there any more. */
-  #take<M>(maxEvents: number, decode: Decode<M>): WSEBatch<M> | null {
+  #take<M>(maxEvents: number, { columns, decode }: Reading<M>): WSEBatch<M> | null {
     try {
-      return native(() => this.#inlet.take((out) => this.engine.takeBatch(out, maxEvents), decode));
+      return native(() => this.#inlet.take((out) => this.engine.takeBatch(out, maxEvents, columns), decode));
     } catch (error) {
       if (error instanceof WSEStateError && this.hasEnded()) return null;
       throw error;
@@ -274,7 +275,7 @@ export class RustWSEServer extends Connections {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    const batches = this.#read(BATCH_EVENTS, undefined, decodeBatch);
+    const batches = this.#read(BATCH_EVENTS, undefined, PARSED);
     pump(batches, () => this.#callbacks ?? {})
       .catch((error: unknown) => {
         process.emitWarning(error instanceof Error ? error : String(error));
@@ -285,8 +286,14 @@ export class RustWSEServer extends Connections {
   }
 }
 
-/** Reads a flat batch. */
-type Decode<M> = (bytes: Uint8Array) => WSEBatch<M>;
+/** How messages cross and what is made of them. */
+interface Reading<M> {
+  columns: boolean;
+  decode: (memory: BatchMemory, length: number) => WSEBatch<M>;
+}
+
+const PARSED: Reading<WSEMessage> = { columns: true, decode: decodeBatch };
+const LAZY: Reading<LazyMessage> = { columns: false, decode: decodeLazyBatch };
 
 /** Marks the private way of construction. @internal */
 class Attached {

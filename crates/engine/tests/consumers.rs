@@ -136,7 +136,7 @@ fn the_wake_comes_once_after_an_empty_take() {
     let mut peers_of_second = [other];
     let mut buffer = vec![0; 1 << 20];
     wait_until("its connect is taken", || {
-        matches!(server.engine.take_batch(&consumer, 10, &mut buffer), Taken::Bytes(_))
+        matches!(server.engine.take_batch(&consumer, 10, true, &mut buffer), Taken::Bytes(_))
     });
     let woken = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&woken);
@@ -146,20 +146,20 @@ fn the_wake_comes_once_after_an_empty_take() {
             counter.fetch_add(1, SeqCst);
         })),
     );
-    assert_eq!(server.engine.take_batch(&consumer, 10, &mut buffer), Taken::Nothing);
+    assert_eq!(server.engine.take_batch(&consumer, 10, true, &mut buffer), Taken::Nothing);
     assert_eq!(woken.load(SeqCst), 0);
     send_numbers(&mut peers, 0, 5);
     send_numbers(&mut peers_of_second, 0, 5);
     wait_until("both have got theirs", || server.engine.inbound_queue_depth() == 10);
     assert_eq!(woken.load(SeqCst), 1, "one wake until the host has looked");
     // A buffer that is too small takes nothing and says what it needs.
-    let Taken::Needs(size) = server.engine.take_batch(&consumer, 10, &mut []) else { panic!("nothing needed") };
+    let Taken::Needs(size) = server.engine.take_batch(&consumer, 10, true, &mut []) else { panic!("nothing needed") };
     assert_eq!(server.engine.inbound_queue_depth(), 10);
     assert!(
-        matches!(server.engine.take_batch(&consumer, 10, &mut buffer[..size]), Taken::Bytes(written) if written <= size)
+        matches!(server.engine.take_batch(&consumer, 10, true, &mut buffer[..size]), Taken::Bytes(written) if written <= size)
     );
     assert_eq!(server.engine.inbound_queue_depth(), 5);
-    assert_eq!(server.engine.take_batch(&consumer, 10, &mut buffer), Taken::Nothing);
+    assert_eq!(server.engine.take_batch(&consumer, 10, true, &mut buffer), Taken::Nothing);
     send_numbers(&mut peers_of_second, 5, 6);
     wait_until("the next wake", || woken.load(SeqCst) == 2);
     assert_eq!(server.events.drain().len(), 5);
@@ -172,7 +172,7 @@ fn waiting_ends_with_an_event_a_time_limit_or_the_engine() {
     let engine = Arc::clone(&server.engine);
     let waiting = std::thread::spawn(move || {
         let consumer = engine.join();
-        engine.wait_batch(&consumer, 10, Duration::from_secs(60), &mut [])
+        engine.wait_batch(&consumer, 10, true, Duration::from_secs(60), &mut [])
     });
     let began = std::time::Instant::now();
     server.engine.stop(wse_protocol::close_code::CloseCode(1012), "", Duration::from_secs(1));

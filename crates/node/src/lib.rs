@@ -25,7 +25,7 @@ use napi_derive::napi;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The number of this border, the same as `BORDER` in `ts/src/version.ts`. Changes with every change of what crosses.
-const BORDER: u32 = 2;
+const BORDER: u32 = 3;
 
 /// What the loader compares before it calls anything else.
 #[napi]

@@ -218,11 +218,11 @@ impl NativeServer {
     }
 
     #[napi]
-    pub fn take_batch(&mut self, mut out: Uint8Array, max: u32) -> f64 {
+    pub fn take_batch(&mut self, mut out: Uint8Array, max: u32, columns: bool) -> f64 {
         let consumer = self.consume();
         // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
         let out = unsafe { out.as_mut() };
-        crossed(self.engine.take_batch(&consumer, max as usize, out))
+        crossed(self.engine.take_batch(&consumer, max as usize, columns, out))
     }
 
     #[napi]
@@ -238,11 +238,11 @@ impl NativeServer {
     }
 
     #[napi]
-    pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, timeout_ms: f64) -> f64 {
+    pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, columns: bool, timeout_ms: f64) -> f64 {
         let consumer = self.consume();
         // SAFETY: as in `take_batch`.
         let out = unsafe { out.as_mut() };
-        crossed(self.engine.wait_batch(&consumer, max as usize, millis(timeout_ms), out))
+        crossed(self.engine.wait_batch(&consumer, max as usize, columns, millis(timeout_ms), out))
     }
 
     /// Whether any thread reads events.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Map, Value};
-use wse_protocol::envelope::{Category, inject_category};
-use wse_protocol::json::{int_value, member, normalise_aliases, scan_object, string_value};
+use wse_protocol::envelope::{Category, Control, inject_category};
+use wse_protocol::json::{MAX_LEAVES, Shape, int_value, member, normalise_aliases, scan_object, string_value};
 
 const NAMES: [&str; 10] = ["t", "p", "c", "id", "type", "payload", "v", "", "té", "timestamp"];
 
@@ -63,6 +63,72 @@ fn value() -> impl Strategy<Value = String> {
 fn document() -> impl Strategy<Value = String> {
     (space(), prop::collection::vec(member_text(value()), 0..7), space())
         .prop_map(|(a, members, b)| format!("{a}{{{}}}{b}", members.join(",")))
+}
+
+/// Two documents that differ only in values that are no objects, under keys of which most are each another.
+fn twins() -> impl Strategy<Value = (String, String)> {
+    let leaf = || {
+        let array = prop::collection::vec(value(), 0..4).prop_map(|items| format!("[{}]", items.join(",")));
+        let t = prop::sample::select(&["\"ping\"", "\"PONG\"", "\"client_hello\"", "\"chat\""][..]);
+        prop_oneof![4 => scalar(), 1 => array, 1 => t.prop_map(str::to_owned)]
+    };
+    let pair = move || (leaf(), leaf());
+    let object = move || (prop::collection::vec(twin_member(pair()), 1..5), space()).prop_map(braced);
+    (prop::collection::vec(twin_member(prop_oneof![3 => pair(), 1 => object()]), 1..8), space()).prop_map(braced)
+}
+
+fn twin_member(values: impl Strategy<Value = (String, String)>) -> impl Strategy<Value = (String, String)> {
+    let name =
+        prop_oneof![1 => prop::sample::select(&["t", "p", "c", "v"][..]).prop_map(str::to_owned), 4 => "[a-z ]{2,12}"];
+    (space(), name, space(), space(), values).prop_map(|(a, name, b, c, (one, other))| {
+        let head = format!("{a}\"{name}\"{b}:{c}");
+        (format!("{head}{one}"), format!("{head}{other}"))
+    })
+}
+
+fn braced((members, space): (Vec<(String, String)>, String)) -> (String, String) {
+    let (ones, others): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    (format!("{{{}{space}}}", ones.join(",")), format!("{{{}{space}}}", others.join(",")))
+}
+
+/// The places of the leaves, if `text` has this shape.
+fn places(shape: &Shape, text: &str, max_depth: u32) -> Option<Vec<std::ops::Range<usize>>> {
+    let mut cells = [0; MAX_LEAVES];
+    let found = shape.matches(text.as_bytes(), max_depth, &mut cells);
+    found.then(|| (0..shape.leaves()).map(|leaf| shape.place(leaf, &cells)).collect())
+}
+
+/// What is around the leaves.
+fn literals<'a>(text: &'a str, places: &[std::ops::Range<usize>]) -> Vec<&'a str> {
+    let ends = std::iter::once(0).chain(places.iter().map(|place| place.end));
+    let starts = places.iter().map(|place| place.start).chain([text.len()]);
+    ends.zip(starts).map(|(end, start)| &text[end..start]).collect()
+}
+
+/// The message made from the template, as text.
+fn rebuilt(shape: &Shape, text: &str, places: &[std::ops::Range<usize>]) -> String {
+    // No key of a template holds a quote, so this is where the leaves are.
+    let mut parts = shape.template().split("\":0");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for (part, place) in parts.zip(places) {
+        out.extend(["\":", &text[place.clone()], part]);
+    }
+    out
+}
+
+/// All that a match promises.
+fn check_match(shape: &Shape, learned: &str, text: &str, max_depth: u32) -> Result<bool, TestCaseError> {
+    let Some(found) = places(shape, text, max_depth) else { return Ok(false) };
+    let scan = scan_object(text.as_bytes(), max_depth);
+    prop_assert!(scan.is_ok(), "{} is not valid", text);
+    prop_assert!(scan.unwrap().t.is_none_or(|t| Control::of(t.raw).is_none()), "{} is the engine's", text);
+    if let Some(own) = places(shape, learned, 128) {
+        prop_assert_eq!(literals(text, &found), literals(learned, &own));
+    }
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        prop_assert_eq!(serde_json::from_str::<Value>(&rebuilt(shape, text, &found)).unwrap(), value);
+    }
+    Ok(true)
 }
 
 /// Replaces, inserts or removes one byte.
@@ -205,4 +271,65 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn messages_of_one_shape_match((one, other) in twins()) {
+        let Some(shape) = Shape::learn(one.as_bytes(), 64) else {
+            // The only reasons such a text can have: see `Shape::learn`.
+            let scan = scan_object(one.as_bytes(), 64).unwrap();
+            let distinct = names_are_distinct(&one);
+            prop_assert!(one.len() < 8 || one.len() > 4096 || !distinct || scan.type_alias.is_some() || scan.payload_alias.is_some());
+            return Ok(());
+        };
+        for text in [&one, &other] {
+            let matched = check_match(&shape, &one, text, 64)?;
+            let scan = scan_object(text.as_bytes(), 64).unwrap();
+            let own = scan.t.is_some_and(|t| Control::of(t.raw).is_some());
+            prop_assert_eq!(matched, !own && (8..=4096).contains(&text.len()), "{}", text);
+            for depth in 0..8 {
+                let valid = scan_object(text.as_bytes(), depth).is_ok();
+                prop_assert_eq!(check_match(&shape, &one, text, depth)?, matched && valid, "{} within {}", text, depth);
+            }
+        }
+    }
+
+    #[test]
+    fn a_match_is_a_validation(
+        (one, other) in twins(),
+        any in document(),
+        damages in prop::collection::vec(damage(), 48),
+    ) {
+        for learned in [&one, &any] {
+            let Some(shape) = Shape::learn(learned.as_bytes(), 64) else { continue };
+            check_match(&shape, learned, &any, 64)?;
+            for damage in damages.chunks(1).chain(damages.chunks(2)) {
+                for text in [damaged(learned, damage), damaged(&other, damage)] {
+                    check_match(&shape, learned, &text, 64)?;
+                }
+            }
+        }
+    }
+}
+
+/// Whether no object of the text has two members of one name.
+fn names_are_distinct(text: &str) -> bool {
+    fn count(value: &Value) -> usize {
+        match value {
+            Value::Object(object) => object.values().map(count).sum::<usize>() + object.len(),
+            Value::Array(items) => items.iter().map(count).sum(),
+            _ => 0,
+        }
+    }
+    // Each member adds a colon outside of strings; serde_json keeps one of each name.
+    let (mut colons, mut quoted, mut escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b':' if !quoted => colons += 1,
+            _ => {}
+        }
+    }
+    serde_json::from_str::<Value>(text).map_or(true, |value| count(&value) == colons)
 }

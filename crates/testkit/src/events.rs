@@ -45,16 +45,17 @@ impl Event {
     }
 }
 
-/// Decodes one flat batch and checks that its parts add up.
+/// Decodes one flat batch without columns and checks that its parts add up.
 ///
 /// # Panics
 /// When the batch breaks its own layout.
 pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
-    let [count, flags, text_len, data_len] = [0, 4, 8, 12].map(word);
+    let [count, flags, text_len, data_len, columns_len] = [0, 4, 8, 12, 16].map(word);
     let (count, text_len, data_len) = (count as usize, text_len as usize, data_len as usize);
-    let head = (16 + count * 13).next_multiple_of(8);
+    let head = (24 + count * 13).next_multiple_of(8);
     assert_eq!(bytes.len(), head + text_len + data_len, "the sizes in the header");
+    assert_eq!((columns_len, word(20)), (0, 0), "columns nobody asked for");
     let (text, mut data) = bytes[head..].split_at(text_len);
     assert_eq!(flags & 1 != 0, text.is_ascii(), "flag of the text");
     assert_eq!(flags & 2 != 0, data.is_ascii(), "flag of the data");
@@ -62,10 +63,10 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
     let mut messages = messages.into_iter();
     let mut events = Vec::with_capacity(count);
     for index in 0..count {
-        let id = f64::from_le_bytes(bytes[16 + index * 8..24 + index * 8].try_into().expect("8 bytes"));
+        let id = f64::from_le_bytes(bytes[24 + index * 8..32 + index * 8].try_into().expect("8 bytes"));
         let id = ConnId::from_u64(id as u64);
-        let length = word(16 + count * 8 + index * 4) as usize;
-        let kind = bytes[16 + count * 12 + index];
+        let length = word(24 + count * 8 + index * 4) as usize;
+        let kind = bytes[24 + count * 12 + index];
         if kind == 2 {
             let message = messages.next().expect("a message for each event of its kind");
             assert_eq!(message.get().len(), length, "length of a message");
@@ -118,7 +119,7 @@ impl Events {
         let deadline = Instant::now() + time;
         while self.taken.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.engine.wait_batch(&self.consumer, 256, left, &mut self.buffer) {
+            match self.engine.wait_batch(&self.consumer, 256, false, left, &mut self.buffer) {
                 Taken::Nothing => return None,
                 taken => self.store(taken),
             }
@@ -134,7 +135,7 @@ impl Events {
 
     fn take_all(&mut self) {
         loop {
-            match self.engine.take_batch(&self.consumer, 4096, &mut self.buffer) {
+            match self.engine.take_batch(&self.consumer, 4096, false, &mut self.buffer) {
                 Taken::Nothing => return,
                 taken => self.store(taken),
             }

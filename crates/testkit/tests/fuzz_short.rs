@@ -145,6 +145,11 @@ fn envelope() {
 }
 
 #[test]
+fn shape() {
+    run("shape");
+}
+
+#[test]
 fn msgpack() {
     run("msgpack");
 }

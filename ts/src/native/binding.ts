@@ -85,13 +85,13 @@ export interface NativeServer {
   queueGroupInfo(topic: string): { group: string; members: number }[];
   /**
    * Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size
-   * `out` must have, and nothing was taken. Never blocks.
+   * `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
    */
-  takeBatch(out: Uint8Array, max: number): number;
+  takeBatch(out: Uint8Array, max: number, columns: boolean): number;
   /** One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends that. */
   onBatch(callback: (() => void) | null): void;
   /** As `takeBatch`, but blocks up to `timeoutMs` for the first event. */
-  drainInbound(out: Uint8Array, max: number, timeoutMs: number): number;
+  drainInbound(out: Uint8Array, max: number, columns: boolean, timeoutMs: number): number;
   /** Whether any thread reads events. */
   isDrained(): boolean;
   inboundQueueDepth(): number;

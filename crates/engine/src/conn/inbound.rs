@@ -3,7 +3,7 @@
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{self, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX};
-use wse_protocol::envelope::{self, ServerHello};
+use wse_protocol::envelope::{self, Control, ServerHello};
 use wse_protocol::frame::MessageSink;
 use wse_protocol::json::{self, Scan};
 
@@ -60,12 +60,19 @@ impl<'a> Inbox<'a> {
     }
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
-        let config = &self.context.shared.config;
-        if config.inbound_overflow == InboundOverflow::Drop && self.context.lane_is_over(self.lane) {
-            self.context.cells.inbound_dropped.add(1);
-            return;
+        if !self.shed() {
+            self.context.event(self.lane, kind, self.peer.id, payload);
         }
-        self.context.event(self.lane, kind, self.peer.id, payload);
+    }
+
+    /// Drops and counts the next event where the host is behind and may lose some.
+    fn shed(&self) -> bool {
+        let shed = self.context.shared.config.inbound_overflow == InboundOverflow::Drop
+            && self.context.lane_is_over(self.lane);
+        if shed {
+            self.context.cells.inbound_dropped.add(1);
+        }
+        shed
     }
 
     fn reply(&mut self, text: &str) {
@@ -81,26 +88,36 @@ impl<'a> Inbox<'a> {
         }
     }
 
-    /// A valid JSON object, from whichever encoding.
-    fn object(&mut self, text: &[u8], scan: &Scan<'_>) {
-        if !self.intercept(scan) {
-            let text = json::normalise_aliases(text, scan);
+    /// Takes a JSON object, from whichever encoding; false when the text is none.
+    fn object(&mut self, text: &[u8]) -> bool {
+        let max_depth = self.context.shared.config.max_json_depth;
+        if self.context.shapes.find(text, max_depth) {
+            if !self.shed() {
+                self.context.shaped_event(self.lane, self.peer.id, text);
+            }
+            return true;
+        }
+        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
+        if !self.intercept(&scan) {
+            self.context.shapes.missed(text, max_depth);
+            let text = json::normalise_aliases(text, &scan);
             self.event(Kind::Message, &text);
         }
+        true
     }
 
     /// Answers the engine's own messages; true when this was one.
     fn intercept(&mut self, scan: &Scan<'_>) -> bool {
         let Some(t) = &scan.t else { return false };
-        match t.raw {
-            br#""ping""# => {
+        match Control::of(t.raw) {
+            Some(Control::Ping) => {
                 let timestamp =
                     scan.p.as_ref().and_then(|p| json::member(p.raw, "timestamp")).and_then(json::int_value);
                 self.reply(&envelope::pong(timestamp.unwrap_or(0), unix_millis()));
             }
-            br#""pong""# | br#""PONG""# => {}
-            br#""client_hello""# => self.hello(scan),
-            br#""subscription_update""# if self.context.shared.config.subscriptions == Subscriptions::Acl => {
+            Some(Control::Pong) => {}
+            Some(Control::ClientHello) => self.hello(scan),
+            Some(Control::SubscriptionUpdate) if self.context.shared.config.subscriptions == Subscriptions::Acl => {
                 let payload = scan.p.as_ref().map_or(&b"{}"[..], |p| p.raw);
                 self.subscription_updates.push(payload.into());
             }
@@ -149,13 +166,7 @@ impl<'a> Inbox<'a> {
         };
         let Some(text) = decoded.filter(|text| std::str::from_utf8(text).is_ok()) else { return false };
         let (_, body) = codec::strip_category_prefix(&text);
-        match json::scan_object(body, depth) {
-            Ok(scan) => {
-                self.object(body, &scan);
-                true
-            }
-            Err(_) => false,
-        }
+        self.object(body)
     }
 }
 
@@ -167,13 +178,9 @@ impl MessageSink for Inbox<'_> {
         }
         self.context.cells.messages_received.add(1);
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
-        if body.first() == Some(&b'{')
-            && let Ok(scan) = json::scan_object(body, self.context.shared.config.max_json_depth)
-        {
-            self.object(body, &scan);
-            return;
+        if body.first() != Some(&b'{') || !self.object(body) {
+            self.event(Kind::Raw, text.as_bytes());
         }
-        self.event(Kind::Raw, text.as_bytes());
     }
 
     fn binary(&mut self, bytes: &[u8]) {

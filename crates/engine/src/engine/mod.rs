@@ -200,17 +200,25 @@ impl Engine {
         self.shared.inbound.leave(consumer);
     }
 
-    /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`, into `out`. After
-    /// [`Taken::Nothing`] the callback given to [`Self::on_batch`] is called once when something arrives.
-    pub fn take_batch(&self, consumer: &Consumer, max: usize, out: &mut [u8]) -> Taken {
-        let taken = self.shared.inbound.take(consumer, max, out);
+    /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`, into `out`; messages of one shape as
+    /// `columns` if asked for. After [`Taken::Nothing`] the callback given to [`Self::on_batch`] is called once when something
+    /// arrives.
+    pub fn take_batch(&self, consumer: &Consumer, max: usize, columns: bool, out: &mut [u8]) -> Taken {
+        let taken = self.shared.inbound.take(consumer, max, columns, out);
         self.resume_reading(consumer);
         taken
     }
 
-    /// Takes up to `max` events into `out`, blocking up to `timeout` for the first.
-    pub fn wait_batch(&self, consumer: &Consumer, max: usize, timeout: Duration, out: &mut [u8]) -> Taken {
-        let taken = self.shared.inbound.wait(consumer, max, timeout, out);
+    /// The same, blocking up to `timeout` for the first event.
+    pub fn wait_batch(
+        &self,
+        consumer: &Consumer,
+        max: usize,
+        columns: bool,
+        timeout: Duration,
+        out: &mut [u8],
+    ) -> Taken {
+        let taken = self.shared.inbound.wait(consumer, max, columns, timeout, out);
         self.resume_reading(consumer);
         taken
     }

@@ -1,16 +1,27 @@
 //! A batch of events in columns, and its flat form for the crossing (read by `ts/src/batch.ts`, little endian):
 //!
 //! ```text
-//! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII) | u32 textLen | u32 dataLen
+//! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII, 4: columns are ASCII)
+//! u32 textLen | u32 dataLen | u32 columnsLen | u32 0
 //! f64[count] connections | u32[count] lengths | u8[count] kinds | zeros up to a multiple of 8
-//! text: '[' + the JSON of all `msg` events joined by ',' + ']'
+//! text: '[' + the JSON of the `msg` events of kind 2 joined by ',' + ']'
+//! columns: '[' + per shape its template and one array per leaf, joined by ',' + ']'; empty without shapes
 //! data: the payloads of all other events, one after the other
 //! ```
 //!
-//! One `JSON.parse` thus builds every message of a crossing, and the messages were validated before they got here.
+//! Kind 16 + k is a `msg` event too: the next row of the crossing's shape k. The template is a message with 0 for each leaf;
+//! the arrays follow in the order of the leaves, with a value per row, or a single one when all rows have the same
+//! primitive.
+//!
+//! One or two `JSON.parse` thus build every message of a crossing, and the messages were validated before they got here.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
 
+use wse_protocol::json::Shape;
+
+use super::columns::{Row, Tables};
 use crate::id::ConnId;
 
 /// What an event is.
@@ -34,9 +45,15 @@ pub(crate) enum Kind {
     SlowConsumer = 8,
 }
 
-const HEADER: usize = 16;
+/// Kinds from here on are messages of a known shape, in a batch and in a crossing.
+const SHAPED: u8 = 16;
+/// Shapes of one batch; messages of others are kept as plain ones.
+const MAX_SHAPES: usize = 8;
+
+const HEADER: usize = 24;
 const TEXT_ASCII: u32 = 1;
 const DATA_ASCII: u32 = 2;
+const COLUMNS_ASCII: u32 = 4;
 
 /// Events in the order they happened.
 #[derive(Debug, Default)]
@@ -47,20 +64,28 @@ pub(crate) struct Batch {
     /// Messages without separators.
     text: Vec<u8>,
     data: Vec<u8>,
-    /// Events and bytes a crossing has taken already.
-    taken: usize,
-    text_taken: usize,
-    data_taken: usize,
+    /// Where the leaves of the messages of known shape end, each from the start of its message. A leaf has at least six bytes
+    /// of text (`"k":0,`) for its two here, so whoever limits the text limits the cells.
+    cells: Vec<u16>,
+    shapes: Vec<Arc<Shape>>,
+    /// What a crossing has taken already.
+    taken: Part,
+}
+
+/// A number of events and what belongs to them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    count: usize,
+    text: usize,
+    data: usize,
+    cells: usize,
 }
 
 impl Batch {
     /// Appends an event.
     #[inline]
-    #[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
     pub(crate) fn push(&mut self, kind: Kind, connection: ConnId, payload: &[u8]) {
-        self.kinds.push(kind as u8);
-        self.connections.push(connection.as_u64() as f64);
-        self.lengths.push(length(payload.len()));
+        self.note(kind as u8, connection, payload);
         if kind == Kind::Message {
             self.text.extend_from_slice(payload);
         } else {
@@ -68,9 +93,33 @@ impl Batch {
         }
     }
 
+    /// Appends a message of a known shape; `cells` are the ends of its leaves.
+    #[inline]
+    pub(crate) fn push_shaped(&mut self, connection: ConnId, text: &[u8], shape: &Arc<Shape>, cells: &[u16]) {
+        let index = match self.shapes.iter().position(|known| Arc::ptr_eq(known, shape)) {
+            Some(index) => index,
+            None if self.shapes.len() < MAX_SHAPES => {
+                self.shapes.push(Arc::clone(shape));
+                self.shapes.len() - 1
+            }
+            None => return self.push(Kind::Message, connection, text),
+        };
+        self.note(shaped(index), connection, text);
+        self.text.extend_from_slice(text);
+        self.cells.extend_from_slice(cells);
+    }
+
+    #[inline]
+    #[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
+    fn note(&mut self, kind: u8, connection: ConnId, payload: &[u8]) {
+        self.kinds.push(kind);
+        self.connections.push(connection.as_u64() as f64);
+        self.lengths.push(length(payload.len()));
+    }
+
     /// Events not taken yet.
     pub(crate) fn len(&self) -> usize {
-        self.kinds.len() - self.taken
+        self.kinds.len() - self.taken.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -79,7 +128,7 @@ impl Batch {
 
     /// Payload bytes not taken yet.
     pub(crate) fn bytes(&self) -> usize {
-        self.text.len() - self.text_taken + self.data.len() - self.data_taken
+        self.text.len() - self.taken.text + self.data.len() - self.taken.data
     }
 
     /// Empties it, keeping the buffers unless they are large.
@@ -93,29 +142,65 @@ impl Batch {
         self.lengths.clear();
         self.text.clear();
         self.data.clear();
-        (self.taken, self.text_taken, self.data_taken) = (0, 0, 0);
+        self.cells.clear();
+        self.shapes.clear();
+        self.taken = Part::default();
         self
     }
 
-    /// Bytes of text and data that the next `count` events hold.
-    fn measure(&self, count: usize) -> (usize, usize) {
+    /// What the next `count` events hold.
+    fn measure(&self, count: usize) -> Part {
         if count == self.len() {
-            return (self.text.len() - self.text_taken, self.data.len() - self.data_taken);
+            let Part { text, data, cells, .. } = self.taken;
+            let (text, data) = (self.text.len() - text, self.data.len() - data);
+            return Part { count, text, data, cells: self.cells.len() - cells };
         }
-        let range = self.taken..self.taken + count;
-        let (mut text, mut data) = (0, 0);
+        let mut part = Part { count, ..Part::default() };
+        let range = self.taken.count..self.taken.count + count;
         for (kind, length) in self.kinds[range.clone()].iter().zip(&self.lengths[range]) {
-            *(if *kind == Kind::Message as u8 { &mut text } else { &mut data }) += *length as usize;
+            *(if is_message(*kind) { &mut part.text } else { &mut part.data }) += *length as usize;
+            part.cells += shape_of(*kind).map_or(0, |index| self.shapes[index].leaves());
         }
-        (text, data)
+        part
+    }
+
+    /// Announces the shapes of the next events.
+    fn announce<'a>(&'a self, part: Part, tables: &mut Tables<'a>) {
+        let mut counts = [0; MAX_SHAPES];
+        let shapes = self.kinds[self.next(part)].iter().filter_map(|kind| shape_of(*kind));
+        shapes.for_each(|index| counts[index] += 1);
+        for (shape, count) in self.shapes.iter().zip(counts) {
+            tables.announce(shape, count);
+        }
+    }
+
+    fn next(&self, part: Part) -> Range<usize> {
+        self.taken.count..self.taken.count + part.count
     }
 }
 
-/// Takes up to `max` events from the front of `batches` in the flat form into `out`; batches it emptied are handed to
-/// `spare`.
+/// The kind of messages of the shape with this index.
+#[expect(clippy::cast_possible_truncation, reason = "below MAX_SHAPES and MAX_TABLES")]
+const fn shaped(index: usize) -> u8 {
+    SHAPED + index as u8
+}
+
+#[inline]
+fn shape_of(kind: u8) -> Option<usize> {
+    kind.checked_sub(SHAPED).map(usize::from)
+}
+
+#[inline]
+const fn is_message(kind: u8) -> bool {
+    kind == Kind::Message as u8 || kind >= SHAPED
+}
+
+/// Takes up to `max` events from the front of `batches` in the flat form into `out`, messages as `columns` where there are
+/// enough of a shape; batches it emptied are handed to `spare`.
 pub(crate) fn flatten(
     batches: &mut VecDeque<Batch>,
     max: usize,
+    columns: bool,
     out: &mut [u8],
     mut spare: impl FnMut(Batch),
 ) -> Flattened {
@@ -126,28 +211,34 @@ pub(crate) fn flatten(
         if count == 0 {
             break;
         }
-        let (text, data) = batch.measure(count);
+        let part = batch.measure(count);
         // Bounded crossings: lengths are 32-bit on the JavaScript side, and a huge batch would stall its thread.
-        if flat.events > 0 && flat.bytes + text + data > MAX_CROSSING {
+        if flat.events > 0 && flat.bytes + part.text + part.data > MAX_CROSSING {
             break;
         }
-        parts.push(Part { count, text, data });
+        parts.push(part);
         flat.events += count;
-        flat.bytes += text + data;
+        flat.bytes += part.text + part.data;
     }
     if flat.events == 0 {
         return Flattened::Nothing;
     }
-    let needed = flat_size(&flat);
+    let mut tables = Tables::default();
+    if columns {
+        batches.iter().zip(&parts).for_each(|(batch, part)| batch.announce(*part, &mut tables));
+        tables.settle();
+    }
+    let needed = flat_size(&flat) + tables.size();
     if needed > out.len() {
         return Flattened::Needs(needed);
     }
-    flat.written = write(batches, &parts, flat.events, out);
-    for Part { count, text, data } in parts {
+    flat.written = write(batches, &parts, tables, flat.events, out);
+    for Part { count, text, data, cells } in parts {
         let Some(batch) = batches.front_mut() else { break };
-        batch.taken += count;
-        batch.text_taken += text;
-        batch.data_taken += data;
+        batch.taken.count += count;
+        batch.taken.text += text;
+        batch.taken.data += data;
+        batch.taken.cells += cells;
         if batch.is_empty()
             && let Some(empty) = batches.pop_front()
         {
@@ -167,19 +258,12 @@ pub(crate) enum Flattened {
     Taken(Flat),
 }
 
-/// What one batch contributes to a crossing.
-struct Part {
-    count: usize,
-    text: usize,
-    data: usize,
-}
-
 /// Where the text region begins.
 const fn head_size(count: usize) -> usize {
     (HEADER + count * 13).next_multiple_of(8)
 }
 
-/// An upper bound of the flat form: a separator per event, the brackets.
+/// An upper bound of the flat form without tables: a separator per event, the brackets.
 const fn flat_size(flat: &Flat) -> usize {
     head_size(flat.events) + flat.bytes + flat.events + 2
 }
@@ -197,62 +281,119 @@ pub(crate) struct Flat {
 }
 
 /// Writes the flat form and returns its size. `out` is known to be large enough.
-fn write(batches: &VecDeque<Batch>, parts: &[Part], count: usize, out: &mut [u8]) -> usize {
+fn write<'a>(
+    batches: &'a VecDeque<Batch>,
+    parts: &[Part],
+    mut tables: Tables<'a>,
+    count: usize,
+    out: &mut [u8],
+) -> usize {
     let head = head_size(count);
-    let mut columns = Cursor { out, at: HEADER };
-    let taken = || batches.iter().zip(parts).map(|(batch, part)| (batch, batch.taken..batch.taken + part.count));
+    let mut flat = Cursor { out, at: HEADER };
+    let taken = || batches.iter().zip(parts.iter().copied()).map(|(batch, part)| (batch, batch.next(part)));
     for (batch, range) in taken() {
-        batch.connections[range].iter().for_each(|id| columns.put(&id.to_le_bytes()));
+        batch.connections[range].iter().for_each(|id| flat.put(&id.to_le_bytes()));
     }
     for (batch, range) in taken() {
-        batch.lengths[range].iter().for_each(|len| columns.put(&len.to_le_bytes()));
+        batch.lengths[range].iter().for_each(|len| flat.put(&len.to_le_bytes()));
     }
     for (batch, range) in taken() {
-        columns.put(&batch.kinds[range]);
-    }
-    columns.out[columns.at..head].fill(0);
-    columns.at = head;
-    columns.put(b"[");
-    for (batch, range) in taken() {
-        let mut at = batch.text_taken;
-        for (kind, len) in batch.kinds[range.clone()].iter().zip(&batch.lengths[range]) {
-            if *kind == Kind::Message as u8 {
-                let end = at + *len as usize;
-                if columns.at > head + 1 {
-                    columns.put(b",");
-                }
-                columns.put(&batch.text[at..end]);
-                at = end;
+        let (start, end) = (flat.at, flat.at + range.len());
+        flat.put(&batch.kinds[range]);
+        if !batch.shapes.is_empty() {
+            let table = tables_of(batch, &tables);
+            for kind in &mut flat.out[start..end] {
+                *kind = shape_of(*kind).map_or(*kind, |index| table[index].map_or(Kind::Message as u8, shaped));
             }
         }
     }
-    columns.put(b"]");
-    let text_end = columns.at;
-    for (batch, part) in batches.iter().zip(parts) {
-        columns.put(&batch.data[batch.data_taken..batch.data_taken + part.data]);
+    flat.out[flat.at..head].fill(0);
+    flat.at = head;
+    flat.put(b"[");
+    for (batch, range) in taken() {
+        let table = tables_of(batch, &tables);
+        let (mut text, mut cells) = (&batch.text[batch.taken.text..], &batch.cells[batch.taken.cells..]);
+        for (kind, len) in batch.kinds[range.clone()].iter().zip(&batch.lengths[range]) {
+            if !is_message(*kind) {
+                continue;
+            }
+            let mut plain = true;
+            if let Some(index) = shape_of(*kind) {
+                let (ends, rest) = cells.split_at(batch.shapes[index].leaves());
+                cells = rest;
+                if let Some(table) = table[index] {
+                    tables.push(table, Row { text, ends });
+                    plain = false;
+                }
+            }
+            let (message, rest) = text.split_at(*len as usize);
+            text = rest;
+            if plain {
+                if flat.at > head + 1 {
+                    flat.put(b",");
+                }
+                flat.put(message);
+            }
+        }
     }
-    let Cursor { out, at: end } = columns;
-    let flags =
-        u32::from(out[head..text_end].is_ascii()) * TEXT_ASCII + u32::from(out[text_end..end].is_ascii()) * DATA_ASCII;
-    let header = [length(count), flags, length(text_end - head), length(end - text_end)];
+    flat.put(b"]");
+    let text_end = flat.at;
+    tables.write(&mut flat);
+    let columns_end = flat.at;
+    for (batch, part) in batches.iter().zip(parts) {
+        flat.put(&batch.data[batch.taken.data..batch.taken.data + part.data]);
+    }
+    let Cursor { out, at: end } = flat;
+    let ascii = |region: Range<usize>, flag: u32| if out[region].is_ascii() { flag } else { 0 };
+    let flags = ascii(head..text_end, TEXT_ASCII)
+        | ascii(text_end..columns_end, COLUMNS_ASCII)
+        | ascii(columns_end..end, DATA_ASCII);
+    let lengths = [text_end - head, end - columns_end, columns_end - text_end].map(length);
+    let header = [length(count), flags, lengths[0], lengths[1], lengths[2], 0];
     for (place, value) in out[..HEADER].as_chunks_mut::<4>().0.iter_mut().zip(header) {
         *place = value.to_le_bytes();
     }
     end
 }
 
+/// The table of each shape of a batch.
+fn tables_of(batch: &Batch, tables: &Tables<'_>) -> [Option<usize>; MAX_SHAPES] {
+    let mut found = [None; MAX_SHAPES];
+    for (place, shape) in found.iter_mut().zip(&batch.shapes) {
+        *place = tables.position(shape);
+    }
+    found
+}
+
 /// A place in the caller's buffer.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     out: &'a mut [u8],
     at: usize,
 }
 
 impl Cursor<'_> {
     #[inline]
-    fn put(&mut self, bytes: &[u8]) {
+    pub(super) fn put(&mut self, bytes: &[u8]) {
         let end = self.at + bytes.len();
         self.out[self.at..end].copy_from_slice(bytes);
         self.at = end;
+    }
+
+    /// Puts `text[part]`. Short parts are copied as what they and their neighbours are together, if there is room for it:
+    /// a copy of fixed size needs no call.
+    #[inline]
+    pub(super) fn put_part(&mut self, text: &[u8], part: Range<usize>) {
+        const WIDE: usize = 32;
+        let len = part.len();
+        if len <= WIDE
+            && let Some(from) = text.get(part.start..).and_then(<[u8]>::first_chunk::<WIDE>)
+            && let Some(to) = self.out.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut::<WIDE>)
+        {
+            *to = *from;
+            self.at += len;
+        } else {
+            self.put(&text[part]);
+        }
     }
 }
 
@@ -264,78 +405,4 @@ fn length(len: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flat(queue: &mut VecDeque<Batch>, max: usize) -> Option<(Vec<u8>, Flat)> {
-        let mut out = Vec::new();
-        loop {
-            match flatten(queue, max, &mut out, drop) {
-                Flattened::Nothing => return None,
-                Flattened::Needs(size) => {
-                    assert!(size > out.len());
-                    out.resize(size, 0xAA);
-                }
-                Flattened::Taken(flat) => {
-                    out.truncate(flat.written);
-                    return Some((out, flat));
-                }
-            }
-        }
-    }
-
-    fn words(bytes: &[u8]) -> Vec<u32> {
-        bytes[..16].chunks(4).map(|w| u32::from_le_bytes(w.try_into().unwrap())).collect()
-    }
-
-    #[test]
-    fn layout_is_the_documented_one() {
-        let mut batch = Batch::default();
-        let (a, b) = (ConnId::new(0, 1, 1), ConnId::new(1, 2, 3));
-        batch.push(Kind::Message, a, br#"{"t":"x"}"#);
-        batch.push(Kind::Raw, b, "é".as_bytes());
-        batch.push(Kind::Message, b, b"{}");
-        batch.push(Kind::Disconnect, a, b"");
-        let mut queue = [batch].into();
-        let (bytes, flat) = flat(&mut queue, 100).unwrap();
-        assert_eq!((flat.events, flat.bytes, queue.len()), (4, 13, 0));
-        assert_eq!(words(&bytes), [4, TEXT_ASCII, 14, 2]);
-        let head = (16 + 4 * 13usize).next_multiple_of(8);
-        assert_eq!(&bytes[head..head + 14], br#"[{"t":"x"},{}]"#);
-        assert_eq!(&bytes[head + 14..], "é".as_bytes());
-        assert_eq!(&bytes[16 + 4 * 12..][..4], [2, 3, 2, 5]);
-        assert_eq!(f64::from_le_bytes(bytes[24..32].try_into().unwrap()), b.as_u64() as f64);
-    }
-
-    #[test]
-    fn any_cut_gives_the_same_events() {
-        let ids: Vec<_> = (0..50).map(|slot| ConnId::new(0, slot, 1)).collect();
-        for max in 1..=51 {
-            let mut queue = std::collections::VecDeque::new();
-            for ids in ids.chunks(7) {
-                let mut batch = Batch::default();
-                for id in ids {
-                    let json = format!("{{\"n\":{}}}", id.slot());
-                    batch.push(Kind::Message, *id, json.as_bytes());
-                    batch.push(Kind::Raw, *id, id.slot().to_string().as_bytes());
-                }
-                queue.push_back(batch);
-            }
-            let (mut text, mut data, mut events) = (String::new(), String::new(), 0);
-            while let Some((bytes, flat)) = flat(&mut queue, max) {
-                assert!(flat.events <= max);
-                let words = words(&bytes);
-                let head = (16 + flat.events * 13).next_multiple_of(8);
-                let (json, rest) = bytes[head..].split_at(words[2] as usize);
-                let inner = std::str::from_utf8(&json[1..json.len() - 1]).unwrap();
-                text.push_str(inner);
-                text.push_str(if inner.is_empty() { "" } else { "," });
-                data.push_str(std::str::from_utf8(rest).unwrap());
-                events += flat.events;
-            }
-            assert_eq!(events, 100);
-            assert_eq!(text, (0..50).map(|n| format!("{{\"n\":{n}}},")).collect::<String>());
-            assert_eq!(data, (0..50).map(|n| n.to_string()).collect::<String>());
-        }
-    }
-}
+mod tests;

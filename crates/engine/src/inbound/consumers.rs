@@ -106,11 +106,11 @@ impl Consumer {
         self.queue.lock().heir.clone()
     }
 
-    fn take(&self, max: usize, out: &mut [u8]) -> Taken {
+    fn take(&self, max: usize, columns: bool, out: &mut [u8]) -> Taken {
         let mut guard = self.queue.lock();
         let queue = &mut *guard;
         let spare = &mut queue.spare;
-        let taken = flatten(&mut queue.batches, max.max(1), out, |batch| {
+        let taken = flatten(&mut queue.batches, max.max(1), columns, out, |batch| {
             if spare.len() < SPARE {
                 spare.push(batch.recycle());
             }
@@ -221,16 +221,24 @@ impl Inbound {
         queue.heir = Some(heir);
     }
 
-    /// Takes up to `max` events into `out`. After [`Taken::Nothing`] the wake is called once when something arrives.
-    pub(crate) fn take(&self, consumer: &Consumer, max: usize, out: &mut [u8]) -> Taken {
-        consumer.take(max, out)
+    /// Takes up to `max` events into `out`, messages as `columns` where that pays. After [`Taken::Nothing`] the wake is
+    /// called once when something arrives.
+    pub(crate) fn take(&self, consumer: &Consumer, max: usize, columns: bool, out: &mut [u8]) -> Taken {
+        consumer.take(max, columns, out)
     }
 
-    /// Takes up to `max` events into `out`, waiting up to `timeout` for the first.
-    pub(crate) fn wait(&self, consumer: &Consumer, max: usize, timeout: Duration, out: &mut [u8]) -> Taken {
+    /// The same, waiting up to `timeout` for the first.
+    pub(crate) fn wait(
+        &self,
+        consumer: &Consumer,
+        max: usize,
+        columns: bool,
+        timeout: Duration,
+        out: &mut [u8],
+    ) -> Taken {
         let deadline = Instant::now() + timeout;
         loop {
-            let taken = consumer.take(max, out);
+            let taken = consumer.take(max, columns, out);
             if taken != Taken::Nothing {
                 return taken;
             }

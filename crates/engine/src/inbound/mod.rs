@@ -2,8 +2,11 @@
 //! Owns no host types: a batch ends as bytes.
 
 mod batch;
+mod columns;
 mod consumers;
+mod shapes;
 
 pub(crate) use batch::{Batch, Kind};
 pub use consumers::{Consumer, Taken};
 pub(crate) use consumers::{Delivered, Inbound, Limits};
+pub(crate) use shapes::Shapes;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
-use crate::inbound::{Batch, Consumer, Delivered, Kind};
+use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
 use crate::metrics::ShardCells;
 use crate::shared::Shared;
 
@@ -24,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) read_buffer: Vec<u8>,
     /// Joins small entries of a queue into one write.
     pub(crate) scratch: Vec<u8>,
+    pub(crate) shapes: Shapes,
     lanes: Vec<Lane>,
     index: usize,
 }
@@ -38,7 +39,15 @@ struct Lane {
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
         let cells = Arc::clone(&shared.ports[index].cells);
-        Self { shared, cells, read_buffer: vec![0; READ_BYTES], scratch: Vec::new(), lanes: Vec::new(), index }
+        Self {
+            shared,
+            cells,
+            read_buffer: vec![0; READ_BYTES],
+            scratch: Vec::new(),
+            shapes: Shapes::new(),
+            lanes: Vec::new(),
+            index,
+        }
     }
 
     /// A panic may have cost the buffer.
@@ -55,8 +64,25 @@ impl Context {
     /// Appends an event to a lane's batch. The loop delivers it at the end of the turn.
     #[inline]
     pub(crate) fn event(&mut self, lane: u16, kind: Kind, connection: ConnId, payload: &[u8]) {
+        self.lanes[lane as usize].batch.push(kind, connection, payload);
+        self.settle(lane);
+    }
+
+    /// Appends the message whose shape was found last, as [`Self::event`] does.
+    #[inline]
+    pub(crate) fn shaped_event(&mut self, lane: u16, connection: ConnId, text: &[u8]) {
+        let batch = &mut self.lanes[lane as usize].batch;
+        match self.shapes.found() {
+            Some((shape, cells)) => batch.push_shaped(connection, text, shape, cells),
+            None => batch.push(Kind::Message, connection, text),
+        }
+        self.settle(lane);
+    }
+
+    /// Sees to it that what was appended is delivered in time.
+    #[inline]
+    fn settle(&mut self, lane: u16) {
         let lane = &mut self.lanes[lane as usize];
-        lane.batch.push(kind, connection, payload);
         if lane.batch.bytes() > BATCH_BYTES || lane.batch.len() >= BATCH_EVENTS {
             lane.deliver();
         } else if lane.batch.len() == 1 {

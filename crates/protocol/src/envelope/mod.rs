@@ -3,12 +3,14 @@
 //! Never reads a clock and never makes an id: times are epoch milliseconds passed in, ids are passed in as text.
 
 mod category;
+mod control;
 mod event;
 mod inject;
 mod messages;
 mod time;
 
 pub use category::Category;
+pub use control::Control;
 pub use event::{EventDefaults, build_event};
 pub use inject::{Injection, find_injection, inject_category};
 pub use messages::{

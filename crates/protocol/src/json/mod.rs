@@ -5,14 +5,18 @@
 
 mod alias;
 mod scan;
+mod shape;
 mod swar;
 mod value;
 
+#[cfg(test)]
+mod shape_tests;
 #[cfg(test)]
 mod tests;
 
 pub use alias::normalise_aliases;
 pub use scan::{JsonError, MAX_DEPTH, Member, Scan, member, scan_object};
+pub use shape::{Cells, MAX_LEAVES, MAX_TEXT, Shape};
 pub use value::{int_value, string_value};
 
 pub(crate) use scan::walk;

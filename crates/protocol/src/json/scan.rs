@@ -134,10 +134,7 @@ pub(crate) fn walk(
         let key_start = at + 1;
         let key_end = key_end(text, at)? - 1;
         let start = after_colon(text, key_end + 1)?;
-        let end = match text.get(start) {
-            Some(b'{' | b'[') => container_end(text, start, inner_depth)?,
-            _ => scalar_end(text, start)?,
-        };
+        let end = value_end(text, start, inner_depth)?;
         if on_member(key_start..key_end, start..end).is_break() {
             return Ok(());
         }
@@ -147,6 +144,16 @@ pub(crate) fn walk(
             Some(b'}') => return only_space(text, at + 1),
             _ => return Err(JsonError::Syntax { at }),
         }
+    }
+}
+
+/// End of the value at `at`, whose containers may be nested `max_depth` deep.
+#[inline(always)]
+pub(super) fn value_end(text: &[u8], at: usize, max_depth: u32) -> Result<usize, JsonError> {
+    match text.get(at) {
+        Some(b'"') => string_end(text, at),
+        Some(b'{' | b'[') => container_end(text, at, max_depth),
+        _ => scalar_end(text, at),
     }
 }
 

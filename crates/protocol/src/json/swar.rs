@@ -10,12 +10,6 @@ const fn repeat(byte: u8) -> u64 {
     ONES * byte as u64
 }
 
-/// High bit of each byte of `word` that is zero.
-#[inline(always)]
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word
-}
-
 /// Eight bytes from `at`, first byte lowest, or `None` when fewer are left.
 #[inline(always)]
 pub(crate) fn word_at(text: &[u8], at: usize) -> Option<u64> {
@@ -26,8 +20,10 @@ pub(crate) fn word_at(text: &[u8], at: usize) -> Option<u64> {
 /// Marks what ends or interrupts a JSON string: a quote, a backslash, a control character.
 #[inline(always)]
 pub(crate) const fn json_special(word: u64) -> u64 {
-    let control = word.wrapping_sub(repeat(0x20)) & !word;
-    (control | zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\'))) & HIGH
+    // With its second bit turned a quote is 0x20 and joins the control characters; a space and `!` leave for 0x22 and 0x23.
+    let below_space = (word ^ repeat(0x02)).wrapping_sub(repeat(0x21));
+    let backslash = (word ^ repeat(b'\\')).wrapping_sub(ONES);
+    (below_space | backslash) & !word & HIGH
 }
 
 /// Index (0..8) of the first marked byte; `marks` must not be zero.

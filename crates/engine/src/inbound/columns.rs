@@ -1,0 +1,105 @@
+//! The messages of one crossing that go over as columns: which shapes have enough of them, and the JSON text they become.
+//!
+//! One `JSON.parse` of a column builds its values without objects and without reading a key twice; the objects are made
+//! from a template, which costs JavaScript a quarter of parsing them (docs/performance.md).
+
+use std::sync::Arc;
+
+use wse_protocol::json::Shape;
+
+use super::batch::Cursor;
+
+/// Fewer messages of a shape are not worth a template and columns of their own.
+pub(super) const MIN_ROWS: usize = 8;
+/// Shapes of one crossing; the messages of others go over as plain text.
+pub(super) const MAX_TABLES: usize = 32;
+
+/// The tables of one crossing.
+#[derive(Default)]
+pub(super) struct Tables<'a>(Vec<Table<'a>>);
+
+struct Table<'a> {
+    shape: &'a Arc<Shape>,
+    count: usize,
+    rows: Vec<Row<'a>>,
+}
+
+/// A message of a known shape.
+pub(super) struct Row<'a> {
+    /// Begins with the message; what follows it does not matter.
+    pub(super) text: &'a [u8],
+    /// Where its leaves end.
+    pub(super) ends: &'a [u16],
+}
+
+impl<'a> Tables<'a> {
+    /// Announces `count` messages of a shape. Shards learn the same shape each for itself.
+    pub(super) fn announce(&mut self, shape: &'a Arc<Shape>, count: usize) {
+        if count == 0 {
+            return;
+        }
+        match self.position(shape) {
+            Some(index) => self.0[index].count += count,
+            None if self.0.len() < MAX_TABLES => self.0.push(Table { shape, count, rows: Vec::new() }),
+            None => {}
+        }
+    }
+
+    /// Everything is announced: forgets the shapes with few messages.
+    pub(super) fn settle(&mut self) {
+        self.0.retain(|table| table.count >= MIN_ROWS);
+        for table in &mut self.0 {
+            table.rows.reserve_exact(table.count);
+        }
+    }
+
+    /// The table of a shape, if it has one.
+    pub(super) fn position(&self, shape: &Arc<Shape>) -> Option<usize> {
+        self.0.iter().position(|table| Arc::ptr_eq(table.shape, shape) || table.shape == shape)
+    }
+
+    /// Adds the next message of a table.
+    #[inline]
+    pub(super) fn push(&mut self, table: usize, row: Row<'a>) {
+        self.0[table].rows.push(row);
+    }
+
+    /// An upper bound of the text beyond the bytes of the messages: those hold more than a separator per value, because each
+    /// value has a key.
+    pub(super) fn size(&self) -> usize {
+        let beside = |table: &Table<'_>| table.shape.template().len() + 1 + table.shape.leaves() * 3;
+        if self.0.is_empty() { 0 } else { 2 + self.0.iter().map(beside).sum::<usize>() }
+    }
+
+    /// Writes the text: `[template, column, column…, template, column…]`, or nothing when there is no table.
+    pub(super) fn write(&self, out: &mut Cursor<'_>) {
+        for (index, table) in self.0.iter().enumerate() {
+            out.put(if index == 0 { b"[" } else { b"," });
+            out.put(table.shape.template().as_bytes());
+            (0..table.shape.leaves()).for_each(|leaf| table.write_column(leaf, out));
+        }
+        if !self.0.is_empty() {
+            out.put(b"]");
+        }
+    }
+}
+
+impl Table<'_> {
+    /// `,[value,value…]`; one value only when all are the same and not an object or array, which nobody may share.
+    fn write_column(&self, leaf: usize, out: &mut Cursor<'_>) {
+        let Some((first, others)) = self.rows.split_first() else { return };
+        let value = |row: &Row<'_>| self.shape.place(leaf, row.ends);
+        let constant = &first.text[value(first)];
+        out.put(b",[");
+        if !matches!(constant, [b'{' | b'[', ..]) && others.iter().all(|row| &row.text[value(row)] == constant) {
+            out.put(constant);
+        } else {
+            out.put(constant);
+            for row in others {
+                out.put(b",");
+                out.put_part(row.text, value(row));
+            }
+        }
+        out.put(b"]");
+    }
+}
