@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ROWS, summary, valid } from './rows.mjs';
+import { ROWS, ratio, summary, valid } from './rows.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const { values: options, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
@@ -49,27 +49,45 @@ function figure(value, unit) {
       : `${Math.round(value)} ${unit}`;
 }
 
-/** Ours against the best of the others, as a plain quotient of medians. */
+/** Ours against the best of the others: the median of the rounds' quotients. */
 function ratioToBest(row, { key, better }) {
-  const own = row.wse && summary(row.wse, key)?.median;
-  const others = Object.entries(row)
-    .filter(([peer]) => peer !== 'wse')
-    .map(([peer, rounds]) => [peer, summary(rounds, key)?.median])
+  const others = Object.keys(row)
+    .filter((peer) => peer !== 'wse')
+    .map((peer) => [peer, summary(row[peer], key)?.median])
     .filter(([, median]) => median !== undefined);
-  if (own === undefined || others.length === 0) return undefined;
-  const [peer, best] = others.sort(([, a], [, b]) => (better === 'higher' ? b - a : a - b))[0];
-  return { peer, ratio: own / best };
+  if (row.wse === undefined || others.length === 0) return undefined;
+  const [peer] = others.sort(([, a], [, b]) => (better === 'higher' ? b - a : a - b))[0];
+  const quotient = ratio(row.wse, row[peer], key);
+  return quotient && { peer, ratio: quotient };
 }
 
-function targetLine(run, name, target) {
-  const own = run.rows[name].wse && summary(run.rows[name].wse, target.metric)?.median;
-  const other = target.of && summary(run.rows[target.row ?? name]?.[target.of] ?? [], target.metric)?.median;
-  const bound = target.min !== undefined ? `≥ ${target.min.toLocaleString('en')}` : `≤ ${target.max.toLocaleString('en')}`;
-  const against = target.of ? `× ${NAMES[target.of]}${target.row ? ` (${target.row})` : ''}` : '';
-  if (own === undefined || (target.of && other === undefined)) return `${target.metric} ${bound} ${against}: not measured`;
-  const got = target.of ? own / other : own;
-  const met = target.min !== undefined ? got >= target.min : got <= target.max;
-  return `${target.metric} ${bound} ${against}: ${got.toLocaleString('en', { maximumFractionDigits: 2 })} ${met ? '✓' : '✗'}`;
+/** What a target asks for, what was got, and whether that is enough (`undefined`: not measured). */
+function verdict(run, name, target) {
+  const own = run.rows[name].wse;
+  const other = target.of && run.rows[target.row ?? name]?.[target.of];
+  const metric = ROWS[name].metrics.find(({ key }) => key === target.metric);
+  const number = (value) => (target.of || metric?.unit === '×' ? `${value.toLocaleString('en')}×` : figure(value, metric?.unit));
+  const against = target.of ? ` ${NAMES[target.of]}${target.row ? ` in \`${target.row}\`` : ''}` : '';
+  const asked = `${metric?.label ?? target.metric} ${target.min === undefined ? '≤' : '≥'} ${number(target.min ?? target.max)}${against}`;
+  const median = (rounds) => rounds && summary(rounds, target.metric)?.median;
+  const sameRow = target.of && target.row === undefined && other;
+  const got = sameRow ? ratio(own, other, target.metric) : target.of ? median(own) / median(other) : median(own);
+  if (!Number.isFinite(got)) return { asked, got: 'not measured' };
+  const met = target.min === undefined ? got <= target.max : got >= target.min;
+  return { asked, got: number(target.of ? Number(got.toFixed(2)) : got), met };
+}
+
+const mark = ({ met }) => (met === undefined ? '' : met ? '✓' : '✗');
+
+/** Every target in one table. */
+function overview(run) {
+  const lines = Object.keys(run.rows).flatMap((name) =>
+    (ROWS[name]?.targets ?? []).map((target) => {
+      const found = verdict(run, name, target);
+      return `| ${name} | ${found.asked} | ${found.got} | ${mark(found)} |`;
+    }),
+  );
+  return lines.length === 0 ? [] : ['| row | target | got | |', '| --- | --- | --- | --- |', ...lines, ''];
 }
 
 function table(run, name) {
@@ -98,9 +116,15 @@ function table(run, name) {
   });
   if (row.wse) body.push(['WSE / best peer', ...best, '']);
   const lines = [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |`);
-  return [`### ${name}`, '', ...lines, '', ...targets.map((target) => `- target: ${targetLine(run, name, target)}`), ''].join(
-    '\n',
-  );
+  const wanted = targets.map((target) => verdict(run, name, target));
+  return [
+    `### ${name}`,
+    '',
+    ...lines,
+    '',
+    ...wanted.map((found) => `- target: ${found.asked}: ${found.got} ${mark(found)}`),
+    '',
+  ].join('\n');
 }
 
 const xml = (text) => String(text).replace(/[&<>]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[c]);
@@ -193,10 +217,13 @@ const sections = runs.map((run, index) => {
     `## ${run.date.slice(0, 10)}, commit ${m.commit}${m.dirty ? ' with local changes' : ''}, ${run.mode} pass`,
     '',
     `${m.cpu}, ${m.cores} cores, ${m.memoryGiB} GiB, Linux ${m.kernel}; ${versions}. ${run.rounds} rounds of ${run.seconds} s per row and peer, ` +
-      `peers in turn, median (smallest – largest). Load generator on the same machine, loopback; with no server at all it counts ${ceilings.join(', ')}. ` +
+      `peers in turn, median (smallest – largest). Load generator on the same machine, loopback; with no server at all, fed by a thread of its own, it counts ${ceilings.join(', ')}. ` +
       `Load average at the start: ${m.load.toFixed(1)}.`,
     '',
+    ...(run.wse ? [`wse-server: addon ${run.wse.addon}, facade ${run.wse.facade}, cargo profile ${run.wse.profile}.\n`] : []),
+    ...Object.entries(run.overrides ?? {}).map(([name, value]) => `**Not the default**: \`${name}=${value}\`.\n`),
     ...Object.entries(run.skipped).map(([peer, why]) => `Not measured: ${NAMES[peer] ?? peer} (${why}).\n`),
+    ...overview(run),
     ...images.flatMap((image) => [image, '']),
     ...Object.keys(run.rows).map((name) => table(run, name)),
   ].join('\n');

@@ -182,5 +182,21 @@ export function summary(rounds, key) {
   return { median, min: values[0], max: values.at(-1), rounds: values.length };
 }
 
+/**
+ * Ours divided by a peer's, round by round: the rounds of a row take turns, so both of a pair met the same machine. The median
+ * of those quotients; of the medians where the rows differ, or no round of both counts.
+ */
+export function ratio(own, other, key) {
+  const quotients = own
+    .map((round, index) => [round, other[index]])
+    .filter(([ours, theirs]) => theirs !== undefined && valid(ours) && valid(theirs))
+    .map(([ours, theirs]) => at(ours, key) / at(theirs, key))
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b);
+  if (quotients.length === 0) return undefined;
+  const middle = quotients.length >> 1;
+  return quotients.length % 2 === 1 ? quotients[middle] : (quotients[middle - 1] + quotients[middle]) / 2;
+}
+
 /** A round counts when it ran and everything sent is accounted for. */
 export const valid = (round) => round.error === undefined && round.accounted === true;
