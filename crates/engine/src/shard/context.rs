@@ -91,6 +91,11 @@ impl Context {
         }
     }
 
+    /// Events of all lanes that have not been delivered.
+    pub(crate) fn open_events(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.batch.len()).sum()
+    }
+
     pub(crate) fn lane_is_over(&self, lane: u16) -> bool {
         self.lanes[lane as usize].consumer.is_over()
     }

@@ -27,6 +27,11 @@ const FLUSH_OPERATIONS: usize = 128 * 1024;
 /// Connections flushed before the sockets have their turn, a few milliseconds of writes.
 const FLUSH_CONNECTIONS: usize = 1024;
 
+/// Events from which on the host's batch may grow before it is delivered …
+const SEVERAL_EVENTS: usize = 4;
+/// … for so many turns of the sockets, as long as each brings more.
+const READ_ON_TURNS: usize = 4;
+
 /// Spawns the thread of shard `index`.
 pub(crate) fn spawn(shared: Arc<Shared>, index: usize) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -53,6 +58,7 @@ async fn turns(shared: Arc<Shared>, shard: SharedShard, index: usize) {
         }
         // By the clock, not by who won the select: publishers that never pause must not stop the wheel.
         guarded(&shard, Shard::tick);
+        read_on(&shard).await;
         let mut batch = inbox.take(std::mem::take(&mut empty));
         let worked = !batch.commands.is_empty();
         let mut ended = false;
@@ -79,6 +85,20 @@ async fn turns(shared: Arc<Shared>, shard: SharedShard, index: usize) {
             // Sockets have their turn after every batch, whatever has come in meanwhile.
             yield_now().await;
         }
+    }
+}
+
+/// Where several sockets are at it, those that are ready too are read before the host is woken: every hand-over between the
+/// two threads then serves more messages. Who is alone does not wait.
+async fn read_on(shard: &SharedShard) {
+    let mut seen = SEVERAL_EVENTS - 1;
+    for _ in 0..READ_ON_TURNS {
+        let open = shard.borrow().context.open_events();
+        if open <= seen {
+            break;
+        }
+        seen = open;
+        yield_now().await;
     }
 }
 
