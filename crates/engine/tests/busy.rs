@@ -1,10 +1,12 @@
 //! A shard that never rests: publishers that do not pause must not stop handshakes, pings, timers or the slow.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use wse_engine::config::Config;
+use wse_engine::Engine;
+use wse_engine::config::{Config, Subscriptions};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::Opcode;
 use wse_testkit::{Certificate, Peer, Request, Server, config, wait_until};
@@ -117,4 +119,92 @@ fn a_queue_group_asks_the_acl_at_delivery_and_skips_who_is_closing() {
     wait_until("nobody is left", || server.engine.send(one, "late").is_none());
     server.engine.broadcast("jobs", "lost");
     assert_eq!(server.metric("wse_group_unserved_total"), 1.0);
+}
+
+/// Holds the shard between two batches, lets `meanwhile` happen, then has `step` publish on the shard's own thread: one batch.
+fn one_batch(server: &Server, meanwhile: impl FnOnce(), step: impl FnOnce(&Engine) + Send + 'static) {
+    let (engine, step) = (Arc::downgrade(&server.engine), Mutex::new(Some(step)));
+    let (held, is_held) = channel();
+    let (go, gone) = channel::<()>();
+    let gone = Mutex::new(gone);
+    server.engine.on_drained(Arc::new(move || {
+        if let (Some(engine), Some(step)) = (engine.upgrade(), step.lock().unwrap().take()) {
+            held.send(()).unwrap();
+            gone.lock().unwrap().recv().unwrap();
+            step(&engine);
+        }
+    }));
+    server.engine.broadcast_all("kick");
+    is_held.recv().unwrap();
+    meanwhile();
+    // What was sent over loopback is there long before.
+    std::thread::sleep(Duration::from_millis(50));
+    go.send(()).unwrap();
+}
+
+/// The first of the two texts that `wanted` knows.
+fn first(peer: &mut Peer, wanted: [&str; 2]) -> usize {
+    loop {
+        let text = peer.text();
+        if let Some(which) = wanted.iter().position(|wanted| text.contains(wanted)) {
+            return which;
+        }
+    }
+}
+
+#[test]
+fn sockets_have_their_turn_within_a_batch_for_peers_that_stand_still() {
+    let mut server = Server::start(Config {
+        shards: 1,
+        high_water_mark: 1,
+        max_outbound_bytes: 256 << 20,
+        hard_limit: 512 << 20,
+        ..config()
+    });
+    let standing: Vec<_> = (0..20)
+        .map(|_| {
+            let peer = Peer::open_narrow(server.address, 4096).upgraded(&Request::default());
+            let id = server.events.connected();
+            server.subscribe(id, &["a", "b"]);
+            for _ in 0..12 {
+                server.engine.send_bytes(id, &[7; 512 * 1024]);
+            }
+            peer
+        })
+        .collect();
+    wait_until("it is queued", || server.health("inbox_bytes") == 0);
+    assert!(server.health("outbound_bytes") > 20 << 20, "they do stand still");
+    let (mut observer, id) = server.connect();
+    one_batch(
+        &server,
+        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+        move |engine| {
+            for n in 0..40_000 {
+                engine.broadcast(if n % 2 == 0 { "a" } else { "b" }, "x");
+            }
+            engine.send(id, "end");
+        },
+    );
+    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "the ping was answered before the batch was over");
+    drop(standing);
+}
+
+#[test]
+fn nothing_published_before_comes_behind_the_answer_to_an_unsubscribe() {
+    // More than are flushed before the sockets have their turn.
+    let mut server =
+        Server::start(Config { shards: 1, high_water_mark: 1, subscriptions: Subscriptions::Acl, ..config() });
+    let mut peers: Vec<_> = (0..1100).map(|_| server.connect()).collect();
+    for (_, id) in &peers {
+        server.subscribe(*id, &["t"]);
+    }
+    let (mut last, _) = peers.pop().unwrap();
+    one_batch(
+        &server,
+        || last.send_text(r#"{"t":"subscription_update","p":{"action":"unsubscribe","topics":["t"]}}"#),
+        |engine| {
+            engine.broadcast("t", "published");
+        },
+    );
+    assert_eq!(first(&mut last, ["published", "subscription_update"]), 0);
 }

@@ -48,6 +48,11 @@ impl AsyncWrite for Transport {
 }
 
 impl Transport {
+    /// Whether what is written goes to the socket and nowhere in between.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream.
     pub(crate) fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(buffer);

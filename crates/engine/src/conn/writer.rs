@@ -1,7 +1,7 @@
 //! The only code that writes a connection's socket: as much of the outbound queue as the socket takes now, or frames that
 //! need no queue.
 
-use super::{Connection, Phase, Queued, Transport};
+use super::{Connection, Phase, Queued};
 use crate::metrics::ShardCells;
 
 /// What one flush came to.
@@ -37,8 +37,7 @@ impl Connection {
         budget: usize,
         cells: &ShardCells,
     ) -> WroteThrough {
-        let plain = matches!(self.transport, Transport::Plain(_));
-        if self.blocked || !plain || self.out.is_closed() || !self.out.is_empty() {
+        if self.blocked || !self.transport.is_plain() || self.out.is_closed() || !self.out.is_empty() {
             return WroteThrough::Not;
         }
         let mut written = 0;

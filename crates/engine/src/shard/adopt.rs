@@ -85,6 +85,8 @@ impl Shard {
             return Err(NotAdopted::NoSlot);
         };
         let id = connection.peer.id;
+        // TLS has a buffer of its own: what it is sent goes through the queue.
+        self.staging.block(slot, !connection.transport.is_plain());
         shared.registry.insert(Arc::clone(&connection.peer));
         self.context.hold(0, connection.held());
         self.context.cells.bytes_received.add(connection.held() as u64);

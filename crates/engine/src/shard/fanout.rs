@@ -3,6 +3,7 @@
 //! queues. Nothing is written here: that is `flush`'s.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::Shard;
 use super::inbox::Command;
@@ -30,14 +31,14 @@ impl<'a> Frames<'a> {
 }
 
 /// Where queues find the frames of a distribution.
-struct Shared {
+struct Slice {
     segment: Segment,
     start: u32,
     end: u32,
     count: u32,
 }
 
-impl Shared {
+impl Slice {
     fn new(segment: Segment, frames: Frames<'_>) -> Self {
         let place = segment.append(frames.bytes);
         Self { segment, start: place.start, end: place.end, count: frames.count }
@@ -60,9 +61,9 @@ struct Tally {
 
 impl Tally {
     #[inline]
-    fn queue(&mut self, connection: &mut Connection, slot: u32, shared: &Shared, budget: usize) {
+    fn queue(&mut self, connection: &mut Connection, slot: u32, slice: &Slice, budget: usize) {
         let before = connection.out.weight();
-        let Shared { segment, start, end, count } = shared;
+        let Slice { segment, start, end, count } = slice;
         let queued = connection.out.share(segment, *start, *end, *count, budget);
         self.grown += connection.out.weight() - before;
         self.operations += 1;
@@ -79,16 +80,16 @@ impl Tally {
 
 impl Shard {
     /// Applies one command. Sockets and the end of the shard are the loop's.
-    pub(crate) fn apply(&mut self, command: Command, arena: &[u8]) {
+    pub(crate) fn apply(&mut self, command: Command) {
         match command {
-            Command::Publish { topic, start, end, count } => self.publish(&topic, Place { start, end, count }, arena),
-            Command::Send { to, start, end, count } => self.send(to, Place { start, end, count }, arena),
-            Command::SendAll { start, end, count } => self.send_all(Place { start, end, count }, arena),
+            Command::Publish { topic, start, end, count } => self.publish(&topic, Place { start, end, count }),
+            Command::Send { to, start, end, count } => self.send(to, Place { start, end, count }),
+            Command::SendAll { start, end, count } => self.send_all(Place { start, end, count }),
             Command::Subscribe { to, topics } => self.subscribe(to, topics),
             Command::Unsubscribe { to, topics } => self.unsubscribe(to, topics.as_deref()),
             Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
-                self.unstage(arena);
+                self.unstage();
                 let now = self.context.now();
                 if let Some(connection) = self.find(to) {
                     connection.close_after(code, &reason, now);
@@ -96,7 +97,7 @@ impl Shard {
                 }
             }
             Command::CloseAll { code, reason } => {
-                self.unstage(arena);
+                self.unstage();
                 let now = self.context.now();
                 for slot in self.connections.occupied() {
                     if let Some(connection) = self.connections.get_mut(slot) {
@@ -118,34 +119,39 @@ impl Shard {
         }
     }
 
-    /// Counts what was staged towards the next flush.
-    fn staged(&mut self, recipients: usize, place: Place) {
+    /// Counts a short run towards the next flush, wherever it goes.
+    fn count_run(&mut self, recipients: usize, place: Place) {
         self.unflushed.bytes += recipients * (place.end - place.start) as usize;
         self.unflushed.operations += recipients;
         self.unflushed.connections = self.dirty.len() + self.staging.connections();
     }
 
-    fn send(&mut self, to: ConnId, place: Place, arena: &[u8]) {
+    fn send(&mut self, to: ConnId, place: Place) {
         if self.find(to).is_none() {
             return;
         }
-        if self.staging.push(to.slot(), place) {
-            self.staged(1, place);
-        } else {
-            let Frames { bytes, count } = Frames::at(place, arena);
+        if !self.staging.push(to.slot(), place) {
+            let arena = Rc::clone(&self.arena);
+            let Frames { bytes, count } = Frames::at(place, &arena);
             self.own(to.slot(), bytes, count);
         }
+        self.count_run(1, place);
     }
 
-    fn publish(&mut self, topic: &Target, place: Place, arena: &[u8]) {
-        let frames = Frames::at(place, arena);
+    fn publish(&mut self, topic: &Target, place: Place) {
+        let arena = Rc::clone(&self.arena);
+        let frames = Frames::at(place, &arena);
         let Self { topics, connections, staging, context, .. } = self;
         let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer.allows(name));
         let Route { recipients, .. } = topics.route(topic, allows);
         context.cells.acl_denied.add(recipients.denied() * u64::from(frames.count));
+        let total = recipients.len();
+        if total == 0 {
+            return;
+        }
         if frames.bytes.len() > STAGE_BYTES {
             // What is staged came first.
-            self.unstage(arena);
+            self.unstage();
             self.share(topic, frames, None);
             return;
         }
@@ -155,13 +161,12 @@ impl Shard {
                 behind.push(slot);
             }
         });
-        let staged = recipients.len() - behind.len();
-        self.staged(staged, place);
         if behind.len() > COPIES {
             self.share(topic, frames, Some(&behind));
         } else {
             behind.into_iter().for_each(|slot| self.own(slot, frames.bytes, frames.count));
         }
+        self.count_run(total, place);
     }
 
     /// Hands frames to many, of all recipients or those named: the bytes exist once, in the topic's segment.
@@ -169,12 +174,12 @@ impl Shard {
         let Self { topics, pool, connections, context, dirty, .. } = self;
         let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer.allows(name));
         let mut route = topics.route(topic, allows);
-        let shared = Shared::new(route.segment(frames.bytes.len(), pool), frames);
+        let slice = Slice::new(route.segment(frames.bytes.len(), pool), frames);
         let mut tally = Tally::default();
         let budget = context.shared.config.max_outbound_bytes;
         let each = |slot| {
             if let Some(connection) = connections.get_mut(slot) {
-                tally.queue(connection, slot, &shared, budget);
+                tally.queue(connection, slot, &slice, budget);
                 mark_dirty(connection, slot, dirty);
             }
         };
@@ -187,15 +192,16 @@ impl Shard {
         self.account(tally, frames);
     }
 
-    fn send_all(&mut self, place: Place, arena: &[u8]) {
-        self.unstage(arena);
-        let frames = Frames::at(place, arena);
+    fn send_all(&mut self, place: Place) {
+        self.unstage();
+        let arena = Rc::clone(&self.arena);
+        let frames = Frames::at(place, &arena);
         let Self { connections, context, dirty, .. } = self;
-        let shared = Shared::new(Segment::default(), frames);
+        let slice = Slice::new(Segment::default(), frames);
         let mut tally = Tally::default();
         let budget = context.shared.config.max_outbound_bytes;
         connections.for_each_mut(|slot, connection| {
-            tally.queue(connection, slot, &shared, budget);
+            tally.queue(connection, slot, &slice, budget);
             mark_dirty(connection, slot, dirty);
         });
         self.account(tally, frames);

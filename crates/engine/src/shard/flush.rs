@@ -1,6 +1,8 @@
 //! The end of a batch: what is staged goes straight from the arena to each socket that owes nothing, and into the queue of
 //! any other; then the queues are written. Deals with connections whose budget is used up.
 
+use std::rc::Rc;
+
 use super::fanout::mark_dirty;
 use super::staging::Place;
 use super::state::Unflushed;
@@ -22,31 +24,34 @@ struct Pieces<'a> {
     joined: &'a mut Vec<u8>,
 }
 
-impl Pieces<'_> {
+impl<'a> Pieces<'a> {
     /// The next piece and its frames; `None` after the last.
     fn next(&mut self) -> Option<(&[u8], u32)> {
-        let mut run = self.run()?;
-        if self.places.is_empty() || run.end - run.start >= IN_PLACE_BYTES as u32 {
-            return Some((&self.arena[run.start as usize..run.end as usize], run.count));
+        let (first, rest) = self.run()?;
+        self.places = rest;
+        if rest.is_empty() || size(first) >= IN_PLACE_BYTES {
+            return Some((self.bytes(first), first.count));
         }
         self.joined.clear();
-        let mut count = 0;
-        loop {
+        self.joined.extend_from_slice(&self.arena[first.start as usize..first.end as usize]);
+        let mut count = first.count;
+        while self.joined.len() < JOIN_BYTES
+            && let Some((run, rest)) = self.run()
+            && size(run) < IN_PLACE_BYTES
+        {
             self.joined.extend_from_slice(&self.arena[run.start as usize..run.end as usize]);
             count += run.count;
-            if self.joined.len() >= JOIN_BYTES {
-                break;
-            }
-            match self.run() {
-                Some(next) => run = next,
-                None => break,
-            }
+            self.places = rest;
         }
         Some((self.joined, count))
     }
 
-    /// Takes the places off the front that stand side by side.
-    fn run(&mut self) -> Option<Place> {
+    fn bytes(&self, run: Place) -> &[u8] {
+        &self.arena[run.start as usize..run.end as usize]
+    }
+
+    /// The places in front that stand side by side, as one, and those behind.
+    fn run(&self) -> Option<(Place, &'a [Place])> {
         let (first, mut rest) = self.places.split_first()?;
         let mut run = *first;
         while let Some((next, after)) = rest.split_first()
@@ -56,9 +61,12 @@ impl Pieces<'_> {
             run.count += next.count;
             rest = after;
         }
-        self.places = rest;
-        Some(run)
+        Some((run, rest))
     }
+}
+
+fn size(place: Place) -> usize {
+    (place.end - place.start) as usize
 }
 
 impl Shard {
@@ -68,17 +76,17 @@ impl Shard {
     }
 
     /// Writes what the batch left for up to `limit` connections.
-    pub(crate) fn flush_some(&mut self, arena: &[u8], limit: usize) {
+    pub(crate) fn flush_some(&mut self, limit: usize) {
         self.unflushed = Unflushed::default();
         for _ in 0..limit {
             if !self.staging.is_empty() {
-                self.settle_next(arena, true);
+                self.settle_next(true);
                 continue;
             }
             let Some(slot) = self.dirty.pop_front() else { break };
             self.flush_dirty(slot);
         }
-        if self.dirty.is_empty() {
+        if !self.has_unflushed() {
             // Takes back the segments nobody owes any more.
             for place in self.unsettled.drain(..) {
                 self.topics.settle(place, &mut self.pool);
@@ -89,6 +97,7 @@ impl Shard {
     fn flush_dirty(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.dirty = false;
+        self.serving = Some(slot);
         // A blocked socket is flushed by its own task when it takes more.
         if connection.blocked {
             let budget = self.context.shared.config.max_outbound_bytes;
@@ -97,29 +106,50 @@ impl Shard {
         } else {
             self.flush(slot);
         }
+        self.serving = None;
     }
 
     /// Moves everything staged into the queues, because something that must not overtake it comes next.
-    pub(super) fn unstage(&mut self, arena: &[u8]) {
+    pub(super) fn unstage(&mut self) {
         while !self.staging.is_empty() {
-            self.settle_next(arena, false);
+            self.settle_next(false);
         }
     }
 
-    /// Settles what is staged for the next connection: `write` it if nothing stands in the way, else queue it.
-    fn settle_next(&mut self, arena: &[u8], write: bool) {
+    /// Settles what is staged for the next connection.
+    fn settle_next(&mut self, write: bool) {
         let mut places = std::mem::take(&mut self.places);
         if let Some(slot) = self.staging.next(&mut places) {
-            let mut joined = std::mem::take(&mut self.context.scratch);
-            let mut pieces = Pieces { arena, places: &places, joined: &mut joined };
-            while let Some((frames, count)) = pieces.next() {
-                if !(write && self.write_through(slot, frames, count)) {
-                    self.own(slot, frames, count);
-                }
-            }
-            self.context.scratch = joined;
+            self.settle(slot, &places, write);
         }
         self.places = places;
+    }
+
+    /// Settles what is staged for one connection out of its turn: something is about to happen that comes after it.
+    pub(crate) fn settle_now(&mut self, slot: u32) {
+        let mut places = std::mem::take(&mut self.places);
+        if self.staging.take(slot, &mut places) {
+            self.settle(slot, &places, true);
+        }
+        self.places = places;
+    }
+
+    /// Writes places to a connection if nothing stands in the way and that is wanted, else queues them.
+    fn settle(&mut self, slot: u32, places: &[Place], write: bool) {
+        self.serving = Some(slot);
+        let arena = Rc::clone(&self.arena);
+        let mut joined = std::mem::take(&mut self.context.scratch);
+        let mut pieces = Pieces { arena: &arena, places, joined: &mut joined };
+        while let Some((frames, count)) = pieces.next() {
+            if !(write && self.write_through(slot, frames, count)) {
+                self.own(slot, frames, count);
+            }
+        }
+        if joined.capacity() > 4 * JOIN_BYTES {
+            joined = Vec::new();
+        }
+        self.context.scratch = joined;
+        self.serving = None;
     }
 
     /// Writes frames to a connection that owes nothing; what its socket does not take it owes. False: nothing was done.
@@ -134,6 +164,7 @@ impl Shard {
             }
             WroteThrough::Over => {
                 let id = connection.peer.id;
+                self.context.cells.too_late.add(u64::from(count));
                 self.remove(id);
                 return true;
             }
@@ -142,7 +173,7 @@ impl Shard {
         self.staging.block(slot, true);
         let crossed = connection.update_congestion(budget, || self.context.now());
         self.count_congestion(slot, crossed);
-        self.queued(slot, queued, frames, count);
+        self.count(slot, queued, frames, count);
         true
     }
 
@@ -154,11 +185,11 @@ impl Shard {
         let queued = connection.out.own(frames, count, budget);
         self.context.cells.outbound_bytes.shift(before, connection.out.weight());
         mark_dirty(connection, slot, &mut self.dirty);
-        self.queued(slot, queued, frames, count);
+        self.count(slot, queued, frames, count);
     }
 
     /// Counts what became of `count` frames, and deals with a queue that was full.
-    fn queued(&mut self, slot: u32, queued: Queued, frames: &[u8], count: u32) {
+    fn count(&mut self, slot: u32, queued: Queued, frames: &[u8], count: u32) {
         let cells = &self.context.cells;
         match queued {
             Queued::All => cells.messages_sent.add(u64::from(count)),

@@ -24,7 +24,7 @@ const FLUSH_BYTES: usize = 256 * 1024;
 /// … or after this many deliveries, a few milliseconds of them. Counted, not timed: a thread that was preempted would flush
 /// too early, and every frame before the flush deepens the join of the sends.
 const FLUSH_OPERATIONS: usize = 128 * 1024;
-/// Connections flushed before the sockets have their turn, a few milliseconds of writes.
+/// Connections flushed before the sockets have their turn.
 const FLUSH_CONNECTIONS: usize = 1024;
 
 /// Events from which on the host's batch may grow before it is delivered …
@@ -102,31 +102,36 @@ async fn read_on(shard: &SharedShard) {
     }
 }
 
-/// Applies a batch, flushing by [`FLUSH_BYTES`] and [`FLUSH_OPERATIONS`] and letting the connections' tasks run in between.
+/// Applies a batch, flushing by [`FLUSH_BYTES`] and [`FLUSH_OPERATIONS`] and letting the sockets have their turn in between.
 /// Returns whether the shard shall end.
 async fn work(shared: &Arc<Shared>, shard: &SharedShard, batch: &mut Batch) -> bool {
     let mut ended = false;
+    shard.borrow_mut().arena = Rc::new(std::mem::take(&mut batch.arena));
     for command in batch.commands.drain(..) {
+        let mut due = false;
         match command {
             Command::Accept(incoming) => {
                 spawn_local(handshake::serve(Arc::clone(shared), Rc::clone(shard), incoming));
             }
             Command::Stop => ended = true,
-            command => guarded(shard, |shard| shard.apply(command, &batch.arena)),
+            // What a panic left half settled is settled before anything else is staged.
+            command => due = !guarded(shard, |shard| shard.apply(command)),
         }
-        if shard.borrow().unflushed.is_due(FLUSH_BYTES, FLUSH_OPERATIONS) {
-            flush(shard, &batch.arena).await;
+        if due || shard.borrow().unflushed.is_due(FLUSH_BYTES, FLUSH_OPERATIONS) {
+            flush(shard).await;
             take_turns(shard).await;
         }
     }
-    flush(shard, &batch.arena).await;
+    flush(shard).await;
+    let arena = std::mem::take(&mut shard.borrow_mut().arena);
+    batch.arena = Rc::try_unwrap(arena).unwrap_or_default();
     ended
 }
 
 /// Writes what was left by what has been applied.
-async fn flush(shard: &SharedShard, arena: &[u8]) {
+async fn flush(shard: &SharedShard) {
     loop {
-        guarded(shard, |shard| shard.flush_some(arena, FLUSH_CONNECTIONS));
+        guarded(shard, |shard| shard.flush_some(FLUSH_CONNECTIONS));
         if !shard.borrow().has_unflushed() {
             return;
         }
@@ -134,18 +139,22 @@ async fn flush(shard: &SharedShard, arena: &[u8]) {
     }
 }
 
-/// Lets the connections' tasks run, then the wheel.
+/// Lets the connections' tasks run, then the wheel. The first turn asks the sockets who is ready, the second serves them.
 async fn take_turns(shard: &SharedShard) {
     guarded(shard, |shard| shard.context.deliver());
+    yield_now().await;
     yield_now().await;
     guarded(shard, Shard::tick);
 }
 
 /// Does a step of the loop. A panic in it is counted and costs this step, never the thread.
-fn guarded(shard: &SharedShard, step: impl FnOnce(&mut Shard)) {
-    if catch_unwind(AssertUnwindSafe(|| step(&mut shard.borrow_mut()))).is_err() {
+/// Returns whether it went well.
+fn guarded(shard: &SharedShard, step: impl FnOnce(&mut Shard)) -> bool {
+    let sound = catch_unwind(AssertUnwindSafe(|| step(&mut shard.borrow_mut()))).is_ok();
+    if !sound {
         shard.borrow_mut().recover();
     }
+    sound
 }
 
 /// The last turn: every connection that is left goes, with its event.

@@ -1,6 +1,6 @@
 //! What a batch holds for single connections until it is flushed: places in the batch's arena, in order. A delivery costs
-//! one sequential write here and none in the connection's own memory; the flush sorts by connection and hands each one all
-//! its places at once. Owns no bytes, and never outlives the batch.
+//! one entry here and touches nothing of the connection; the flush sorts by connection and hands each one all its places
+//! at once. Owns no bytes, and never outlives the batch.
 
 use super::inbox::Mark;
 
@@ -46,6 +46,7 @@ impl Staging {
     /// Stages a place for the connection at `slot`; false, and nothing is staged, when its socket is blocked.
     #[inline]
     pub(crate) fn push(&mut self, slot: u32, place: Place) -> bool {
+        debug_assert!(self.sorted.is_empty(), "what was sorted is settled before anything else is staged");
         let own = self.slot(slot);
         if own.blocked {
             return false;
@@ -90,7 +91,7 @@ impl Staging {
         own.blocked = false;
         if own.count > 0 {
             own.count = 0;
-            // At most one place per frame of an arena whose positions are 32-bit.
+            // One place per delivery, and a flush falls due long before.
             own.since = u32::try_from(staged).unwrap_or(u32::MAX);
         }
     }
@@ -102,17 +103,29 @@ impl Staging {
         }
         while let Some(slot) = self.touched.get(self.taken).copied() {
             self.taken += 1;
-            let kept = &mut self.slots[slot as usize];
-            let own = *kept;
-            *kept = Slot { blocked: own.blocked, ..Slot::default() };
-            if own.count > 0 {
-                into.clear();
-                into.extend_from_slice(&self.sorted[(own.end - own.count) as usize..own.end as usize]);
+            let found = self.take(slot, into);
+            // Whatever became of it: the next batch counts from its own beginning.
+            self.slots[slot as usize].since = 0;
+            if found {
                 return Some(slot);
             }
         }
         self.clear();
         None
+    }
+
+    /// Takes what is left for the connection at `slot` into `into`, out of its turn, between two calls of [`Self::next`];
+    /// false when there is nothing.
+    pub(crate) fn take(&mut self, slot: u32, into: &mut Vec<Place>) -> bool {
+        let Some(kept) = self.slots.get_mut(slot as usize).filter(|own| own.count > 0 && !self.sorted.is_empty())
+        else {
+            return false;
+        };
+        let own = *kept;
+        *kept = Slot { blocked: own.blocked, ..Slot::default() };
+        into.clear();
+        into.extend_from_slice(&self.sorted[(own.end - own.count) as usize..own.end as usize]);
+        true
     }
 
     /// Scatters the places by slot (a counting sort: the counts are known).
@@ -193,6 +206,11 @@ mod tests {
         assert_eq!(staging.next(&mut places), Some(1));
         staging.forget(2);
         assert_eq!(all(&mut staging), [(3, vec![2])]);
+        // Out of its turn.
+        (1..=3).for_each(|slot| assert!(staging.push(slot, place(slot))));
+        assert_eq!((staging.next(&mut places), staging.take(3, &mut places), places[0].start), (Some(1), true, 3));
+        assert!(!staging.take(3, &mut places) && !staging.take(9, &mut places));
+        assert_eq!(all(&mut staging), [(2, vec![2])]);
         // Nothing of it is left to be mistaken for the next batch's.
         staging.push(2, place(5));
         assert_eq!(all(&mut staging), [(2, vec![5])]);

@@ -48,6 +48,10 @@ pub(crate) struct Shard {
     pub(crate) staging: Staging,
     /// The staged places of one connection.
     pub(crate) places: Vec<Place>,
+    /// The bytes of the batch in work.
+    pub(crate) arena: Rc<Vec<u8>>,
+    /// The connection a step of the loop is serving: after a panic, the one that goes.
+    pub(crate) serving: Option<u32>,
     pub(crate) unflushed: Unflushed,
     due: Vec<Entry>,
     /// When the wheel was last moved.
@@ -58,9 +62,9 @@ pub(crate) struct Shard {
 #[derive(Default)]
 pub(crate) struct Unflushed {
     pub(crate) bytes: usize,
-    /// Times something was put into a queue.
+    /// Times something was staged or put into a queue.
     pub(crate) operations: usize,
-    /// Connections that owe some of it.
+    /// Connections that owe some of it, those that are both staged for and queued for twice.
     pub(crate) connections: usize,
 }
 
@@ -85,6 +89,8 @@ impl Shard {
             unsettled: Vec::new(),
             staging: Staging::default(),
             places: Vec::new(),
+            arena: Rc::default(),
+            serving: None,
             unflushed: Unflushed::default(),
             due: Vec::new(),
             ticked: shared.clock.now(),
@@ -120,6 +126,11 @@ impl Shard {
                 dirty.push_back(slot);
             }
         });
+        // Its stream may have stopped within a frame.
+        let served = self.serving.take().and_then(|slot| self.connections.get(slot));
+        if let Some(id) = served.map(|connection| connection.peer.id) {
+            self.remove(id);
+        }
     }
 
     fn serve(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
@@ -149,6 +160,10 @@ impl Shard {
                     return Poll::Ready(());
                 }
                 Read::More { subscription_updates } => {
+                    if !subscription_updates.is_empty() {
+                        // What was published before is delivered before the answer.
+                        self.settle_now(slot);
+                    }
                     for payload in subscription_updates {
                         self.answer_subscription_update(slot, &payload);
                     }
@@ -183,7 +198,7 @@ impl Shard {
             flushed => connection.blocked = flushed == Flushed::Blocked,
         }
         if connection.blocked != blocked {
-            self.staging.block(slot, connection.blocked);
+            self.staging.block(slot, connection.blocked || !connection.transport.is_plain());
         }
         let crossed = connection.update_congestion(self.context.shared.config.max_outbound_bytes, || clock.now());
         let phase_moved = connection.phase != phase;
@@ -235,13 +250,15 @@ impl Shard {
         }
         self.ticked = now;
         let stalled = passed > STALL_MS;
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(now, &mut due);
+        self.wheel.advance(now, &mut self.due);
         let shared = Arc::clone(&self.context.shared);
-        for Entry { slot, due } in due.drain(..) {
+        while let Some(Entry { slot, due }) = self.due.pop() {
+            // It may be about to close.
+            self.settle_now(slot);
             let Some(connection) = self.connections.get_mut(slot).filter(|connection| connection.timer == due) else {
                 continue;
             };
+            self.serving = Some(slot);
             let id = connection.peer.id;
             let before = connection.out.weight();
             if !connection.on_timer(&shared.config, &self.context.cells, now, stalled) {
@@ -260,7 +277,7 @@ impl Shard {
                 self.rearm(slot);
             }
         }
-        self.due = due;
+        self.serving = None;
     }
 
     /// Lets paused connections read again once the host has drained enough.
