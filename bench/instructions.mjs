@@ -40,6 +40,14 @@ const PATHS = [
   },
   { name: 'publish', what: 'frame one 128 B message', crate: 'wse-protocol', target: 'hot_paths', test: 'publish', units: 100 },
   {
+    name: 'stage',
+    what: 'stage and sort one short delivery',
+    crate: 'wse-engine',
+    target: 'wse_engine',
+    test: 'shard::staging::tests::stage',
+    units: 6400,
+  },
+  {
     name: 'fan-out',
     what: 'queue and take one delivery, 64 joined',
     crate: 'wse-engine',

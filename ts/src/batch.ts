@@ -96,6 +96,7 @@ function decode(
   const encoding = (flag: number): BufferEncoding => ((flags & flag) !== 0 ? 'latin1' : 'utf8');
   const dataEncoding = encoding(FLAG_ASCII_DATA);
   const messages = textLen <= EMPTY_TEXT ? undefined : messagesOf(bytes, textAt, columnsAt, encoding(FLAG_ASCII_TEXT));
+  // No net as above: a shape's values have passed the same scanner, and their message's own text did not cross.
   const tables = columnsLen === 0 ? [] : readTables(bytes.toString(encoding(FLAG_ASCII_COLUMNS), columnsAt, dataAt));
 
   const firstConn = HEADER_BYTES / 8;

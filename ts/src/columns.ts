@@ -3,53 +3,54 @@
  * element per message, or with a single one when it is the same primitive in all. An object of the template is one level
  * deep; what a message holds below that is in the arrays.
  *
- * A message is a copy of the template with its own values stored, and cannot be told from `JSON.parse` of its text: every key is
- * there before a value is stored, so none meets a setter, and no message shares an object with another.
+ * A message cannot be told from `JSON.parse` of its text, and shares no object with another.
  */
 
 import type { JsonObject, JsonValue, WSEMessage } from './events.js';
 
-/** One object of the template and the members that differ from message to message. */
+/** A constructor of objects without members. */
+type Maker = new () => JsonObject;
+
+/** One object of the template, and where its members come from, in their order. */
 interface Level {
-  /** Its name in the message. Of no meaning for the message itself. */
-  readonly name: string;
-  readonly template: JsonObject;
-  readonly keys: string[];
-  readonly columns: JsonValue[][];
+  readonly Made: Maker;
+  readonly keys: readonly string[];
+  /** For a member that is an object of the template: something that keeps its place. */
+  readonly columns: readonly JsonValue[][];
+  readonly nested: readonly { readonly key: string; readonly level: Level }[];
 }
+
+const PLACE: JsonValue[] = [null];
 
 /** The messages of one shape, in order. */
 export class Table {
   private readonly root: Level;
-  private readonly nested: Level[] = [];
   /** How many messages the columns hold; 1 when nothing differs: then they hold any number. */
   private readonly rows: number;
   private row = 0;
 
   /** @param take gives the next column */
   constructor(template: JsonObject, take: () => JsonValue[]) {
-    this.root = { name: '', template, keys: [], columns: [] };
     let rows = 1;
-    const read = (level: Level): void => {
-      for (const key of Object.keys(level.template)) {
-        const value = level.template[key];
-        if (typeof value === 'object' && value !== null && level === this.root) {
-          const inner: Level = { name: key, template: value as JsonObject, keys: [], columns: [] };
-          this.nested.push(inner);
-          read(inner);
-          continue;
+    const read = (object: JsonObject, depth: number): Level => {
+      const nested: { key: string; level: Level }[] = [];
+      const keys = Object.keys(object);
+      const columns = keys.map((key) => {
+        const value = object[key];
+        if (typeof value === 'object' && value !== null && depth === 0) {
+          nested.push({ key, level: read(value as JsonObject, 1) });
+          return PLACE;
         }
         const column = take();
-        // The first value in any case: the copies then begin with the right kind of field.
-        level.template[key] = column[0];
-        if (column.length === 1) continue;
-        if (column.length !== rows && rows !== 1) throw misfit();
-        rows = column.length;
-        level.keys.push(key);
-        level.columns.push(column);
-      }
+        if (column.length !== 1) {
+          if (column.length !== rows && rows !== 1) throw misfit();
+          rows = column.length;
+        }
+        return column;
+      });
+      return { Made: maker(keys), keys, columns, nested };
     };
-    read(this.root);
+    this.root = read(template, 0);
     this.rows = rows;
   }
 
@@ -57,9 +58,7 @@ export class Table {
   next(): WSEMessage {
     const row = this.row;
     this.row = row + 1;
-    const message = copy(this.root, row);
-    for (const level of this.nested) message[level.name] = copy(level, row);
-    return message;
+    return build(this.root, row);
   }
 
   /** @throws RangeError unless every message was taken. */
@@ -92,9 +91,41 @@ export function readTables(text: string): Table[] {
   return tables;
 }
 
-function copy({ template, keys, columns }: Level, row: number): JsonObject {
-  const made = { ...template };
-  for (let k = 0; k < keys.length; k += 1) made[keys[k] as string] = (columns[k] as JsonValue[])[row];
+function build({ Made, keys, columns, nested }: Level, row: number): JsonObject {
+  const made = new Made();
+  for (let k = 0; k < keys.length; k += 1) {
+    const column = columns[k] as JsonValue[];
+    made[keys[k] as string] = column.length === 1 ? column[0] : column[row];
+  }
+  for (const { key, level } of nested) made[key] = build(level, row);
+  return made;
+}
+
+/** Kinds of objects remembered; beyond it the memory starts anew. */
+const MAKERS = 512;
+const makers = new Map<string, Maker>();
+
+/**
+ * What makes the object that values of these keys are stored into. Each set of keys has a constructor of its own, with the
+ * prototype of any plain object: `{}` begins all objects of a program at one hidden class, and once many different keys have
+ * been stored into such objects, V8 gives up sharing the classes of all that begin there (docs/performance.md).
+ */
+function maker(keys: string[]): Maker {
+  // A key that plain objects inherit must be there before a value is stored: it could meet a setter, or a frozen prototype.
+  if (keys.some((key) => key in Object.prototype)) {
+    const own = Object.fromEntries(keys.map((key) => [key, null]));
+    return function Message() {
+      return { ...own };
+    } as unknown as Maker;
+  }
+  const name = keys.join('\n');
+  let made = makers.get(name);
+  if (made === undefined) {
+    made = function Message() {} as unknown as Maker;
+    made.prototype = Object.prototype;
+    if (makers.size >= MAKERS) makers.clear();
+    makers.set(name, made);
+  }
   return made;
 }
 

@@ -226,7 +226,7 @@ pub(crate) fn flatten(
     let mut tables = Tables::default();
     if columns {
         batches.iter().zip(&parts).for_each(|(batch, part)| batch.announce(*part, &mut tables));
-        tables.settle();
+        tables.close();
     }
     let needed = flat_size(&flat) + tables.size();
     if needed > out.len() {

@@ -235,4 +235,21 @@ mod tests {
         assert!(staging.push(4, place(2)));
         assert_eq!(all(&mut staging), [(4, vec![2])]);
     }
+
+    /// 64 topics with 100 subscribers each, published once and flushed. `bench/instructions.mjs` counts it.
+    #[test]
+    #[ignore = "counted by bench/instructions.mjs"]
+    fn stage() {
+        let repetitions: usize = std::env::var("REPEAT").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+        let (mut staging, mut places, mut found) = (Staging::default(), Vec::new(), 0);
+        for _ in 0..repetitions {
+            for topic in 0..64 {
+                (0..100).for_each(|slot| assert!(staging.push(slot, place(topic))));
+            }
+            while staging.next(&mut places).is_some() {
+                found += places.len();
+            }
+        }
+        assert_eq!(found, repetitions * 6400);
+    }
 }

@@ -5,6 +5,7 @@
 //! values is byte for byte that of a valid message, and the values pass the scanner's own checks.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{ControlFlow, Range};
 
 use super::scan::{JsonError, MAX_DEPTH, value_end, walk};
@@ -26,8 +27,9 @@ pub type Cells = [u16; MAX_LEAVES];
 ///
 /// The values (*leaves*) are those of the root's members; where such a value is an object with members, those of its members
 /// instead. Everything deeper belongs to a leaf.
-#[derive(PartialEq, Eq)]
 pub struct Shape {
+    /// Of all the rest: shapes are compared often, and mostly differ.
+    hash: u64,
     /// The literals, in words: one literal before each leaf, one at the end.
     words: Box<[Word]>,
     /// Length of the literal before each leaf.
@@ -38,7 +40,7 @@ pub struct Shape {
 }
 
 /// Up to eight bytes of a literal. A literal holds no zero byte, so text that has ended never matches.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Word {
     bytes: u64,
     mask: u64,
@@ -77,7 +79,10 @@ impl Shape {
             return None;
         }
         words.extend(literal_words(&text[end..]));
-        Some(Self { words: words.into(), literals: literals.into(), template: template.into(), type_leaf })
+        let mut hasher = DefaultHasher::new();
+        (&words, &template).hash(&mut hasher);
+        let (words, literals, template) = (words.into(), literals.into(), template.into());
+        Some(Self { hash: hasher.finish(), words, literals, template, type_leaf })
     }
 
     /// Whether `text` is a message of this shape, nested no deeper than `max_depth`, that is not the engine's to answer.
@@ -121,6 +126,15 @@ impl Shape {
         &self.template
     }
 }
+
+impl PartialEq for Shape {
+    fn eq(&self, other: &Self) -> bool {
+        // The words are the literals with all lengths and depths; the rest follows from them and the template.
+        self.hash == other.hash && self.words == other.words && self.template == other.template
+    }
+}
+
+impl Eq for Shape {}
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
