@@ -1,5 +1,6 @@
 //! The few system calls std does not offer. All `unsafe` of this crate is here.
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -92,6 +93,12 @@ pub(crate) fn connect(source: Ipv4Addr, target: SocketAddrV4, receive_buffer: i3
     Ok(TcpStream::from(owned))
 }
 
+/// A counter another thread wakes an epoll with.
+pub(crate) fn eventfd() -> io::Result<File> {
+    // SAFETY: the descriptor returned is new and owned by nobody else.
+    unsafe { Ok(File::from_raw_fd(check(libc::eventfd(0, libc::EFD_CLOEXEC))?)) }
+}
+
 /// A level-triggered epoll instance.
 #[derive(Debug)]
 pub(crate) struct Epoll(OwnedFd);
@@ -112,7 +119,7 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), op, fd, &raw mut event) }).map(drop)
     }
 
-    pub(crate) fn add(&self, socket: &TcpStream, interest: u32, token: u64) -> io::Result<()> {
+    pub(crate) fn add(&self, socket: &impl AsRawFd, interest: u32, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, socket.as_raw_fd(), interest, token)
     }
 

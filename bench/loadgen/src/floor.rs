@@ -1,0 +1,168 @@
+//! The least that two threads can cost: a server that reads and writes sockets on one thread and answers on another, and does
+//! nothing else: no JavaScript, no tokio, no topics, no limits. Beside it stands what an engine adds (docs/performance.md).
+//! Understands just enough of the protocol for the rows `echo --raw true`.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use crate::args::Outcome;
+use crate::frame::{TEXT, text_header};
+use crate::net::ACCEPT;
+use crate::sys::{self, Epoll, READ};
+
+const LISTENER: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX - 1;
+const HELLO: &[u8] = br#"{"c":"U","t":"ctl","p":{"op":"hello"},"v":1}"#;
+
+/// Messages on their way: bytes one after the other, and whose they are.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    parts: Vec<(usize, usize)>,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.parts.clear();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Hands {
+    asked: Mutex<Batch>,
+    waiting: Condvar,
+    answered: Mutex<Batch>,
+}
+
+/// Serves until it is killed; `announce` is called with the port.
+pub(crate) fn serve(announce: impl FnOnce(u16)) -> Outcome<()> {
+    sys::raise_file_limit();
+    let text = |error: std::io::Error| error.to_string();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+    listener.set_nonblocking(true).map_err(text)?;
+    announce(listener.local_addr().map_err(text)?.port());
+    let wake = sys::eventfd().map_err(text)?;
+    let hands = Arc::new(Hands::default());
+    let (theirs, waker) = (Arc::clone(&hands), wake.try_clone().map_err(text)?);
+    thread::spawn(move || answer(&theirs, waker));
+    sockets(&listener, wake, &hands).map_err(text)
+}
+
+/// The answering thread: each message becomes a frame with the same payload.
+fn answer(hands: &Hands, mut wake: File) {
+    let mut batch = Batch::default();
+    loop {
+        {
+            let mut asked = hands.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            while asked.parts.is_empty() {
+                asked = hands.waiting.wait(asked).unwrap_or_else(|poisoned| poisoned.into_inner());
+            }
+            std::mem::swap(&mut *asked, &mut batch);
+        }
+        let mut at = 0;
+        let mut answered = hands.answered.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let idle = answered.parts.is_empty();
+        for (slot, len) in &batch.parts {
+            let payload = &batch.bytes[at..at + len];
+            at += len;
+            let payload = if payload.starts_with(br#"{"t":"bench""#) { HELLO } else { payload };
+            let before = answered.bytes.len();
+            match text_header(payload.len()) {
+                Some(header) => answered.bytes.extend(header),
+                None => answered.bytes.extend([0x80 | TEXT, payload.len() as u8]),
+            }
+            answered.bytes.extend(payload);
+            let size = answered.bytes.len() - before;
+            answered.parts.push((*slot, size));
+        }
+        drop(answered);
+        if idle {
+            let _ = wake.write(&1_u64.to_ne_bytes());
+        }
+        batch.clear();
+    }
+}
+
+/// The sockets' thread.
+fn sockets(listener: &TcpListener, mut wake: File, hands: &Hands) -> std::io::Result<()> {
+    let epoll = Epoll::new()?;
+    epoll.add(listener, READ, LISTENER)?;
+    epoll.add(&wake, READ, WAKE)?;
+    let mut peers: Vec<(TcpStream, bool)> = Vec::new();
+    let (mut events, mut buffer) = (Vec::with_capacity(512), vec![0; 64 * 1024]);
+    let (mut asked, mut answers) = (Batch::default(), Batch::default());
+    loop {
+        epoll.wait(&mut events, 1_000_000_000)?;
+        for event in &events {
+            match event.u64 {
+                LISTENER => {
+                    while let Ok((stream, _)) = listener.accept() {
+                        stream.set_nonblocking(true)?;
+                        stream.set_nodelay(true)?;
+                        epoll.add(&stream, READ, peers.len() as u64)?;
+                        peers.push((stream, false));
+                    }
+                }
+                WAKE => drop(wake.read(&mut [0; 8])),
+                slot => read(&epoll, &mut peers[slot as usize], slot as usize, &mut buffer, &mut asked)?,
+            }
+        }
+        if !asked.parts.is_empty() {
+            let mut waiting = hands.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            waiting.bytes.extend_from_slice(&asked.bytes);
+            waiting.parts.extend_from_slice(&asked.parts);
+            drop(waiting);
+            hands.waiting.notify_one();
+            asked.clear();
+        }
+        std::mem::swap(&mut *hands.answered.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), &mut answers);
+        let mut at = 0;
+        for (slot, size) in &answers.parts {
+            // A small answer to one message in flight always fits.
+            let _ = peers[*slot].0.write(&answers.bytes[at..at + size]);
+            at += size;
+        }
+        answers.clear();
+    }
+}
+
+/// One read of a socket: the upgrade, then whole masked frames of up to 64 KiB, which is all the generator sends here.
+fn read(
+    epoll: &Epoll,
+    (stream, upgraded): &mut (TcpStream, bool),
+    slot: usize,
+    buffer: &mut [u8],
+    asked: &mut Batch,
+) -> std::io::Result<()> {
+    let len = match stream.read(buffer) {
+        Ok(len) if len > 0 => len,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+        _ => return epoll.change(stream, 0, slot as u64),
+    };
+    if !std::mem::replace(upgraded, true) {
+        let head =
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+        return stream.write_all(&[head, ACCEPT, b"\r\n\r\n"].concat());
+    }
+    let mut rest = &mut buffer[..len];
+    while let [_, second, ..] = *rest {
+        let (head, len) = match second & 0x7f {
+            126 if rest.len() >= 4 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+            len => (2, usize::from(len)),
+        };
+        if rest.len() < head + 4 + len {
+            break;
+        }
+        let (frame, after) = rest.split_at_mut(head + 4 + len);
+        let (key, payload) = frame[head..].split_at_mut(4);
+        payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+        asked.bytes.extend_from_slice(payload);
+        asked.parts.push((slot, len));
+        rest = after;
+    }
+    Ok(())
+}
