@@ -1,6 +1,6 @@
 //! The least that two threads can cost: a server that reads and writes sockets on one thread and answers on another, and does
 //! nothing else: no JavaScript, no tokio, no topics, no limits. Beside it stands what an engine adds (docs/performance.md).
-//! Understands just enough of the protocol for the rows `echo --raw true`.
+//! Understands just enough of the protocol for the rows `echo --raw true` and `fanout-paced`.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -9,13 +9,18 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use crate::args::Outcome;
+use crate::envelope;
 use crate::frame::{TEXT, text_header};
+use crate::json;
 use crate::net::ACCEPT;
 use crate::sys::{self, Epoll, READ};
 
 const LISTENER: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
-const HELLO: &[u8] = br#"{"c":"U","t":"ctl","p":{"op":"hello"},"v":1}"#;
+/// Stands for every connection but the first, which is the generator's control connection.
+const ALL: usize = usize::MAX;
+/// Size of the messages of `fanout-paced`.
+const SIZE: usize = 128;
 
 /// Messages on their way: bytes one after the other, and whose they are.
 #[derive(Debug, Default)]
@@ -54,7 +59,7 @@ pub(crate) fn serve(announce: impl FnOnce(u16)) -> Outcome<()> {
 
 /// The answering thread: each message becomes a frame with the same payload.
 fn answer(hands: &Hands, mut wake: File) {
-    let mut batch = Batch::default();
+    let (mut batch, mut published) = (Batch::default(), 0);
     loop {
         {
             let mut asked = hands.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -69,15 +74,10 @@ fn answer(hands: &Hands, mut wake: File) {
         for (slot, len) in &batch.parts {
             let payload = &batch.bytes[at..at + len];
             at += len;
-            let payload = if payload.starts_with(br#"{"t":"bench""#) { HELLO } else { payload };
-            let before = answered.bytes.len();
-            match text_header(payload.len()) {
-                Some(header) => answered.bytes.extend(header),
-                None => answered.bytes.extend([0x80 | TEXT, payload.len() as u8]),
+            match order(payload, &mut published) {
+                None => push(&mut answered, *slot, payload),
+                Some((everyone, answer)) => push(&mut answered, if everyone { ALL } else { *slot }, &answer),
             }
-            answered.bytes.extend(payload);
-            let size = answered.bytes.len() - before;
-            answered.parts.push((*slot, size));
         }
         drop(answered);
         if idle {
@@ -85,6 +85,37 @@ fn answer(hands: &Hands, mut wake: File) {
         }
         batch.clear();
     }
+}
+
+fn push(batch: &mut Batch, slot: usize, payload: &[u8]) {
+    let before = batch.bytes.len();
+    match text_header(payload.len()) {
+        Some(header) => batch.bytes.extend(header),
+        None => batch.bytes.extend([0x80 | TEXT, payload.len() as u8]),
+    }
+    batch.bytes.extend(payload);
+    batch.parts.push((slot, batch.bytes.len() - before));
+}
+
+/// What the generator's orders are answered with, and whether everybody gets it; `None` for what is echoed.
+fn order(payload: &[u8], published: &mut u64) -> Option<(bool, Vec<u8>)> {
+    if payload.starts_with(br#"{"t":"sub""#) {
+        return Some((false, br#"{"c":"U","t":"subbed","p":{},"v":1}"#.to_vec()));
+    }
+    let op = payload.strip_prefix(br#"{"t":"bench","p":{"op":""#)?;
+    if op.starts_with(b"tick") {
+        let seq = json::integer(payload, "seq")?;
+        let at = json::find(payload, br#""ns":""#)? + 6;
+        let ns = std::str::from_utf8(payload.get(at..at + 19)?).ok()?.parse().ok()?;
+        *published = seq + 1;
+        return Some((true, envelope::build("bench", seq, ns, SIZE)));
+    }
+    let answer = match op {
+        [b'h', ..] => r#""hello""#.to_owned(),
+        [b'p', ..] => r#""pacing""#.to_owned(),
+        _ => format!(r#""done","published":{published},"dropped":0,"late_max_us":0"#),
+    };
+    Some((false, format!(r#"{{"c":"U","t":"ctl","p":{{"op":{answer}}},"v":1}}"#).into_bytes()))
 }
 
 /// The sockets' thread.
@@ -122,9 +153,14 @@ fn sockets(listener: &TcpListener, mut wake: File, hands: &Hands) -> std::io::Re
         std::mem::swap(&mut *hands.answered.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), &mut answers);
         let mut at = 0;
         for (slot, size) in &answers.parts {
-            // A small answer to one message in flight always fits.
-            let _ = peers[*slot].0.write(&answers.bytes[at..at + size]);
+            let frame = &answers.bytes[at..at + size];
             at += size;
+            // Small frames at a steady pace always fit.
+            if *slot == ALL {
+                peers.iter_mut().skip(1).for_each(|(stream, _)| drop(stream.write(frame)));
+            } else {
+                let _ = peers[*slot].0.write(frame);
+            }
         }
         answers.clear();
     }
