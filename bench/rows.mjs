@@ -45,7 +45,7 @@ const inbound = (extra = {}) => ({ row: 'inbound', connections: 100, metrics: [r
 export const ROWS = {
   'fanout-flood-10': flood(10, {}, beat(1.2, 0.8)),
   'fanout-flood-100': flood(100, { quick: true }, beat(2, 0.5)),
-  'fanout-flood-1000': flood(1000, { quick: true }, beat(2, 0.5)),
+  'fanout-flood-1000': flood(1000, {}, beat(2, 0.5)),
   'fanout-flood-9000': flood(9000, { window: 1024, warmup: 1.5 }, [
     ...beat(2, 0.5),
     { metric: 'cpu_ns', of: 'wse', row: 'fanout-flood-100', max: 2.5 },
@@ -104,7 +104,6 @@ export const ROWS = {
     connections: 64,
     metrics: [rate('connections'), CPU],
     targets: [],
-    quick: true,
     without: ['socketio'],
   },
   'handshake-jwt': {

@@ -54,8 +54,8 @@ const chosen = (list, all, what) => {
   for (const name of names) if (!all.includes(name)) quit(`unknown ${what} ${name}; there are: ${all.join(' ')}`);
   return names;
 };
-const rounds = Math.round(amount('rounds', options.full ? 5 : 3));
-const seconds = amount('seconds', options.full ? 2 : 0.7);
+const rounds = Math.round(amount('rounds', 5));
+const seconds = amount('seconds', options.full ? 2 : 0.5);
 
 if (process.platform !== 'linux') quit('the load generator needs Linux (epoll, /proc)');
 
@@ -283,5 +283,5 @@ const file = options.out ?? resultFile(result.machine, result.date);
 mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
 writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
 console.log(
-  `${rounds} rounds of ${seconds} s${full ? '' : ' (quick pass: fewer and shorter than --full)'}, ${result.tookSeconds} s in all -> ${path.relative(process.cwd(), file)}`,
+  `${rounds} rounds of ${seconds} s${full ? '' : ' (quick pass: fewer rows and shorter rounds than --full)'}, ${result.tookSeconds} s in all -> ${path.relative(process.cwd(), file)}`,
 );
