@@ -38,6 +38,12 @@ impl ConnId {
         (self.0 >> SLOT_BITS) as usize & (MAX_SHARDS - 1)
     }
 
+    /// Which of the slot's connections it is.
+    #[expect(clippy::cast_possible_truncation, reason = "26 bits, or an id from outside that names nobody")]
+    pub(crate) const fn generation(self) -> u32 {
+        (self.0 >> (SLOT_BITS + SHARD_BITS)) as u32
+    }
+
     /// The shard's slot.
     #[expect(clippy::cast_possible_truncation, reason = "masked to 21 bits")]
     pub(crate) const fn slot(self) -> u32 {
@@ -53,6 +59,7 @@ mod tests {
     fn parts_survive_and_stay_below_2_53() {
         let id = ConnId::new(MAX_SHARDS - 1, MAX_SLOTS as u32 - 1, MAX_GENERATION);
         assert_eq!((id.shard(), id.slot()), (MAX_SHARDS - 1, MAX_SLOTS as u32 - 1));
+        assert_eq!(id.generation(), MAX_GENERATION);
         assert!(id.as_u64() < 1 << 53);
         assert_ne!(ConnId::new(3, 9, 1), ConnId::new(3, 9, 2));
     }

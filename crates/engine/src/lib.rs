@@ -13,6 +13,7 @@ mod error;
 mod flow;
 mod id;
 mod inbound;
+mod liveness;
 mod metrics;
 mod net;
 mod registry;
@@ -20,10 +21,11 @@ mod shard;
 mod shared;
 mod topics;
 
-pub use engine::{Engine, Event, Pressure, State, Subscribed};
+pub use engine::{Engine, Event, Outgoing, Pressure, State, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};
+pub use liveness::Liveness;
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use wse_protocol::topic::Acl;
 
 use crate::flow::TokenBucket;
 use crate::id::ConnId;
+use crate::liveness::Liveness;
 use crate::topics::{Readiness, TopicEntry};
 
 /// The shared face of one connection.
@@ -23,7 +24,8 @@ pub(crate) struct Peer {
     /// Its queue is above the congestion mark: queue groups skip it if they can.
     pub(crate) congested: AtomicBool,
     /// A Close is queued or sent: nothing reaches it any more.
-    pub(crate) closing: AtomicBool,
+    closing: AtomicBool,
+    liveness: Arc<Liveness>,
     /// What it may subscribe to and receive; `None` = anything. The one place: checks always see the newest.
     acl: RwLock<Option<Arc<Acl>>>,
     /// Subscriptions held, patterns and groups included.
@@ -43,13 +45,20 @@ pub(crate) struct Rare {
 }
 
 impl Peer {
-    pub(crate) fn new(id: ConnId, uuid: uuid::Uuid, msgpack: bool, acl: Option<Arc<Acl>>) -> Self {
+    pub(crate) fn new(
+        id: ConnId,
+        uuid: uuid::Uuid,
+        msgpack: bool,
+        acl: Option<Arc<Acl>>,
+        liveness: &Arc<Liveness>,
+    ) -> Self {
         Self {
             id,
             uuid,
             msgpack,
             congested: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            liveness: Arc::clone(liveness),
             acl: RwLock::new(acl),
             subscriptions: AtomicU32::new(0),
             rare: Mutex::default(),
@@ -63,6 +72,12 @@ impl Peer {
 
     pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
         *self.acl.write() = acl;
+    }
+
+    /// From here on nothing reaches it.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Relaxed);
+        self.liveness.close(self.id);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -89,11 +104,14 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn insert(&self, peer: Arc<Peer>) {
+        peer.liveness.open(peer.id);
         self.peers.insert(peer.id.as_u64(), peer);
     }
 
     pub(crate) fn remove(&self, id: ConnId) {
-        self.peers.remove(&id.as_u64());
+        if let Some((_, peer)) = self.peers.remove(&id.as_u64()) {
+            peer.liveness.close(id);
+        }
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<Arc<Peer>> {

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::DedupWindow;
 use crate::inbound::{Inbound, Limits};
+use crate::liveness::Liveness;
 use crate::metrics::{EngineCells, ShardCells};
 use crate::net::Pending;
 use crate::registry::Registry;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) ports: Box<[Port]>,
     pub(crate) registry: Registry,
+    /// Shared with the hosts, which may hold it longer than the engine.
+    pub(crate) liveness: Arc<Liveness>,
     pub(crate) topics: TopicIndex,
     pub(crate) inbound: Inbound,
     pub(crate) cells: EngineCells,
@@ -62,6 +65,7 @@ impl Shared {
             clock: Clock::new(),
             ports,
             registry: Registry::default(),
+            liveness: Arc::new(Liveness::new(config.shards, config.max_connections)),
             topics: TopicIndex::new(config.shards),
             inbound: Inbound::new(Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes }),
             cells: EngineCells::default(),

@@ -141,7 +141,7 @@ impl Connection {
             self.phase = Phase::Closing;
             self.since_close = now;
             self.closing_at = now;
-            self.peer.closing.store(true, Relaxed);
+            self.peer.begin_close();
         }
     }
 

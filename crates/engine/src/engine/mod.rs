@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use wse_protocol::close_code::CloseCode;
 
 pub use connections::Subscribed;
-pub use publish::{Event, Pressure};
+pub use publish::{Event, Outgoing, Pressure};
 
 use crate::config::Config;
 use crate::error::EngineError;

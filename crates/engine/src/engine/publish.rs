@@ -2,6 +2,7 @@
 //! cares; whatever a call refuses is refused before anything was queued.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use super::Engine;
 use crate::clock::unix_millis;
 use crate::flow::{Taken, TokenBucket};
 use crate::id::ConnId;
+use crate::liveness::Liveness;
 use crate::metrics::bump;
 use crate::registry::Peer;
 use crate::shard::Pushed;
@@ -27,6 +29,17 @@ pub enum Pressure {
     High,
     /// Above the hard limit: nothing was taken.
     Refused,
+}
+
+/// A message for one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Who gets it.
+    pub to: ConnId,
+    /// Text or binary.
+    pub opcode: Opcode,
+    /// The payload of its one frame.
+    pub payload: &'a [u8],
 }
 
 /// What became of `send_event`.
@@ -189,6 +202,19 @@ impl Engine {
         })
     }
 
+    /// Sends messages to single connections, in order and as they are, whatever the hard limit says: for hosts that collect
+    /// them, have asked [`Self::liveness`] who is there and [`Self::room_for`] before they took them. What is for nobody goes
+    /// nowhere. One lock and one wake per shard.
+    pub fn send_many(&self, sends: &[Outgoing<'_>]) -> Pressure {
+        let ports = &self.shared.ports;
+        let present = sends.iter().fold(0_u64, |shards, send| shards | 1 << send.to.shard());
+        let mut pushed = Pushed::Fine;
+        for (index, port) in ports.iter().enumerate().filter(|(index, _)| present >> index & 1 == 1) {
+            pushed = pushed.max(port.inbox.send_many(sends.iter().filter(|send| send.to.shard() == index)));
+        }
+        if pushed == Pushed::Pressure { Pressure::High } else { self.pressure() }
+    }
+
     /// Sends an event: completes its envelope, drops a repetition of its `id`, applies the rate limit, and encodes it as the
     /// connection wants it (JSON, `C:` above `compression_threshold` bytes, `M:` for `format=msgpack`). A threshold of 0
     /// never compresses.
@@ -267,6 +293,11 @@ impl Engine {
     /// Bytes waiting in a shard's inbox above which there is pressure.
     pub fn high_water_mark(&self) -> usize {
         self.shared.config.high_water_mark
+    }
+
+    /// Who may be sent to, as memory to read.
+    pub fn liveness(&self) -> &Arc<Liveness> {
+        &self.shared.liveness
     }
 
     /// Publisher pressure now.

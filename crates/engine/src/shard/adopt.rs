@@ -52,7 +52,7 @@ impl Shard {
         let slot = self.connections.insert(|slot, generation| {
             let id = ConnId::new(index, slot, generation);
             Connection {
-                peer: Arc::new(Peer::new(id, uuid, msgpack, acl)),
+                peer: Arc::new(Peer::new(id, uuid, msgpack, acl, &shared.liveness)),
                 transport,
                 waker: Waker::noop().clone(),
                 decoder: Decoder::new(config.max_message_size),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, push_frame};
 
+use crate::engine::Outgoing;
 use crate::id::ConnId;
 use crate::net::Permit;
 use crate::topics::{Target, TopicEntry};
@@ -135,22 +136,23 @@ impl Inbox {
     }
 
     /// Appends one frame for one connection.
-    pub(crate) fn send(&self, target: ConnId, opcode: Opcode, payload: &[u8]) -> Pushed {
-        self.push(
-            |arena| push_frame(arena, opcode, payload),
-            |commands, start, end| {
-                if let Some(Command::Send { to, start: from, end: until, count }) = commands.last_mut()
-                    && *to == target
-                    && (end - *from) as usize <= RUN_BYTES
-                {
-                    *until = end;
-                    *count += 1;
-                    return 0;
-                }
-                commands.push(Command::Send { to: target, start, end, count: 1 });
-                COMMAND_COST
-            },
-        )
+    pub(crate) fn send(&self, to: ConnId, opcode: Opcode, payload: &[u8]) -> Pushed {
+        self.send_many(std::iter::once(&Outgoing { to, opcode, payload }))
+    }
+
+    /// Appends one frame each for single connections.
+    pub(crate) fn send_many<'a>(&self, sends: impl Iterator<Item = &'a Outgoing<'a>>) -> Pushed {
+        let mut batch = self.waiting.lock();
+        let first = batch.commands.is_empty();
+        let mut cost = 0;
+        for &Outgoing { to, opcode, payload } in sends {
+            let start = batch.arena.len();
+            push_frame(&mut batch.arena, opcode, payload);
+            let end = batch.arena.len();
+            cost += end - start;
+            cost += note_send(&mut batch.commands, to, mark(start), mark(end));
+        }
+        self.pushed(batch, first, cost)
     }
 
     /// Appends one frame for all connections.
@@ -226,7 +228,13 @@ impl Inbox {
         write(&mut batch.arena);
         let end = batch.arena.len();
         let cost = note(&mut batch.commands, mark(start), mark(end));
-        let weight = self.weigh(&mut batch, cost + end - start);
+        self.pushed(batch, first, cost + end - start)
+    }
+
+    /// The end of a push that began with an empty batch, or not.
+    #[inline]
+    fn pushed(&self, mut batch: MutexGuard<'_, Batch>, first: bool, cost: usize) -> Pushed {
+        let weight = self.weigh(&mut batch, cost);
         drop(batch);
         // Whoever put the first command in has woken the shard; it takes everything at once.
         if first {
@@ -242,6 +250,21 @@ impl Inbox {
         batch.weight += cost;
         self.weight.fetch_add(cost, Relaxed) + cost
     }
+}
+
+/// Notes a frame for one connection, as part of the command before if that is for the same; returns what it weighs.
+#[inline]
+fn note_send(commands: &mut Vec<Command>, target: ConnId, start: Mark, end: Mark) -> usize {
+    if let Some(Command::Send { to, start: from, end: until, count }) = commands.last_mut()
+        && *to == target
+        && (end - *from) as usize <= RUN_BYTES
+    {
+        *until = end;
+        *count += 1;
+        return 0;
+    }
+    commands.push(Command::Send { to: target, start, end, count: 1 });
+    COMMAND_COST
 }
 
 /// Arena positions fit 32 bits: the hard limit is checked to be below 4 GiB when the engine is configured.
