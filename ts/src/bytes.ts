@@ -7,7 +7,7 @@ export type BytesLike = ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
 
 /**
  * The bytes of `input`, and only the part its view covers. Shared memory is copied, because another thread may
- * write it while the engine reads; the addon itself copies the rest before it returns.
+ * write it while it is read; whoever sends the rest copies it before the call returns.
  *
  * @throws TypeError when `input` holds no bytes or its memory was transferred away.
  */

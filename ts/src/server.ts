@@ -18,6 +18,7 @@ import { checkCallbacks, pump, type WSECallbacks } from './server/callbacks.js';
 import { Connections } from './server/connections.js';
 import { type HealthSnapshot, parseHealth } from './server/health.js';
 import { type EngineSeat, stopped } from './server/lifecycle.js';
+import { settleAll } from './server/outbox.js';
 import { suggestOption } from './suggest.js';
 import { Wake } from './wake.js';
 
@@ -105,7 +106,8 @@ export class RustWSEServer extends Connections {
   }
 
   /**
-   * Inbound events for a worker thread: blocks this thread up to `timeoutMs` for the first one.
+   * Inbound events for a worker thread: blocks this thread up to `timeoutMs` for the first one. What any server of this thread
+   * was given to send goes out before.
    *
    * @param max events at most @default 256
    * @param timeoutMs @default 50
@@ -129,7 +131,7 @@ export class RustWSEServer extends Connections {
     this.#refuseSecondConsumer();
     if (!this.started) this.running();
     const ended = this.hasEnded();
-    if (this.isRunning()) this.flush();
+    settleAll();
     const { columns, decode }: Reading<WSEMessage | LazyMessage> = lazy ? LAZY : PARSED;
     const deadline = performance.now() + timeoutMs;
     for (;;) {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Weak};
 use napi_derive::napi;
 use wse_engine::{ConnId, Engine, Pressure, State};
 
+use crate::liveness::LivenessTable;
 use crate::text::Text;
-use crate::{error, publications, registry};
+use crate::{error, outbox, registry};
 
 /// The largest integer JavaScript holds exactly, plus one.
 const INTEGER_LIMIT: f64 = 9_007_199_254_740_992.0;
@@ -50,15 +51,41 @@ pub fn send(handle: u32, conn: f64, text: Text) -> napi::Result<bool> {
     taken(running(handle)?.send(id(conn), &text))
 }
 
-/// Publishes what the facade has collected: `text` is the topics and texts one after the other, each followed by one
-/// separating character; `lengths` holds for each publication the length of its topic (or `SAME_TOPIC`) and of its text, in
-/// UTF-16 units. Returns what [`room`] does.
+/// Sends bytes to one connection; false: nobody has this id.
 #[napi]
-pub fn publish_batch(handle: u32, text: Text, lengths: &[u32], units: u32) -> napi::Result<f64> {
+pub fn send_bytes(handle: u32, conn: f64, bytes: &[u8]) -> napi::Result<bool> {
+    taken(running(handle)?.send_bytes(id(conn), bytes))
+}
+
+/// Takes what the facade has collected; see `handOver` in `ts/src/native/binding.ts`. Returns what [`room`] does.
+#[napi]
+pub fn hand_over(
+    handle: u32,
+    text: Text,
+    units: u32,
+    bytes: Option<&[u8]>,
+    notes: &[u32],
+    noted: u32,
+) -> napi::Result<f64> {
     let engine = running(handle)?;
-    let pressure = publications::publish(&engine, &text, lengths, units as usize)
-        .ok_or_else(|| error::coded("WSE_INTERNAL", "publications and their lengths do not add up", ""))?;
+    let bytes = bytes.unwrap_or_default();
+    let pressure = notes
+        .get(..noted as usize)
+        .and_then(|notes| outbox::hand_over(&engine, &text, units as usize, bytes, notes))
+        .ok_or_else(|| error::coded("WSE_INTERNAL", "what was collected and its notes do not add up", ""))?;
     Ok(room_for(&engine, 0, pressure))
+}
+
+/// Who may be sent to: one 32-bit word per slot, shard after shard.
+#[napi(ts_return_type = "ArrayBuffer | null")]
+pub fn liveness(handle: u32) -> napi::Result<LivenessTable> {
+    Ok(LivenessTable(Arc::clone(running(handle)?.liveness())))
+}
+
+/// Words of one shard in [`liveness`].
+#[napi]
+pub fn liveness_per_shard(handle: u32) -> napi::Result<u32> {
+    Ok(u32::try_from(running(handle)?.liveness().per_shard()).unwrap_or(0))
 }
 
 /// Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark. Less than

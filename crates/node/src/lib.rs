@@ -1,5 +1,5 @@
 //! The napi binding: DTOs in, flat batches and plain values out. No logic that could be tested without Node, and no napi
-//! call per message: inbound events cross in batches, an outbound call hands over one message.
+//! call per message: inbound events cross in batches, and so do texts and bytes that are sent and published.
 //!
 //! What crosses is declared once on the other side, in `ts/src/native/binding.ts`; names and order are the same here.
 
@@ -10,8 +10,9 @@ mod background;
 mod error;
 mod hot;
 mod jwt;
+mod liveness;
 mod options;
-mod publications;
+mod outbox;
 mod registry;
 mod server;
 mod text;
@@ -25,7 +26,7 @@ use napi_derive::napi;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The number of this border, the same as `BORDER` in `ts/src/version.ts`. Changes with every change of what crosses.
-const BORDER: u32 = 3;
+const BORDER: u32 = 4;
 
 /// What the loader compares before it calls anything else.
 #[napi]

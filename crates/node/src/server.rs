@@ -10,7 +10,7 @@ use napi_derive::napi;
 use wse_engine::{Consumer, Engine, Event, State, Subscribed, Taken};
 use wse_protocol::close_code::CloseCode;
 
-use crate::hot::{id, overloaded, scale, taken};
+use crate::hot::{id, overloaded, scale};
 use crate::options::NativeOptions;
 use crate::text::Text;
 use crate::wake::{self, Wake};
@@ -97,12 +97,6 @@ impl NativeServer {
             engine.stop(CloseCode(code), &reason, timeout);
             Ok(())
         })
-    }
-
-    #[napi]
-    pub fn send_bytes(&self, conn: f64, bytes: &[u8]) -> napi::Result<bool> {
-        self.running()?;
-        taken(self.engine.send_bytes(id(conn), bytes))
     }
 
     #[napi]

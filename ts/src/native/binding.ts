@@ -63,8 +63,6 @@ export interface NativeServer {
   /** true: every client left in time. */
   drain(closeCode: number, reason: string, timeoutMs: number): Promise<boolean>;
   stop(closeCode: number, reason: string, timeoutMs: number): Promise<void>;
-  /** false: unknown connection. */
-  sendBytes(conn: number, bytes: Uint8Array): boolean;
   /** Payload bytes; 0 duplicate or rate limited; -1 unknown connection. */
   sendEvent(conn: number, json: string, compressionThreshold: number): number;
   highWaterMark(): number;
@@ -107,11 +105,22 @@ export interface NativeCalls {
   state(handle: number): number;
   /** false: unknown connection. */
   send(handle: number, conn: number, text: string): boolean;
+  /** false: unknown connection. */
+  sendBytes(handle: number, conn: number, bytes: Uint8Array): boolean;
   /**
-   * Publishes topics and texts, each followed by one separating character. Per publication two lengths in UTF-16
-   * units: the topic's, or 2^32 - 1 for "as before", and the text's. `units` is the length of `text`. Returns `room()`.
+   * Takes what was collected, in order. The first `noted` numbers of `notes` say what it is: for a publication the length of its
+   * topic, or 2^32 - 1 for the topic before, and that of its text; for a message to one connection 2^32 - 2 (text) or 2^32 - 3
+   * (bytes), the lower and upper 32 bits of the connection's id, and its length. Topics and texts stand in `text`, each followed
+   * by one separating character and measured in UTF-16 units, bytes in `bytes`. `units` is the length of `text`. Returns `room()`.
    */
-  publishBatch(handle: number, text: string, lengths: Uint32Array, units: number): number;
+  handOver(handle: number, text: string, units: number, bytes: Uint8Array | null, notes: Uint32Array, noted: number): number;
+  /**
+   * The engine's own memory, kept up to date: one 32-bit word per slot, shard after shard, the generation of the connection that
+   * is open there or 0. null: this runtime allows no such memory.
+   */
+  liveness(handle: number): ArrayBuffer | null;
+  /** Words of one shard. */
+  livenessPerShard(handle: number): number;
   /**
    * Bytes until the hard limit; `-1 - bytes` above the high-water mark. Less than `wanted` counts as a refusal. Throws
    * when the engine does not run.

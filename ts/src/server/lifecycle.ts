@@ -148,12 +148,12 @@ export abstract class Lifecycle {
   protected running(): NativeServer {
     if (this.#phase === 'stopped') throw stopped();
     if (this.#phase !== 'running') throw notRunning();
-    this.flush();
+    this.settle();
     return this.engine;
   }
 
-  /** Hands collected publications over, so that no call overtakes them. @internal */
-  protected abstract flush(): void;
+  /** Hands over what has been collected, so that no call overtakes it. @internal */
+  protected abstract settle(): void;
 
   /** The engine, for a question it would answer in any state. @internal */
   protected alive(): NativeServer {
@@ -203,7 +203,7 @@ export abstract class Lifecycle {
 
   async #stop(closeCode: number, reason: string, timeoutMs: number): Promise<void> {
     try {
-      if (this.isRunning()) this.flush();
+      if (this.isRunning()) this.settle();
     } catch {
       // Another thread stopped the engine just now: nobody is left to deliver to.
     }

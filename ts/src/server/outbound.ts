@@ -2,23 +2,25 @@
 
 import { type BytesLike, toBytes, toConn, toOptions, toText } from '../bytes.js';
 import { buildEnvelope, type PublishOptions } from '../envelope.js';
-import { fromNative, native, WSEOverloadedError } from '../errors.js';
+import { native, WSEOverloadedError } from '../errors.js';
 import { Hold } from '../hold.js';
 import { objectToJson, replaceLoneSurrogates } from '../json.js';
 import { Pressure } from '../native/binding.js';
 import { Wake } from '../wake.js';
 import { Lifecycle } from './lifecycle.js';
-import { Publications } from './publications.js';
+import { Outbox } from './outbox.js';
 
 const COMPRESSION_THRESHOLD = 1024;
 
 /** Base of `RustWSEServer`, which is the only one to construct. */
 export abstract class Outbound extends Lifecycle {
   #relieved: Wake | undefined;
-  #publications: Publications | undefined;
+  #outbox: Outbox | undefined;
 
   /**
-   * Sends text to one connection, exactly as given.
+   * Sends text to one connection, exactly as given. What one turn of the event loop sends and publishes crosses to the engine
+   * together, in the order of the calls, at the end of the turn at the latest: who then computes for long gives way first
+   * (`await null`).
    *
    * @returns false: no such connection
    * @throws TypeError for anything but a string; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
@@ -27,25 +29,19 @@ export abstract class Outbound extends Lifecycle {
   send(conn: number, text: string): boolean {
     toConn(conn);
     toText(text, 'text');
-    this.running();
-    try {
-      return this.calls.send(this.id, conn, text);
-    } catch (error) {
-      throw fromNative(error);
-    }
+    return this.#collector().send(conn, text);
   }
 
   /**
-   * Sends bytes to one connection in a binary frame. They are copied before the call returns.
+   * Sends bytes to one connection in a binary frame. They are copied before the call returns, and cross as with `send()`.
    *
    * @returns false: no such connection
-   * @throws TypeError when `bytes` holds none or is detached; WSEStateError when the server does not run.
+   * @throws TypeError when `bytes` holds none or is detached; otherwise as `send()`.
    */
   sendBytes(conn: number, bytes: BytesLike): boolean {
     toConn(conn);
-    const copy = toBytes(bytes, 'bytes');
-    const engine = this.running();
-    return native(() => engine.sendBytes(conn, copy));
+    const source = toBytes(bytes, 'bytes');
+    return this.#collector().sendBytes(conn, source);
   }
 
   /**
@@ -72,8 +68,8 @@ export abstract class Outbound extends Lifecycle {
   }
 
   /**
-   * Sends text to every subscriber of a topic. A JSON object without a category gets one. What one turn of the event
-   * loop publishes crosses to the engine together, at its end at the latest.
+   * Sends text to every subscriber of a topic. A JSON object without a category gets one. It crosses to the engine
+   * as with `send()`.
    *
    * @returns true: go on; false: taken, but the engine is behind (`publisher.highWaterMark`): await `drained()`
    * @throws TypeError for anything but strings; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
@@ -154,20 +150,22 @@ export abstract class Outbound extends Lifecycle {
   #broadcast(topic: string, text: string): boolean {
     toText(topic, 'topic');
     toText(text, 'text');
-    this.refuseStopped(); // the collector asks the engine only once per turn
-    this.#publications ??= this.#collector();
-    return this.#publications.add(topic, text);
+    return this.#collector().publish(topic, text);
   }
 
-  #collector(): Publications {
-    const engine = this.running();
-    const mark = native(() => engine.highWaterMark());
-    return new Publications(this.calls, this.id, mark);
+  #collector(): Outbox {
+    this.refuseStopped(); // the collector asks the engine only once per turn
+    if (this.#outbox === undefined) {
+      const engine = this.running();
+      const mark = native(() => engine.highWaterMark());
+      this.#outbox = new Outbox(this.calls, this.id, mark);
+    }
+    return this.#outbox;
   }
 
   /** @internal */
-  protected override flush(): void {
-    this.#publications?.flush();
+  protected override settle(): void {
+    this.#outbox?.settle();
   }
 }
 

@@ -14,6 +14,7 @@ function usage(): { threads: number; fds: number } {
 async function cycle(index: number): Promise<void> {
   const server = new RustWSEServer({ port: 0, shards: 2 });
   const { port } = await server.start();
+  server.send(0, 'to nobody');
   if (index % 2 === 0) {
     const loop = (async () => {
       for await (const _ of server.batches());

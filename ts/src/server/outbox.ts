@@ -1,0 +1,238 @@
+/**
+ * What one turn publishes and sends, collected here and handed to the engine in one crossing: strings in, bytes out.
+ *
+ * Everything is handed over when the running code gives way (a microtask), when {@link FLUSH_BYTES} or {@link SENDS} have come
+ * together, before this facade calls the engine for something else, and before this thread blocks in `drainInbound()`: order is
+ * that of the calls. Of the engine's room it knows what the engine said last within the same turn.
+ */
+
+import { native, WSEOverloadedError, WSEStateError } from '../errors.js';
+import { Liveness } from '../liveness.js';
+import type { NativeCalls } from '../native/binding.js';
+
+const FLUSH_BYTES = 64 * 1024;
+/** Messages to single connections that cross together at most: the shard writes the first while the next are made. */
+const SENDS = 32;
+/** A longer message, in bytes or UTF-16 units, is not copied once more: it crosses alone. */
+const LARGE = 16 * 1024;
+/** Follows each topic and text, so that the halves of two lone surrogates cannot meet. */
+const SEPARATOR = '\n';
+/** In place of a topic's length: the topic of the publication before; a text, or bytes, for one connection. */
+const SAME_TOPIC = 0xffff_ffff;
+const SEND_TEXT = 0xffff_fffe;
+const SEND_BYTES = 0xffff_fffd;
+/** What a message costs beside its payload, at most: the frame's header, the category, the engine's own note of it. */
+const OVERHEAD_BYTES = 88;
+/** A publication takes two notes, and one more may go beyond {@link FLUSH_BYTES}; a message to one connection takes four. */
+const NOTES = 2 * (Math.ceil(FLUSH_BYTES / OVERHEAD_BYTES) + 1) + 4 * SENDS;
+/** A microtask for a third of what `queueMicrotask()` costs in Node, which sees to an async context we have no use for. */
+const endOfTurn = Promise.resolve();
+/** The true length, whatever a subclass says of itself. */
+const byteLengthOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'byteLength')?.get as (
+  this: Uint8Array,
+) => number;
+
+/** Those of this thread that may hold something. */
+const open = new Set<Outbox>();
+
+/** Hands over what any facade of this thread has collected: the thread is about to block. */
+export function settleAll(): void {
+  for (const outbox of open) outbox.settleIfRunning();
+}
+
+/** The collector of one facade. */
+export class Outbox {
+  readonly #calls: NativeCalls;
+  readonly #handle: number;
+  readonly #liveness: Liveness;
+  readonly #flushBytes: number;
+  readonly #notes = new Uint32Array(NOTES);
+  readonly #payloads = new Uint8Array(FLUSH_BYTES);
+  #text = '';
+  #topic = '';
+  #noted = 0;
+  #sends = 0;
+  /** Bytes used of `#payloads`. */
+  #filled = 0;
+  /** What has been collected, in units of text and bytes. */
+  #size = 0;
+  /** The most bytes it can take in the engine: a unit of text is at most three. */
+  #most = 0;
+  /** Bytes the engine takes before its hard limit, as it said last. */
+  #room = 0;
+  #pressure = false;
+  /** `#room` and `#pressure` are of this turn, and nobody but this collector has called the engine since. */
+  #fresh = false;
+  #scheduled = false;
+
+  constructor(calls: NativeCalls, handle: number, highWaterMark: number) {
+    this.#calls = calls;
+    this.#handle = handle;
+    this.#liveness = native(() => new Liveness(calls, handle));
+    this.#flushBytes = Math.min(FLUSH_BYTES, highWaterMark);
+  }
+
+  /**
+   * Takes one publication.
+   *
+   * @returns false: taken, but the engine is behind
+   * @throws WSEOverloadedError when nothing was taken; WSEStateError when the engine does not run.
+   */
+  publish(topic: string, text: string): boolean {
+    this.#begin();
+    let most = 3 * text.length + OVERHEAD_BYTES;
+    if (this.#most + most > this.#room) most = this.#makeRoom(text);
+    const same = this.#topic === topic && this.#noted > 0;
+    this.#text += same ? text + SEPARATOR : topic + SEPARATOR + text + SEPARATOR;
+    this.#topic = topic;
+    this.#note(same ? SAME_TOPIC : topic.length);
+    this.#note(text.length);
+    this.#added(text.length + (same ? 0 : topic.length), most);
+    return !this.#pressure;
+  }
+
+  /**
+   * Takes one text for one connection.
+   *
+   * @returns false: no such connection
+   * @throws as {@link publish}
+   */
+  send(conn: number, text: string): boolean {
+    this.#begin();
+    const isOpen = this.#liveness.isOpen(conn);
+    if (isOpen === false) return this.#nobody();
+    const most = 3 * text.length + OVERHEAD_BYTES;
+    if (isOpen === undefined || text.length > LARGE || !this.#fits(most)) {
+      return this.#directly(() => this.#calls.send(this.#handle, conn, text));
+    }
+    this.#text += text + SEPARATOR;
+    this.#address(SEND_TEXT, conn, text.length);
+    this.#added(text.length, most);
+    return true;
+  }
+
+  /**
+   * Takes bytes for one connection, and copies them.
+   *
+   * @returns false: no such connection
+   * @throws as {@link publish}
+   */
+  sendBytes(conn: number, bytes: Uint8Array): boolean {
+    this.#begin();
+    const isOpen = this.#liveness.isOpen(conn);
+    if (isOpen === false) return this.#nobody();
+    const length = byteLengthOf.call(bytes);
+    if (isOpen === undefined || length > LARGE || !this.#fits(length + OVERHEAD_BYTES)) {
+      return this.#directly(() => this.#calls.sendBytes(this.#handle, conn, bytes));
+    }
+    this.#payloads.set(bytes, this.#filled);
+    this.#filled += length;
+    this.#address(SEND_BYTES, conn, length);
+    this.#added(length, length + OVERHEAD_BYTES);
+    // The next one finds room for the largest that is collected.
+    if (this.#filled > FLUSH_BYTES - LARGE) this.#flush();
+    return true;
+  }
+
+  /** Hands over what has been collected; what comes next asks the engine anew how it stands. */
+  settle(): void {
+    this.#fresh = false;
+    open.delete(this);
+    this.#flush();
+  }
+
+  /** {@link settle}, unless another thread has stopped the engine: then nobody is left to deliver to. */
+  settleIfRunning(): void {
+    try {
+      this.settle();
+    } catch (error) {
+      if (!(error instanceof WSEStateError)) throw error;
+    }
+  }
+
+  #begin(): void {
+    if (!this.#fresh) {
+      this.#measure(native(() => this.#calls.room(this.#handle, 0)));
+      this.#fresh = true;
+      open.add(this);
+    }
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      endOfTurn.then(this.#endOfTurn);
+    }
+  }
+
+  #note(value: number): void {
+    this.#notes[this.#noted++] = value;
+  }
+
+  #address(kind: number, conn: number, length: number): void {
+    this.#note(kind);
+    this.#note(conn); // its lower 32 bits
+    this.#note(Math.floor(conn / 2 ** 32));
+    this.#note(length);
+    this.#sends += 1;
+  }
+
+  #added(size: number, most: number): void {
+    this.#size += size + OVERHEAD_BYTES;
+    this.#most += most;
+    if (this.#size >= this.#flushBytes || this.#sends === SENDS) this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#noted === 0) return;
+    const text = this.#text;
+    const noted = this.#noted;
+    const bytes = this.#filled > 0 ? this.#payloads : null;
+    this.#text = '';
+    this.#topic = '';
+    this.#noted = 0;
+    this.#sends = 0;
+    this.#filled = 0;
+    this.#size = 0;
+    this.#most = 0;
+    this.#measure(native(() => this.#calls.handOver(this.#handle, text, text.length, bytes, this.#notes, noted)));
+  }
+
+  /** Whether the engine has room for so much beside what has been collected. */
+  #fits(most: number): boolean {
+    if (this.#most + most <= this.#room) return true;
+    this.#flush();
+    this.#measure(native(() => this.#calls.room(this.#handle, 0)));
+    return most <= this.#room;
+  }
+
+  /** The bytes a publication takes at most, for which there is room now. */
+  #makeRoom(text: string): number {
+    const size = Buffer.byteLength(text) + OVERHEAD_BYTES;
+    this.#flush();
+    this.#measure(native(() => this.#calls.room(this.#handle, size)));
+    if (size > this.#room) {
+      throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
+    }
+    return size;
+  }
+
+  /** Sends past the collector what is large, or what the engine might refuse: it knows best. */
+  #directly(call: () => boolean): boolean {
+    this.settle();
+    return native(call);
+  }
+
+  /** The answer when the table names nobody: so it does when the engine has been stopped, and that is an error. */
+  #nobody(): false {
+    this.#measure(native(() => this.#calls.room(this.#handle, 0)));
+    return false;
+  }
+
+  #measure(room: number): void {
+    this.#pressure = room < 0;
+    this.#room = room < 0 ? -1 - room : room;
+  }
+
+  readonly #endOfTurn = (): void => {
+    this.#scheduled = false;
+    this.settleIfRunning();
+  };
+}
