@@ -34,6 +34,7 @@ const paced = (connections, perSecond, extra = {}) => ({
 });
 const echo = (connections, raw, targets) => ({
   row: 'echo',
+  server: { wse: ['--worker'] },
   connections,
   raw,
   metrics: [rate('round trips'), P50, P99, CPU],

@@ -1,11 +1,19 @@
 /**
- * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload.
+ * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
+ * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own.
  */
+import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { announce, Publisher } from './publisher.mjs';
 
 const { RustWSEServer } = await import(process.env.BENCH_WSE ?? '../../dist/index.js');
 const secret = process.env.BENCH_JWT_SECRET;
 const lazy = process.argv.includes('--lazy');
+
+if (!isMainThread) {
+  const server = RustWSEServer.attach(workerData.handle);
+  const handle = handler(server);
+  for (;;) handle(server.drainInbound(1024));
+}
 
 const server = new RustWSEServer({
   host: '127.0.0.1',
@@ -15,51 +23,59 @@ const server = new RustWSEServer({
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const { port } = await server.start();
+if (process.argv.includes('--worker')) {
+  new Worker(new URL(import.meta.url), { workerData: { handle: server.handle } });
+  announce(port);
+} else {
+  announce(port);
+  const handle = handler(server);
+  for await (const batch of server.batches({ lazy })) handle(batch);
+}
 
 /** Deliveries the engine counted as dropped for slow consumers. */
-function dropped() {
+function dropped(server) {
   const total = server.prometheusMetrics().match(/^wse_slow_consumer_drops_total(?:\{[^}]*\})?\s+(\d+)/gm) ?? [];
   return total.reduce((sum, line) => sum + Number(line.split(/\s+/).at(-1)), 0);
 }
 
-const bench = new Publisher({
-  publish: (topic, text) => server.broadcast(topic, text),
-  drained: () => server.drained(),
-  dropped,
-  gc: globalThis.gc,
-});
-
-announce(port);
-/** The generator's control connection is the first that speaks. */
-let control;
-for await (const batch of server.batches({ lazy })) {
-  for (const [type, conn, payload] of batch) {
-    if (type === 'raw') {
-      server.send(conn, payload);
-      continue;
-    }
-    if (type !== 'msg') continue;
-    control ??= conn;
-    if (lazy && conn !== control) {
-      bench.handled++;
-      continue;
-    }
-    const message = lazy ? payload.parse() : payload;
-    switch (message.t) {
-      case 'in':
+function handler(server) {
+  const bench = new Publisher({
+    publish: (topic, text) => server.broadcast(topic, text),
+    drained: () => server.drained(),
+    dropped: () => dropped(server),
+    gc: globalThis.gc,
+  });
+  /** The generator's control connection is the first that speaks. */
+  let control;
+  return (batch) => {
+    for (const [type, conn, payload] of batch) {
+      if (type === 'raw') {
+        server.send(conn, payload);
+        continue;
+      }
+      if (type !== 'msg') continue;
+      control ??= conn;
+      if (lazy && conn !== control) {
         bench.handled++;
-        bench.sum += message.p.seq.length;
-        break;
-      case 'echo':
-        server.send(conn, JSON.stringify(message));
-        break;
-      case 'bench':
-        bench.order(message.p, (answer) => server.send(conn, answer));
-        break;
-      case 'sub':
-        server.subscribeConnection(conn, message.p.topics);
-        server.send(conn, '{"c":"U","t":"subbed","p":{},"v":1}');
-        break;
+        continue;
+      }
+      const message = lazy ? payload.parse() : payload;
+      switch (message.t) {
+        case 'in':
+          bench.handled++;
+          bench.sum += message.p.seq.length;
+          break;
+        case 'echo':
+          server.send(conn, JSON.stringify(message));
+          break;
+        case 'bench':
+          bench.order(message.p, (answer) => server.send(conn, answer));
+          break;
+        case 'sub':
+          server.subscribeConnection(conn, message.p.topics);
+          server.send(conn, '{"c":"U","t":"subbed","p":{},"v":1}');
+          break;
+      }
     }
-  }
+  };
 }
