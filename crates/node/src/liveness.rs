@@ -19,7 +19,7 @@ impl ToNapiValue for LivenessTable {
         let mut value = ptr::null_mut();
         // SAFETY: `env` is that of the call being served. The words live as long as the `Arc` that `release` gives back, never
         // move, and are atomics: what JavaScript reads while a shard writes is the old word or the new one. Several buffers, one
-        // per facade, may stand over them: each has a count of its own, and none can be transferred or resized.
+        // per facade, may stand over them: each has a count of its own, and none leaves the facade, where it is only read.
         let status =
             unsafe { sys::napi_create_external_arraybuffer(env, data, length, Some(release), held, &raw mut value) };
         if status == sys::Status::napi_no_external_buffers_allowed {

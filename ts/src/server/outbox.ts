@@ -61,7 +61,7 @@ export class Outbox {
   /** Bytes the engine takes before its hard limit, as it said last. */
   #room = 0;
   #pressure = false;
-  /** `#room` and `#pressure` are of this turn, and nobody but this collector has called the engine since. */
+  /** `#room` and `#pressure` are of this turn, and this facade has not asked the engine for anything else since. */
   #fresh = false;
   #scheduled = false;
 

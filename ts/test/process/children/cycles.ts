@@ -6,15 +6,18 @@ import { WebSocket } from 'ws';
 import { RustWSEServer } from '../../../src/index.js';
 import { report } from './talk.js';
 
-function usage(): { threads: number; fds: number } {
+/** Each engine's table of who may be sent to takes 4 MiB. */
+const MANY = 2 ** 20;
+
+function usage(): { threads: number; fds: number; rss: number } {
   const threads = Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
-  return { threads, fds: readdirSync('/proc/self/fd').length };
+  return { threads, fds: readdirSync('/proc/self/fd').length, rss: process.memoryUsage().rss };
 }
 
 async function cycle(index: number): Promise<void> {
-  const server = new RustWSEServer({ port: 0, shards: 2 });
+  const server = new RustWSEServer({ port: 0, shards: 2, maxConnections: MANY });
   const { port } = await server.start();
-  server.send(0, 'to nobody');
+  server.send(0, 'to nobody'); // looks it up in the table
   if (index % 2 === 0) {
     const loop = (async () => {
       for await (const _ of server.batches());
