@@ -35,7 +35,7 @@ const PATHS = [
     what: 'queue one 128 B message of a known shape and write it into columns',
     crate: 'wse-engine',
     target: 'wse_engine',
-    test: 'inbound::batch::tests::crossing',
+    test: 'inbound::flatten::tests::crossing',
     units: 1024,
   },
   { name: 'publish', what: 'frame one 128 B message', crate: 'wse-protocol', target: 'hot_paths', test: 'publish', units: 100 },
@@ -44,7 +44,7 @@ const PATHS = [
     what: 'stage and sort one short delivery',
     crate: 'wse-engine',
     target: 'wse_engine',
-    test: 'shard::staging::tests::stage',
+    test: 'delivery::staging::tests::stage',
     units: 6400,
   },
   {

@@ -1,31 +1,45 @@
 //! The WebSocket engine as a plain Rust crate: no Node vocabulary, no global state.
 //!
-//! [`Engine`] is the whole public face. Inside, the way in is `net::listener -> net::handshake -> shard -> conn -> inbound`,
-//! the way out `engine -> shard::inbox -> topics -> conn::outbound -> conn::writer`; docs/architecture.md draws both.
+//! [`Engine`] is the whole public face. Inside, dependencies run one way (`scripts/check-rooms.mjs` says so in CI):
+//!
+//! ```text
+//! engine -> net -> shard -> delivery -> conn -> shared -> mailbox, registry, inbound -> topics, admission -> frames, flow
+//! ```
+//!
+//! The way in is `net::listener -> net::handshake -> shard -> conn -> inbound`, the way out
+//! `engine -> shared -> mailbox -> shard -> delivery -> conn`; docs/architecture.md draws both.
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod clock;
 pub mod config;
 mod conn;
+mod delivery;
 mod engine;
 mod error;
 mod flow;
+mod frames;
 mod id;
 mod inbound;
 mod liveness;
+mod mailbox;
 mod metrics;
 mod net;
 mod registry;
 mod shard;
 mod shared;
+mod slab;
 mod topics;
+mod wheel;
 
-pub use engine::{Engine, Event, Outgoing, Pressure, State, Subscribed};
+pub use engine::{Engine, State, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};
 pub use liveness::Liveness;
+pub use mailbox::{Outgoing, Pressure};
+pub use shared::SendEventOutcome;
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
 #[doc(hidden)]

@@ -31,12 +31,12 @@ pub(crate) struct Peer {
     /// Subscriptions held, patterns and groups included.
     pub(crate) subscriptions: AtomicU32,
     /// What is rarely needed, so that an idle connection stays small.
-    pub(crate) rare: Mutex<Rare>,
+    pub(crate) details: Mutex<Details>,
 }
 
 /// Parts of a [`Peer`] that most connections never fill.
 #[derive(Debug, Default)]
-pub(crate) struct Rare {
+pub(crate) struct Details {
     /// Set once the shard has let the connection go: nothing may be added any more.
     pub(crate) gone: bool,
     pub(crate) bucket: Option<Box<TokenBucket>>,
@@ -61,7 +61,7 @@ impl Peer {
             liveness: Arc::clone(liveness),
             acl: RwLock::new(acl),
             subscriptions: AtomicU32::new(0),
-            rare: Mutex::default(),
+            details: Mutex::default(),
         }
     }
 

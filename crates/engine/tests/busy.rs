@@ -29,7 +29,7 @@ fn sockets_and_timers_have_their_turn_while_publishers_never_pause() {
     let (engine, stop) = (Arc::downgrade(&server.engine), Arc::new(AtomicBool::new(false)));
     let (stopped, turns) = (Arc::clone(&stop), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&turns);
-    server.engine.on_drained(Arc::new(move || {
+    server.engine.on_writable(Arc::new(move || {
         if let Some(engine) = engine.upgrade().filter(|_| !stopped.load(Relaxed)) {
             counted.fetch_add(1, Relaxed);
             engine.broadcast("t", "x");
@@ -127,7 +127,7 @@ fn one_batch(server: &Server, meanwhile: impl FnOnce(), step: impl FnOnce(&Engin
     let (held, is_held) = channel();
     let (go, gone) = channel::<()>();
     let gone = Mutex::new(gone);
-    server.engine.on_drained(Arc::new(move || {
+    server.engine.on_writable(Arc::new(move || {
         if let (Some(engine), Some(step)) = (engine.upgrade(), step.lock().unwrap().take()) {
             held.send(()).unwrap();
             gone.lock().unwrap().recv().unwrap();

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use wse_engine::config::{Config, RateLimit, Subscriptions};
-use wse_engine::{Event as Sent, Subscribed};
+use wse_engine::{SendEventOutcome as Sent, Subscribed};
 use wse_protocol::codec::{MsgpackLimits, ZLIB_PREFIX, compress, decompress, from_json, to_json};
 use wse_protocol::frame::Opcode;
 use wse_testkit::{Event, Request, Server, config};

@@ -247,7 +247,7 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
         counter.fetch_add(1, SeqCst);
     });
-    server.engine.on_drained(Arc::clone(&wake));
+    server.engine.on_writable(Arc::clone(&wake));
     assert_eq!(server.engine.broadcast("t", &numbered(0)), Pressure::Fine);
     let mut n = 1;
     wait_until("pressure is high", || {
@@ -262,7 +262,7 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
     assert_eq!(server.engine.pressure(), Pressure::Fine);
     server.engine.send(id, "end");
     assert_eq!(reader.join().unwrap().0.len() as u32, n, "what was taken under pressure is delivered");
-    server.engine.off_drained(&wake);
+    server.engine.off_writable(&wake);
     assert_eq!(Arc::strong_count(&drained), 2, "only this test and the closure it holds");
 }
 

@@ -37,7 +37,7 @@ fn stop_closes_with_1012_and_joins_its_threads() {
     // Dropped when the last thread that could call it is gone.
     let alive = Arc::new(());
     let held = Arc::clone(&alive);
-    server.engine.on_drained(Arc::new(move || drop(Arc::clone(&held))));
+    server.engine.on_writable(Arc::new(move || drop(Arc::clone(&held))));
     let began = Instant::now();
     server.engine.stop(RESTART, "bye", Duration::from_secs(10));
     assert!(began.elapsed() < Duration::from_secs(8), "nobody was waited for in vain");

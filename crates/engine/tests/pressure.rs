@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use wse_engine::config::Config;
-use wse_engine::{ConnId, Event as Sent, Pressure};
+use wse_engine::{ConnId, Pressure, SendEventOutcome as Sent};
 use wse_testkit::{Peer, Server, config, wait_until};
 
 const HIGH: usize = 128 * 1024;
@@ -46,7 +46,7 @@ fn pressure_rises_at_the_mark_and_nothing_is_taken_above_the_hard_limit() {
     let (mut server, mut peer, id) = server();
     let drained = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&drained);
-    server.engine.on_drained(Arc::new(move || {
+    server.engine.on_writable(Arc::new(move || {
         counter.fetch_add(1, SeqCst);
     }));
     let filler = "x".repeat(10_000);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use napi::Env;
 use napi::bindgen_prelude::{Float64Array, Function, Object, Uint8Array};
 use napi_derive::napi;
-use wse_engine::{Consumer, Engine, Event, State, Subscribed, Taken};
+use wse_engine::{Consumer, Engine, SendEventOutcome, State, Subscribed, Taken};
 use wse_protocol::close_code::CloseCode;
 
 use crate::hot::{id, overloaded, scale};
@@ -104,10 +104,10 @@ impl NativeServer {
         self.running()?;
         let event = serde_json::from_str(&json).map_err(|error| error::coded("WSE_INVALID_EVENT", error, ""))?;
         Ok(match self.engine.send_event(id(conn), event, compression_threshold as usize) {
-            Event::Sent(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
-            Event::Duplicate | Event::RateLimited => 0,
-            Event::UnknownConnection => -1,
-            Event::Refused => return Err(overloaded()),
+            SendEventOutcome::Sent(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
+            SendEventOutcome::Duplicate | SendEventOutcome::RateLimited => 0,
+            SendEventOutcome::UnknownConnection => -1,
+            SendEventOutcome::Refused => return Err(overloaded()),
         })
     }
 
@@ -137,11 +137,11 @@ impl NativeServer {
     #[napi]
     pub fn on_drained(&mut self, callback: Option<Function<'_, (), ()>>) -> napi::Result<()> {
         if let Some(old) = self.drained.take() {
-            self.engine.off_drained(&old);
+            self.engine.off_writable(&old);
         }
         if let Some(callback) = callback {
             let wake = wake::from_function(&callback)?;
-            self.engine.on_drained(Arc::clone(&wake));
+            self.engine.on_writable(Arc::clone(&wake));
             self.drained = Some(wake);
         }
         Ok(())
@@ -242,7 +242,7 @@ impl NativeServer {
     /// Whether any thread reads events.
     #[napi]
     pub fn is_drained(&self) -> bool {
-        self.engine.is_drained()
+        self.engine.has_reader()
     }
 
     #[napi]
@@ -290,7 +290,7 @@ impl NativeServer {
 impl Drop for NativeServer {
     fn drop(&mut self) {
         if let Some(wake) = self.drained.take() {
-            self.engine.off_drained(&wake);
+            self.engine.off_writable(&wake);
         }
         self.stop_consuming();
         if self.owner {

@@ -1,19 +1,25 @@
-//! The connection itself: what a shard keeps for each open socket. Kept small: whatever most connections never need is
-//! boxed or absent.
+//! The connection itself: what a shard keeps for each open socket, and how it begins, closes and ends. Kept small: whatever
+//! most connections never need is boxed or absent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::Decoder;
+use wse_protocol::frame::{Decoder, MessageSource};
 
-use super::{Outbound, Transport};
+use super::account::{Account, Report};
+use super::{Context, Transport};
+use crate::clock::{Millis, millis};
+use crate::config::Config;
+use crate::id::ConnId;
+use crate::inbound::Kind;
 use crate::registry::Peer;
-use crate::topics::Subscriptions;
+use crate::topics::TopicEntry;
 
-/// Above this share of its budget, or this many bytes, a connection counts as congested.
+/// A connection counts as congested above one part in so many of its budget.
 const CONGESTION_SHARE: usize = 4;
+/// Bytes above which a connection counts as congested, whatever its budget.
 const CONGESTION_BYTES: usize = 1024 * 1024;
 
 /// A congested connection slows publishers down for this long, milliseconds. What has not drained by then is a peer that
@@ -22,80 +28,102 @@ const PRESSING_MS: u32 = 2000;
 
 /// One open connection.
 pub(crate) struct Connection {
+    pub(super) peer: Arc<Peer>,
+    pub(super) transport: Transport,
+    /// Wakes the connection's task.
+    pub(super) waker: Waker,
+    pub(super) decoder: Decoder,
+    /// Bytes of an incomplete frame.
+    pub(super) partial: Partial,
+    /// What it is owed. Frames for it will be of its class: plain, deflated with such parameters, sealed.
+    pub(super) account: Account,
+    /// What it is subscribed to. A policy per subscription (filter, conflation) will stand beside the topic.
+    subscriptions: Vec<Arc<TopicEntry>>,
+    /// Which of the shard's event streams its events go to.
+    pub(super) stream: u16,
+    pub(super) phase: Phase,
+    pub(super) intake: Intake,
+    pub(super) socket: Socket,
+    /// Listed for the flush at the end of the batch.
+    listed: bool,
+    congestion: Congestion,
+    /// Consecutive pings at which the queue was found full.
+    pub(super) full_pings: u8,
+    pub(super) last_data: Millis,
+    pub(super) next_ping: Millis,
+    pub(super) close: CloseProgress,
+    /// When the wheel is due to visit; an entry with another time is stale.
+    pub(super) timer: Millis,
+    /// Token expiry in unix seconds, leeway included; 0 = never.
+    pub(super) expires: u64,
+}
+
+/// What a connection begins with.
+pub(crate) struct Opening {
     pub(crate) peer: Arc<Peer>,
     pub(crate) transport: Transport,
-    /// Wakes the connection's task.
-    pub(crate) waker: Waker,
-    pub(crate) decoder: Decoder,
-    /// Bytes of an incomplete frame.
-    pub(crate) carry: Vec<u8>,
-    /// The carry holds what came behind the upgrade request, not looked at yet.
-    pub(crate) early: bool,
-    pub(crate) out: Outbound,
-    pub(crate) topics: Subscriptions,
-    /// Which of the shard's lanes its events go to.
-    pub(crate) lane: u16,
-    pub(crate) phase: Phase,
-    /// The peer broke the protocol; bytes it has sent since.
-    pub(crate) violated: Option<usize>,
-    /// The socket took no more: the task flushes when it does.
-    pub(crate) blocked: bool,
-    /// The Close is written, but TLS holds some of it.
-    pub(crate) unflushed_close: bool,
-    /// Listed for the flush at the end of the batch.
-    pub(crate) dirty: bool,
-    /// Listed among those that are read again when the host has drained.
-    pub(crate) paused: bool,
-    pub(crate) congested: bool,
-    /// Its congestion counts as pressure on publishers; not for longer than [`PRESSING_MS`].
-    pub(crate) pressing: bool,
-    pub(crate) congested_at: u32,
-    /// Consecutive pings at which the queue was found full.
-    pub(crate) full_pings: u8,
-    /// What was dropped since the host was last told.
-    pub(crate) dropped: Option<Box<Dropped>>,
-    /// Times in wrapping milliseconds of the engine's clock.
-    pub(crate) last_data: u32,
-    pub(crate) next_ping: u32,
-    /// When the close handshake last got on.
-    pub(crate) since_close: u32,
-    /// When it began.
-    pub(crate) closing_at: u32,
-    /// When the wheel is due to visit; an entry with another time is stale.
-    pub(crate) timer: u32,
+    /// Bytes the client sent behind its request.
+    pub(crate) early: Vec<u8>,
+    /// Which of the shard's event streams its events go to.
+    pub(crate) stream: u16,
     /// Token expiry in unix seconds, leeway included; 0 = never.
     pub(crate) expires: u64,
 }
 
-/// Frames and bytes a slow consumer lost.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Dropped {
-    pub(crate) frames: u64,
-    pub(crate) bytes: u64,
-    /// When the host was told last.
-    pub(crate) told: Option<u32>,
+/// Received bytes of an incomplete frame.
+#[derive(Default)]
+pub(super) struct Partial {
+    pub(super) bytes: Vec<u8>,
+    /// They came behind the upgrade request and have not been looked at.
+    pub(super) unread: bool,
 }
 
-/// A slow consumer is reported to the host at most this often, milliseconds.
-const SLOW_REPORT_MS: u32 = 1000;
+/// What becomes of what the peer sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// It is read.
+    Reading,
+    /// It is left in the socket until the host has read events.
+    Paused,
+    /// The peer broke the protocol: what it has sent since, so many bytes, has no meaning.
+    Discarding(usize),
+}
 
-impl Dropped {
-    /// Notes frames the budget had no room for.
-    pub(crate) fn note(this: &mut Option<Box<Self>>, frames: u32, bytes: usize) {
-        let this = this.get_or_insert_default();
-        this.frames += u64::from(frames);
-        this.bytes += bytes as u64;
-    }
+/// What the socket takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// As far as is known, more.
+    Ready,
+    /// Nothing now: the connection's task flushes when it does.
+    Blocked,
+    /// Nothing now, and the Close is written, but TLS holds some of it.
+    BlockedClose,
+    /// Nothing ever: the connection is finished.
+    Over,
+}
 
-    /// When the host is to be told, if there is something it does not know.
-    pub(crate) fn due(&self, now: u32) -> Option<u32> {
-        (self.frames > 0).then(|| self.told.map_or(now, |told| told.wrapping_add(SLOW_REPORT_MS)))
-    }
+/// Where a queue stands beside the congestion mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Congestion {
+    Clear,
+    Congested {
+        since: Millis,
+        /// It counts as pressure on publishers; not for longer than [`PRESSING_MS`].
+        pressing: bool,
+    },
+}
+
+/// The times of a close handshake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CloseProgress {
+    pub(super) began: Millis,
+    /// When it last got on.
+    pub(super) progressed: Millis,
 }
 
 /// Where the close handshake stands (RFC 6455 §7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(super) enum Phase {
     /// Messages flow.
     Open,
     /// Our Close is queued; what the peer sends is still read for its Close.
@@ -106,64 +134,188 @@ pub(crate) enum Phase {
     Lingering,
 }
 
-/// How a queue moved across the congestion mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Crossed {
-    No,
-    Up,
-    Down {
-        /// It still counted as pressure.
-        pressed: bool,
-    },
-}
-
 impl Connection {
+    /// A connection that was just accepted.
+    pub(crate) fn open(opening: Opening, config: &Config, now: Millis) -> Self {
+        let Opening { peer, transport, early, stream, expires } = opening;
+        Self {
+            transport,
+            waker: Waker::noop().clone(),
+            decoder: Decoder::new(config.max_message_size),
+            partial: Partial { unread: !early.is_empty(), bytes: early },
+            account: Account::new(config.max_outbound_bytes),
+            subscriptions: Vec::new(),
+            stream,
+            phase: Phase::Open,
+            intake: Intake::Reading,
+            socket: Socket::Ready,
+            listed: false,
+            congestion: Congestion::Clear,
+            full_pings: 0,
+            last_data: now,
+            next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
+            close: CloseProgress { began: now, progressed: now },
+            timer: Millis::default(),
+            expires,
+            peer,
+        }
+    }
+
+    /// Who it is to the other threads.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    pub(crate) fn id(&self) -> ConnId {
+        self.peer.id
+    }
+
+    /// What it is subscribed to.
+    pub(crate) fn subscriptions(&mut self) -> &mut Vec<Arc<TopicEntry>> {
+        &mut self.subscriptions
+    }
+
+    /// What it is owed, for many offers that are posted together.
+    #[inline]
+    pub(crate) fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
     /// Bytes held for incomplete messages.
     pub(crate) fn held(&self) -> usize {
-        use wse_protocol::frame::MessageSource;
-        self.carry.len() + self.decoder.held()
+        self.partial.bytes.len() + self.decoder.held()
+    }
+
+    /// Whether frames must go through its queue: its socket takes no more for now, or has a buffer of its own (TLS).
+    pub(crate) fn needs_queue(&self) -> bool {
+        self.socket != Socket::Ready || !self.transport.is_plain()
+    }
+
+    /// The socket takes no more for now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.socket != Socket::Ready
+    }
+
+    /// Lists it for a flush; false when it is listed already.
+    #[inline]
+    pub(crate) fn list(&mut self) -> bool {
+        !std::mem::replace(&mut self.listed, true)
+    }
+
+    /// It is listed no more; returns whether it was.
+    pub(crate) fn unlist(&mut self) -> bool {
+        std::mem::take(&mut self.listed)
+    }
+
+    /// Whether it is listed for a flush.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
     }
 
     /// Ends the conversation at the next frame boundary, giving up what is queued.
-    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str, now: u32) {
-        self.begin_close(now);
-        self.out.close_now(code, reason);
+    pub(super) fn close_now(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
+        self.begin_close(context);
+        self.account.out.close_now(code, reason);
     }
 
     /// Ends the conversation after what is queued.
-    pub(crate) fn close_after(&mut self, code: CloseCode, reason: &str, now: u32) {
-        self.begin_close(now);
-        self.out.close_after(code, reason);
+    pub(crate) fn close_after(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
+        self.begin_close(context);
+        self.account.out.close_after(code, reason);
     }
 
-    fn begin_close(&mut self, now: u32) {
+    fn begin_close(&mut self, context: &mut Context) {
         if self.phase == Phase::Open {
+            let now = context.now();
             self.phase = Phase::Closing;
-            self.since_close = now;
-            self.closing_at = now;
+            self.close = CloseProgress { began: now, progressed: now };
             self.peer.begin_close();
+            self.rearm(context);
         }
     }
 
-    /// Compares the queue with the congestion mark, and notes when it crossed it.
-    pub(crate) fn update_congestion(&mut self, budget: usize, now: impl FnOnce() -> u32) -> Crossed {
-        let mark = (budget / CONGESTION_SHARE).min(CONGESTION_BYTES);
-        let congested = if self.congested { self.out.weight() > mark / 2 } else { self.out.weight() > mark };
-        if congested == self.congested {
-            return Crossed::No;
+    /// Compares the queue with the congestion mark, and keeps count of the congested; the last one to recover relieves
+    /// publishers.
+    pub(super) fn update_congestion(&mut self, context: &mut Context) {
+        let mark = (self.account.out.budget() / CONGESTION_SHARE).min(CONGESTION_BYTES);
+        let weight = self.account.out.weight();
+        match self.congestion {
+            Congestion::Clear if weight > mark => {
+                self.congestion = Congestion::Congested { since: context.now(), pressing: true };
+                self.peer.congested.store(true, Relaxed);
+                context.counters.congested.add(1);
+                context.counters.pressing.add(1);
+                self.rearm(context);
+            }
+            Congestion::Congested { .. } if weight <= mark / 2 => self.clear_congestion(context),
+            _ => {}
         }
-        self.congested = congested;
-        self.peer.congested.store(congested, Relaxed);
-        if !congested {
-            return Crossed::Down { pressed: std::mem::take(&mut self.pressing) };
+    }
+
+    fn clear_congestion(&mut self, context: &Context) {
+        let Congestion::Congested { pressing, .. } = std::mem::replace(&mut self.congestion, Congestion::Clear) else {
+            return;
+        };
+        self.peer.congested.store(false, Relaxed);
+        context.counters.congested.shift(1, 0);
+        if pressing {
+            release_pressure(context);
         }
-        self.pressing = true;
-        self.congested_at = now();
-        Crossed::Up
     }
 
     /// When its congestion stops counting as pressure.
-    pub(crate) fn pressing_until(&self) -> Option<u32> {
-        self.pressing.then(|| self.congested_at.wrapping_add(PRESSING_MS))
+    pub(super) fn pressing_until(&self) -> Option<Millis> {
+        match self.congestion {
+            Congestion::Congested { since, pressing: true } => Some(since.after(PRESSING_MS)),
+            _ => None,
+        }
     }
+
+    /// Its congestion counts as pressure no longer.
+    pub(super) fn stop_pressing(&mut self, context: &Context) {
+        if let Congestion::Congested { pressing, .. } = &mut self.congestion
+            && std::mem::take(pressing)
+        {
+            release_pressure(context);
+        }
+    }
+
+    /// Whether a visit of the wheel that was due at `due` is the one it waits for.
+    pub(crate) fn is_due(&self, due: Millis) -> bool {
+        self.timer == due
+    }
+
+    /// Enters its next visit into the wheel.
+    pub(crate) fn rearm(&mut self, context: &mut Context) {
+        self.timer = self.next_timer(&context.shared.config, context.now());
+        context.wheel.insert(self.peer.id.slot(), self.timer);
+    }
+
+    /// Takes leave of the host and of every gauge it was part of: exactly one `disconnect` event.
+    pub(crate) fn end(mut self, context: &mut Context) {
+        context.hold(self.held(), 0);
+        let weight = self.account.out.weight();
+        context.counters.outbound_bytes.shift(weight, 0);
+        context.counters.abandoned_bytes.add(self.account.out.owed() as u64);
+        self.clear_congestion(context);
+        self.report_losses(Report::Leaving, context);
+        context.event(self.stream, Kind::Disconnect, self.peer.id, b"");
+        context.leave_stream(self.stream);
+        // Its task finds the slot empty and ends.
+        self.waker.wake();
+    }
+}
+
+/// One connection less that slows publishers down.
+fn release_pressure(context: &Context) {
+    context.counters.pressing.shift(1, 0);
+    context.shared.relieve();
+}
+
+/// Spreads first pings over the interval, so that many connections opened at once are not pinged at once.
+fn stagger(id: ConnId, interval: u32) -> u32 {
+    // Fibonacci hashing: neighbouring ids land far apart.
+    let spread = id.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let part = (spread * u64::from(interval)) >> 32;
+    u32::try_from(part).unwrap_or(0).max(1)
 }

@@ -1,17 +1,23 @@
-//! One connection's life inside its shard: `reader` brings bytes in, `inbound` gives them meaning, `outbound` is the one
-//! ordered queue, `writer` the only code that writes the socket, `timers` what time does to it.
+//! One connection's life inside its shard: `reader` brings bytes in, `handler` gives them meaning, `outbound` is the one
+//! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the socket, `timers` what time does to it.
+//! A connection settles its own account: it counts, reports, rearms and closes itself. Taking it out is its shard's.
 
+mod account;
 mod connection;
-mod inbound;
+mod context;
+mod control;
+mod entry;
+mod handler;
+mod offer;
 mod outbound;
 mod reader;
 mod timers;
 mod transport;
 mod writer;
 
-pub(crate) use connection::{Connection, Crossed, Dropped, Phase};
-pub(crate) use outbound::{Outbound, Queued};
+pub(crate) use account::{Ledger, Loss, Offer};
+pub(crate) use connection::{Connection, Opening};
+pub(crate) use context::Context;
 pub(crate) use reader::Read;
-pub(crate) use timers::{millis, reached};
 pub(crate) use transport::Transport;
-pub(crate) use writer::{Flushed, WroteThrough};
+pub(crate) use writer::WroteThrough;

@@ -1,160 +1,177 @@
 //! The one ordered queue of what a connection is owed: slices of shared segments, frames of its own, and the control frames
-//! that go in at the next frame boundary. Counts bytes against the budget; never touches a socket.
+//! that go in at the next frame boundary. Charges every entry with the memory it keeps alive, compares that with its budget,
+//! and never touches a socket. Slices of a topic's ring will be one more kind of entry.
 
 use std::collections::VecDeque;
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Opcode, frame_end, frame_size, push_close, push_frame};
+use wse_protocol::frame::{Opcode, frame_end, frame_size, push_frame};
 
-use crate::topics::Segment;
+use super::control::{ControlFrames, Wrote};
+use super::entry::{ENTRY_COST, Entry};
+use crate::frames::{Slice, skip_frames};
 
-/// What an entry of the queue weighs beside its bytes, so that many tiny slices cannot outgrow the budget.
-const ENTRY_COST: usize = 32;
 /// A connection's own frames are joined into buffers up to this size.
 const OWN_BYTES: usize = 64 * 1024;
 /// An empty queue keeps room for this many entries.
 const KEEP_ENTRIES: usize = 4;
+/// A slice may keep alive so many times its own bytes; one that would keep more is copied.
+const PIN_FACTOR: usize = 4;
 
 /// The queue.
-#[derive(Default)]
-pub(crate) struct Outbound {
+pub(super) struct Outbound {
     queue: VecDeque<Entry>,
-    /// Bytes owed plus the cost of the entries.
+    /// What the entries keep alive, plus their cost.
     weight: usize,
-    /// A frame boundary at or before the head's start: where the search for the next one begins.
+    /// The most it may weigh; a single frame may be larger.
+    budget: usize,
+    /// Entries at the back that were added or have grown since [`Self::settle`].
+    fresh: usize,
+    /// A frame boundary at or before the head's position: where the search for the next one begins.
     boundary: u32,
-    control: Option<Box<Control>>,
+    control: Option<Box<ControlFrames>>,
     /// Sent once the queue is empty.
     last: Option<Box<(CloseCode, Box<str>)>>,
-    /// A Close is queued or sent: no more frames are taken.
-    closed: bool,
-    /// The Close is out: there is never a second one.
-    ended: bool,
+    end: End,
     /// Bytes that were owed and never will be sent, not counted yet.
     abandoned: usize,
 }
 
-enum Entry {
-    Shared { segment: Segment, start: u32, end: u32 },
-    Own { bytes: Vec<u8>, start: u32 },
-}
-
-/// Control frames waiting for a boundary. A newer pong replaces an unsent older one (RFC 6455 §5.5.3 asks for the latest
-/// only), so a flood of pings cannot grow it.
-#[derive(Default)]
-struct Control {
-    /// Frames being written; once begun they are finished first.
-    writing: Vec<u8>,
-    written: usize,
-    /// A Close is the end of `writing`.
-    ends: bool,
-    pong: Option<Vec<u8>>,
-    close: Option<Vec<u8>>,
-}
-
-impl Control {
-    /// What is left to write; takes up what waits when there is nothing.
-    fn chunk(&mut self) -> &[u8] {
-        if !self.begun() {
-            self.written = 0;
-            self.writing = self.pong.take().unwrap_or_default();
-            if let Some(close) = self.close.take() {
-                self.writing.extend_from_slice(&close);
-                self.ends = true;
-            }
-        }
-        &self.writing[self.written..]
-    }
-
-    fn begun(&self) -> bool {
-        self.written < self.writing.len()
-    }
+/// How far the end of the stream has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Frames are taken.
+    Open,
+    /// A Close is queued: no more frames are taken.
+    Closed,
+    /// The Close is out: there is never a second one.
+    Sent,
 }
 
 /// What became of frames offered to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Queued {
+pub(super) enum Queued {
     /// All were taken.
     All,
-    /// The budget is used up: this many frames with this many bytes were dropped.
-    Dropped { frames: u32, bytes: usize },
+    /// The budget is used up: so many, from the front, were taken, the others were not.
+    Part(u32),
     /// The queue has been closed; nothing is owed any more.
     Closed,
 }
 
 impl Outbound {
-    /// Bytes owed plus entry costs: what the budget is compared with.
-    pub(crate) fn weight(&self) -> usize {
+    /// An empty queue that may weigh `budget` bytes.
+    pub(super) fn new(budget: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            weight: 0,
+            budget,
+            fresh: 0,
+            boundary: 0,
+            control: None,
+            last: None,
+            end: End::Open,
+            abandoned: 0,
+        }
+    }
+
+    /// What the entries keep alive, plus their cost: what the budget is compared with, in bytes.
+    pub(super) fn weight(&self) -> usize {
         self.weight
     }
 
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
     /// Nothing at all is waiting to be written.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.control.is_none() && self.last.is_none()
     }
 
     /// A Close is queued or sent: no more frames are taken.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+    pub(super) fn is_closed(&self) -> bool {
+        self.end != End::Open
     }
 
     /// Gives back the room an emptied queue no longer needs.
-    pub(crate) fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         if self.queue.is_empty() {
             self.queue.shrink_to(KEEP_ENTRIES);
         }
     }
 
-    /// Owes `start..end` of `segment`, which holds `count` whole frames.
+    /// Owes a slice. What does not fit as a whole is copied as far as it does, so that few frames never hold a whole segment.
     #[inline]
-    pub(crate) fn share(&mut self, segment: &Segment, start: u32, end: u32, count: u32, budget: usize) -> Queued {
+    pub(super) fn share(&mut self, slice: &Slice) -> Queued {
         if self.is_closed() {
             return Queued::Closed;
         }
-        let size = (end - start) as usize;
-        if self.weight + size + ENTRY_COST > budget {
-            return self.share_part(segment, start, end, count, budget);
+        let run = slice.run();
+        let size = run.size();
+        if self.weight + size + ENTRY_COST > self.budget {
+            return self.own(&slice.bytes(), run.count());
         }
-        self.append(segment, start, end);
+        if let Some(Entry::Shared { slice: last, charge, .. }) = self.queue.back_mut()
+            && last.join(slice)
+        {
+            *charge += size;
+            self.weight += size;
+            self.fresh = self.fresh.max(1);
+            return Queued::All;
+        }
+        if self.queue.is_empty() {
+            self.boundary = run.start();
+        }
+        self.weight += size + ENTRY_COST;
+        self.fresh += 1;
+        self.queue.push_back(Entry::Shared { slice: slice.clone(), at: run.start(), charge: size });
         Queued::All
     }
 
-    #[inline]
-    fn append(&mut self, segment: &Segment, start: u32, end: u32) {
-        let size = (end - start) as usize;
-        if let Some(Entry::Shared { segment: last, end: until, .. }) = self.queue.back_mut()
-            && *until == start
-            && last.same(segment)
-        {
-            *until = end;
-            self.weight += size;
-            return;
-        }
+    /// Adds an entry of its own frames.
+    fn push(&mut self, bytes: Vec<u8>, at: u32) {
         if self.queue.is_empty() {
-            self.boundary = start;
+            self.boundary = 0;
         }
-        self.queue.push_back(Entry::Shared { segment: segment.clone(), start, end });
-        self.weight += size + ENTRY_COST;
+        self.weight += bytes.capacity() + ENTRY_COST;
+        self.queue.push_back(Entry::Own { bytes, at });
     }
 
-    /// Takes the frames that still fit, drops the others.
-    #[cold]
-    fn share_part(&mut self, segment: &Segment, start: u32, end: u32, count: u32, budget: usize) -> Queued {
-        let (size, taken) = self.fitting(&segment.bytes()[start as usize..end as usize], budget);
-        // At most `end`, a u32.
-        let fits = start + u32::try_from(size).unwrap_or(end - start);
-        if taken > 0 {
-            self.append(segment, start, fits);
+    /// After a batch: segments have got what this batch puts into them, so slices are charged with what they keep alive; those
+    /// that would keep too much become copies.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if self.fresh > 0 {
+            self.settle_fresh();
         }
-        if taken == count {
-            return Queued::All;
-        }
-        Queued::Dropped { frames: count - taken, bytes: (end - fits) as usize }
     }
 
-    /// Size and number of the frames at the front of `frames` that fit the budget.
-    fn fitting(&self, frames: &[u8], budget: usize) -> (usize, u32) {
-        let room = budget.saturating_sub(self.weight + ENTRY_COST);
+    fn settle_fresh(&mut self) {
+        let Self { queue, weight, budget, boundary, .. } = self;
+        let first = queue.len() - self.fresh;
+        for (index, entry) in queue.iter_mut().enumerate().skip(first) {
+            let Entry::Shared { slice, at, charge } = entry else { continue };
+            let (size, pinned) = (slice.run().size(), slice.pinned());
+            if pinned <= size * PIN_FACTOR && *weight + pinned - *charge <= *budget {
+                *weight = *weight + pinned - *charge;
+                *charge = pinned;
+                continue;
+            }
+            let start = slice.run().start();
+            if index == 0 {
+                *boundary -= start;
+            }
+            let own = Entry::Own { bytes: slice.bytes().to_vec(), at: *at - start };
+            *weight = *weight - *charge + size;
+            *entry = own;
+        }
+        self.fresh = 0;
+    }
+
+    /// How many frames at the front of `frames` fit the budget, and where they end.
+    fn fitting(&self, frames: &[u8]) -> (usize, u32) {
+        let room = self.budget.saturating_sub(self.weight + ENTRY_COST);
         let (mut size, mut taken) = (0, 0);
         while let Some(next) = frame_end(frames, size) {
             // An empty queue takes one frame of any size, or a small budget would starve it for ever.
@@ -167,27 +184,24 @@ impl Outbound {
         (size, taken)
     }
 
-    /// Owes frames of its own. `count` whole frames are in `frames`.
-    pub(crate) fn own(&mut self, frames: &[u8], count: u32, budget: usize) -> Queued {
+    /// Owes copies of the `count` whole frames in `frames`.
+    pub(super) fn own(&mut self, frames: &[u8], count: u32) -> Queued {
         if self.is_closed() {
             return Queued::Closed;
         }
-        let (size, taken) = if self.weight + frames.len() + ENTRY_COST > budget {
-            self.fitting(frames, budget)
+        let (size, taken) = if self.weight + frames.len() + ENTRY_COST > self.budget {
+            self.fitting(frames)
         } else {
             (frames.len(), count)
         };
         if taken > 0 {
-            self.push_own(|bytes| bytes.extend_from_slice(&frames[..size]));
+            self.push_own(size, |bytes| bytes.extend_from_slice(&frames[..size]));
         }
-        if taken == count {
-            return Queued::All;
-        }
-        Queued::Dropped { frames: count - taken, bytes: frames.len() - size }
+        if taken == count { Queued::All } else { Queued::Part(taken) }
     }
 
     /// Owes the rest of `frames`, `count` whole ones, of which the socket took the first `written` bytes. The queue is empty.
-    pub(crate) fn own_rest(&mut self, frames: &[u8], written: usize, count: u32, budget: usize) -> Queued {
+    pub(super) fn own_rest(&mut self, frames: &[u8], written: usize, count: u32) -> Queued {
         let (mut begun, mut sent) = (0, 0);
         while let Some(next) = frame_end(frames, begun)
             && next <= written
@@ -196,110 +210,98 @@ impl Outbound {
             sent += 1;
         }
         // An empty queue takes one frame of any size: the one that is half written is never given up.
-        let (size, taken) = self.fitting(&frames[begun..], budget);
+        let (size, taken) = self.fitting(&frames[begun..]);
         if taken > 0 {
             let bytes = frames[begun..begun + size].to_vec();
-            let start = written - begun;
-            self.weight += size - start + ENTRY_COST;
-            self.boundary = 0;
             // A frame is far below 4 GiB.
-            self.queue.push_back(Entry::Own { bytes, start: u32::try_from(start).unwrap_or(0) });
+            self.push(bytes, u32::try_from(written - begun).unwrap_or(0));
         }
-        match count - sent - taken {
-            0 => Queued::All,
-            frames_lost => Queued::Dropped { frames: frames_lost, bytes: frames.len() - begun - size },
-        }
+        if sent + taken == count { Queued::All } else { Queued::Part(sent + taken) }
     }
 
-    /// Owes one frame the engine itself answers with (hello, PONG, errors). The budget applies as to any other.
-    pub(crate) fn reply(&mut self, text: &str, budget: usize) -> Queued {
+    /// Owes one text frame the engine itself answers with (hello, PONG, errors). The budget applies as to any other.
+    pub(super) fn reply(&mut self, text: &str) -> Queued {
         if self.is_closed() {
             return Queued::Closed;
         }
         let size = frame_size(text.len());
-        if self.weight + size + ENTRY_COST > budget {
-            return Queued::Dropped { frames: 1, bytes: size };
+        if self.weight + size + ENTRY_COST > self.budget {
+            return Queued::Part(0);
         }
-        self.push_own(|bytes| push_frame(bytes, Opcode::Text, text.as_bytes()));
+        self.push_own(size, |bytes| push_frame(bytes, Opcode::Text, text.as_bytes()));
         Queued::All
     }
 
-    fn push_own(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends `size` bytes to the last buffer of its own, or begins another.
+    fn push_own(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(Entry::Own { bytes, .. }) = self.queue.back_mut()
             && bytes.len() < OWN_BYTES
         {
-            let before = bytes.len();
+            let before = bytes.capacity();
+            // Grows ahead, but never past the budget.
+            let room = self.budget.saturating_sub(self.weight);
+            if bytes.len() + size > before {
+                let ahead = (2 * before).max(bytes.len() + size).min(before + room);
+                bytes.reserve_exact(ahead.max(bytes.len() + size) - bytes.len());
+            }
             write(bytes);
-            self.weight += bytes.len() - before;
+            self.weight += bytes.capacity() - before;
             return;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(size);
         write(&mut bytes);
-        if self.queue.is_empty() {
-            self.boundary = 0;
-        }
-        self.weight += bytes.len() + ENTRY_COST;
-        self.queue.push_back(Entry::Own { bytes, start: 0 });
+        self.push(bytes, 0);
     }
 
     /// Queues a pong for the next frame boundary, replacing one that has not gone out.
-    pub(crate) fn pong(&mut self, payload: &[u8]) {
-        if self.is_closed() {
-            return;
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        if !self.is_closed() {
+            self.control.get_or_insert_default().pong(payload);
         }
-        let mut frame = Vec::with_capacity(2 + payload.len());
-        push_frame(&mut frame, Opcode::Pong, payload);
-        self.control.get_or_insert_default().pong = Some(frame);
     }
 
     /// Queues a Close for the next frame boundary; the data behind it is given up once it is out.
-    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str) {
-        if self.ended {
+    pub(super) fn close_now(&mut self, code: CloseCode, reason: &str) {
+        if self.end == End::Sent {
             return;
         }
         self.last = None;
-        self.closed = true;
-        let control = self.control.get_or_insert_default();
-        if control.close.is_none() && !control.ends {
-            let mut frame = Vec::new();
-            push_close(&mut frame, code, reason);
-            control.close = Some(frame);
-        }
-    }
-
-    /// Bytes given up since the last call.
-    pub(crate) fn take_abandoned(&mut self) -> usize {
-        std::mem::take(&mut self.abandoned)
+        self.end = End::Closed;
+        self.control.get_or_insert_default().close(code, reason);
     }
 
     /// Queues a Close behind everything that is owed already.
-    pub(crate) fn close_after(&mut self, code: CloseCode, reason: &str) {
-        if !self.closed {
-            self.closed = true;
+    pub(super) fn close_after(&mut self, code: CloseCode, reason: &str) {
+        if self.end == End::Open {
+            self.end = End::Closed;
             self.last = Some(Box::new((code, reason.into())));
         }
     }
 
+    /// Bytes given up since the last call.
+    pub(super) fn take_abandoned(&mut self) -> usize {
+        std::mem::take(&mut self.abandoned)
+    }
+
     /// What to write next: calls `write` with contiguous bytes and returns its answer, or `None` when nothing is owed.
     /// `scratch` joins small entries into one write.
-    pub(crate) fn next_write<R>(&mut self, scratch: &mut Vec<u8>, write: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub(super) fn next_write<R>(&mut self, scratch: &mut Vec<u8>, write: impl FnOnce(&[u8]) -> R) -> Option<R> {
         if self.queue.is_empty()
             && let Some(last) = self.last.take()
         {
             self.close_now(last.0, &last.1);
         }
-        if let Some(until) = self.control_due() {
-            return match until {
-                // Mid-frame: finish the frame, then the control frames go.
-                Some(until) => self.head(|bytes, start| write(&bytes[start..until])),
-                None => self.control.as_mut().map(|control| write(control.chunk())),
-            };
+        match self.control_due() {
+            Due::No => {}
+            Due::Now => return self.control.as_mut().map(|control| write(control.chunk())),
+            // Mid-frame: finish the frame, then the control frames go.
+            Due::At(end) => return self.head(|bytes, at| write(&bytes[at..end])),
         }
-        if self.queue.len() > 1 && self.head(|bytes, start| bytes.len() - start)? < OWN_BYTES / 4 {
+        if self.queue.len() > 1 && self.queue.front().map_or(0, Entry::left) < OWN_BYTES / 4 {
             self.gather(scratch);
             return Some(write(scratch));
         }
-        self.head(|bytes, start| write(&bytes[start..]))
+        self.head(|bytes, at| write(&bytes[at..]))
     }
 
     /// Joins entries from the head into `scratch`, up to [`OWN_BYTES`].
@@ -307,10 +309,8 @@ impl Outbound {
         scratch.clear();
         for entry in &self.queue {
             match entry {
-                Entry::Shared { segment, start, end } => {
-                    scratch.extend_from_slice(&segment.bytes()[*start as usize..*end as usize]);
-                }
-                Entry::Own { bytes, start } => scratch.extend_from_slice(&bytes[*start as usize..]),
+                Entry::Shared { slice, at, .. } => scratch.extend_from_slice(&slice.with_head()[*at as usize..]),
+                Entry::Own { bytes, at } => scratch.extend_from_slice(&bytes[*at as usize..]),
             }
             if scratch.len() >= OWN_BYTES {
                 break;
@@ -318,16 +318,18 @@ impl Outbound {
         }
     }
 
-    /// `None`: no control frame is waiting. `Some(None)`: it is its turn. `Some(Some(end))`: after the data up to `end`.
-    fn control_due(&mut self) -> Option<Option<usize>> {
-        if self.control.as_ref()?.begun() {
-            return Some(None);
+    /// Whether it is the control frames' turn.
+    fn control_due(&mut self) -> Due {
+        match &self.control {
+            None => return Due::No,
+            Some(control) if control.begun() => return Due::Now,
+            Some(_) => {}
         }
         let mut boundary = self.boundary as usize;
-        let found = self.head(|bytes, start| {
-            while boundary < start {
+        let found = self.head(|bytes, at| {
+            while boundary < at {
                 match frame_end(bytes, boundary) {
-                    Some(next) if next <= start => boundary = next,
+                    Some(next) if next <= at => boundary = next,
                     Some(next) => return Some((boundary, next)),
                     // Entries hold whole frames: not reachable. Ending the walk here keeps the stream going.
                     None => return None,
@@ -335,71 +337,84 @@ impl Outbound {
             }
             None
         });
-        let Some(Some((boundary, end))) = found else { return Some(None) };
+        let Some(Some((boundary, end))) = found else { return Due::Now };
         // Positions within an entry fit 32 bits.
         self.boundary = u32::try_from(boundary).unwrap_or(self.boundary);
-        Some(Some(end))
+        Due::At(end)
     }
 
     /// Notes that `n` bytes of the last [`Self::next_write`] went out. Returns whether a Close has now gone out whole.
-    pub(crate) fn wrote(&mut self, n: usize) -> bool {
+    pub(super) fn wrote(&mut self, n: usize) -> bool {
         let Some(control) = self.control.as_mut().filter(|control| control.begun()) else {
             self.wrote_data(n);
             return false;
         };
-        control.written += n;
-        if control.begun() {
-            return false;
-        }
-        let ended = control.ends;
-        if ended {
-            // Data behind a Close is never sent.
-            self.abandoned += self.weight;
-            self.queue = VecDeque::new();
-            self.weight = 0;
-            self.ended = true;
-        }
-        if ended || (control.pong.is_none() && control.close.is_none()) {
+        let wrote = control.wrote(n);
+        if wrote != Wrote::Some {
             self.control = None;
         }
-        ended
+        if wrote == Wrote::Close {
+            // Data behind a Close is never sent.
+            self.abandoned += self.owed();
+            self.queue = VecDeque::new();
+            self.weight = 0;
+            self.fresh = 0;
+            self.end = End::Sent;
+        }
+        wrote == Wrote::Close
+    }
+
+    /// Data bytes that are queued and not written.
+    pub(super) fn owed(&self) -> usize {
+        self.queue.iter().map(Entry::left).sum()
     }
 
     fn wrote_data(&mut self, mut n: usize) {
-        self.weight = self.weight.saturating_sub(n);
         while let Some(head) = self.queue.front_mut() {
-            let (start, len) = match head {
-                Entry::Shared { start, end, .. } => {
-                    let len = (*end - *start) as usize;
-                    (start, len)
-                }
-                Entry::Own { bytes, start } => {
-                    let len = bytes.len() - *start as usize;
-                    (start, len)
-                }
+            let (at, end, charge) = match head {
+                Entry::Shared { slice, at, charge } => (at, slice.run().end() as usize, *charge),
+                Entry::Own { bytes, at } => (at, bytes.len(), bytes.capacity()),
             };
-            if n < len {
+            let left = end - *at as usize;
+            if n < left {
                 // Below a length that came from 32-bit positions.
-                *start += u32::try_from(n).unwrap_or(u32::MAX);
+                *at += u32::try_from(n).unwrap_or(u32::MAX);
                 return;
             }
-            n -= len;
+            n -= left;
+            self.weight -= charge + ENTRY_COST;
             self.queue.pop_front();
-            self.weight = self.weight.saturating_sub(ENTRY_COST);
+            self.fresh = self.fresh.min(self.queue.len());
             self.boundary = match self.queue.front() {
-                Some(Entry::Shared { start, .. }) => *start,
+                Some(Entry::Shared { at, .. }) => *at,
                 _ => 0,
             };
         }
     }
 
+    /// Calls `with` with the head's bytes, from a frame boundary at or before [`Self::boundary`] on, and its position there.
     #[inline]
     fn head<R>(&self, with: impl FnOnce(&[u8], usize) -> R) -> Option<R> {
         match self.queue.front()? {
-            Entry::Shared { segment, start, end } => Some(with(&segment.bytes()[..*end as usize], *start as usize)),
-            Entry::Own { bytes, start } => Some(with(bytes, *start as usize)),
+            Entry::Shared { slice, at, .. } => Some(with(&slice.with_head(), *at as usize)),
+            Entry::Own { bytes, at } => Some(with(bytes, *at as usize)),
         }
     }
+}
+
+/// When control frames may go.
+enum Due {
+    /// None waits.
+    No,
+    /// It is their turn.
+    Now,
+    /// Once the head is written up to here, where a frame ends.
+    At(usize),
+}
+
+/// What of `frames` is lost when only the first `taken` of `count` were taken.
+pub(super) fn lost(frames: &[u8], count: u32, taken: u32) -> (u32, &[u8]) {
+    (count - taken, &frames[skip_frames(frames, taken)..])
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
-//! Brings bytes from a connection's socket to its decoder: the shard's one buffer first, the connection's carry only for
-//! what is incomplete. Decides nothing about messages.
+//! Brings bytes from a connection's socket to its decoder: the shard's one buffer first, the connection's own only for what is
+//! incomplete. Decides nothing about messages.
 
 use std::task::{self, Poll};
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{MessageSource, Violation};
+use wse_protocol::frame::{Decoder, MessageSource, Violation};
 
-use super::inbound::Inbox;
-use super::{Connection, Phase};
-use crate::config::SlowConsumer;
-use crate::shard::Context;
+use super::connection::{Intake, Partial, Phase};
+use super::handler::MessageHandler;
+use super::{Connection, Context};
 
 /// Bytes a closing peer may still send before it is cut off.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -18,6 +17,8 @@ const LINGER_BYTES: usize = 1024 * 1024;
 pub(crate) enum Read {
     /// The socket has nothing more for now.
     Pending,
+    /// The host is behind: nothing was read, and nothing is until it has caught up. `first`: it was read until now.
+    Paused { first: bool },
     /// Bytes were handled; there may be more.
     More {
         /// Payloads of `subscription_update` messages the shard has to answer.
@@ -27,76 +28,97 @@ pub(crate) enum Read {
     Over,
 }
 
+impl Read {
+    const NOTHING: Self = Self::More { subscription_updates: Vec::new() };
+}
+
 impl Connection {
+    /// Notes the task that is to be woken when the socket can go on.
+    pub(crate) fn woken_by(&mut self, cx: &task::Context<'_>) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.waker.clone_from(cx.waker());
+        }
+    }
+
     /// Reads once and handles what came.
     pub(crate) fn read(&mut self, cx: &mut task::Context<'_>, context: &mut Context) -> Read {
-        if std::mem::take(&mut self.early) {
-            // It waits in the carry; the socket may never have more.
-            return self.take_in(&mut [], context);
+        // A closing connection is read all the same: what counts is its Close.
+        if self.phase == Phase::Open && context.must_pause(self.stream) {
+            let first = self.intake != Intake::Paused;
+            self.intake = Intake::Paused;
+            return Read::Paused { first };
+        }
+        if std::mem::take(&mut self.partial.unread) {
+            // It waits in our own buffer; the socket may never have more.
+            return self.ingest(&mut [], context);
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
         let read = match self.transport.read_into(cx, &mut buffer) {
             Poll::Pending => Read::Pending,
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Read::Over,
             Poll::Ready(Ok(count)) => {
-                context.cells.bytes_received.add(count as u64);
-                self.take_in(&mut buffer[..count], context)
+                context.counters.bytes_received.add(count as u64);
+                self.ingest(&mut buffer[..count], context)
             }
         };
         context.read_buffer = buffer;
         read
     }
 
-    fn take_in(&mut self, bytes: &mut [u8], context: &mut Context) -> Read {
-        let owed = self.out.weight();
-        let read = self.ingest(bytes, context);
-        context.cells.outbound_bytes.shift(owed, self.out.weight());
-        read
+    /// Lets it read again, if it was paused.
+    pub(crate) fn resume(&mut self, context: &Context) {
+        if self.intake == Intake::Paused {
+            self.intake = Intake::Reading;
+            // Its silence was ours: the idle time begins now.
+            self.last_data = context.now();
+            self.waker.wake_by_ref();
+        }
     }
 
     fn ingest(&mut self, bytes: &mut [u8], context: &mut Context) -> Read {
-        let now = context.now();
-        if let Some(lingered) = &mut self.violated {
+        if let Intake::Discarding(seen) = &mut self.intake {
             // After a violation the stream has no meaning: let the Close reach the peer, then go.
-            *lingered += bytes.len();
-            return if *lingered > LINGER_BYTES { Read::Over } else { Read::More { subscription_updates: Vec::new() } };
+            *seen += bytes.len();
+            return if *seen > LINGER_BYTES { Read::Over } else { Read::NOTHING };
         }
         let before = self.held();
-        let (mut inbox, decoder, carry) = Inbox::new(self, context);
-        let fed = feed(decoder, carry, bytes, &mut inbox);
-        let Inbox { heard, close, subscription_updates, overflowed, .. } = inbox;
-        if heard {
-            self.last_data = now;
+        let deaf = self.phase != Phase::Open;
+        let Self { peer, account, decoder, partial, stream, .. } = self;
+        let mut handler = MessageHandler::new(context, peer, account, *stream, deaf);
+        let fed = feed(decoder, &mut partial.bytes, bytes, &mut handler);
+        let (heard, subscription_updates) = handler.finish();
+        if heard.data {
+            self.last_data = context.now();
         }
         context.hold(before, self.held());
         let over_budget = self.held() > before && context.reassembly_exhausted(self.held());
         match fed {
-            Err(violation) => self.violate(violation, context, now),
+            Err(violation) => self.violate(violation, context),
             Ok(()) if over_budget => {
                 let violation = Violation { code: CloseCode::TRY_AGAIN_LATER, reason: "server is low on memory" };
-                self.violate(violation, context, now);
-            }
-            Ok(()) if overflowed && context.shared.config.slow_consumer == SlowConsumer::Close => {
-                self.close_now(CloseCode::RECONNECT, "slow consumer", now);
+                self.violate(violation, context);
             }
             Ok(()) => {}
         }
-        if let Some(code) = close {
-            return self.peer_closed(code, now);
+        if !heard.loss.is_none() {
+            self.lose(heard.loss, context);
         }
-        Read::More { subscription_updates }
+        match heard.close {
+            Some(code) => self.peer_closed(code, context),
+            None => Read::More { subscription_updates },
+        }
     }
 
-    fn violate(&mut self, violation: Violation, context: &mut Context, now: u32) {
-        context.cells.protocol_errors.add(1);
+    fn violate(&mut self, violation: Violation, context: &mut Context) {
+        context.counters.protocol_errors.add(1);
         context.hold(self.held(), 0);
-        self.carry = Vec::new();
-        self.decoder = wse_protocol::frame::Decoder::new(0);
-        self.close_now(violation.code, violation.reason, now);
-        self.violated = Some(0);
+        self.partial = Partial::default();
+        self.decoder = Decoder::new(0);
+        self.intake = Intake::Discarding(0);
+        self.close_now(violation.code, violation.reason, context);
     }
 
-    fn peer_closed(&mut self, code: Option<CloseCode>, now: u32) -> Read {
+    fn peer_closed(&mut self, code: Option<CloseCode>, context: &mut Context) -> Read {
         match self.phase {
             // Our Close is out already: this is the answer to it.
             Phase::Lingering => {
@@ -104,35 +126,35 @@ impl Connection {
                 Read::Over
             }
             _ => {
-                self.close_now(code.unwrap_or(CloseCode::NORMAL), "", now);
+                self.close_now(code.unwrap_or(CloseCode::NORMAL), "", context);
                 self.phase = Phase::Answering;
-                Read::More { subscription_updates: Vec::new() }
+                Read::NOTHING
             }
         }
     }
 }
 
-/// Feeds new bytes behind the carried ones and keeps what is incomplete.
+/// Feeds new bytes behind the kept ones and keeps what is incomplete.
 fn feed(
     decoder: &mut impl MessageSource,
-    carry: &mut Vec<u8>,
+    kept: &mut Vec<u8>,
     bytes: &mut [u8],
-    inbox: &mut Inbox<'_>,
+    handler: &mut MessageHandler<'_>,
 ) -> Result<(), Violation> {
-    if carry.is_empty() {
-        let used = decoder.feed(bytes, inbox)?;
+    if kept.is_empty() {
+        let used = decoder.feed(bytes, handler)?;
         if used < bytes.len() {
-            *carry = bytes[used..].to_vec();
+            *kept = bytes[used..].to_vec();
         }
         return Ok(());
     }
-    carry.extend_from_slice(bytes);
-    let used = decoder.feed(carry, inbox)?;
-    if used == carry.len() {
-        *carry = Vec::new();
+    kept.extend_from_slice(bytes);
+    let used = decoder.feed(kept, handler)?;
+    if used == kept.len() {
+        *kept = Vec::new();
     } else if used > 0 {
         // What is left is short unless a large frame has just begun; it gets a buffer of its own size.
-        *carry = carry[used..].to_vec();
+        *kept = kept[used..].to_vec();
     }
     Ok(())
 }

@@ -49,18 +49,18 @@ impl AsyncWrite for Transport {
 
 impl Transport {
     /// Whether what is written goes to the socket and nowhere in between.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
     /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream.
-    pub(crate) fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(buffer);
         AsyncRead::poll_read(Pin::new(self), cx, &mut into).map_ok(|()| into.filled().len())
     }
 
     /// Writes what the socket takes now. `None`: nothing, and `waker` is called when it takes more.
-    pub(crate) fn try_write(&mut self, waker: &Waker, bytes: &[u8]) -> Option<io::Result<usize>> {
+    pub(super) fn try_write(&mut self, waker: &Waker, bytes: &[u8]) -> Option<io::Result<usize>> {
         match self {
             Self::Plain(stream) => loop {
                 match stream.try_write(bytes) {
@@ -82,7 +82,7 @@ impl Transport {
     }
 
     /// Pushes out what TLS still holds. `false`: not all yet, and `waker` is called.
-    pub(crate) fn try_flush(&mut self, waker: &Waker) -> io::Result<bool> {
+    pub(super) fn try_flush(&mut self, waker: &Waker) -> io::Result<bool> {
         match self {
             Self::Plain(_) => Ok(true),
             Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_flush(&mut Context::from_waker(waker)) {
@@ -93,7 +93,7 @@ impl Transport {
     }
 
     /// Says that nothing more will be written, so that a Close arrives before the end of the stream.
-    pub(crate) fn shut_down(&mut self, waker: &Waker) {
+    pub(super) fn shut_down(&mut self, waker: &Waker) {
         // Best effort: a peer that is gone already is what we want.
         let _ = AsyncWrite::poll_shutdown(Pin::new(self), &mut Context::from_waker(waker));
     }

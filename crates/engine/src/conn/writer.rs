@@ -1,12 +1,14 @@
 //! The only code that writes a connection's socket: as much of the outbound queue as the socket takes now, or frames that
 //! need no queue.
 
-use super::{Connection, Phase, Queued};
-use crate::metrics::ShardCells;
+use super::account::{Loss, Offer};
+use super::connection::{CloseProgress, Intake, Phase, Socket};
+use super::{Connection, Context};
+use crate::clock::Millis;
 
 /// What one flush came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
+enum Flushed {
     /// Nothing is owed any more.
     All,
     /// The socket takes no more for now; the connection's task is woken when it does.
@@ -22,53 +24,89 @@ pub(crate) enum WroteThrough {
     Not,
     /// The socket took everything.
     All,
-    /// The rest is owed now, as far as the budget allows, and the task is woken when the socket takes more.
-    Part(Queued),
+    /// The socket took some; the rest is owed now as far as the budget allows, and this much is lost.
+    Part(Loss),
     /// The connection is finished.
     Over,
 }
 
 impl Connection {
     /// Writes `count` whole frames past the queue, if that is empty.
-    pub(crate) fn write_through(
-        &mut self,
-        frames: &[u8],
-        count: u32,
-        budget: usize,
-        cells: &ShardCells,
-    ) -> WroteThrough {
-        if self.blocked || !self.transport.is_plain() || self.out.is_closed() || !self.out.is_empty() {
+    pub(crate) fn write_through(&mut self, frames: &[u8], count: u32, context: &mut Context) -> WroteThrough {
+        if self.needs_queue() || self.account.out.is_closed() || !self.account.out.is_empty() {
             return WroteThrough::Not;
         }
         let mut written = 0;
         while written < frames.len() {
             match self.transport.try_write(&self.waker, &frames[written..]) {
                 None => {
-                    self.blocked = true;
-                    let queued = self.out.own_rest(frames, written, count, budget);
-                    cells.outbound_bytes.shift(0, self.out.weight());
-                    return WroteThrough::Part(queued);
+                    self.socket = Socket::Blocked;
+                    let loss = self.offer(Offer::Rest { frames, count, written }, context);
+                    self.update_congestion(context);
+                    return WroteThrough::Part(loss);
                 }
-                Some(Ok(0) | Err(_)) => return WroteThrough::Over,
+                Some(Ok(0) | Err(_)) => {
+                    self.socket = Socket::Over;
+                    context.counters.too_late.add(u64::from(count));
+                    return WroteThrough::Over;
+                }
                 Some(Ok(taken)) => {
                     written += taken;
-                    cells.writes.add(1);
-                    cells.bytes_sent.add(taken as u64);
+                    context.counters.writes.add(1);
+                    context.counters.bytes_sent.add(taken as u64);
                 }
             }
         }
+        context.counters.messages_sent.add(u64::from(count));
         WroteThrough::All
     }
 
-    /// Writes until nothing is owed or the socket blocks.
-    pub(crate) fn flush(&mut self, scratch: &mut Vec<u8>, cells: &ShardCells, now: impl Fn() -> u32) -> Flushed {
-        if self.unflushed_close {
-            return self.flush_close(now);
+    /// Writes until nothing is owed or the socket blocks; false when that ended the connection.
+    pub(crate) fn flush(&mut self, context: &mut Context) -> bool {
+        if self.socket == Socket::Over {
+            return false;
         }
-        let Self { out, transport, waker, .. } = self;
+        if self.account.out.is_empty() && self.socket == Socket::Ready {
+            return true;
+        }
+        let phase = self.phase;
+        let flushed = if self.socket == Socket::BlockedClose {
+            self.flush_close(context.now())
+        } else {
+            self.write_queue(context)
+        };
+        match flushed {
+            Flushed::All => self.socket = Socket::Ready,
+            Flushed::Blocked if self.socket != Socket::BlockedClose => self.socket = Socket::Blocked,
+            Flushed::Blocked => {}
+            Flushed::Over => self.socket = Socket::Over,
+        }
+        if self.socket == Socket::Over {
+            return false;
+        }
+        self.settle(context);
+        if self.phase != phase {
+            self.rearm(context);
+        }
+        true
+    }
+
+    /// After a batch: what is still owed is charged with what it keeps alive.
+    pub(crate) fn settle(&mut self, context: &mut Context) {
+        let before = self.account.out.weight();
+        self.account.out.settle();
+        context.counters.outbound_bytes.shift(before, self.account.out.weight());
+        self.update_congestion(context);
+    }
+
+    fn write_queue(&mut self, context: &mut Context) -> Flushed {
+        let Context { scratch, counters, shared, .. } = context;
+        let Self { account, transport, waker, .. } = self;
+        let out = &mut account.out;
         let before = out.weight();
         let mut wrote = false;
-        let result = loop {
+        let mut close_is_written = false;
+        let flushed = loop {
             let Some(result) = out.next_write(scratch, |bytes| transport.try_write(waker, bytes)) else {
                 break match transport.try_flush(waker) {
                     Ok(true) => Flushed::All,
@@ -81,50 +119,47 @@ impl Connection {
                 Some(Ok(0)) | Some(Err(_)) => break Flushed::Over,
                 Some(Ok(written)) => {
                     wrote = true;
-                    cells.writes.add(1);
-                    cells.bytes_sent.add(written as u64);
+                    counters.writes.add(1);
+                    counters.bytes_sent.add(written as u64);
                     if out.wrote(written) {
-                        break self.flush_close(&now);
+                        close_is_written = true;
+                        break Flushed::All;
                     }
                 }
             }
         };
+        counters.outbound_bytes.shift(before, out.weight());
+        counters.abandoned_bytes.add(out.take_abandoned() as u64);
         if wrote && self.phase == Phase::Closing {
             // What is queued before the Close gets on: the peer is slow, not gone.
-            self.since_close = now();
+            self.close.progressed = shared.clock.now();
         }
-        cells.outbound_bytes.shift(before, self.out.weight());
-        cells.abandoned_bytes.add(self.out.take_abandoned() as u64);
-        result
+        if close_is_written { self.flush_close(context.now()) } else { flushed }
     }
 
     /// The Close is written. TLS may still hold it: only what the socket has taken is out.
-    fn flush_close(&mut self, now: impl Fn() -> u32) -> Flushed {
+    fn flush_close(&mut self, now: Millis) -> Flushed {
         match self.transport.try_flush(&self.waker) {
-            Ok(true) => {
-                self.unflushed_close = false;
-                self.close_went_out(now())
-            }
+            Ok(true) => self.close_went_out(now),
             Ok(false) => {
-                self.unflushed_close = true;
+                self.socket = Socket::BlockedClose;
                 Flushed::Blocked
             }
             Err(_) => Flushed::Over,
         }
     }
 
-    fn close_went_out(&mut self, now: u32) -> Flushed {
+    fn close_went_out(&mut self, now: Millis) -> Flushed {
         // The peer has said Close already: the handshake is complete, the server ends the TCP connection (§7.1.1).
         if self.phase == Phase::Answering {
             self.transport.shut_down(&self.waker);
             return Flushed::Over;
         }
-        if self.violated.is_some() {
+        if matches!(self.intake, Intake::Discarding(_)) {
             self.transport.shut_down(&self.waker);
         }
         self.phase = Phase::Lingering;
-        self.since_close = now;
-        self.closing_at = now;
+        self.close = CloseProgress { began: now, progressed: now };
         Flushed::All
     }
 }

@@ -7,8 +7,8 @@ use wse_protocol::topic::{Acl, AclError, is_pattern, is_valid_name};
 
 use super::Engine;
 use crate::id::ConnId;
+use crate::mailbox::Command;
 use crate::registry::Peer;
-use crate::shard::{Command, admit, reserve};
 
 /// What became of a subscribe call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,34 +28,33 @@ impl Engine {
         if let Some(group) = group {
             return self.join_group(&peer, topics, group);
         }
-        let Some(admitted) = admit(&self.shared, &peer, topics.iter()) else { return Subscribed::NoBudget };
+        let Some(admitted) = self.shared.admit(&peer, topics.iter()) else { return Subscribed::NoBudget };
         let count = admitted.len();
         if count > 0 {
-            self.shared.ports[to.shard()].inbox.command(Command::Subscribe { to, topics: admitted });
+            self.shared.shards[to.shard()].mailbox.command(Command::Subscribe { to, topics: admitted });
         }
         Subscribed::Accepted(count)
     }
 
     /// Membership is shared by all shards, so it is changed right here. Patterns have no groups.
     fn join_group(&self, peer: &Arc<Peer>, topics: &[String], group: &str) -> Subscribed {
-        let limit = self.shared.config.max_subscriptions;
         let mut accepted = 0;
         for topic in topics.iter().filter(|topic| is_valid_name(topic) && !is_pattern(topic)) {
             if !peer.allows(topic) {
                 continue;
             }
             // Under this lock the shard cannot let the connection go, so a membership never outlives it.
-            let mut rare = peer.rare.lock();
-            if rare.gone {
+            let mut details = peer.details.lock();
+            if details.gone {
                 return Subscribed::UnknownConnection;
             }
-            if !reserve(peer, limit) {
+            if !self.shared.reserve(peer) {
                 return if accepted == 0 { Subscribed::NoBudget } else { Subscribed::Accepted(accepted) };
             }
             let mut joined = false;
             let entry = self.shared.topics.entry(topic, |entry| joined = entry.join_group(group, peer.id));
             if joined {
-                rare.groups.push((entry, group.into()));
+                details.groups.push((entry, group.into()));
             } else {
                 peer.subscriptions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
             }
@@ -68,7 +67,7 @@ impl Engine {
     pub fn unsubscribe(&self, to: ConnId, topics: Option<&[String]>) -> bool {
         let Some(peer) = self.shared.registry.get(to) else { return false };
         let mut left = Vec::new();
-        peer.rare.lock().groups.retain(|(entry, group)| {
+        peer.details.lock().groups.retain(|(entry, group)| {
             let leaves = topics.is_none_or(|topics| topics.iter().any(|topic| **topic == *entry.name));
             if leaves {
                 left.push((Arc::clone(entry), group.clone()));
@@ -82,7 +81,7 @@ impl Engine {
             self.shared.topics.sweep(&entry);
         }
         let topics = topics.map(|topics| topics.iter().map(|topic| topic.as_str().into()).collect());
-        self.shared.ports[to.shard()].inbox.command(Command::Unsubscribe { to, topics });
+        self.shared.shards[to.shard()].mailbox.command(Command::Unsubscribe { to, topics });
         true
     }
 
@@ -96,7 +95,7 @@ impl Engine {
         let Some(peer) = self.shared.registry.get(to) else { return Ok(false) };
         peer.set_acl((!acl.is_unrestricted()).then(|| Arc::new(acl)));
         // The shard has answers of the old one stored.
-        self.shared.ports[to.shard()].inbox.command(Command::AclChanged);
+        self.shared.shards[to.shard()].mailbox.command(Command::AclChanged);
         Ok(true)
     }
 
@@ -104,7 +103,7 @@ impl Engine {
     pub fn disconnect(&self, to: ConnId, code: CloseCode, reason: &str) -> bool {
         let known = self.shared.registry.contains(to);
         if known {
-            self.shared.ports[to.shard()].inbox.command(Command::Close { to, code, reason: reason.into() });
+            self.shared.shards[to.shard()].mailbox.command(Command::Close { to, code, reason: reason.into() });
         }
         known
     }

@@ -2,13 +2,13 @@
 //! that list or measure walk what they list. None takes a lock a shard holds while it works, and all may come from any thread.
 
 mod connections;
-mod health;
-mod publish;
+mod metrics;
+mod outgoing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use parking_lot::Mutex;
 use wse_protocol::close_code::CloseCode;
 
 pub use connections::Subscribed;
-pub use publish::{Event, Outgoing, Pressure};
 
 use crate::config::Config;
 use crate::error::EngineError;
 use crate::inbound::{Consumer, Taken};
-use crate::net::{Listener, bind};
-use crate::shard::{self, Command};
+use crate::mailbox::Command;
+use crate::net::{self, Listener};
+use crate::shard;
 use crate::shared::Shared;
 
 /// How often waiting calls look whether they may end.
@@ -103,9 +103,9 @@ impl Engine {
             State::Running | State::Draining => return Err(EngineError::AlreadyRunning),
         }
         let config = &self.shared.config;
-        let socket = bind(&config.host, config.port)?;
+        let socket = net::bind(&config.host, config.port)?;
         for index in 0..config.shards {
-            match shard::spawn(Arc::clone(&self.shared), index) {
+            match shard::spawn(Arc::clone(&self.shared), index, net::handshake) {
                 Ok(thread) => threads.shards.push(thread),
                 Err(error) => {
                     end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
@@ -159,7 +159,7 @@ impl Engine {
         }
         self.state.store(State::Stopped as u8, SeqCst);
         self.shared.inbound.end();
-        self.shared.relieve();
+        self.shared.wake_publishers();
     }
 
     /// Uses another certificate for connections from now on; open ones keep theirs.
@@ -173,14 +173,14 @@ impl Engine {
     }
 
     fn close_all(&self, code: CloseCode, reason: &str) {
-        for port in &self.shared.ports {
-            port.inbox.command(Command::CloseAll { code, reason: reason.into() });
+        for shard in &self.shared.shards {
+            shard.mailbox.command(Command::CloseAll { code, reason: reason.into() });
         }
     }
 
     fn await_empty(&self, deadline: Instant) -> bool {
         loop {
-            if self.shared.connections.load(Relaxed) == 0 {
+            if self.shared.is_empty() {
                 return true;
             }
             if Instant::now() >= deadline {
@@ -204,7 +204,7 @@ impl Engine {
     /// `columns` if asked for. After [`Taken::Nothing`] the callback given to [`Self::on_batch`] is called once when something
     /// arrives.
     pub fn take_batch(&self, consumer: &Consumer, max: usize, columns: bool, out: &mut [u8]) -> Taken {
-        let taken = self.shared.inbound.take(consumer, max, columns, out);
+        let taken = consumer.take(max, columns, out);
         self.resume_reading(consumer);
         taken
     }
@@ -218,34 +218,24 @@ impl Engine {
         timeout: Duration,
         out: &mut [u8],
     ) -> Taken {
-        let taken = self.shared.inbound.wait(consumer, max, columns, timeout, out);
+        let taken = consumer.wait(max, columns, timeout, out);
         self.resume_reading(consumer);
         taken
     }
 
     /// Sets what is called, from any thread, when a batch arrives after [`Self::take_batch`] found none, and at the end.
     pub fn on_batch(&self, consumer: &Consumer, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
-        self.shared.inbound.on_batch(consumer, wake);
-    }
-
-    /// Adds a callback for the moment publisher pressure falls below the mark.
-    pub fn on_drained(&self, wake: Arc<dyn Fn() + Send + Sync>) {
-        self.shared.drained.lock().push(wake);
-    }
-
-    /// Removes a callback given to [`Self::on_drained`].
-    pub fn off_drained(&self, wake: &Arc<dyn Fn() + Send + Sync>) {
-        self.shared.drained.lock().retain(|known| !Arc::ptr_eq(known, wake));
+        consumer.on_batch(wake);
     }
 
     /// Lets shards read again that had paused because the host was behind.
     fn resume_reading(&self, consumer: &Consumer) {
-        if !self.shared.inbound.relieved(consumer) {
+        if !consumer.is_relieved() {
             return;
         }
-        for port in &self.shared.ports {
-            if port.paused.load(SeqCst) && port.paused.swap(false, SeqCst) {
-                port.inbox.command(Command::Resume);
+        for shard in &self.shared.shards {
+            if shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst) {
+                shard.mailbox.command(Command::Resume);
             }
         }
     }
@@ -254,9 +244,9 @@ impl Engine {
 /// Asks the shards to end and waits for them. A shard that does not end in time is left behind: blocking the host for ever
 /// would be worse, and it holds nothing the host needs.
 fn end_shards(shared: &Shared, threads: &mut Threads, deadline: Instant) {
-    // Only those that were spawned: a Stop left in an inbox would end the shard of the next start.
-    for port in &shared.ports[..threads.shards.len()] {
-        port.inbox.command(Command::Stop);
+    // Only those that were spawned: a Stop left in a mailbox would end the shard of the next start.
+    for shard in &shared.shards[..threads.shards.len()] {
+        shard.mailbox.command(Command::Stop);
     }
     for thread in threads.shards.drain(..) {
         while !thread.is_finished() && Instant::now() < deadline {

@@ -4,4 +4,4 @@ mod dedup;
 mod token_bucket;
 
 pub(crate) use dedup::DedupWindow;
-pub(crate) use token_bucket::{Taken, TokenBucket};
+pub(crate) use token_bucket::{Token, TokenBucket};

@@ -1,5 +1,6 @@
 //! A token bucket and the two notices it owes its connection. Owns no clock.
 
+use crate::clock::Millis;
 use crate::config::RateLimit;
 
 /// At most one notice of a kind per connection in this many milliseconds.
@@ -12,14 +13,14 @@ const WARN_BELOW: f64 = 0.2;
 pub(crate) struct TokenBucket {
     limit: RateLimit,
     tokens: f64,
-    refilled: u32,
-    noticed: Option<u32>,
-    warned: Option<u32>,
+    refilled: Millis,
+    noticed: Option<Millis>,
+    warned: Option<Millis>,
 }
 
 /// What taking a token found.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Taken {
+pub(crate) enum Token {
     /// There was one.
     Ok,
     /// There was one, but few are left: send a warning with the tokens that remain.
@@ -29,28 +30,28 @@ pub(crate) enum Taken {
 }
 
 impl TokenBucket {
-    pub(crate) const fn new(limit: RateLimit, now: u32) -> Self {
+    pub(crate) const fn new(limit: RateLimit, now: Millis) -> Self {
         Self { limit, tokens: limit.capacity, refilled: now, noticed: None, warned: None }
     }
 
-    /// Takes one token at `now` (wrapping milliseconds).
-    pub(crate) fn take(&mut self, now: u32) -> Taken {
-        let elapsed = f64::from(crate::clock::Clock::since(now, self.refilled)) / 1000.0;
+    /// Takes one token at `now`.
+    pub(crate) fn take(&mut self, now: Millis) -> Token {
+        let elapsed = f64::from(now.since(self.refilled)) / 1000.0;
         self.tokens = (self.tokens + elapsed * self.limit.refill).min(self.limit.capacity);
         self.refilled = now;
         if self.tokens < 1.0 {
-            return Taken::Empty { notify: due(&mut self.noticed, now) };
+            return Token::Empty { notify: due(&mut self.noticed, now) };
         }
         self.tokens -= 1.0;
         if self.tokens < self.limit.capacity * WARN_BELOW && due(&mut self.warned, now) {
-            return Taken::Warn(self.tokens);
+            return Token::Warn(self.tokens);
         }
-        Taken::Ok
+        Token::Ok
     }
 }
 
-fn due(last: &mut Option<u32>, now: u32) -> bool {
-    let due = last.is_none_or(|then| crate::clock::Clock::since(now, then) >= NOTICE_INTERVAL_MS);
+fn due(last: &mut Option<Millis>, now: Millis) -> bool {
+    let due = last.is_none_or(|then| now.since(then) >= NOTICE_INTERVAL_MS);
     if due {
         *last = Some(now);
     }
@@ -61,16 +62,20 @@ fn due(last: &mut Option<u32>, now: u32) -> bool {
 mod tests {
     use super::*;
 
+    fn at(ms: u32) -> Millis {
+        Millis::from_raw(ms)
+    }
+
     #[test]
     fn empties_warns_once_a_second_and_refills() {
-        let mut bucket = TokenBucket::new(RateLimit { capacity: 10.0, refill: 1.0 }, 0);
+        let mut bucket = TokenBucket::new(RateLimit { capacity: 10.0, refill: 1.0 }, at(0));
         for _ in 0..8 {
-            assert_eq!(bucket.take(0), Taken::Ok);
+            assert_eq!(bucket.take(at(0)), Token::Ok);
         }
-        assert_eq!(bucket.take(0), Taken::Warn(1.0));
-        assert_eq!(bucket.take(0), Taken::Ok, "the second warning within a second is held back");
-        assert_eq!(bucket.take(0), Taken::Empty { notify: true });
-        assert_eq!(bucket.take(999), Taken::Empty { notify: false });
-        assert_eq!(bucket.take(1500), Taken::Warn(0.5));
+        assert_eq!(bucket.take(at(0)), Token::Warn(1.0));
+        assert_eq!(bucket.take(at(0)), Token::Ok, "the second warning within a second is held back");
+        assert_eq!(bucket.take(at(0)), Token::Empty { notify: true });
+        assert_eq!(bucket.take(at(999)), Token::Empty { notify: false });
+        assert_eq!(bucket.take(at(1500)), Token::Warn(0.5));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wse_protocol::json::Shape;
 
-use super::batch::Cursor;
+use super::cursor::Cursor;
 
 /// Fewer messages of a shape are not worth a template and columns of their own.
 pub(super) const MIN_ROWS: usize = 8;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use super::batch::{Batch, Flattened, flatten};
+use super::batch::Batch;
+use super::flatten::{Flattened, flatten};
 
 /// Emptied batches a consumer keeps for its shards.
 const SPARE: usize = 8;
@@ -37,10 +38,10 @@ pub(crate) struct Limits {
 struct Queue {
     batches: VecDeque<Batch>,
     spare: Vec<Batch>,
-    /// A host thread drains it.
+    /// A host thread reads it.
     claimed: bool,
     /// Where everything goes since this one left.
-    heir: Option<Arc<Consumer>>,
+    successor: Option<Arc<Consumer>>,
     /// Called once when a batch arrives after the host found nothing.
     wake: Option<Wake>,
     armed: bool,
@@ -64,8 +65,8 @@ impl Consumer {
         self.holds(self.limits)
     }
 
-    /// Whether at most half of the limits is used.
-    fn is_relieved(&self) -> bool {
+    /// Whether at most half of the limits is used: sockets may be read again.
+    pub(crate) fn is_relieved(&self) -> bool {
         !self.holds(Limits { events: self.limits.events / 2 + 1, bytes: self.limits.bytes / 2 + 1 })
     }
 
@@ -76,14 +77,14 @@ impl Consumer {
     /// Queues a batch and wakes the host if it waits.
     pub(crate) fn deliver(&self, batch: Batch) -> Delivered {
         let mut queue = self.queue.lock();
-        if let Some(mut heir) = queue.heir.clone() {
+        if let Some(mut successor) = queue.successor.clone() {
             drop(queue);
-            // The lane goes to the last of the line from here on, so lines stay short.
-            while let Some(next) = heir.heir() {
-                heir = next;
+            // The stream goes to the last of the line from here on, so lines stay short.
+            while let Some(next) = successor.successor() {
+                successor = next;
             }
-            let Delivered { spare, heir: later } = heir.deliver(batch);
-            return Delivered { spare, heir: Some(later.unwrap_or(heir)) };
+            let Delivered { spare, successor: later } = successor.deliver(batch);
+            return Delivered { spare, successor: Some(later.unwrap_or(successor)) };
         }
         self.events.fetch_add(batch.len(), Relaxed);
         self.bytes.fetch_add(batch.bytes(), Relaxed);
@@ -99,14 +100,16 @@ impl Consumer {
         if let Some(wake) = wake {
             wake();
         }
-        Delivered { spare, heir: None }
+        Delivered { spare, successor: None }
     }
 
-    fn heir(&self) -> Option<Arc<Self>> {
-        self.queue.lock().heir.clone()
+    fn successor(&self) -> Option<Arc<Self>> {
+        self.queue.lock().successor.clone()
     }
 
-    fn take(&self, max: usize, columns: bool, out: &mut [u8]) -> Taken {
+    /// Takes up to `max` events into `out`, messages as `columns` where that pays. After [`Taken::Nothing`] the wake is
+    /// called once when something arrives.
+    pub(crate) fn take(&self, max: usize, columns: bool, out: &mut [u8]) -> Taken {
         let mut guard = self.queue.lock();
         let queue = &mut *guard;
         let spare = &mut queue.spare;
@@ -128,14 +131,52 @@ impl Consumer {
             }
         }
     }
+
+    /// The same, waiting up to `timeout` for the first.
+    pub(crate) fn wait(&self, max: usize, columns: bool, timeout: Duration, out: &mut [u8]) -> Taken {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let taken = self.take(max, columns, out);
+            if taken != Taken::Nothing {
+                return taken;
+            }
+            let mut queue = self.queue.lock();
+            if !queue.batches.is_empty() {
+                continue;
+            }
+            if queue.ended {
+                return Taken::Nothing;
+            }
+            queue.waiting += 1;
+            let timed_out = self.ready.wait_until(&mut queue, deadline).timed_out();
+            queue.waiting -= 1;
+            if timed_out && queue.batches.is_empty() {
+                return Taken::Nothing;
+            }
+        }
+    }
+
+    /// Sets what is called when a batch arrives after [`Self::take`] found nothing.
+    pub(crate) fn on_batch(&self, wake: Option<Wake>) {
+        let mut queue = self.queue.lock();
+        queue.armed = wake.is_some();
+        queue.wake = wake;
+        let pending = !queue.batches.is_empty() || queue.ended;
+        let wake = if pending { queue.wake.clone() } else { None };
+        queue.armed &= wake.is_none();
+        drop(queue);
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
 }
 
-/// A line of heirs is taken apart link by link: dropped as it stands, it would recurse as deep as it is long.
+/// A line of successors is taken apart link by link: dropped as it stands, it would recurse as deep as it is long.
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let mut next = self.queue.get_mut().heir.take();
-        while let Some(mut heir) = next.and_then(Arc::into_inner) {
-            next = heir.queue.get_mut().heir.take();
+        let mut next = self.queue.get_mut().successor.take();
+        while let Some(mut successor) = next.and_then(Arc::into_inner) {
+            next = successor.queue.get_mut().successor.take();
         }
     }
 }
@@ -145,7 +186,7 @@ pub(crate) struct Delivered {
     /// An empty batch to fill next.
     pub(crate) spare: Batch,
     /// The consumer that has inherited this one's connections.
-    pub(crate) heir: Option<Arc<Consumer>>,
+    pub(crate) successor: Option<Arc<Consumer>>,
 }
 
 /// What taking a batch found.
@@ -212,64 +253,13 @@ impl Inbound {
         }
         live.retain(|other| !Arc::ptr_eq(other, consumer));
         // Chosen under the write lock, so it cannot leave meanwhile; deliveries wait for `queue`, so nothing overtakes.
-        let heir = Arc::clone(&live[self.next.load(Relaxed) % live.len()]);
+        let successor = Arc::clone(&live[self.next.load(Relaxed) % live.len()]);
         for batch in std::mem::take(&mut queue.batches) {
-            heir.deliver(batch);
+            successor.deliver(batch);
         }
         consumer.events.store(0, Relaxed);
         consumer.bytes.store(0, Relaxed);
-        queue.heir = Some(heir);
-    }
-
-    /// Takes up to `max` events into `out`, messages as `columns` where that pays. After [`Taken::Nothing`] the wake is
-    /// called once when something arrives.
-    pub(crate) fn take(&self, consumer: &Consumer, max: usize, columns: bool, out: &mut [u8]) -> Taken {
-        consumer.take(max, columns, out)
-    }
-
-    /// The same, waiting up to `timeout` for the first.
-    pub(crate) fn wait(
-        &self,
-        consumer: &Consumer,
-        max: usize,
-        columns: bool,
-        timeout: Duration,
-        out: &mut [u8],
-    ) -> Taken {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let taken = consumer.take(max, columns, out);
-            if taken != Taken::Nothing {
-                return taken;
-            }
-            let mut queue = consumer.queue.lock();
-            if !queue.batches.is_empty() {
-                continue;
-            }
-            if queue.ended {
-                return Taken::Nothing;
-            }
-            queue.waiting += 1;
-            let timed_out = consumer.ready.wait_until(&mut queue, deadline).timed_out();
-            queue.waiting -= 1;
-            if timed_out && queue.batches.is_empty() {
-                return Taken::Nothing;
-            }
-        }
-    }
-
-    /// Sets what is called when a batch arrives after [`Self::take`] found nothing.
-    pub(crate) fn on_batch(&self, consumer: &Consumer, wake: Option<Wake>) {
-        let mut queue = consumer.queue.lock();
-        queue.armed = wake.is_some();
-        queue.wake = wake;
-        let pending = !queue.batches.is_empty() || queue.ended;
-        let wake = if pending { queue.wake.clone() } else { None };
-        queue.armed &= wake.is_none();
-        drop(queue);
-        if let Some(wake) = wake {
-            wake();
-        }
+        queue.successor = Some(successor);
     }
 
     /// No more events will come: wakes everybody who waits.
@@ -292,17 +282,12 @@ impl Inbound {
     }
 
     /// Whether a host thread drains.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub(crate) fn has_reader(&self) -> bool {
         self.live.read().iter().any(|consumer| consumer.queue.lock().claimed)
     }
 
-    /// Whether all consumers are above their limits: then no new connections are accepted either.
+    /// Whether all consumers are above tsuccessor limits: then no new connections are accepted either.
     pub(crate) fn all_over(&self) -> bool {
         self.live.read().iter().all(|consumer| consumer.is_over())
-    }
-
-    /// Whether a consumer has drained enough for sockets to be read again.
-    pub(crate) fn relieved(&self, consumer: &Consumer) -> bool {
-        consumer.is_relieved()
     }
 }

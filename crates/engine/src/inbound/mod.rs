@@ -4,6 +4,8 @@
 mod batch;
 mod columns;
 mod consumers;
+mod cursor;
+mod flatten;
 mod shapes;
 
 pub(crate) use batch::{Batch, Kind};

@@ -11,36 +11,37 @@ const KNOWN: usize = 4;
 /// sends every other message would always have the lesson to himself.
 const MISSES_PER_LESSON: u32 = 7;
 
+/// A message of a known shape.
+pub(crate) struct Match<'a> {
+    pub(crate) shape: &'a Arc<Shape>,
+    /// Where its leaves end.
+    pub(crate) ends: &'a [u16],
+}
+
 /// One shard's shapes.
 pub(crate) struct Shapes {
     /// Most recently used first.
     known: Vec<Arc<Shape>>,
-    /// Of the last match.
-    cells: Cells,
+    /// Where the leaves of the last match end.
+    ends: Cells,
     misses: u32,
 }
 
 impl Shapes {
     pub(crate) fn new() -> Self {
-        Self { known: Vec::with_capacity(KNOWN), cells: [0; MAX_LEAVES], misses: 0 }
+        Self { known: Vec::with_capacity(KNOWN), ends: [0; MAX_LEAVES], misses: 0 }
     }
 
-    /// Whether `text` is a message of a known shape, and then valid and not the engine's own; [`Self::found`] has its shape.
+    /// The shape of `text`, if it is a known one: then it is valid and not the engine's own.
     #[inline]
-    pub(crate) fn find(&mut self, text: &[u8], max_depth: u32) -> bool {
-        let Self { known, cells, .. } = self;
-        let Some(index) = known.iter().position(|shape| shape.matches(text, max_depth, cells)) else { return false };
+    pub(crate) fn find(&mut self, text: &[u8], max_depth: u32) -> Option<Match<'_>> {
+        let Self { known, ends, .. } = self;
+        let index = known.iter().position(|shape| shape.matches(text, max_depth, ends))?;
         if index > 0 {
             known[..=index].rotate_right(1);
         }
-        true
-    }
-
-    /// The shape [`Self::find`] has found and the ends of its leaves.
-    #[inline]
-    pub(crate) fn found(&self) -> Option<(&Arc<Shape>, &[u16])> {
-        let shape = self.known.first()?;
-        Some((shape, &self.cells[..shape.leaves()]))
+        let shape = known.first()?;
+        Some(Match { shape, ends: &ends[..shape.leaves()] })
     }
 
     /// Takes note of a valid message for the application whose shape was not known.
@@ -71,7 +72,7 @@ mod tests {
 
     /// As the connection does it.
     fn hear(shapes: &mut Shapes, text: &str) -> bool {
-        let found = shapes.find(text.as_bytes(), 64);
+        let found = shapes.find(text.as_bytes(), 64).is_some();
         if !found {
             shapes.missed(text.as_bytes(), 64);
         }
@@ -82,7 +83,8 @@ mod tests {
     fn a_shape_is_known_after_a_few_messages() {
         let mut shapes = Shapes::new();
         assert_eq!((0..20).filter(|n| hear(&mut shapes, &text(1, *n))).count(), 13);
-        assert_eq!(shapes.found().map(|(shape, cells)| (shape.leaves(), cells.len())), Some((2, 2)));
+        let found = shapes.find(text(1, 7).as_bytes(), 64);
+        assert_eq!(found.map(|found| (found.shape.leaves(), found.ends.len())), Some((2, 2)));
     }
 
     #[test]
@@ -104,6 +106,6 @@ mod tests {
         for _ in 0..100 {
             assert!(!hear(&mut shapes, r#"{"__proto__":1}"#));
         }
-        assert!(shapes.known.is_empty() && shapes.found().is_none());
+        assert!(shapes.known.is_empty());
     }
 }

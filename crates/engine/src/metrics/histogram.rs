@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use super::Cell;
+use super::counter::Counter;
 
 /// Upper bounds in microseconds: 1, 4, 16, … 4^13 (67 s).
-pub(crate) const BOUNDS: usize = 14;
+pub(super) const BOUNDS: usize = 14;
 
 /// Counts of durations by upper bound, their sum and their number.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    buckets: [Cell; BOUNDS],
-    sum_nanos: Cell,
-    count: Cell,
+    buckets: [Counter; BOUNDS],
+    sum_nanos: Counter,
+    count: Counter,
 }
 
 /// A copy taken for a scrape; copies of several shards are added up.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Snapshot {
-    pub(crate) buckets: [u64; BOUNDS],
-    pub(crate) sum_nanos: u64,
-    pub(crate) count: u64,
+    pub(super) buckets: [u64; BOUNDS],
+    pub(super) sum_nanos: u64,
+    pub(super) count: u64,
 }
 
 impl Histogram {

@@ -1,5 +1,5 @@
 //! The Prometheus text format. Written by hand because the published names and lines are fixed (wire-protocol §19) and the
-//! cells are owned by shards, which no registry crate can adopt.
+//! counters are owned by shards, which no registry crate can adopt.
 
 use std::fmt::Write;
 
@@ -17,7 +17,7 @@ impl Exposition {
     }
 
     /// A counter.
-    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) {
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: impl std::fmt::Display) {
         self.family(name, help, "counter");
         let _ = writeln!(self.0, "{name} {value}");
     }

@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::token::extract_token;
@@ -19,8 +21,9 @@ use super::http::{self, Refusal, Upgrade};
 use crate::clock::unix_millis;
 use crate::config::Auth;
 use crate::conn::Transport;
+use crate::mailbox::Incoming;
 use crate::metrics::bump;
-use crate::shard::{self, Admitted, Incoming, SharedShard};
+use crate::shard::{self, Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
 /// Time a TLS handshake may take, whatever the whole upgrade may.
@@ -35,25 +38,36 @@ struct User {
     expires: u64,
 }
 
-/// Serves the handshake of one socket and spawns its connection.
-pub(crate) async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Box<Incoming>) {
+/// Serves the handshake of one socket, as a task of the shard.
+pub(crate) fn spawn(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
+    spawn_local(serve(shared, shard, incoming));
+}
+
+/// What a handshake ended with.
+enum Outcome {
+    /// The socket is a connection, or was one.
+    Adopted,
+    /// It was refused, and the peer has been told.
+    Refused,
+}
+
+async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
     let limit = shared.config.handshake_timeout;
-    let index = shard.borrow().index;
-    let port = &shared.ports[index];
-    match timeout(limit, admit(&shared, &shard, *incoming)).await {
-        Ok(Ok(true)) => {}
+    let index = shard.borrow().index();
+    match timeout(limit, admit(&shared, &shard, incoming)).await {
+        Ok(Ok(Outcome::Adopted)) => {}
         // Refused, failed or too slow. The socket is dropped here; an adopted one would own its place in `load`.
-        Ok(Ok(false) | Err(_)) | Err(_) => {
-            bump(&shared.cells.rejected);
-            port.load.fetch_sub(1, Relaxed);
+        Ok(Ok(Outcome::Refused) | Err(_)) | Err(_) => {
+            bump(&shared.counters.rejected);
+            shared.shards[index].load.fetch_sub(1, Relaxed);
         }
     }
 }
 
-/// Returns whether the socket became a connection.
-async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<bool> {
+async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
     let Incoming { stream, accepted, permit: _permit } = incoming;
-    let stream = shard::register(stream)?;
+    stream.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(stream)?;
     let mut transport = match &shared.config.tls {
         Some(tls) => Transport::Tls(Box::new(timeout(TLS_TIMEOUT, tls.accept(stream)).await??)),
         None => Transport::Plain(stream),
@@ -70,7 +84,7 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
         Some(auth) => match authenticate(auth, &upgrade) {
             Ok(user) => Some(user),
             Err(failure) => {
-                bump(&shared.cells.auth_failures);
+                bump(&shared.counters.auth_failures);
                 return deny(&mut transport, &upgrade, failure).await;
             }
         },
@@ -96,14 +110,14 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
     let adopted = shard.borrow_mut().adopt(admitted);
     match adopted {
         Ok(id) => {
-            shard::serve(shard.clone(), id);
-            Ok(true)
+            shard::serve(SharedShard::clone(shard), id);
+            Ok(Outcome::Adopted)
         }
         // It failed while being greeted; its removal has given its places back.
-        Err(shard::NotAdopted::Removed) => Ok(true),
-        Err(shard::NotAdopted::NoSlot) => {
+        Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
+        Err(NotAdopted::NoSlot) => {
             shared.leave();
-            Ok(false)
+            Ok(Outcome::Refused)
         }
     }
 }
@@ -141,13 +155,13 @@ fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
     Ok(User { name: claims.sub, acl, expires })
 }
 
-async fn refuse(transport: &mut Transport, refusal: Refusal) -> io::Result<bool> {
+async fn refuse(transport: &mut Transport, refusal: Refusal) -> io::Result<Outcome> {
     transport.write_all(refusal.response().as_bytes()).await?;
     linger(transport).await
 }
 
-/// Published clients expect the upgrade to succeed first (wire-protocol §2): 101, a TEXT error, Close 4401.
-async fn deny(transport: &mut Transport, upgrade: &Upgrade, failure: AuthFailure) -> io::Result<bool> {
+/// Published clients expect the upgrade to succeed first (docs/protocol.md, "Handshake"): 101, a TEXT error, Close 4401.
+async fn deny(transport: &mut Transport, upgrade: &Upgrade, failure: AuthFailure) -> io::Result<Outcome> {
     let mut answer = http::accepted(&upgrade.accept).into_bytes();
     push_frame(&mut answer, Opcode::Text, auth_error(failure, unix_millis()).as_bytes());
     push_close(&mut answer, CloseCode::UNAUTHORIZED, "Authentication failed");
@@ -157,7 +171,7 @@ async fn deny(transport: &mut Transport, upgrade: &Upgrade, failure: AuthFailure
 
 /// Ends the sending side and waits for the peer's end, so that what was sent is not lost to a reset. The handshake's time
 /// limit and [`LINGER_BYTES`] bound it.
-async fn linger(transport: &mut Transport) -> io::Result<bool> {
+async fn linger(transport: &mut Transport) -> io::Result<Outcome> {
     transport.flush().await?;
     transport.shutdown().await?;
     let mut sink = [0; 1024];
@@ -168,5 +182,5 @@ async fn linger(transport: &mut Transport) -> io::Result<bool> {
             count => seen += count,
         }
     }
-    Ok(false)
+    Ok(Outcome::Refused)
 }

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::http::Refusal;
 use crate::error::EngineError;
+use crate::mailbox::{Command, Incoming};
 use crate::metrics::bump;
-use crate::shard::{Command, Incoming};
 use crate::shared::Shared;
 
 /// Connects the system may queue for us.
@@ -77,7 +77,7 @@ impl Listener {
     }
 
     /// Closes the listening socket and waits for the thread, which never blocks.
-    pub(crate) fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been reported by the hook; there is nothing to add.
@@ -102,13 +102,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 }
             }
             Err(_) => {
-                bump(&shared.cells.accept_errors);
+                bump(&shared.counters.accept_errors);
                 tokio::time::sleep(PAUSE).await;
             }
         }
         // Connect events are never shed, so while the host does not drain no more of them may arise.
         if shared.inbound.all_over() {
-            bump(&shared.cells.accept_pauses);
+            bump(&shared.counters.accept_pauses);
         }
         while shared.inbound.all_over() {
             tokio::time::sleep(PAUSE).await;
@@ -117,9 +117,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 fn hand_over(shared: &Shared, stream: std::net::TcpStream, peer: SocketAddr) {
-    let permit = if shared.draining.load(Relaxed) { None } else { shared.pending.enter(peer.ip()) };
+    let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
     let Some(permit) = permit else {
-        bump(&shared.cells.rejected);
+        bump(&shared.counters.rejected);
         // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
         if shared.config.tls.is_none() {
             let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
@@ -127,7 +127,7 @@ fn hand_over(shared: &Shared, stream: std::net::TcpStream, peer: SocketAddr) {
         return;
     };
     let _ = stream.set_nodelay(true);
-    let Some(port) = shared.ports.iter().min_by_key(|port| port.load.load(Relaxed)) else { return };
-    port.load.fetch_add(1, Relaxed);
-    port.inbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit })));
+    let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
+    shard.load.fetch_add(1, Relaxed);
+    shard.mailbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit })));
 }

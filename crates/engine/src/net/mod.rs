@@ -1,16 +1,15 @@
 //! From a TCP connect to an admitted socket: `listener` accepts and bounds, `http` reads the request, `handshake` decides.
 //! Nothing here knows topics or messages.
 
-pub(crate) mod handshake;
+mod handshake;
 mod http;
 mod listener;
-mod pending;
 
+pub(crate) use handshake::spawn as handshake;
 pub(crate) use listener::{Listener, bind};
-pub(crate) use pending::{Pending, Permit};
 
 /// The door of the fuzz targets to the request parser: the status that refuses `head`, or `None` for an upgrade.
-pub(crate) fn refusal_status(head: &[u8]) -> Option<u16> {
+pub(super) fn refusal_status(head: &[u8]) -> Option<u16> {
     let response = http::parse(head).err()?.response();
     response.split(' ').nth(1)?.parse().ok()
 }

@@ -1,18 +1,17 @@
 //! A finished handshake becomes a connection of the shard: registered, announced to the host, pinged from now on.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Instant;
 
 use wse_protocol::envelope::{self, ServerReady};
-use wse_protocol::frame::Decoder;
 use wse_protocol::topic::Acl;
 
 use super::Shard;
 use crate::clock::unix_millis;
-use crate::conn::{Connection, Outbound, Phase, Transport, millis};
+use crate::conn::{Connection, Offer, Opening, Transport};
 use crate::id::ConnId;
 use crate::inbound::Kind;
+use crate::metrics::bump;
 use crate::registry::Peer;
 
 /// What the handshake found out.
@@ -47,49 +46,22 @@ impl Shard {
         let config = &shared.config;
         let now = self.context.now();
         let uuid = uuid::Uuid::now_v7();
-        let lane = self.context.join_lane();
+        let stream = self.context.join_stream();
         let index = self.index;
         let slot = self.connections.insert(|slot, generation| {
             let id = ConnId::new(index, slot, generation);
-            Connection {
-                peer: Arc::new(Peer::new(id, uuid, msgpack, acl, &shared.liveness)),
-                transport,
-                waker: Waker::noop().clone(),
-                decoder: Decoder::new(config.max_message_size),
-                early: !early.is_empty(),
-                carry: early,
-                out: Outbound::default(),
-                topics: Vec::new(),
-                lane,
-                phase: Phase::Open,
-                violated: None,
-                blocked: false,
-                unflushed_close: false,
-                dirty: false,
-                paused: false,
-                congested: false,
-                pressing: false,
-                congested_at: now,
-                full_pings: 0,
-                dropped: None,
-                last_data: now,
-                next_ping: now.wrapping_add(stagger(id, millis(config.ping_interval))),
-                since_close: now,
-                closing_at: now,
-                timer: 0,
-                expires,
-            }
+            let peer = Arc::new(Peer::new(id, uuid, msgpack, acl, &shared.liveness));
+            Connection::open(Opening { peer, transport, early, stream, expires }, config, now)
         });
         let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.get_mut(slot)?))) else {
-            self.context.leave_lane(lane);
+            self.context.leave_stream(stream);
             return Err(NotAdopted::NoSlot);
         };
-        let id = connection.peer.id;
-        // TLS has a buffer of its own: what it is sent goes through the queue.
-        self.staging.block(slot, !connection.transport.is_plain());
-        shared.registry.insert(Arc::clone(&connection.peer));
+        let id = connection.id();
+        self.delivery.opened(slot, connection);
+        shared.registry.insert(Arc::clone(connection.peer()));
         self.context.hold(0, connection.held());
-        self.context.cells.bytes_received.add(connection.held() as u64);
+        self.context.counters.bytes_received.add(connection.held() as u64);
         if user.is_some() || config.server_ready {
             let ready = envelope::server_ready(&ServerReady {
                 id: uuid::Uuid::now_v7().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()),
@@ -98,25 +70,18 @@ impl Shard {
                 recovery: false,
                 now_ms: unix_millis(),
             });
-            connection.out.reply(&ready, config.max_outbound_bytes);
-            self.context.cells.messages_sent.add(1);
-            self.context.cells.outbound_bytes.shift(0, connection.out.weight());
+            let loss = connection.offer(Offer::Reply(&ready), &self.context);
+            if !loss.is_none() {
+                connection.lose(loss, &mut self.context);
+            }
         }
+        connection.rearm(&mut self.context);
         match &user {
-            Some(user) => self.context.event(lane, Kind::AuthConnect, id, user.as_bytes()),
-            None => self.context.event(lane, Kind::Connect, id, &cookies),
+            Some(user) => self.context.event(stream, Kind::AuthConnect, id, user.as_bytes()),
+            None => self.context.event(stream, Kind::Connect, id, &cookies),
         }
-        crate::metrics::bump(&shared.cells.accepted);
-        self.context.cells.handshake.record(accepted.elapsed());
-        self.rearm(slot);
+        bump(&shared.counters.accepted);
+        self.context.counters.handshake.record(accepted.elapsed());
         if self.flush(slot) { Ok(id) } else { Err(NotAdopted::Removed) }
     }
-}
-
-/// Spreads first pings over the interval, so that many connections opened at once are not pinged at once.
-fn stagger(id: ConnId, interval: u32) -> u32 {
-    // Fibonacci hashing: neighbouring ids land far apart.
-    let spread = id.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let part = (spread * u64::from(interval)) >> 32;
-    u32::try_from(part).unwrap_or(0).max(1)
 }

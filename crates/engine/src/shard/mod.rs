@@ -1,21 +1,125 @@
-//! A shard: one thread that owns its connections and everything they touch. `inbox` is the only way in from outside,
-//! `run` is the loop, `state` what it owns, `fanout` and `flush` the way of a publication to its subscribers' sockets.
+//! A shard: it alone owns its connections and everything they touch. `mailbox` is the only way in from outside. `turn` is
+//! what it does, one step a call; `driver` is the thread that calls it, and another event loop may (docs/architecture.md).
 
 mod adopt;
-mod context;
-mod fanout;
-mod flush;
-mod inbox;
-mod run;
-mod slots;
-mod staging;
-mod state;
+mod driver;
+mod serve;
 mod subscribe;
-mod wheel;
+mod turn;
+mod work;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::conn::{Connection, Context};
+use crate::delivery::{Delivery, Floor};
+use crate::id::ConnId;
+use crate::shared::Shared;
+use crate::slab::Slab;
+use crate::topics::Subscribers;
+use crate::wheel::Visit;
+use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
-pub(crate) use context::Context;
-pub(crate) use inbox::{Command, Inbox, Incoming, Pushed, register};
-pub(crate) use run::{serve, spawn};
-pub(crate) use state::{Shard, SharedShard};
-pub(crate) use subscribe::{admit, reserve};
+pub(crate) use driver::{serve, spawn};
+
+/// A shard, shared between its loop and its connections' tasks on one thread.
+pub(super) type SharedShard = Rc<RefCell<Shard>>;
+
+/// Everything one shard owns.
+pub(super) struct Shard {
+    index: usize,
+    connections: Slab<Connection>,
+    topics: Subscribers,
+    delivery: Delivery,
+    context: Context,
+    /// Connections not read while the host does not read events.
+    paused: Vec<u32>,
+    /// The batch of commands in work.
+    work: Option<Work>,
+    /// Visits of the wheel that have fallen due.
+    due: Vec<Visit>,
+    /// When the wheel was last moved.
+    ticked: Millis,
+}
+
+impl Shard {
+    fn new(shared: Arc<Shared>, index: usize) -> Self {
+        Self {
+            index,
+            connections: Slab::default(),
+            topics: Subscribers::new(index),
+            delivery: Delivery::default(),
+            paused: Vec::new(),
+            work: None,
+            due: Vec::new(),
+            ticked: shared.clock.now(),
+            context: Context::new(shared, index),
+        }
+    }
+
+    /// Which of the engine's shards it is.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The connection an id names, if it is still that one.
+    fn find(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot()).filter(|connection| connection.id() == id)
+    }
+
+    /// Delivery and what it touches.
+    fn delivery(&mut self) -> (&mut Delivery, Floor<'_>) {
+        let Self { delivery, connections, topics, context, .. } = self;
+        (delivery, Floor { connections, topics, context })
+    }
+
+    /// Writes what a connection is owed; false when that ended it.
+    fn flush(&mut self, slot: u32) -> bool {
+        let (delivery, mut floor) = self.delivery();
+        let alive = delivery.flush(&mut floor, slot);
+        self.reap();
+        alive
+    }
+
+    /// Settles what is staged for one connection: something is about to happen that comes after it.
+    fn settle_now(&mut self, slot: u32) {
+        let (delivery, mut floor) = self.delivery();
+        delivery.settle_now(&mut floor, slot);
+        self.reap();
+    }
+
+    /// Takes out the connections that ended while they were written to.
+    fn reap(&mut self) {
+        for id in self.delivery.take_over() {
+            self.remove(id);
+        }
+    }
+
+    /// Takes a connection out: subscriptions, memberships, the shared maps, and exactly one `disconnect` event.
+    fn remove(&mut self, id: ConnId) {
+        if self.find(id).is_none() {
+            return;
+        }
+        let Some(mut connection) = self.connections.remove(id.slot()) else { return };
+        self.delivery.forget(id.slot());
+        let shared = Arc::clone(&self.context.shared);
+        shared.registry.remove(id);
+        self.forget_subscriptions(&mut connection, id);
+        connection.end(&mut self.context);
+        shared.shards[self.index].load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        shared.leave();
+    }
+
+    /// After a panic: counts it and mends what it may have left half done.
+    fn recover(&mut self) {
+        self.context.counters.panics.add(1);
+        self.context.restore();
+        let met = self.delivery.recover(&mut self.connections);
+        if let Some(id) = met.and_then(|slot| self.connections.get(slot)).map(Connection::id) {
+            self.remove(id);
+        }
+    }
+}

@@ -55,12 +55,12 @@ impl TopicEntry {
 
     /// Its place in the lists of `shard`.
     #[inline]
-    pub(crate) fn place(&self, shard: usize) -> Option<u32> {
+    pub(super) fn place(&self, shard: usize) -> Option<u32> {
         self.places.get(shard)?.load(Relaxed).checked_sub(1)
     }
 
     /// Notes its place in the lists of `shard`.
-    pub(crate) fn set_place(&self, shard: usize, place: Option<u32>) {
+    pub(super) fn set_place(&self, shard: usize, place: Option<u32>) {
         if let Some(known) = self.places.get(shard) {
             known.store(place.map_or(0, |place| place + 1), Relaxed);
         }

@@ -1,13 +1,22 @@
 //! Who gets what: the shared index (topic -> interested shards, queue groups) and each shard's own subscriber lists.
-//! Owns no I/O: delivering is `conn::outbound`'s.
+//! Owns no I/O and knows no connection: delivering is `delivery`'s. A topic's ring of missed frames will lie on its entry.
 
 mod groups;
 mod index;
-mod local;
 mod patterns;
-mod segment;
+mod subscribers;
+mod target;
+
+use std::collections::HashMap;
+
+use indexmap::IndexSet;
 
 pub(crate) use groups::Readiness;
 pub(crate) use index::{TopicEntry, TopicIndex};
-pub(crate) use local::{LocalTopics, Route, Subscriptions, Target};
-pub(crate) use segment::{Segment, SegmentPool};
+pub(crate) use subscribers::{Route, Subscribers};
+pub(crate) use target::Target;
+
+/// The slots of a topic's or pattern's subscribers in one shard.
+type SlotSet = IndexSet<u32, foldhash::fast::RandomState>;
+/// A map whose keys no peer chooses freely enough to aim at collisions.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use wse_protocol::topic::Pattern;
 
-use super::TopicEntry;
-use super::local::{Map, Slots};
+use super::{Map, SlotSet, TopicEntry};
 
 /// Patterns and their subscribers.
 #[derive(Default)]
-pub(crate) struct Patterns {
+pub(super) struct Patterns {
     /// By literal prefix.
     by_prefix: Map<Box<[u8]>, Vec<Known>>,
     /// Lengths of the prefixes, and how many patterns have one of that length.
@@ -20,7 +19,7 @@ pub(crate) struct Patterns {
 struct Known {
     id: u64,
     pattern: Pattern,
-    subscribers: Slots,
+    subscribers: SlotSet,
 }
 
 impl Patterns {
@@ -38,14 +37,14 @@ impl Patterns {
         }
         // Patterns were checked when they were admitted; one that cannot be compiled matches nothing.
         let Ok(pattern) = Pattern::new(&entry.name) else { return false };
-        let known = Known { id: entry.id, pattern, subscribers: Slots::from_iter([slot]) };
+        let known = Known { id: entry.id, pattern, subscribers: SlotSet::from_iter([slot]) };
         self.by_prefix.entry(prefix.into()).or_default().push(known);
         *self.lengths.entry(prefix.len()).or_default() += 1;
         true
     }
 
     /// Removes a subscriber; false when it was none.
-    pub(crate) fn remove(&mut self, entry: &TopicEntry, slot: u32) -> bool {
+    pub(super) fn remove(&mut self, entry: &TopicEntry, slot: u32) -> bool {
         let prefix = prefix(&entry.name);
         let Some(group) = self.by_prefix.get_mut(prefix) else { return false };
         let Some(at) = group.iter().position(|known| known.id == entry.id) else { return false };
@@ -66,7 +65,7 @@ impl Patterns {
     }
 
     /// Calls `each` with the subscribers of every pattern that matches.
-    pub(crate) fn for_each_match(&self, topic: &str, mut each: impl FnMut(&Slots)) {
+    pub(super) fn for_each_match(&self, topic: &str, mut each: impl FnMut(&SlotSet)) {
         for length in self.lengths.range(..=topic.len()).map(|(length, _)| *length) {
             for known in self.by_prefix.get(&topic.as_bytes()[..length]).into_iter().flatten() {
                 if known.pattern.matches(topic) {

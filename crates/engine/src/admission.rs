@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 /// The two limits and who uses them up.
-pub(crate) struct Pending {
+pub(crate) struct Admission {
     max: usize,
     max_per_address: usize,
     state: Mutex<State>,
@@ -21,11 +21,11 @@ struct State {
 
 /// A handshake's place; given back when dropped.
 pub(crate) struct Permit {
-    pending: Arc<Pending>,
+    admission: Arc<Admission>,
     address: IpAddr,
 }
 
-impl Pending {
+impl Admission {
     pub(crate) fn new(max: usize, max_per_address: usize) -> Self {
         Self { max, max_per_address, state: Mutex::default() }
     }
@@ -43,7 +43,7 @@ impl Pending {
         }
         *from_here += 1;
         state.total += 1;
-        Some(Permit { pending: Arc::clone(self), address })
+        Some(Permit { admission: Arc::clone(self), address })
     }
 
     /// Handshakes in progress.
@@ -54,7 +54,7 @@ impl Pending {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.pending.state.lock();
+        let mut state = self.admission.state.lock();
         state.total -= 1;
         if let Some(count) = state.addresses.get_mut(&self.address) {
             *count -= 1;
@@ -71,15 +71,15 @@ mod tests {
 
     #[test]
     fn both_limits_hold_and_places_come_back() {
-        let pending = Arc::new(Pending::new(3, 2));
+        let admission = Arc::new(Admission::new(3, 2));
         let [a, b]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
-        let first = pending.enter(a);
-        let second = pending.enter("::ffff:10.0.0.1".parse().unwrap());
-        assert!(first.is_some() && second.is_some() && pending.enter(a).is_none(), "mapped addresses count as one");
-        let third = pending.enter(b);
-        assert!(third.is_some() && pending.enter(b).is_none(), "total");
+        let first = admission.enter(a);
+        let second = admission.enter("::ffff:10.0.0.1".parse().unwrap());
+        assert!(first.is_some() && second.is_some() && admission.enter(a).is_none(), "mapped addresses count as one");
+        let third = admission.enter(b);
+        assert!(third.is_some() && admission.enter(b).is_none(), "total");
         drop((first, second, third));
-        assert_eq!(pending.len(), 0);
-        assert!(pending.state.lock().addresses.is_empty());
+        assert_eq!(admission.len(), 0);
+        assert!(admission.state.lock().addresses.is_empty());
     }
 }

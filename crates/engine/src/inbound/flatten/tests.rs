@@ -1,10 +1,12 @@
 //! The flat form, cut anywhere, against the events that went in.
 
 use serde_json::{Value, json};
-use wse_protocol::json::MAX_LEAVES;
+use wse_protocol::json::{MAX_LEAVES, Shape};
 
 use super::super::columns::{MAX_TABLES, MIN_ROWS};
 use super::*;
+use crate::id::ConnId;
+use std::sync::Arc;
 
 fn flat(queue: &mut VecDeque<Batch>, max: usize, columns: bool) -> Option<(Vec<u8>, Flat)> {
     let mut out = Vec::new();

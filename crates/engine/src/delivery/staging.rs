@@ -1,40 +1,31 @@
-//! What a batch holds for single connections until it is flushed: places in the batch's arena, in order. A delivery costs
+//! What a batch holds for single connections until it is flushed: runs of the batch's arena, in order. A delivery costs
 //! one entry here and touches nothing of the connection; the flush sorts by connection and hands each one all its places
 //! at once. Owns no bytes, and never outlives the batch.
 
-use super::inbox::Mark;
+use crate::frames::Run;
 
-/// Whole frames at `start..end` of the arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) start: Mark,
-    pub(crate) end: Mark,
-    /// Frames in it.
-    pub(crate) count: u32,
-}
-
-/// Room for this many places is kept between batches.
-const KEEP_PLACES: usize = 256 * 1024;
+/// Room for this many runs is kept between batches.
+const KEEP_RUNS: usize = 256 * 1024;
 
 /// The places staged since the last flush.
 #[derive(Default)]
-pub(crate) struct Staging {
-    staged: Vec<(u32, Place)>,
-    slots: Vec<Slot>,
+pub(super) struct Staging {
+    staged: Vec<(u32, Run)>,
+    slots: Vec<Staged>,
     /// Slots with places, in the order of their first.
     touched: Vec<u32>,
     /// Places by slot, once sorted.
-    sorted: Vec<Place>,
+    sorted: Vec<Run>,
     /// How many of `touched` have been taken since.
     taken: usize,
 }
 
-/// A connection's part.
+/// What is staged for the connection in one slot.
 #[derive(Clone, Copy, Default)]
-struct Slot {
-    /// Its places that are valid.
+struct Staged {
+    /// Its runs that are valid.
     count: u32,
-    /// Places staged before this many are those of a connection that is gone.
+    /// Runs staged before the one with this number were for a connection that is gone: the slot's next one must not get them.
     since: u32,
     /// Once sorted: the end of its places.
     end: u32,
@@ -45,7 +36,7 @@ struct Slot {
 impl Staging {
     /// Stages a place for the connection at `slot`; false, and nothing is staged, when its socket is blocked.
     #[inline]
-    pub(crate) fn push(&mut self, slot: u32, place: Place) -> bool {
+    pub(super) fn push(&mut self, slot: u32, run: Run) -> bool {
         debug_assert!(self.sorted.is_empty(), "what was sorted is settled before anything else is staged");
         let own = self.slot(slot);
         if own.blocked {
@@ -56,36 +47,36 @@ impl Staging {
         }
         let own = &mut self.slots[slot as usize];
         own.count += 1;
-        self.staged.push((slot, place));
+        self.staged.push((slot, run));
         true
     }
 
     /// Notes whether the socket of the connection at `slot` is blocked.
-    pub(crate) fn block(&mut self, slot: u32, blocked: bool) {
+    pub(super) fn block(&mut self, slot: u32, blocked: bool) {
         self.slot(slot).blocked = blocked;
     }
 
     #[inline]
-    fn slot(&mut self, slot: u32) -> &mut Slot {
+    fn slot(&mut self, slot: u32) -> &mut Staged {
         let index = slot as usize;
         if index >= self.slots.len() {
-            self.slots.resize(index + 1, Slot::default());
+            self.slots.resize(index + 1, Staged::default());
         }
         &mut self.slots[index]
     }
 
     /// Whether nothing is staged.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.touched.is_empty()
     }
 
     /// Connections with something staged.
-    pub(crate) fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.touched.len() - self.taken
     }
 
     /// The connection at `slot` is gone; another may take its place.
-    pub(crate) fn forget(&mut self, slot: u32) {
+    pub(super) fn forget(&mut self, slot: u32) {
         let staged = self.staged.len();
         let Some(own) = self.slots.get_mut(slot as usize) else { return };
         own.blocked = false;
@@ -97,7 +88,7 @@ impl Staging {
     }
 
     /// The next connection's slot and places, which are then in `into`; `None` when all have been taken.
-    pub(crate) fn next(&mut self, into: &mut Vec<Place>) -> Option<u32> {
+    pub(super) fn next(&mut self, into: &mut Vec<Run>) -> Option<u32> {
         if self.taken == 0 && self.sorted.is_empty() {
             self.sort();
         }
@@ -116,13 +107,13 @@ impl Staging {
 
     /// Takes what is left for the connection at `slot` into `into`, out of its turn, between two calls of [`Self::next`];
     /// false when there is nothing.
-    pub(crate) fn take(&mut self, slot: u32, into: &mut Vec<Place>) -> bool {
+    pub(super) fn take(&mut self, slot: u32, into: &mut Vec<Run>) -> bool {
         let Some(kept) = self.slots.get_mut(slot as usize).filter(|own| own.count > 0 && !self.sorted.is_empty())
         else {
             return false;
         };
         let own = *kept;
-        *kept = Slot { blocked: own.blocked, ..Slot::default() };
+        *kept = Staged { blocked: own.blocked, ..Staged::default() };
         into.clear();
         into.extend_from_slice(&self.sorted[(own.end - own.count) as usize..own.end as usize]);
         true
@@ -136,11 +127,11 @@ impl Staging {
             own.end = at;
             at += own.count;
         }
-        self.sorted.resize(at as usize, Place::default());
-        for (index, (slot, place)) in (0..).zip(&self.staged) {
+        self.sorted.resize(at as usize, Run::default());
+        for (index, (slot, run)) in (0..).zip(&self.staged) {
             let own = &mut self.slots[*slot as usize];
             if index >= own.since && own.count > 0 {
-                self.sorted[own.end as usize] = *place;
+                self.sorted[own.end as usize] = *run;
                 own.end += 1;
             }
         }
@@ -151,7 +142,7 @@ impl Staging {
         self.touched.clear();
         self.staged.clear();
         self.sorted.clear();
-        if self.staged.capacity() > KEEP_PLACES {
+        if self.staged.capacity() > KEEP_RUNS {
             self.staged = Vec::new();
             self.sorted = Vec::new();
         }
@@ -162,14 +153,14 @@ impl Staging {
 mod tests {
     use super::*;
 
-    fn place(start: u32) -> Place {
-        Place { start, end: start + 1, count: 1 }
+    fn place(start: u32) -> Run {
+        Run::new(start as usize, start as usize + 1, 1)
     }
 
     fn all(staging: &mut Staging) -> Vec<(u32, Vec<u32>)> {
         let (mut found, mut places) = (Vec::new(), Vec::new());
         while let Some(slot) = staging.next(&mut places) {
-            found.push((slot, places.iter().map(|place| place.start).collect()));
+            found.push((slot, places.iter().map(|place| place.start()).collect()));
         }
         assert!(staging.is_empty());
         found
@@ -208,7 +199,7 @@ mod tests {
         assert_eq!(all(&mut staging), [(3, vec![2])]);
         // Out of its turn.
         (1..=3).for_each(|slot| assert!(staging.push(slot, place(slot))));
-        assert_eq!((staging.next(&mut places), staging.take(3, &mut places), places[0].start), (Some(1), true, 3));
+        assert_eq!((staging.next(&mut places), staging.take(3, &mut places), places[0].start()), (Some(1), true, 3));
         assert!(!staging.take(3, &mut places) && !staging.take(9, &mut places));
         assert_eq!(all(&mut staging), [(2, vec![2])]);
         // Nothing of it is left to be mistaken for the next batch's.

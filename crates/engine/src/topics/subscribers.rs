@@ -1,24 +1,19 @@
 //! One shard's subscriber lists: exact names, patterns, and who in the end receives a topic. Single-threaded; knows
 //! connections by slot only and asks its caller what their ACL says.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use indexmap::IndexSet;
-
 use super::patterns::Patterns;
-use super::{Segment, SegmentPool, TopicEntry};
+use super::{Map, SlotSet, Target, TopicEntry};
+use crate::frames::{Segment, SegmentPool};
 
-pub(super) type Slots = IndexSet<u32, foldhash::fast::RandomState>;
-pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
-
-/// Topics without exact subscribers whose pattern matches are remembered; beyond it the memory starts anew.
+/// Most topics without exact subscribers whose pattern matches are remembered; beyond it the memory starts anew.
 const REMEMBERED_MATCHES: usize = 4096;
-/// … and subscribers of them, over all.
+/// Most subscribers remembered for those topics, over all of them; beyond it the memory starts anew.
 const REMEMBERED_SLOTS: usize = 1024 * 1024;
 
 /// Subscriber lists of one shard.
-pub(crate) struct LocalTopics {
+pub(crate) struct Subscribers {
     /// The shard's number.
     shard: usize,
     /// Topics with exact subscribers. Publishers name them by place: at many topics a lookup by hash would be the dearest
@@ -28,16 +23,14 @@ pub(crate) struct LocalTopics {
     /// Where a topic's id is, for publications on their way while its place changed.
     places: Map<u64, u32>,
     patterns: Patterns,
-    matched: Map<Box<str>, Resolved>,
-    /// Slots in all of `matched`.
-    matched_slots: usize,
+    matches: Matches,
     /// Moves whenever a pattern subscription or an ACL changes: older resolutions are void.
     epoch: u64,
     /// An ACL changed after its connection had subscribed, so exact subscribers are checked too.
     acl_changed: bool,
 }
 
-impl LocalTopics {
+impl Subscribers {
     /// The lists of shard number `shard`, empty.
     pub(crate) fn new(shard: usize) -> Self {
         // Epoch 0 is what nothing was resolved in.
@@ -47,8 +40,7 @@ impl LocalTopics {
             free: Vec::new(),
             places: Map::default(),
             patterns: Patterns::default(),
-            matched: Map::default(),
-            matched_slots: 0,
+            matches: Matches::default(),
             epoch: 1,
             acl_changed: false,
         }
@@ -57,59 +49,58 @@ impl LocalTopics {
 
 struct LocalTopic {
     entry: Arc<TopicEntry>,
-    subscribers: Slots,
+    subscribers: SlotSet,
     /// Where this topic's frames are appended while somebody still owes the earlier ones.
     segment: Option<Segment>,
     resolved: Option<Resolved>,
 }
 
+/// Who receives a topic when patterns or changed ACLs have a say, as found in `epoch`.
 struct Resolved {
     epoch: u64,
     slots: Vec<u32>,
     denied: u64,
 }
 
+/// Who receives topics that only patterns match, as far as it is remembered.
+#[derive(Default)]
+struct Matches {
+    known: Map<Box<str>, Resolved>,
+    /// Subscribers in all of `known`.
+    slots: usize,
+}
+
+impl Matches {
+    /// What is known of `name` in `epoch`, found out by `resolve` if it is not.
+    fn of(&mut self, name: &str, epoch: u64, resolve: impl FnOnce() -> Resolved) -> &Resolved {
+        let Self { known, slots } = self;
+        let current = known.get(name).is_some_and(|resolved| resolved.epoch == epoch);
+        if !current && (known.len() >= REMEMBERED_MATCHES || *slots >= REMEMBERED_SLOTS) {
+            known.clear();
+            *slots = 0;
+        }
+        let resolved = known.entry(name.into()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
+        if !current {
+            *slots -= resolved.slots.len();
+            *resolved = resolve();
+            *slots += resolved.slots.len();
+        }
+        resolved
+    }
+}
+
 /// Who receives a topic in this shard.
 pub(crate) enum Recipients<'a> {
     /// The exact subscribers, nothing else applies.
-    Exact(&'a Slots),
+    Exact(&'a SlotSet),
     /// Exact and pattern subscribers, each once, ACL checked; `denied` connections were left out.
     Resolved { slots: &'a [u32], denied: u64 },
-}
-
-/// A topic as a publication names it to a shard.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// By its place among the shard's topics, and its id in case it has moved since. Publisher and shard then share no
-    /// memory they both write.
-    Place { place: u32, id: u64 },
-    /// By its entry: the shard does not know it yet, or has patterns to match it with.
-    Named(Arc<TopicEntry>),
-}
-
-impl Target {
-    /// How to name `entry` to `shard`.
-    pub(crate) fn of(entry: &Arc<TopicEntry>, shard: usize, patterns: bool) -> Self {
-        match entry.place(shard) {
-            Some(place) if !patterns => Self::Place { place, id: entry.id },
-            _ => Self::Named(Arc::clone(entry)),
-        }
-    }
-
-    /// Whether both name one topic in the same way.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Place { id, .. }, Self::Place { id: other, .. }) => id == other,
-            (Self::Named(entry), Self::Named(other)) => Arc::ptr_eq(entry, other),
-            _ => false,
-        }
-    }
 }
 
 /// Where a publication goes within a shard.
 pub(crate) struct Route<'a> {
     pub(crate) recipients: Recipients<'a>,
-    /// The topic's place, for [`LocalTopics::settle`].
+    /// The topic's place, for [`Subscribers::settle`].
     pub(crate) place: Option<u32>,
     /// The topic's open segment; topics without exact subscribers have none of their own.
     segment: Option<&'a mut Option<Segment>>,
@@ -160,7 +151,7 @@ impl Recipients<'_> {
     }
 }
 
-impl LocalTopics {
+impl Subscribers {
     /// Adds `slot` to the entry's subscribers; false when it was there.
     pub(crate) fn subscribe(&mut self, entry: &Arc<TopicEntry>, slot: u32) -> bool {
         if entry.is_pattern {
@@ -171,7 +162,7 @@ impl LocalTopics {
         let Self { shard, exact, free, places, .. } = self;
         let place = *places.entry(entry.id).or_insert_with(|| {
             let topic =
-                LocalTopic { entry: Arc::clone(entry), subscribers: Slots::default(), segment: None, resolved: None };
+                LocalTopic { entry: Arc::clone(entry), subscribers: SlotSet::default(), segment: None, resolved: None };
             let place = free.pop().unwrap_or_else(|| {
                 exact.push(None);
                 // Bounded by memory long before: a topic is far above a byte.
@@ -215,11 +206,10 @@ impl LocalTopics {
         self.epoch += 1;
     }
 
-    /// After a flush: gives the segment of the topic at `place` back when nobody owes anything of it, and closes one that is
-    /// owed for long. Another topic may have taken the place since: that is as well.
+    /// After a flush: closes the open segment of the topic at `place`. Whoever still owes some of it must not pin what
+    /// others are sent later. When another topic has taken the place since, its segment is closed: that is harmless.
     pub(crate) fn settle(&mut self, place: u32, pool: &mut SegmentPool) {
         if let Some(Some(topic)) = self.exact.get_mut(place as usize)
-            && topic.segment.as_ref().is_some_and(|segment| segment.unshared() || segment.is_stale())
             && let Some(segment) = topic.segment.take()
         {
             pool.give(segment);
@@ -229,15 +219,8 @@ impl LocalTopics {
     /// Who receives `target`, and where its frames go. `allows(slot, topic)` is asked for every recipient whose right to it
     /// was not settled when it subscribed.
     pub(crate) fn route(&mut self, target: &Target, allows: impl Fn(u32, &str) -> bool) -> Route<'_> {
-        let Self { exact, places, patterns, matched, matched_slots, epoch, acl_changed, .. } = self;
-        let (place, id) = match target {
-            Target::Place { place, id } => (Some(*place), *id),
-            Target::Named(entry) => (None, entry.id),
-        };
-        let is_there = |place: &u32| {
-            exact.get(*place as usize).is_some_and(|topic| topic.as_ref().is_some_and(|topic| topic.entry.id == id))
-        };
-        let place = place.filter(is_there).or_else(|| places.get(&id).copied());
+        let place = self.lookup(target);
+        let Self { exact, patterns, matches, epoch, acl_changed, .. } = self;
         let topic = place.and_then(|place| exact.get_mut(place as usize)?.as_mut());
         if patterns.is_empty() && !*acl_changed {
             return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
@@ -246,16 +229,7 @@ impl LocalTopics {
                 segment: Some(segment),
             });
         }
-        let resolve = |name: &str, subscribers: Option<&Slots>| {
-            let mut slots: Vec<u32> = subscribers.into_iter().flatten().copied().collect();
-            patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
-            slots.sort_unstable();
-            slots.dedup();
-            let all = slots.len();
-            slots.retain(|slot| allows(*slot, name));
-            let denied = (all - slots.len()) as u64;
-            Resolved { epoch: *epoch, slots, denied }
-        };
+        let resolve = |name: &str, exact: Option<&SlotSet>| resolve(patterns, name, exact, *epoch, allows);
         let (resolved, segment) = match (topic, target) {
             (Some(LocalTopic { entry, subscribers, segment, resolved }), _) => {
                 if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
@@ -264,22 +238,10 @@ impl LocalTopics {
                 (resolved.as_ref(), Some(segment))
             }
             (None, Target::Named(entry)) => {
-                let current = matched.get(&entry.name).is_some_and(|known| known.epoch == *epoch);
-                if !current && (matched.len() >= REMEMBERED_MATCHES || *matched_slots >= REMEMBERED_SLOTS) {
-                    matched.clear();
-                    *matched_slots = 0;
-                }
-                let known =
-                    matched.entry(entry.name.clone()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
-                if !current {
-                    *matched_slots -= known.slots.len();
-                    *known = resolve(&entry.name, None);
-                    *matched_slots += known.slots.len();
-                }
-                (Some(&*known), None)
+                (Some(matches.of(&entry.name, *epoch, || resolve(&entry.name, None))), None)
             }
             // Named by its place, there were no patterns when it was published, and since then its last subscriber left.
-            (None, Target::Place { .. }) => return Route::NOWHERE,
+            (None, Target::Place { .. }) => (None, None),
         };
         resolved.map_or(Route::NOWHERE, |Resolved { slots, denied, .. }| Route {
             recipients: Recipients::Resolved { slots, denied: *denied },
@@ -287,7 +249,37 @@ impl LocalTopics {
             segment,
         })
     }
+
+    /// Where the topic of a publication is, if it has exact subscribers.
+    #[inline]
+    fn lookup(&self, target: &Target) -> Option<u32> {
+        let (place, id) = match target {
+            Target::Place { place, id } => (Some(*place), *id),
+            Target::Named(entry) => (None, entry.id),
+        };
+        let is_there = |place: &u32| {
+            self.exact
+                .get(*place as usize)
+                .is_some_and(|topic| topic.as_ref().is_some_and(|topic| topic.entry.id == id))
+        };
+        place.filter(is_there).or_else(|| self.places.get(&id).copied())
+    }
 }
 
-/// What a connection holds; kept by the connection so that leaving costs what it subscribed to.
-pub(crate) type Subscriptions = Vec<Arc<TopicEntry>>;
+/// Exact subscribers and those of every pattern that matches, each once, without those whose ACL forbids it.
+fn resolve(
+    patterns: &Patterns,
+    name: &str,
+    exact: Option<&SlotSet>,
+    epoch: u64,
+    allows: impl Fn(u32, &str) -> bool,
+) -> Resolved {
+    let mut slots: Vec<u32> = exact.into_iter().flatten().copied().collect();
+    patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
+    slots.sort_unstable();
+    slots.dedup();
+    let all = slots.len();
+    slots.retain(|slot| allows(*slot, name));
+    let denied = (all - slots.len()) as u64;
+    Resolved { epoch, slots, denied }
+}

@@ -7,94 +7,84 @@ use wse_protocol::envelope::{self, Control, ServerHello};
 use wse_protocol::frame::MessageSink;
 use wse_protocol::json::{self, Scan};
 
-use super::{Connection, Dropped, Outbound, Queued};
+use super::Context;
+use super::account::{Account, Ledger, Loss, Offer};
 use crate::clock::unix_millis;
 use crate::config::{InboundOverflow, Subscriptions};
 use crate::inbound::Kind;
 use crate::registry::Peer;
-use crate::shard::Context;
 
 /// Elements and members one msgpack message may hold.
 const MSGPACK_ELEMENTS: usize = 100_000;
 
 /// The decoder's sink for one read of one connection.
-pub(crate) struct Inbox<'a> {
-    pub(crate) context: &'a mut Context,
-    pub(crate) peer: &'a Peer,
-    pub(crate) out: &'a mut Outbound,
-    pub(crate) dropped: &'a mut Option<Box<Dropped>>,
-    pub(crate) lane: u16,
+pub(super) struct MessageHandler<'a> {
+    context: &'a mut Context,
+    peer: &'a Peer,
+    account: &'a mut Account,
+    ledger: Ledger,
+    stream: u16,
     /// The connection is closing: data has no meaning any more, only a Close has.
-    pub(crate) deaf: bool,
-    /// A whole data message came in.
-    pub(crate) heard: bool,
-    /// An answer did not fit the budget.
-    pub(crate) overflowed: bool,
-    /// The peer's Close, if it came.
-    pub(crate) close: Option<Option<CloseCode>>,
+    deaf: bool,
+    heard: Heard,
     /// `subscription_update` payloads for the shard to answer (`subscriptions: 'acl'`), in order.
-    pub(crate) subscription_updates: Vec<Box<[u8]>>,
+    subscription_updates: Vec<Box<[u8]>>,
 }
 
-impl<'a> Inbox<'a> {
-    /// Borrows what a read may touch, and the decoder and carry beside it.
-    pub(crate) fn new(
-        connection: &'a mut Connection,
+/// What a read brought beside events and answers.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// A whole data message came in.
+    pub(super) data: bool,
+    /// Answers that did not fit the budget.
+    pub(super) loss: Loss,
+    /// The peer's Close, if it came, and its code.
+    pub(super) close: Option<Option<CloseCode>>,
+}
+
+impl<'a> MessageHandler<'a> {
+    pub(super) fn new(
         context: &'a mut Context,
-    ) -> (Self, &'a mut wse_protocol::frame::Decoder, &'a mut Vec<u8>) {
-        let deaf = connection.phase != super::Phase::Open;
-        let Connection { peer, out, dropped, decoder, carry, lane, .. } = connection;
-        let inbox = Self {
-            context,
-            peer,
-            out,
-            dropped,
-            lane: *lane,
-            deaf,
-            heard: false,
-            overflowed: false,
-            close: None,
-            subscription_updates: Vec::new(),
-        };
-        (inbox, decoder, carry)
+        peer: &'a Peer,
+        account: &'a mut Account,
+        stream: u16,
+        deaf: bool,
+    ) -> Self {
+        let (ledger, heard) = (Ledger::default(), Heard::default());
+        Self { context, peer, account, ledger, stream, deaf, heard, subscription_updates: Vec::new() }
+    }
+
+    /// What the read brought, and the `subscription_update` payloads the shard has to answer.
+    pub(super) fn finish(self) -> (Heard, Vec<Box<[u8]>>) {
+        self.ledger.post(&self.context.counters);
+        (self.heard, self.subscription_updates)
     }
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
-        if !self.shed() {
-            self.context.event(self.lane, kind, self.peer.id, payload);
+        if self.keeps() {
+            self.context.event(self.stream, kind, self.peer.id, payload);
+        } else {
+            self.context.counters.inbound_dropped.add(1);
         }
     }
 
-    /// Drops and counts the next event where the host is behind and may lose some.
-    fn shed(&self) -> bool {
-        let shed = self.context.shared.config.inbound_overflow == InboundOverflow::Drop
-            && self.context.lane_is_over(self.lane);
-        if shed {
-            self.context.cells.inbound_dropped.add(1);
-        }
-        shed
+    /// Whether the next event is kept: false where the host is behind and may lose some.
+    fn keeps(&self) -> bool {
+        self.context.shared.config.inbound_overflow != InboundOverflow::Drop
+            || !self.context.stream_is_over(self.stream)
     }
 
     fn reply(&mut self, text: &str) {
-        let budget = self.context.shared.config.max_outbound_bytes;
-        match self.out.reply(text, budget) {
-            Queued::All => self.context.cells.messages_sent.add(1),
-            Queued::Dropped { frames, bytes } => {
-                self.context.cells.slow_consumer_drops.add(u64::from(frames));
-                Dropped::note(self.dropped, frames, bytes);
-                self.overflowed = true;
-            }
-            Queued::Closed => {}
-        }
+        let loss = self.account.offer(Offer::Reply(text), &mut self.ledger);
+        self.heard.loss.add(loss);
     }
 
     /// Takes a JSON object, from whichever encoding; false when the text is none.
     fn object(&mut self, text: &[u8]) -> bool {
         let max_depth = self.context.shared.config.max_json_depth;
-        if self.context.shapes.find(text, max_depth) {
-            if !self.shed() {
-                self.context.shaped_event(self.lane, self.peer.id, text);
-            }
+        let keep = self.keeps();
+        if self.context.shaped_event(self.stream, self.peer.id, text, max_depth, keep) {
+            self.context.counters.inbound_dropped.add(u64::from(!keep));
             return true;
         }
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
@@ -170,13 +160,13 @@ impl<'a> Inbox<'a> {
     }
 }
 
-impl MessageSink for Inbox<'_> {
+impl MessageSink for MessageHandler<'_> {
     fn text(&mut self, text: &str) {
-        self.heard = true;
+        self.heard.data = true;
         if self.deaf {
             return;
         }
-        self.context.cells.messages_received.add(1);
+        self.context.counters.messages_received.add(1);
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
         if body.first() != Some(&b'{') || !self.object(body) {
             self.event(Kind::Raw, text.as_bytes());
@@ -184,24 +174,24 @@ impl MessageSink for Inbox<'_> {
     }
 
     fn binary(&mut self, bytes: &[u8]) {
-        self.heard = true;
+        self.heard.data = true;
         if self.deaf {
             return;
         }
-        self.context.cells.messages_received.add(1);
+        self.context.counters.messages_received.add(1);
         if !self.decoded(bytes) {
             self.event(Kind::Binary, bytes);
         }
     }
 
     fn ping(&mut self, payload: &[u8]) {
-        self.out.pong(payload);
+        self.account.out.pong(payload);
     }
 
     fn pong(&mut self, _payload: &[u8]) {}
 
     fn close(&mut self, code: Option<CloseCode>, _reason: &str) {
-        self.close = Some(code);
+        self.heard.close = Some(code);
     }
 }
 

@@ -1,12 +1,12 @@
 //! The slab a shard keeps its connections in: slot and generation, oldest free slot first, so that a stale id stays stale
-//! for as long as possible.
+//! for as long as possible. Knows nothing of what it keeps.
 
 use std::collections::VecDeque;
 
 use crate::id::{MAX_GENERATION, MAX_SLOTS};
 
-/// Slots with a generation each.
-pub(crate) struct Slots<T> {
+/// Values in slots, each slot with a generation.
+pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: VecDeque<u32>,
     occupied: usize,
@@ -17,13 +17,13 @@ struct Slot<T> {
     value: Option<Box<T>>,
 }
 
-impl<T> Default for Slots<T> {
+impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self { slots: Vec::new(), free: VecDeque::new(), occupied: 0 }
     }
 }
 
-impl<T> Slots<T> {
+impl<T> Slab<T> {
     /// Stores what `make` builds from the slot and generation it gets. `None`: every slot is taken.
     pub(crate) fn insert(&mut self, make: impl FnOnce(u32, u32) -> T) -> Option<u32> {
         let slot = match self.free.pop_front() {

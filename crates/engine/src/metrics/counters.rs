@@ -1,71 +1,49 @@
-//! The counters themselves.
+//! What is counted: by each shard for itself, and by the engine outside of its shards.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 
-use super::Histogram;
-
-/// A counter with one writer: adding is a plain load and store, no locked instruction on the hot path.
-#[derive(Debug, Default)]
-pub(crate) struct Cell(AtomicU64);
-
-impl Cell {
-    /// Adds `n`. Only the owning thread may call it.
-    #[inline]
-    pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    /// Moves a gauge by the change of one part of it. Only the owning thread may call it.
-    #[inline]
-    pub(crate) fn shift(&self, before: usize, after: usize) {
-        // Saturating: a panic between two changes must not leave a gauge at 2^64.
-        self.0.store((self.0.load(Relaxed) + after as u64).saturating_sub(before as u64), Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
+use super::counter::Counter;
+use super::histogram::Histogram;
 
 /// What one shard counts.
 #[derive(Debug, Default)]
-pub(crate) struct ShardCells {
+pub(crate) struct ShardCounters {
     /// Inbound data messages (text and binary), the engine's own included.
-    pub(crate) messages_received: Cell,
+    pub(crate) messages_received: Counter,
     /// Frames accepted into outbound queues, one per connection and frame.
-    pub(crate) messages_sent: Cell,
+    pub(crate) messages_sent: Counter,
     /// Bytes read from sockets.
-    pub(crate) bytes_received: Cell,
+    pub(crate) bytes_received: Counter,
     /// Bytes written to sockets.
-    pub(crate) bytes_sent: Cell,
+    pub(crate) bytes_sent: Counter,
     /// Writes to sockets; `messages_sent / writes` is the depth of the join.
-    pub(crate) writes: Cell,
+    pub(crate) writes: Counter,
     /// Frames dropped because a connection's budget was used up.
-    pub(crate) slow_consumer_drops: Cell,
+    pub(crate) slow_consumer_drops: Counter,
     /// Frames for connections that were closing.
-    pub(crate) too_late: Cell,
+    pub(crate) too_late: Counter,
     /// Frames to a pattern subscriber withheld by its ACL at delivery.
-    pub(crate) acl_denied: Cell,
+    pub(crate) acl_denied: Counter,
     /// Bytes still queued when their connection went away.
-    pub(crate) abandoned_bytes: Cell,
+    pub(crate) abandoned_bytes: Counter,
     /// Connections closed for breaking the protocol or a limit.
-    pub(crate) protocol_errors: Cell,
+    pub(crate) protocol_errors: Counter,
     /// Connections closed as idle, stuck or expired.
-    pub(crate) zombies: Cell,
+    pub(crate) zombies: Counter,
     /// Panics caught while serving one connection.
-    pub(crate) panics: Cell,
+    pub(crate) panics: Counter,
     /// Inbound events dropped (`inboundOverflow: 'drop'`).
-    pub(crate) inbound_dropped: Cell,
+    pub(crate) inbound_dropped: Counter,
     /// Times reading was paused because the host did not drain.
-    pub(crate) read_pauses: Cell,
+    pub(crate) read_pauses: Counter,
     /// Bytes queued in outbound queues now.
-    pub(crate) outbound_bytes: Cell,
+    pub(crate) outbound_bytes: Counter,
     /// Bytes of incomplete inbound messages held now.
-    pub(crate) reassembly_bytes: Cell,
+    pub(crate) reassembly_bytes: Counter,
     /// Connections whose queue is above the congestion mark now.
-    pub(crate) congested: Cell,
+    pub(crate) congested: Counter,
     /// Those among them that slow publishers down.
-    pub(crate) pressing: Cell,
+    pub(crate) pressing: Counter,
     /// Accepted socket until the connection is open.
     pub(crate) handshake: Histogram,
     /// First command of a batch waiting in the inbox.
@@ -76,7 +54,7 @@ pub(crate) struct ShardCells {
 
 /// What is counted outside the shards, by several threads.
 #[derive(Debug, Default)]
-pub(crate) struct EngineCells {
+pub(crate) struct EngineCounters {
     pub(crate) accepted: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) auth_failures: AtomicU64,
@@ -86,9 +64,4 @@ pub(crate) struct EngineCells {
     pub(crate) accept_errors: AtomicU64,
     pub(crate) group_unserved: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
-}
-
-/// Adds to a counter that several threads share.
-pub(crate) fn bump(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }

@@ -1,0 +1,185 @@
+//! What a shard lends to the connection it is serving: the shared parts, its buffers, its timers, and the open batches of
+//! events, one *event stream* per reader. Never the other connections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use crate::clock::Millis;
+use crate::config::InboundOverflow;
+use crate::id::ConnId;
+use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
+use crate::metrics::ShardCounters;
+use crate::shared::Shared;
+use crate::wheel::Wheel;
+
+/// Bytes read from a socket at once, into the shard's one buffer.
+const READ_BYTES: usize = 64 * 1024;
+/// An open batch is delivered early above this many bytes.
+const BATCH_BYTES: usize = 128 * 1024;
+/// Or with this many events.
+const BATCH_EVENTS: usize = 4096;
+
+/// The parts of a shard a connection may use while it is being served.
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<ShardCounters>,
+    /// What a socket is read into.
+    pub(super) read_buffer: Vec<u8>,
+    /// Joins small pieces into one write.
+    pub(crate) scratch: Vec<u8>,
+    pub(super) shapes: Shapes,
+    /// When connections are visited next.
+    pub(crate) wheel: Wheel,
+    streams: Vec<EventStream>,
+    index: usize,
+}
+
+/// The open batch for one reader.
+struct EventStream {
+    consumer: Arc<Consumer>,
+    batch: Batch,
+    connections: usize,
+}
+
+impl Context {
+    pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let counters = Arc::clone(&shared.shards[index].counters);
+        let wheel = Wheel::new(shared.clock.now());
+        Self {
+            shared,
+            counters,
+            read_buffer: vec![0; READ_BYTES],
+            scratch: Vec::new(),
+            shapes: Shapes::new(),
+            wheel,
+            streams: Vec::new(),
+            index,
+        }
+    }
+
+    /// A panic may have cost the buffer.
+    pub(crate) fn restore(&mut self) {
+        if self.read_buffer.is_empty() {
+            self.read_buffer = vec![0; READ_BYTES];
+        }
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.shared.clock.now()
+    }
+
+    /// Appends an event to a stream's batch. The loop delivers it at the end of the turn.
+    #[inline]
+    pub(crate) fn event(&mut self, stream: u16, kind: Kind, connection: ConnId, payload: &[u8]) {
+        self.streams[stream as usize].batch.push(kind, connection, payload);
+        self.settle(stream);
+    }
+
+    /// Appends a message if it is of a known shape, and then it is valid and not the engine's own; false when it is of none.
+    /// One that is not to be kept is looked at and left out.
+    #[inline]
+    pub(super) fn shaped_event(
+        &mut self,
+        stream: u16,
+        connection: ConnId,
+        text: &[u8],
+        depth: u32,
+        keep: bool,
+    ) -> bool {
+        let Some(found) = self.shapes.find(text, depth) else { return false };
+        if keep {
+            self.streams[stream as usize].batch.push_shaped(connection, text, found.shape, found.ends);
+            self.settle(stream);
+        }
+        true
+    }
+
+    /// Sees to it that what was appended is delivered in time.
+    #[inline]
+    fn settle(&mut self, stream: u16) {
+        let stream = &mut self.streams[stream as usize];
+        if stream.batch.bytes() > BATCH_BYTES || stream.batch.len() >= BATCH_EVENTS {
+            stream.deliver();
+        } else if stream.batch.len() == 1 {
+            // The loop is asleep or busy with this very turn: either way it delivers when the turn ends.
+            self.shared.shards[self.index].mailbox.nudge();
+        }
+    }
+
+    /// Events of all streams that have not been delivered.
+    pub(crate) fn open_events(&self) -> usize {
+        self.streams.iter().map(|stream| stream.batch.len()).sum()
+    }
+
+    pub(super) fn stream_is_over(&self, stream: u16) -> bool {
+        self.streams[stream as usize].consumer.is_over()
+    }
+
+    /// Whether the host is so far behind that nothing may be read for this stream.
+    pub(super) fn must_pause(&self, stream: u16) -> bool {
+        let config = &self.shared.config;
+        let over = || self.stream_is_over(stream);
+        if config.inbound_overflow != InboundOverflow::Pause || !over() {
+            return false;
+        }
+        // Raise the flag, then look again: the host may have drained, and looked for the flag, in between.
+        self.shared.shards[self.index].paused.store(true, SeqCst);
+        over()
+    }
+
+    /// Delivers what the turn produced.
+    pub(crate) fn deliver(&mut self) {
+        for stream in &mut self.streams {
+            if !stream.batch.is_empty() {
+                stream.deliver();
+            }
+        }
+    }
+
+    /// The stream of a new connection.
+    pub(crate) fn join_stream(&mut self) -> u16 {
+        let consumer = self.shared.inbound.assign();
+        let index = self.streams.iter().position(|stream| Arc::ptr_eq(&stream.consumer, &consumer)).or_else(|| {
+            // A stream nobody uses any more may serve another consumer.
+            let idle = self.streams.iter().position(|stream| stream.connections == 0 && stream.batch.is_empty())?;
+            self.streams[idle].consumer = Arc::clone(&consumer);
+            Some(idle)
+        });
+        let index = index.unwrap_or_else(|| {
+            self.streams.push(EventStream { consumer, batch: Batch::default(), connections: 0 });
+            self.streams.len() - 1
+        });
+        self.streams[index].connections += 1;
+        // One stream per living reader: a few at most.
+        u16::try_from(index).unwrap_or(0)
+    }
+
+    /// A connection of the stream is gone.
+    pub(crate) fn leave_stream(&mut self, stream: u16) {
+        self.streams[stream as usize].connections -= 1;
+    }
+
+    /// Accounts for bytes of incomplete messages.
+    pub(crate) fn hold(&self, before: usize, after: usize) {
+        self.counters.reassembly_bytes.shift(before, after);
+    }
+
+    /// Whether a connection that holds `held` bytes may not grow further. While the budget is exceeded, those below tsuccessor
+    /// fair share of it still may: some who fill it must not lock the others out.
+    pub(super) fn reassembly_exhausted(&self, held: usize) -> bool {
+        let budget = self.shared.config.max_reassembly_bytes;
+        let connections = self.streams.iter().map(|stream| stream.connections).sum::<usize>().max(1);
+        self.counters.reassembly_bytes.get() > budget as u64 && held > budget / connections
+    }
+}
+
+impl EventStream {
+    fn deliver(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let Delivered { spare, successor } = self.consumer.deliver(batch);
+        self.batch = spare;
+        if let Some(successor) = successor {
+            self.consumer = successor;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Finding who receives what: publications to their subscribers, frames to one connection or all. Short runs are staged; long
+//! ones, and what sockets that are blocked will have to wait for, go into a shared segment and the queues. Nothing is written
+//! here: that is `flush`'s.
+
+use std::rc::Rc;
+
+use super::{Delivery, Floor, list};
+use crate::conn::{Connection, Ledger, Loss, Offer};
+use crate::frames::{Run, Segment, Slice};
+use crate::id::ConnId;
+use crate::topics::{Route, Target};
+
+/// A run of at most this many bytes is staged; a longer one would be copied for every socket that does not take all of it.
+const STAGE_BYTES: usize = 1024;
+/// At most this many blocked connections get a copy of a short run; for more it is shared.
+const COPIES: usize = 64;
+
+/// What one distribution did.
+#[derive(Default)]
+struct Tally {
+    ledger: Ledger,
+    operations: usize,
+    /// Queues that did not take everything.
+    full: Vec<(u32, Loss)>,
+}
+
+impl Tally {
+    #[inline]
+    fn offer(&mut self, connection: &mut Connection, slot: u32, slice: &Slice) {
+        let loss = connection.account().offer(Offer::Shared(slice), &mut self.ledger);
+        self.operations += 1;
+        if !loss.is_none() {
+            self.full.push((slot, loss));
+        }
+    }
+}
+
+impl Delivery {
+    /// Delivers a run to one connection.
+    pub(crate) fn send(&mut self, floor: &mut Floor<'_>, to: ConnId, run: Run) {
+        if floor.find(to).is_none() {
+            return;
+        }
+        if !self.staging.push(to.slot(), run) {
+            let arena = Rc::clone(&self.arena);
+            self.own(floor, to.slot(), run.of(&arena), run.count());
+        }
+        self.count(1, run.size());
+    }
+
+    /// Delivers a run to everybody who receives `topic`.
+    pub(crate) fn publish(&mut self, floor: &mut Floor<'_>, topic: &Target, run: Run) {
+        let Floor { connections, topics, context } = floor;
+        let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer().allows(name));
+        let Route { recipients, .. } = topics.route(topic, allows);
+        context.counters.acl_denied.add(recipients.denied() * u64::from(run.count()));
+        let total = recipients.len();
+        if total == 0 {
+            return;
+        }
+        if run.size() > STAGE_BYTES {
+            // What is staged came first.
+            self.unstage(floor);
+            self.share(floor, topic, run, None);
+            return;
+        }
+        let mut behind = Vec::new();
+        recipients.for_each(|slot| {
+            if !self.staging.push(slot, run) {
+                behind.push(slot);
+            }
+        });
+        if behind.len() > COPIES {
+            self.share(floor, topic, run, Some(&behind));
+        } else {
+            let arena = Rc::clone(&self.arena);
+            behind.into_iter().for_each(|slot| self.own(floor, slot, run.of(&arena), run.count()));
+        }
+        self.count(total, total * run.size());
+    }
+
+    /// Hands a run to many, of all recipients or those named: the bytes exist once, in the topic's segment.
+    fn share(&mut self, floor: &mut Floor<'_>, topic: &Target, run: Run, only: Option<&[u32]>) {
+        let arena = Rc::clone(&self.arena);
+        let Floor { connections, topics, .. } = floor;
+        let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer().allows(name));
+        let mut route = topics.route(topic, allows);
+        let slice = Slice::append(route.segment(run.size(), &mut self.pool), run.of(&arena), run.count());
+        let mut tally = Tally::default();
+        let listed = &mut self.listed;
+        let each = |slot| {
+            if let Some(connection) = connections.get_mut(slot) {
+                tally.offer(connection, slot, &slice);
+                list(listed, slot, connection);
+            }
+        };
+        match only {
+            None => route.recipients.for_each(each),
+            Some(slots) => slots.iter().copied().for_each(each),
+        }
+        // Topics without exact subscribers have no segment of their own; theirs is dropped when everybody has sent it.
+        self.unsettled.extend(route.place);
+        self.account(floor, tally, run.of(&arena), run.count());
+    }
+
+    /// Delivers a run to every connection.
+    pub(crate) fn send_all(&mut self, floor: &mut Floor<'_>, run: Run) {
+        self.unstage(floor);
+        let arena = Rc::clone(&self.arena);
+        let slice = Slice::append(Segment::default(), run.of(&arena), run.count());
+        let mut tally = Tally::default();
+        let listed = &mut self.listed;
+        floor.connections.for_each_mut(|slot, connection| {
+            tally.offer(connection, slot, &slice);
+            list(listed, slot, connection);
+        });
+        self.account(floor, tally, run.of(&arena), run.count());
+    }
+
+    /// Adds what a distribution did to the counters, and deals with the queues it found full.
+    fn account(&mut self, floor: &mut Floor<'_>, tally: Tally, frames: &[u8], count: u32) {
+        let Tally { ledger, operations, full } = tally;
+        self.count(operations, ledger.grown());
+        ledger.post(&floor.context.counters);
+        for (slot, loss) in full {
+            self.retry(floor, slot, loss, frames, count);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! What an engine tells of itself: ONE table of everything it measures, read by the health snapshot and by the Prometheus text
+//! (docs/operations.md). Names that belong to features of later versions are there with their resting value, because existing
+//! dashboards read them. A new metric is a new line here.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde_json::{Map, Value};
+
+use super::Engine;
+use crate::metrics::{Counter, EngineCounters, Exposition, Histogram, ShardCounters, Snapshot};
+use crate::shared::Shared;
+
+/// Topics listed in `wse_topic_messages_total`.
+const BUSIEST: usize = 50;
+
+/// One thing that is measured, and its names.
+struct Metric {
+    /// Its key in the health snapshot.
+    health: Option<&'static str>,
+    /// Its family in the Prometheus text.
+    family: Option<&'static str>,
+    help: &'static str,
+    kind: Kind,
+    read: Read,
+}
+
+/// How Prometheus is to take it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+/// Where it is read.
+enum Read {
+    /// The sum over all shards.
+    Shards(fn(&ShardCounters) -> &Counter),
+    /// A counter of the engine.
+    Engine(fn(&EngineCounters) -> &AtomicU64),
+    /// Anything else that is counted.
+    Count(fn(&Shared) -> usize),
+    /// A state.
+    Flag(fn(&Shared) -> bool),
+    /// Seconds since the engine was created.
+    Uptime,
+}
+
+const fn gauge(health: &'static str, family: &'static str, help: &'static str, read: Read) -> Metric {
+    Metric { health: Some(health), family: Some(family), help, kind: Kind::Gauge, read }
+}
+
+const fn counter(health: &'static str, family: &'static str, help: &'static str, read: Read) -> Metric {
+    Metric { health: Some(health), family: Some(family), help, kind: Kind::Counter, read }
+}
+
+/// Only in the Prometheus text.
+const fn total(family: &'static str, help: &'static str, read: Read) -> Metric {
+    Metric { health: None, family: Some(family), help, kind: Kind::Counter, read }
+}
+
+/// Only in the health snapshot.
+const fn health(key: &'static str, read: Read) -> Metric {
+    Metric { health: Some(key), family: None, help: "", kind: Kind::Gauge, read }
+}
+
+const NONE: Read = Read::Count(|_| 0);
+const NO: Read = Read::Flag(|_| false);
+
+const METRICS: &[Metric] = &[
+    gauge("connections", "wse_connections", "Open connections.", Read::Count(|shared| shared.registry.len())),
+    gauge(
+        "inbound_queue_depth",
+        "wse_inbound_queue_depth",
+        "Inbound events waiting for the host.",
+        Read::Count(|shared| shared.inbound.depth()),
+    ),
+    counter(
+        "inbound_dropped",
+        "wse_inbound_dropped_total",
+        "Inbound events dropped because the host did not read.",
+        Read::Shards(|counters| &counters.inbound_dropped),
+    ),
+    health("inbound_drained", Read::Flag(|shared| shared.inbound.has_reader())),
+    health("cluster_connected", NO),
+    gauge("cluster_peer_count", "wse_cluster_peers", "Connected cluster peers.", NONE),
+    counter("cluster_messages_sent", "wse_cluster_messages_sent_total", "Publications sent to peers.", NONE),
+    counter(
+        "cluster_messages_delivered",
+        "wse_cluster_messages_delivered_total",
+        "Publications from peers delivered.",
+        NONE,
+    ),
+    counter("cluster_messages_dropped", "wse_cluster_messages_dropped_total", "Publications to peers dropped.", NONE),
+    counter("cluster_bytes_sent", "wse_cluster_bytes_sent_total", "Bytes sent to peers.", NONE),
+    counter("cluster_bytes_received", "wse_cluster_bytes_received_total", "Bytes received from peers.", NONE),
+    counter("cluster_reconnect_count", "wse_cluster_reconnects_total", "Reconnects to peers.", NONE),
+    health("cluster_unknown_message_types", NONE),
+    health("cluster_dlq_size", NONE),
+    gauge("uptime_secs", "wse_uptime_seconds", "Seconds since the engine was created.", Read::Uptime),
+    health("recovery_enabled", NO),
+    health("recovery_topic_count", NONE),
+    health("recovery_total_bytes", NONE),
+    health("presence_enabled", NO),
+    health("shards", Read::Count(|shared| shared.shards.len())),
+    health("draining", Read::Flag(|shared| shared.draining.load(Relaxed))),
+    gauge("topics", "wse_topics", "Topics and patterns with a subscriber.", Read::Count(|shared| shared.topics.len())),
+    gauge(
+        "max_connections",
+        "wse_max_connections",
+        "Limit of wse_connections.",
+        Read::Count(|shared| shared.config.max_connections),
+    ),
+    gauge(
+        "pending_handshakes",
+        "wse_pending_handshakes",
+        "Handshakes in progress.",
+        Read::Count(|shared| shared.admission.len()),
+    ),
+    gauge(
+        "outbound_bytes",
+        "wse_outbound_bytes",
+        "Bytes of memory that the outbound queues of connections keep alive.",
+        Read::Shards(|counters| &counters.outbound_bytes),
+    ),
+    health("outbound_limit_bytes", Read::Count(|shared| shared.config.max_outbound_bytes)),
+    gauge(
+        "inbox_bytes",
+        "wse_inbox_bytes",
+        "Bytes published but not distributed yet.",
+        Read::Count(|shared| shared.shards.iter().map(|shard| shard.mailbox.weight()).sum()),
+    ),
+    health("inbox_high_water_bytes", Read::Count(|shared| shared.config.high_water_mark)),
+    health("inbox_limit_bytes", Read::Count(|shared| shared.config.hard_limit)),
+    gauge(
+        "reassembly_bytes",
+        "wse_reassembly_bytes",
+        "Bytes held for incomplete inbound messages.",
+        Read::Shards(|counters| &counters.reassembly_bytes),
+    ),
+    health("reassembly_limit_bytes", Read::Count(|shared| shared.config.max_reassembly_bytes * shared.shards.len())),
+    gauge(
+        "congested_connections",
+        "wse_congested_connections",
+        "Connections whose outbound queue is above the congestion mark.",
+        Read::Shards(|counters| &counters.congested),
+    ),
+    counter(
+        "slow_consumer_drops",
+        "wse_slow_consumer_drops_total",
+        "Frames dropped because a connection's outbound budget was used up.",
+        Read::Shards(|counters| &counters.slow_consumer_drops),
+    ),
+    counter(
+        "messages_received",
+        "wse_messages_received_total",
+        "Inbound data messages.",
+        Read::Shards(|counters| &counters.messages_received),
+    ),
+    counter(
+        "messages_sent",
+        "wse_messages_sent_total",
+        "Data frames queued for connections, each connection counted.",
+        Read::Shards(|counters| &counters.messages_sent),
+    ),
+    counter(
+        "bytes_received",
+        "wse_bytes_received_total",
+        "Bytes read from connections.",
+        Read::Shards(|counters| &counters.bytes_received),
+    ),
+    counter(
+        "bytes_sent",
+        "wse_bytes_sent_total",
+        "Bytes written to connections.",
+        Read::Shards(|counters| &counters.bytes_sent),
+    ),
+    counter(
+        "writes",
+        "wse_socket_writes_total",
+        "Writes to sockets; messages per write is the depth of the join.",
+        Read::Shards(|counters| &counters.writes),
+    ),
+    total("wse_connections_accepted_total", "Connections opened.", Read::Engine(|engine| &engine.accepted)),
+    total(
+        "wse_connections_rejected_total",
+        "Handshakes refused, failed or too slow.",
+        Read::Engine(|engine| &engine.rejected),
+    ),
+    total("wse_auth_failures_total", "Handshakes without a valid token.", Read::Engine(|engine| &engine.auth_failures)),
+    total(
+        "wse_rate_limited_total",
+        "Events refused by send_event's rate limit.",
+        Read::Engine(|engine| &engine.rate_limited),
+    ),
+    total(
+        "wse_events_deduplicated_total",
+        "Events refused by send_event because their id was sent before.",
+        Read::Engine(|engine| &engine.deduplicated),
+    ),
+    total(
+        "wse_publish_refused_total",
+        "Publications refused above the hard limit.",
+        Read::Engine(|engine| &engine.publish_refused),
+    ),
+    total(
+        "wse_group_unserved_total",
+        "Publications a queue group had no member for.",
+        Read::Engine(|engine| &engine.group_unserved),
+    ),
+    total(
+        "wse_too_late_total",
+        "Frames for connections that were closing already.",
+        Read::Shards(|counters| &counters.too_late),
+    ),
+    total(
+        "wse_accept_pauses_total",
+        "Times no connection was accepted because the host did not read.",
+        Read::Engine(|engine| &engine.accept_pauses),
+    ),
+    total(
+        "wse_accept_errors_total",
+        "Sockets the system could not accept.",
+        Read::Engine(|engine| &engine.accept_errors),
+    ),
+    total("wse_acl_denied_total", "Deliveries withheld by an ACL.", Read::Shards(|counters| &counters.acl_denied)),
+    total(
+        "wse_abandoned_bytes_total",
+        "Bytes still queued when their connection ended.",
+        Read::Shards(|counters| &counters.abandoned_bytes),
+    ),
+    total(
+        "wse_protocol_errors_total",
+        "Connections closed for a violation or a limit.",
+        Read::Shards(|counters| &counters.protocol_errors),
+    ),
+    total(
+        "wse_zombies_total",
+        "Connections closed as idle, stuck or expired.",
+        Read::Shards(|counters| &counters.zombies),
+    ),
+    total(
+        "wse_read_pauses_total",
+        "Times a connection was not read because the host did not read events.",
+        Read::Shards(|counters| &counters.read_pauses),
+    ),
+    total("wse_panics_total", "Panics caught while serving a connection.", Read::Shards(|counters| &counters.panics)),
+];
+
+/// A histogram of durations: its family, its help, where it is.
+type Durations = (&'static str, &'static str, fn(&ShardCounters) -> &Histogram);
+
+const HISTOGRAMS: &[Durations] = &[
+    ("wse_handshake_seconds", "From accepted socket to open connection.", |counters| &counters.handshake),
+    ("wse_queue_wait_seconds", "Wait of a batch of commands in a shard's mailbox.", |counters| &counters.queue_wait),
+    ("wse_fan_out_seconds", "Distributing and flushing one batch.", |counters| &counters.fan_out),
+];
+
+impl Metric {
+    fn value(&self, shared: &Shared) -> Value {
+        match &self.read {
+            Read::Shards(of) => sum(shared, of).into(),
+            Read::Engine(of) => of(&shared.counters).load(Relaxed).into(),
+            Read::Count(read) => read(shared).into(),
+            Read::Flag(read) => read(shared).into(),
+            Read::Uptime => shared.clock.uptime().as_secs_f64().into(),
+        }
+    }
+}
+
+fn sum(shared: &Shared, of: impl Fn(&ShardCounters) -> &Counter) -> u64 {
+    shared.shards.iter().map(|shard| of(&shard.counters).get()).fold(0, u64::wrapping_add)
+}
+
+impl Engine {
+    /// Events waiting for the host.
+    pub fn inbound_queue_depth(&self) -> usize {
+        self.shared.inbound.depth()
+    }
+
+    /// Whether a host thread reads events.
+    pub fn has_reader(&self) -> bool {
+        self.shared.inbound.has_reader()
+    }
+
+    /// Events dropped because the host did not read (`inboundOverflow: 'drop'`).
+    pub fn inbound_dropped(&self) -> u64 {
+        sum(&self.shared, |counters| &counters.inbound_dropped)
+    }
+
+    /// The health snapshot as one JSON object.
+    pub fn health(&self) -> Value {
+        let member = |metric: &Metric| Some((metric.health?.to_owned(), metric.value(&self.shared)));
+        Value::Object(METRICS.iter().filter_map(member).collect::<Map<_, _>>())
+    }
+
+    /// The Prometheus text exposition.
+    pub fn prometheus(&self) -> String {
+        let shared = &self.shared;
+        let mut text = Exposition::default();
+        for metric in METRICS {
+            let Some(family) = metric.family else { continue };
+            let value = match metric.value(shared) {
+                Value::Number(number) if matches!(metric.read, Read::Uptime) => {
+                    format!("{:.1}", number.as_f64().unwrap_or_default())
+                }
+                value => value.to_string(),
+            };
+            match metric.kind {
+                Kind::Gauge => text.gauge(family, metric.help, value),
+                Kind::Counter => text.counter(family, metric.help, value),
+            }
+        }
+        let busiest = shared.topics.busiest(BUSIEST);
+        text.labelled(
+            "wse_topic_messages_total",
+            "Publications of the 50 busiest topics that have subscribers.",
+            "topic",
+            busiest.iter().map(|(name, count)| (&**name, *count)),
+        );
+        for (name, help, of) in HISTOGRAMS {
+            let mut sum = Snapshot::default();
+            for shard in &shared.shards {
+                of(&shard.counters).add_to(&mut sum);
+            }
+            text.histogram(name, help, &sum);
+        }
+        text.finish()
+    }
+}

@@ -1,0 +1,232 @@
+//! The flat form of batches for the crossing (read by `ts/src/batch.ts`, little endian):
+//!
+//! ```text
+//! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII, 4: columns are ASCII)
+//! u32 textLen | u32 dataLen | u32 columnsLen | u32 0
+//! f64[count] connections | u32[count] lengths | u8[count] kinds | zeros up to a multiple of 8
+//! text: '[' + the JSON of the `msg` events of kind 2 joined by ',' + ']'
+//! columns: '[' + per shape its template and one array per leaf, joined by ',' + ']'; empty without shapes
+//! data: the payloads of all other events, one after the other
+//! ```
+//!
+//! Kind 16 + k is a `msg` event too: the next row of the crossing's shape k. The template is a message with 0 for each leaf;
+//! the arrays follow in the order of the leaves, with a value per row, or a single one when all rows have the same
+//! primitive.
+//!
+//! One or two `JSON.parse` thus build every message of a crossing, and the messages were validated before they got here.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::batch::{Batch, Kind, MAX_SHAPES, Part, is_message, length, shape_of, shaped};
+use super::columns::{Row, Tables};
+use super::cursor::Cursor;
+
+const HEADER: usize = 24;
+const TEXT_ASCII: u32 = 1;
+const DATA_ASCII: u32 = 2;
+const COLUMNS_ASCII: u32 = 4;
+
+/// Takes up to `max` events from the front of `batches` in the flat form into `out`, messages as `columns` where there are
+/// enough of a shape; batches it emptied are handed to `spare`.
+pub(super) fn flatten(
+    batches: &mut VecDeque<Batch>,
+    max: usize,
+    columns: bool,
+    out: &mut [u8],
+    mut spare: impl FnMut(Batch),
+) -> Flattened {
+    let mut flat = Flat::default();
+    let mut parts = Vec::new();
+    for batch in batches.iter() {
+        let count = batch.len().min(max - flat.events);
+        if count == 0 {
+            break;
+        }
+        let part = batch.measure(count);
+        // Bounded crossings: lengths are 32-bit on the JavaScript side, and a huge batch would stall its thread.
+        if flat.events > 0 && flat.bytes + part.text + part.data > MAX_CROSSING {
+            break;
+        }
+        parts.push(part);
+        flat.events += count;
+        flat.bytes += part.text + part.data;
+    }
+    if flat.events == 0 {
+        return Flattened::Nothing;
+    }
+    let mut tables = Tables::default();
+    if columns {
+        batches.iter().zip(&parts).for_each(|(batch, part)| announce(batch, *part, &mut tables));
+        tables.close();
+    }
+    let needed = flat_size(&flat) + tables.size();
+    if needed > out.len() {
+        return Flattened::Needs(needed);
+    }
+    flat.written = write(&Taking { batches, parts: &parts }, tables, flat.events, out);
+    for Part { count, text, data, cells } in parts {
+        let Some(batch) = batches.front_mut() else { break };
+        batch.taken.count += count;
+        batch.taken.text += text;
+        batch.taken.data += data;
+        batch.taken.cells += cells;
+        if batch.is_empty()
+            && let Some(empty) = batches.pop_front()
+        {
+            spare(empty);
+        }
+    }
+    Flattened::Taken(flat)
+}
+
+/// What [`flatten`] did.
+#[derive(Debug)]
+pub(super) enum Flattened {
+    /// There is nothing to take.
+    Nothing,
+    /// Nothing was taken: the buffer must have this many bytes.
+    Needs(usize),
+    Taken(Flat),
+}
+
+/// Where the text region begins.
+const fn head_size(count: usize) -> usize {
+    (HEADER + count * 13).next_multiple_of(8)
+}
+
+/// An upper bound of the flat form without tables: a separator per event, the brackets.
+const fn flat_size(flat: &Flat) -> usize {
+    head_size(flat.events) + flat.bytes + flat.events + 2
+}
+
+/// Payload bytes of one crossing, unless a single batch holds more.
+const MAX_CROSSING: usize = 8 * 1024 * 1024;
+
+/// How much a crossing took.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Flat {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// Bytes of the flat form.
+    pub(super) written: usize,
+}
+
+/// What a crossing takes of each batch.
+struct Taking<'a> {
+    batches: &'a VecDeque<Batch>,
+    parts: &'a [Part],
+}
+
+impl<'a> Taking<'a> {
+    /// Each batch, what is taken of it, and the places of its events.
+    fn each(&self) -> impl Iterator<Item = (&'a Batch, Part, Range<usize>)> {
+        self.batches.iter().zip(self.parts.iter().copied()).map(|(batch, part)| (batch, part, batch.next(part)))
+    }
+}
+
+/// Writes the flat form and returns its size. `out` is known to be large enough.
+fn write<'a>(taking: &Taking<'a>, mut tables: Tables<'a>, count: usize, out: &mut [u8]) -> usize {
+    let head = head_size(count);
+    let mut flat = Cursor::new(out, HEADER);
+    for (batch, _, range) in taking.each() {
+        batch.connections[range].iter().for_each(|id| flat.put(&id.to_le_bytes()));
+    }
+    for (batch, _, range) in taking.each() {
+        batch.lengths[range].iter().for_each(|len| flat.put(&len.to_le_bytes()));
+    }
+    write_kinds(taking, &tables, &mut flat);
+    flat.fill_to(head);
+    write_text(taking, &mut tables, &mut flat);
+    let text_end = flat.at();
+    tables.write(&mut flat);
+    let columns_end = flat.at();
+    for (batch, part, _) in taking.each() {
+        flat.put(&batch.data[batch.taken.data..batch.taken.data + part.data]);
+    }
+    let end = flat.at();
+    write_header(flat.into_inner(), count, [head..text_end, columns_end..end, text_end..columns_end]);
+    end
+}
+
+/// A byte per event. Shapes get the number of their table; those without one are plain messages.
+fn write_kinds(taking: &Taking<'_>, tables: &Tables<'_>, flat: &mut Cursor<'_>) {
+    for (batch, _, range) in taking.each() {
+        let start = flat.at();
+        flat.put(&batch.kinds[range]);
+        if !batch.shapes.is_empty() {
+            let table = tables_of(batch, tables);
+            for kind in flat.since(start) {
+                *kind = shape_of(*kind).map_or(*kind, |index| table[index].map_or(Kind::Message as u8, shaped));
+            }
+        }
+    }
+}
+
+/// One JSON array of the plain messages; those with a table become its next rows.
+fn write_text<'a>(taking: &Taking<'a>, tables: &mut Tables<'a>, flat: &mut Cursor<'_>) {
+    flat.put(b"[");
+    let first = flat.at();
+    for (batch, _, range) in taking.each() {
+        let table = tables_of(batch, tables);
+        let (mut text, mut cells) = (&batch.text[batch.taken.text..], &batch.cells[batch.taken.cells..]);
+        for (kind, len) in batch.kinds[range.clone()].iter().zip(&batch.lengths[range]) {
+            if !is_message(*kind) {
+                continue;
+            }
+            let mut plain = true;
+            if let Some(index) = shape_of(*kind) {
+                let (ends, rest) = cells.split_at(batch.shapes[index].leaves());
+                cells = rest;
+                if let Some(table) = table[index] {
+                    tables.push(table, Row { text, ends });
+                    plain = false;
+                }
+            }
+            let (message, rest) = text.split_at(*len as usize);
+            text = rest;
+            if plain {
+                if flat.at() > first {
+                    flat.put(b",");
+                }
+                flat.put(message);
+            }
+        }
+    }
+    flat.put(b"]");
+}
+
+/// The first bytes: how many events, which of the regions text, data and columns are ASCII, and how long they are.
+fn write_header(out: &mut [u8], count: usize, regions: [Range<usize>; 3]) {
+    let mut flags = 0;
+    for (region, flag) in regions.iter().zip([TEXT_ASCII, DATA_ASCII, COLUMNS_ASCII]) {
+        flags |= if out[region.clone()].is_ascii() { flag } else { 0 };
+    }
+    let [text, data, columns] = regions.map(|region| length(region.len()));
+    let header = [length(count), flags, text, data, columns, 0];
+    for (place, value) in out[..HEADER].as_chunks_mut::<4>().0.iter_mut().zip(header) {
+        *place = value.to_le_bytes();
+    }
+}
+
+/// The table of each shape of a batch.
+fn tables_of(batch: &Batch, tables: &Tables<'_>) -> [Option<usize>; MAX_SHAPES] {
+    let mut found = [None; MAX_SHAPES];
+    for (place, shape) in found.iter_mut().zip(&batch.shapes) {
+        *place = tables.position(shape);
+    }
+    found
+}
+
+/// Announces the shapes of a batch's next events.
+fn announce<'a>(batch: &'a Batch, part: Part, tables: &mut Tables<'a>) {
+    let mut counts = [0; MAX_SHAPES];
+    let shapes = batch.kinds[batch.next(part)].iter().filter_map(|kind| shape_of(*kind));
+    shapes.for_each(|index| counts[index] += 1);
+    for (shape, count) in batch.shapes.iter().zip(counts) {
+        tables.announce(shape, count);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The bounded way into a shard. Publishers append frames to one arena under a short lock; consecutive frames of a topic
+//! become one run, so a flood costs the shard one command per 128 KiB and the arena is joined before anyone looks at it.
+//! A sleeping shard is woken once, an awake one not at all. Knows no connection: what a command does is the shard's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::frame::{Opcode, push_frame};
+
+use crate::admission::Permit;
+use crate::frames::Run;
+use crate::id::ConnId;
+use crate::topics::{Target, TopicEntry};
+
+/// What a command weighs in the mailbox beside its bytes.
+const COMMAND_COST: usize = 64;
+/// Arenas above this capacity are not used again.
+const KEEP_CAPACITY: usize = 1024 * 1024;
+/// Lists of commands above this capacity are not used again.
+const KEEP_COMMANDS: usize = 16 * 1024;
+
+/// What a shard is asked to do, in order. A replay of missed frames will be one more: a reply, slices of a topic's ring and a
+/// subscription in ONE command, so that the order of the mailbox is reply, replay, live.
+pub(crate) enum Command {
+    /// Frames of the arena to everybody who receives `topic`.
+    Publish { topic: Target, run: Run },
+    /// Frames of the arena to one connection.
+    Send { to: ConnId, run: Run },
+    /// Frames of the arena to all connections.
+    SendAll { run: Run },
+    /// Adds subscriptions whose interest is registered already.
+    Subscribe { to: ConnId, topics: Vec<Arc<TopicEntry>> },
+    /// Removes these subscriptions (`None` = all).
+    Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
+    /// Some connection's ACL is another one now.
+    AclChanged,
+    /// Closes one connection after what is queued for it.
+    Close { to: ConnId, code: CloseCode, reason: Box<str> },
+    /// Closes all connections after what is queued for them.
+    CloseAll { code: CloseCode, reason: Box<str> },
+    /// A socket to serve.
+    Accept(Box<Incoming>),
+    /// The host has read events: sockets that were left alone are read again.
+    Resume,
+    /// Ends the shard; connections still open are dropped.
+    Stop,
+}
+
+/// A message for one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Who gets it.
+    pub to: ConnId,
+    /// Text or binary.
+    pub opcode: Opcode,
+    /// The payload of its one frame.
+    pub payload: &'a [u8],
+}
+
+/// An accepted socket on its way to a shard.
+pub(crate) struct Incoming {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) accepted: Instant,
+    pub(crate) permit: Permit,
+}
+
+/// Commands and the bytes they point into.
+#[derive(Default)]
+pub(crate) struct Commands {
+    pub(crate) list: Vec<Command>,
+    pub(crate) arena: Vec<u8>,
+    /// When the first command came in.
+    pub(crate) since: Option<Instant>,
+    weight: usize,
+}
+
+/// How far behind delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// Below the high-water mark.
+    Fine,
+    /// The message was taken, but the publisher should wait until it is told that the pressure is gone.
+    High,
+    /// Above the hard limit: nothing was taken.
+    Refused,
+}
+
+/// The mailbox of one shard.
+pub(crate) struct Mailbox {
+    waiting: Mutex<Commands>,
+    /// Emptied buffers for the next to wait in.
+    spare: Mutex<Commands>,
+    notify: Notify,
+    /// Weight of what waits plus what the shard is working on.
+    weight: AtomicUsize,
+    /// Messages published but not distributed yet.
+    high_water: usize,
+    hard_limit: usize,
+}
+
+impl Mailbox {
+    pub(crate) fn new(high_water: usize, hard_limit: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            spare: Mutex::default(),
+            notify: Notify::new(),
+            weight: AtomicUsize::new(0),
+            high_water,
+            hard_limit,
+        }
+    }
+
+    /// Bytes waiting and in work.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight.load(Relaxed)
+    }
+
+    pub(crate) fn above_high_water(&self) -> bool {
+        self.weight() > self.high_water
+    }
+
+    /// Whether `more` bytes would break the hard limit. An empty mailbox takes any single message.
+    pub(crate) fn refuses(&self, more: usize) -> bool {
+        let weight = self.weight();
+        weight != 0 && weight + more > self.hard_limit
+    }
+
+    /// Bytes that may still be pushed; `None` while nothing waits.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let weight = self.weight();
+        (weight != 0).then(|| self.hard_limit.saturating_sub(weight))
+    }
+
+    /// Appends `count` whole frames for the subscribers of `topic`.
+    pub(crate) fn publish(&self, topic: Target, frames: &[u8], count: u32) -> Pressure {
+        let note = |commands: &mut Vec<Command>, next: Run| {
+            if let Some(Command::Publish { topic: last, run }) = commands.last_mut()
+                && last.same(&topic)
+                && run.extend(next)
+            {
+                return 0;
+            }
+            commands.push(Command::Publish { topic, run: next });
+            COMMAND_COST
+        };
+        self.push(|arena| arena.extend_from_slice(frames), count, note)
+    }
+
+    /// Appends one frame for one connection.
+    pub(crate) fn send(&self, to: ConnId, opcode: Opcode, payload: &[u8]) -> Pressure {
+        self.send_many(std::iter::once(&Outgoing { to, opcode, payload }))
+    }
+
+    /// Appends one frame each for single connections.
+    pub(crate) fn send_many<'a>(&self, sends: impl Iterator<Item = &'a Outgoing<'a>>) -> Pressure {
+        let mut batch = self.waiting.lock();
+        let first = batch.list.is_empty();
+        let mut cost = 0;
+        for &Outgoing { to, opcode, payload } in sends {
+            let start = batch.arena.len();
+            push_frame(&mut batch.arena, opcode, payload);
+            let end = batch.arena.len();
+            cost += end - start + note_send(&mut batch.list, to, Run::new(start, end, 1));
+        }
+        self.pushed(batch, first, cost)
+    }
+
+    /// Appends one frame for all connections.
+    pub(crate) fn send_all(&self, opcode: Opcode, payload: &[u8]) -> Pressure {
+        let note = |commands: &mut Vec<Command>, next: Run| {
+            if let Some(Command::SendAll { run }) = commands.last_mut()
+                && run.extend(next)
+            {
+                return 0;
+            }
+            commands.push(Command::SendAll { run: next });
+            COMMAND_COST
+        };
+        self.push(|arena| push_frame(arena, opcode, payload), 1, note)
+    }
+
+    /// Appends any other command. These are never refused: they end or bound work.
+    pub(crate) fn command(&self, command: Command) {
+        let mut batch = self.waiting.lock();
+        let first = batch.list.is_empty();
+        batch.list.push(command);
+        self.weigh(&mut batch, COMMAND_COST);
+        drop(batch);
+        if first {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Makes the loop go round once more: events wait to be delivered.
+    pub(crate) fn nudge(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Waits until there is something to do.
+    pub(crate) async fn ready(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Takes everything that waits, if something does. Its weight stays until [`Self::done`].
+    pub(crate) fn take(&self) -> Option<Commands> {
+        let mut waiting = self.waiting.lock();
+        if waiting.list.is_empty() {
+            return None;
+        }
+        let empty = std::mem::take(&mut *self.spare.lock());
+        Some(std::mem::replace(&mut *waiting, empty))
+    }
+
+    /// The batch was worked through; its buffers are used again. Returns whether the weight fell below the mark.
+    pub(crate) fn done(&self, mut batch: Commands) -> bool {
+        let before = self.weight.fetch_sub(batch.weight, Relaxed);
+        let relieved = before > self.high_water && before - batch.weight <= self.high_water;
+        batch.list.clear();
+        batch.arena.clear();
+        if batch.arena.capacity() > KEEP_CAPACITY {
+            batch.arena = Vec::new();
+        }
+        if batch.list.capacity() > KEEP_COMMANDS {
+            batch.list = Vec::new();
+        }
+        *self.spare.lock() = Commands { list: batch.list, arena: batch.arena, since: None, weight: 0 };
+        relieved
+    }
+
+    /// Writes `count` frames into the arena and notes the command for them; `note` returns what the command itself weighs.
+    #[inline]
+    fn push(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>),
+        count: u32,
+        note: impl FnOnce(&mut Vec<Command>, Run) -> usize,
+    ) -> Pressure {
+        let mut batch = self.waiting.lock();
+        let first = batch.list.is_empty();
+        let start = batch.arena.len();
+        write(&mut batch.arena);
+        let end = batch.arena.len();
+        let cost = note(&mut batch.list, Run::new(start, end, count));
+        self.pushed(batch, first, cost + end - start)
+    }
+
+    /// The end of a push that began with an empty batch, or not.
+    #[inline]
+    fn pushed(&self, mut batch: MutexGuard<'_, Commands>, first: bool, cost: usize) -> Pressure {
+        let weight = self.weigh(&mut batch, cost);
+        drop(batch);
+        // Whoever put the first command in has woken the shard; it takes everything at once.
+        if first {
+            self.notify.notify_one();
+        }
+        if weight > self.high_water { Pressure::High } else { Pressure::Fine }
+    }
+
+    fn weigh(&self, batch: &mut Commands, cost: usize) -> usize {
+        if batch.since.is_none() {
+            batch.since = Some(Instant::now());
+        }
+        batch.weight += cost;
+        self.weight.fetch_add(cost, Relaxed) + cost
+    }
+}
+
+/// Notes frames for one connection, as part of the command before if that is for the same; returns what it weighs.
+#[inline]
+fn note_send(commands: &mut Vec<Command>, target: ConnId, next: Run) -> usize {
+    if let Some(Command::Send { to, run }) = commands.last_mut()
+        && *to == target
+        && run.extend(next)
+    {
+        return 0;
+    }
+    commands.push(Command::Send { to: target, run: next });
+    COMMAND_COST
+}

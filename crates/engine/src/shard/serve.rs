@@ -1,0 +1,132 @@
+//! The two occasions on which a shard attends to one connection: its socket became ready, or its time has come.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{self, Poll};
+
+use super::Shard;
+use crate::conn::Read;
+use crate::id::ConnId;
+use crate::wheel::{TICK_MS, Visit};
+
+/// Reads of one connection in a row before the others get their turn.
+const READS_IN_A_ROW: usize = 4;
+
+/// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
+const STALL_MS: u32 = 1000;
+
+impl Shard {
+    /// The body of a connection's task. A panic in it ends this connection and nothing else.
+    pub(super) fn poll(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
+        match catch_unwind(AssertUnwindSafe(|| self.serve(cx, id))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                self.recover();
+                self.remove(id);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn serve(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
+        let slot = id.slot();
+        let Some(connection) = self.find(id) else { return Poll::Ready(()) };
+        connection.woken_by(cx);
+        if connection.is_blocked() && !self.flush(slot) {
+            return Poll::Ready(());
+        }
+        for _ in 0..READS_IN_A_ROW {
+            let Self { connections, context, .. } = self;
+            let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
+            match connection.read(cx, context) {
+                Read::Pending => return Poll::Pending,
+                Read::Paused { first } => {
+                    if first {
+                        self.paused.push(slot);
+                        self.context.counters.read_pauses.add(1);
+                    }
+                    return Poll::Pending;
+                }
+                Read::Over => {
+                    self.remove(id);
+                    return Poll::Ready(());
+                }
+                Read::More { subscription_updates } => {
+                    if !subscription_updates.is_empty() {
+                        // What was published before is delivered before the answer.
+                        self.settle_now(slot);
+                    }
+                    for payload in subscription_updates {
+                        self.answer_subscription_update(slot, &payload);
+                    }
+                    if !self.flush(slot) {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+        // More may be waiting: after the others.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Visits every connection whose time has come, at most once per [`TICK_MS`].
+    pub(super) fn tick(&mut self) {
+        let now = self.context.now();
+        let passed = now.since(self.ticked);
+        if passed < TICK_MS {
+            return;
+        }
+        self.ticked = now;
+        let stalled = passed > STALL_MS;
+        self.context.wheel.advance(now, &mut self.due);
+        while let Some(Visit { slot, due }) = self.due.pop() {
+            // It may be about to close.
+            self.settle_now(slot);
+            let Self { connections, context, delivery, .. } = self;
+            let Some(connection) = connections.get_mut(slot).filter(|connection| connection.is_due(due)) else {
+                continue;
+            };
+            delivery.serve(Some(slot));
+            let id = connection.id();
+            if !connection.on_timer(stalled, context) {
+                self.remove(id);
+                continue;
+            }
+            if self.flush(slot)
+                && let Some(connection) = self.connections.get_mut(slot)
+            {
+                connection.rearm(&mut self.context);
+            }
+        }
+        self.delivery.serve(None);
+    }
+
+    /// Lets paused connections read again once the host has read enough events.
+    pub(super) fn resume(&mut self) {
+        for slot in std::mem::take(&mut self.paused) {
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.resume(&self.context);
+            }
+        }
+    }
+
+    /// The last turn: every connection that is left goes, with its event.
+    pub(super) fn finish(&mut self) {
+        for slot in self.connections.occupied() {
+            if let Some(id) = self.connections.get(slot).map(|connection| connection.id()) {
+                self.remove(id);
+            }
+        }
+        self.context.deliver();
+    }
+
+    /// Whether timers have to be looked at.
+    pub(super) fn has_connections(&self) -> bool {
+        self.connections.len() > 0
+    }
+
+    /// Events that have not been delivered to their readers.
+    pub(super) fn open_events(&self) -> usize {
+        self.context.open_events()
+    }
+}

@@ -1,0 +1,16 @@
+//! A batch of commands in work: kept by the shard, so that a turn can end in the middle of it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::mailbox::{Command, Commands};
+
+/// A batch of commands in work.
+pub(super) struct Work {
+    pub(super) commands: VecDeque<Command>,
+    /// What is left of the batch, for the mailbox to use again.
+    pub(super) batch: Commands,
+    pub(super) began: Instant,
+    /// The shard ends with this batch.
+    pub(super) last: bool,
+}

@@ -1,0 +1,148 @@
+//! What all threads of one engine see: configuration, the shared maps, the readers of events, the handles of the shards, and
+//! the counters that belong to no shard. Never touches a connection's state: that is its shard's.
+
+mod publish;
+mod send_event;
+mod subscribe;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+
+use parking_lot::Mutex;
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::flow::DedupWindow;
+use crate::inbound::{Inbound, Limits};
+use crate::liveness::Liveness;
+use crate::mailbox::Mailbox;
+use crate::metrics::{EngineCounters, ShardCounters};
+use crate::registry::Registry;
+use crate::topics::TopicIndex;
+
+pub use send_event::SendEventOutcome;
+
+/// Called, from any thread, when publishing may go on.
+pub(super) type OnWritable = Arc<dyn Fn() + Send + Sync>;
+
+/// One engine's shared parts.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) clock: Clock,
+    pub(super) shards: Box<[ShardHandle]>,
+    pub(super) registry: Registry,
+    /// Shared with the hosts, which may hold it longer than the engine.
+    pub(super) liveness: Arc<Liveness>,
+    pub(super) topics: TopicIndex,
+    pub(super) inbound: Inbound,
+    pub(crate) counters: EngineCounters,
+    pub(super) admission: Arc<Admission>,
+    dedup: Mutex<DedupWindow>,
+    /// Numbers the events of `send_event`.
+    sequence: AtomicU64,
+    /// Connections open or about to be: the authority on `max_connections`.
+    connections: AtomicUsize,
+    /// No new connection is accepted.
+    pub(super) draining: AtomicBool,
+    writable: Mutex<Vec<OnWritable>>,
+}
+
+/// How the other threads reach a shard.
+pub(super) struct ShardHandle {
+    pub(super) mailbox: Mailbox,
+    pub(crate) counters: Arc<ShardCounters>,
+    /// Sockets handed to it, handshakes included.
+    pub(super) load: AtomicUsize,
+    /// Some of its connections are not read because the host does not read events.
+    pub(super) paused: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        let shards = (0..config.shards)
+            .map(|_| ShardHandle {
+                mailbox: Mailbox::new(config.high_water_mark, config.hard_limit),
+                counters: Arc::default(),
+                load: AtomicUsize::new(0),
+                paused: AtomicBool::new(false),
+            })
+            .collect();
+        Self {
+            clock: Clock::new(),
+            shards,
+            registry: Registry::default(),
+            liveness: Arc::new(Liveness::new(config.shards, config.max_connections)),
+            topics: TopicIndex::new(config.shards),
+            inbound: Inbound::new(Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes }),
+            counters: EngineCounters::default(),
+            admission: Arc::new(Admission::new(config.max_pending, config.max_pending_per_address)),
+            dedup: Mutex::default(),
+            sequence: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            writable: Mutex::default(),
+            config,
+        }
+    }
+
+    /// Reserves a place for one more connection; false when all are taken.
+    pub(super) fn enter(&self) -> bool {
+        self.connections
+            .fetch_update(Relaxed, Relaxed, |count| (count < self.config.max_connections).then_some(count + 1))
+            .is_ok()
+    }
+
+    /// Gives a place back.
+    pub(crate) fn leave(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether no connection is open or about to be.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.load(Relaxed) == 0
+    }
+
+    /// Whether publishers should wait: a shard's mailbox is above its mark, or at least half of a shard's connections have
+    /// become congested within the last two seconds.
+    /// One stuck subscriber among many is its own problem, not the publisher's.
+    pub(super) fn under_pressure(&self) -> bool {
+        self.shards.iter().any(|shard| shard.mailbox.above_high_water() || shard.congested())
+    }
+
+    /// Tells publishers that wait that they may go on, if they may.
+    pub(super) fn relieve(&self) {
+        // Two shards that are relieved at the same moment must not both still see the other's old value.
+        fence(SeqCst);
+        if self.under_pressure() {
+            return;
+        }
+        self.wake_publishers();
+    }
+
+    /// Wakes publishers that wait, whatever the pressure: they look themselves.
+    pub(super) fn wake_publishers(&self) {
+        let waiting = self.writable.lock().clone();
+        for wake in waiting {
+            wake();
+        }
+    }
+
+    /// Adds a callback for the moment publishing may go on.
+    pub(super) fn on_writable(&self, wake: OnWritable) {
+        self.writable.lock().push(wake);
+    }
+
+    /// Removes a callback given to [`Self::on_writable`].
+    pub(super) fn off_writable(&self, wake: &OnWritable) {
+        self.writable.lock().retain(|known| !Arc::ptr_eq(known, wake));
+    }
+}
+
+impl ShardHandle {
+    fn congested(&self) -> bool {
+        let pressing = self.counters.pressing.get();
+        pressing > 0 && pressing * 2 >= self.load.load(Relaxed) as u64
+    }
+}

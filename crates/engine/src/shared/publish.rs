@@ -1,0 +1,158 @@
+//! What is published and sent, by a host's thread or by a shard: framed once, into the mailbox of each shard that cares.
+//! Whatever a call refuses is refused before anything was queued. Writes no socket.
+
+use std::cell::RefCell;
+use std::sync::atomic::Ordering::Relaxed;
+
+use wse_protocol::envelope;
+use wse_protocol::frame::{Opcode, frame_size, push_frame, push_header};
+
+use super::Shared;
+use crate::id::ConnId;
+use crate::mailbox::{Outgoing, Pressure};
+use crate::metrics::bump;
+use crate::topics::{Readiness, Target, TopicEntry};
+
+/// Buffers above this size are not kept for the next publication.
+const KEEP_FRAMES: usize = 256 * 1024;
+
+thread_local! {
+    /// Where a publishing thread frames a run before it is copied into the mailboxes.
+    static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Appends a text frame, with the category injected if it is missing.
+fn push_injected(frames: &mut Vec<u8>, text: &str) {
+    match envelope::find_injection(text) {
+        None => push_frame(frames, Opcode::Text, text.as_bytes()),
+        Some(injection) => {
+            let (head, tail) = text.split_at(injection.at);
+            let added = injection.text();
+            push_header(frames, Opcode::Text, text.len() + added.len());
+            for part in [head, added, tail] {
+                frames.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Publishes texts to one topic, in order, whatever the hard limit says: whoever publishes has asked
+    /// [`Self::room_for`] before. A JSON object gets its category (`c`) if it has none. One lock and one wake per interested shard.
+    pub(crate) fn publish(&self, topic: &str, texts: &[&str]) -> Pressure {
+        let entry = match self.topics.get(topic) {
+            Some(entry) => entry,
+            // Nobody subscribed to this very name; shards with patterns look for themselves.
+            None if self.topics.any_patterns() => self.topics.transient(topic),
+            None => return self.pressure(),
+        };
+        let exact = entry.id != 0 && !entry.is_pattern;
+        // What a push finds is told even if the shard has caught up by the end of the call: the answer is to be relied on.
+        let mut pressure = Pressure::Fine;
+        FRAMES.with_borrow_mut(|frames| {
+            frames.clear();
+            texts.iter().for_each(|text| push_injected(frames, text));
+            let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+            for (index, shard) in self.shards.iter().enumerate() {
+                let patterns = self.topics.has_patterns(index);
+                if patterns || (exact && entry.wanted_by(index)) {
+                    pressure = pressure.max(shard.mailbox.publish(Target::of(&entry, index, patterns), frames, count));
+                }
+            }
+            if frames.capacity() > KEEP_FRAMES {
+                *frames = Vec::new();
+            }
+        });
+        if entry.id != 0 {
+            entry.published.fetch_add(texts.len() as u64, Relaxed);
+            if entry.has_groups() {
+                for text in texts {
+                    pressure = pressure.max(self.publish_to_groups(&entry, text));
+                }
+            }
+        }
+        pressure.max(self.pressure())
+    }
+
+    fn publish_to_groups(&self, entry: &TopicEntry, text: &str) -> Pressure {
+        let registry = &self.registry;
+        let readiness = |id| registry.get(id).map_or(Readiness::Never, |peer| peer.readiness(&entry.name));
+        let text = envelope::inject_category(text);
+        let mut pressure = Pressure::Fine;
+        let unserved = entry.groups.lock().pick(readiness, |id| {
+            pressure = pressure.max(self.shards[id.shard()].mailbox.send(id, Opcode::Text, text.as_bytes()));
+        });
+        self.counters.group_unserved.fetch_add(unserved, Relaxed);
+        pressure
+    }
+
+    /// Bytes that may be published before the hard limit refuses more; `None` while nothing waits at all, when a message
+    /// of any size is taken. Less than `wanted` counts as a refusal.
+    pub(crate) fn room_for(&self, wanted: usize) -> Option<usize> {
+        let room = self.shards.iter().filter_map(|shard| shard.mailbox.room()).min();
+        if room.is_some_and(|room| wanted > room) {
+            bump(&self.counters.publish_refused);
+        }
+        room
+    }
+
+    /// Sends a text to every connection of this server; the category is added as in [`Self::publish`].
+    pub(crate) fn broadcast_all(&self, text: &str) -> Pressure {
+        let text = envelope::inject_category(text);
+        self.to_all(Opcode::Text, text.as_bytes())
+    }
+
+    /// Sends bytes to every connection of this server.
+    pub(crate) fn broadcast_all_bytes(&self, bytes: &[u8]) -> Pressure {
+        self.to_all(Opcode::Binary, bytes)
+    }
+
+    fn to_all(&self, opcode: Opcode, payload: &[u8]) -> Pressure {
+        let shards = &self.shards;
+        if shards.iter().any(|shard| shard.mailbox.refuses(frame_size(payload.len()))) {
+            bump(&self.counters.publish_refused);
+            return Pressure::Refused;
+        }
+        shards.iter().fold(self.pressure(), |pressure, shard| pressure.max(shard.mailbox.send_all(opcode, payload)))
+    }
+
+    /// Sends a text to one connection as it is. `None`: nobody has this id, or the connection is closing.
+    pub(crate) fn send(&self, to: ConnId, text: &str) -> Option<Pressure> {
+        self.direct(to, Opcode::Text, text.as_bytes())
+    }
+
+    /// Sends bytes to one connection as they are. `None`: nobody has this id, or the connection is closing.
+    pub(crate) fn send_bytes(&self, to: ConnId, bytes: &[u8]) -> Option<Pressure> {
+        self.direct(to, Opcode::Binary, bytes)
+    }
+
+    fn direct(&self, to: ConnId, opcode: Opcode, payload: &[u8]) -> Option<Pressure> {
+        if self.registry.get(to)?.is_closing() {
+            return None;
+        }
+        let mailbox = &self.shards[to.shard()].mailbox;
+        if mailbox.refuses(frame_size(payload.len())) {
+            bump(&self.counters.publish_refused);
+            return Some(Pressure::Refused);
+        }
+        Some(mailbox.send(to, opcode, payload))
+    }
+
+    /// Sends messages to single connections, in order and as they are, whatever the hard limit says: whoever sends
+    /// has asked [`Self::room_for`] before. What is for nobody goes
+    /// nowhere. One lock and one wake per shard.
+    pub(crate) fn send_many(&self, sends: &[Outgoing<'_>]) -> Pressure {
+        let shards = &self.shards;
+        let present = sends.iter().fold(0_u64, |shards, send| shards | 1 << send.to.shard());
+        let mut pressure = Pressure::Fine;
+        for (index, shard) in shards.iter().enumerate().filter(|(index, _)| present >> index & 1 == 1) {
+            pressure = pressure.max(shard.mailbox.send_many(sends.iter().filter(|send| send.to.shard() == index)));
+        }
+        pressure.max(self.pressure())
+    }
+
+    /// Publisher pressure now.
+    pub(crate) fn pressure(&self) -> Pressure {
+        if self.under_pressure() { Pressure::High } else { Pressure::Fine }
+    }
+}
