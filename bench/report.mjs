@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * Makes docs/benchmarks.md and docs/img/bench-*.svg from result files; no figure in them is typed.
+ * Makes bench/benchmarks.md and bench/img/bench-*.svg from result files; no figure in them is typed.
  *
- *   node bench/report.mjs [--out docs] [bench/results/FILE.json …]     (default: the newest full run, else the newest)
+ *   node bench/report.mjs [--out bench] [bench/results/FILE.json …]     (default: the newest full run, else the newest)
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,7 +12,7 @@ import { ROWS, ratio, summary, valid } from './rows.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const { values: options, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
-const out = path.resolve(options.out ?? path.join(HERE, '..', 'docs'));
+const out = path.resolve(options.out ?? HERE);
 const NAMES = { wse: 'WSE', bun: 'Bun', ws: 'ws', socketio: 'Socket.IO' };
 const COLOURS = { wse: '#2f6f4f', bun: '#c9a227', ws: '#7a7f87', socketio: '#b4b8be' };
 
@@ -234,7 +234,7 @@ writeFileSync(
   `# Benchmarks
 
 Made by \`bench/report.mjs\` from ${files.map((file) => `\`bench/results/${path.basename(file)}\``).join(', ')}; do not edit. What the rows
-measure and how they keep honest is written in [bench/README.md](../bench/README.md). CPU is the server's user and system
+measure and how they keep honest is written in [README.md](README.md). CPU is the server's user and system
 time divided by the work done. Absolute figures move from machine to machine: carry the ratios.
 
 ${sections.join('\n')}`,

@@ -1,6 +1,9 @@
 // Publishes the platform packages and then, when all of them are there, the root package that names them. What is
 // already published is skipped, so that a run that broke off can be repeated. Only the release workflow calls it.
 //
+// Why not `napi pre-publish`: it goes on when a platform is missing, stops at one that is there, and gives no provenance.
+// Why not `changeset publish`: what lies in npm/ is no workspace, and the root must come last.
+//
 //   node scripts/publish.mjs [--dry-run]
 
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -109,7 +109,6 @@ try {
   checkRust();
   await ensurePackages();
   await check('rooms', node('scripts/check-rooms.mjs'));
-  await check('workflows', node('scripts/check-workflows.mjs'));
   if (parts.includes('rust')) await rust();
   if (parts.includes('ts')) await ts();
 } catch (error) {

@@ -76,6 +76,7 @@ pub(crate) fn millis(duration: Duration) -> u32 {
 }
 
 /// Wall time in milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads wall time")]
 pub(crate) fn unix_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

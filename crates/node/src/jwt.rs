@@ -43,6 +43,10 @@ pub fn decode_jwt(token: String, options: NativeDecodeOptions) -> napi::Result<O
         key_id: options.key_id,
         ..JwtConfig::new(algorithm, options.secret.to_vec())
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Ok(jwt::decode(&token, config, now).map(|claims| claims.to_string()))
+    Ok(jwt::decode(&token, config, unix_seconds()).map(|claims| claims.to_string()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a free function: there is no engine whose clock it could ask")]
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
