@@ -1,7 +1,9 @@
 //! Processor time and memory, of the server (from /proc) and of this process.
 
+use serde_json::json;
+
 use crate::args::Outcome;
-use crate::json::Obj;
+use crate::report::{Report, rounded, with};
 use crate::sys;
 
 /// Above this share of one core the generator, not the server, may have set the pace.
@@ -44,17 +46,22 @@ impl Mark {
 
 impl Used {
     /// Adds the shares every report carries; `work` is what the server's time is divided by.
-    pub(crate) fn report(self, report: Obj, unit: &str, work: u64) -> Obj {
+    pub(crate) fn report(self, report: Report, unit: &str, work: u64) -> Report {
+        let mut report = with(
+            report,
+            json!({
+                "window_s": rounded(self.seconds),
+                "per_second": rounded(work as f64 / self.seconds),
+                "server_cpu_s": rounded(self.server),
+                "server_cores": rounded(self.server / self.seconds),
+                "cpu_ns": rounded(self.server * 1e9 / work as f64),
+                "other_cores": rounded((self.machine - self.server - self.own).max(0.0) / self.seconds),
+                "generator_cores": rounded(self.own / self.seconds),
+                "generator_limited": self.own / self.seconds > LIMITED,
+            }),
+        );
+        report.insert(format!("{unit}_in_window"), work.into());
         report
-            .num("window_s", self.seconds)
-            .int(&format!("{unit}_in_window"), work)
-            .num("per_second", work as f64 / self.seconds)
-            .num("server_cpu_s", self.server)
-            .num("server_cores", self.server / self.seconds)
-            .num("cpu_ns", self.server * 1e9 / work as f64)
-            .num("other_cores", (self.machine - self.server - self.own).max(0.0) / self.seconds)
-            .num("generator_cores", self.own / self.seconds)
-            .bool("generator_limited", self.own / self.seconds > LIMITED)
     }
 }
 

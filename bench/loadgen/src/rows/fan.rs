@@ -1,11 +1,13 @@
 //! Counting deliveries: order, gaps and latency of every subscriber, cheap enough for tens of millions a second.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
 use crate::envelope;
 use crate::frame;
-use crate::hist::Hist;
-use crate::json::Obj;
+use crate::latency::Latency;
 use crate::net::{Handler, Net};
+use crate::report::{Report, with};
 use crate::rows::plan::Plan;
 
 /// Which messages' latency is looked at.
@@ -36,7 +38,7 @@ pub(crate) struct Fan {
     /// Latency of messages whose sequence number has none of these bits, sent at or after `since`.
     skip: u64,
     pub(crate) since: u64,
-    pub(crate) latency: Hist,
+    pub(crate) latency: Latency,
 }
 
 impl Fan {
@@ -64,7 +66,7 @@ impl Fan {
             stray: 0,
             skip: sample as u64,
             since: u64::MAX,
-            latency: Hist::new(),
+            latency: Latency::new(),
         })
     }
 
@@ -124,21 +126,25 @@ impl Fan {
     }
 
     /// Everything sent must have arrived or be reported as dropped; what is neither would still be in flight.
-    pub(crate) fn account(&self, report: Obj, published: u64, dropped: u64) -> Obj {
+    pub(crate) fn account(&self, report: Report, published: u64, dropped: u64) -> Report {
         let sent = published * self.per_message;
         let in_flight = sent as i64 - self.delivered as i64 - dropped as i64;
-        report
-            .int("published", published)
-            .int("sent", sent)
-            .int("delivered", self.delivered)
-            .int("dropped", dropped)
-            .signed("in_flight", in_flight)
-            .int("gaps", self.gaps)
-            .int("missed", self.missed)
-            .int("disorder", self.disorder)
-            .int("stray", self.stray)
-            .bool("accounted", in_flight == 0 && self.disorder == 0 && self.stray == 0 && self.missed == dropped)
-            .obj("latency_us", self.latency.report())
+        with(
+            report,
+            json!({
+                "published": published,
+                "sent": sent,
+                "delivered": self.delivered,
+                "dropped": dropped,
+                "in_flight": in_flight,
+                "gaps": self.gaps,
+                "missed": self.missed,
+                "disorder": self.disorder,
+                "stray": self.stray,
+                "accounted": in_flight == 0 && self.disorder == 0 && self.stray == 0 && self.missed == dropped,
+                "latency_us": self.latency.report(),
+            }),
+        )
     }
 }
 

@@ -4,12 +4,14 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::json::Obj;
 use crate::net::Net;
+use crate::report::{Report, number, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::plan::{Plan, subscribe};
-use crate::rows::{ask, nanos, number, open, report, tell};
+use crate::rows::{ask, nanos, open, report, tell};
 use crate::sys;
 use crate::usage::Mark;
 
@@ -18,7 +20,7 @@ const ACK_EVERY: u64 = 500_000;
 /// Topics each of the `--bystanders` subscribes to: a server must not become slower by those a message is not for.
 const CROWD_TOPICS: usize = 4;
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let nap = Duration::from_micros(args.get("nap-us", 100)?);
     let window: u64 = args.get("window", 4096)?;
@@ -47,11 +49,15 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
     let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
     drain(&mut net, &mut fan, published)?;
-    let report = report(args)
-        .int("bystanders", bystanders as u64)
-        .int("window", window)
-        .int("chunk", chunk)
-        .int("topics", plan.topics as u64);
+    let report = with(
+        report(args),
+        json!({
+            "bystanders": bystanders as u64,
+            "window": window,
+            "chunk": chunk,
+            "topics": plan.topics as u64,
+        }),
+    );
     Ok(fan.account(used.report(report, "deliveries", work), published, dropped))
 }
 
