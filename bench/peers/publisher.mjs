@@ -41,10 +41,11 @@ const nineteen = (ns) => String(ns).padStart(19, '0');
 /**
  * @typedef {object} Peer
  * @property {(topic: string, text: string) => unknown} publish  false asks for `drained` before the next message
- * @property {() => Promise<void>} [drained]
+ * @property {() => Promise<void>} [drained]  the peer's own backpressure for publishers: a flood obeys it and nothing else.
+ *   Without it, a flood stays within the order's window, which the generator moves on as messages arrive
  * @property {(subscribers: number) => number} [chunk]  most messages it can publish per turn of the event loop and still hear
  * @property {() => bigint} [clock]      CLOCK_MONOTONIC in ns
- * @property {() => number} [dropped]    deliveries dropped so far, where the peer counts them
+ * @property {() => number} [dropped]    deliveries dropped so far, where the peer counts them: told beside the receivers' count
  * @property {() => void} [gc]
  */
 
@@ -81,7 +82,7 @@ export class Publisher {
       case 'flood':
         this.#begin(order);
         this.#schedule();
-        return reply({ op: 'flooding' });
+        return reply({ op: 'flooding', backpressure: this.#peer.drained ? 'drained' : 'window' });
       case 'paced':
         this.#begin(order);
         this.#pace(order);
@@ -98,9 +99,11 @@ export class Publisher {
       topics: topics === 1 ? [topic] : Array.from({ length: topics }, (_, n) => `${topic}.${n}`),
       next: 0,
       acked: 0,
-      window,
+      // A window beside it would hide what waiting for `drained` alone comes to.
+      window: this.#peer.drained ? Infinity : window,
+      waited: 0,
       late: 0,
-      dropped: this.#peer.dropped?.() ?? 0,
+      dropped: this.#peer.dropped?.(),
       timers: [],
       chunk: Math.max(1, Math.min(chunk, most)),
       pumping: false,
@@ -111,8 +114,8 @@ export class Publisher {
     const run = this.#run;
     this.#run = null;
     run.timers.forEach((timer) => clearTimeout(timer));
-    const dropped = (this.#peer.dropped?.() ?? 0) - run.dropped;
-    return { published: run.next, dropped, late_max_us: Math.ceil(run.late / 1000) };
+    const dropped = this.#peer.dropped ? this.#peer.dropped() - run.dropped : null;
+    return { published: run.next, dropped, waited_ms: Math.round(run.waited), late_max_us: Math.ceil(run.late / 1000) };
   }
 
   #ack(n) {
@@ -144,7 +147,9 @@ export class Publisher {
         this.#peer.drained
       ) {
         run.pumping = true;
+        const asked = performance.now();
         this.#peer.drained().then(() => {
+          run.waited += performance.now() - asked;
           run.pumping = false;
           if (this.#run === run) this.#schedule();
         });

@@ -68,6 +68,9 @@ struct Conn {
     interest: u32,
     /// Counts the connections this slot has held, so that a handler may replace one while its bytes are being read.
     life: u32,
+    /// Bytes read from this connection, and the most one read takes.
+    bytes_read: u64,
+    read_most: usize,
     carry: Vec<u8>,
     out: Vec<u8>,
 }
@@ -172,6 +175,8 @@ impl Net {
             phase: Phase::Connecting,
             interest: WRITE,
             life,
+            bytes_read: 0,
+            read_most: BUFFER,
             carry: Vec::new(),
             out: Vec::new(),
         };
@@ -256,11 +261,12 @@ impl Net {
         let (life, kept) = (conn.life, conn.carry.len());
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer[..kept].copy_from_slice(&conn.carry);
-        match stream.read(&mut buffer[kept..kept + BUFFER]) {
+        match stream.read(&mut buffer[kept..kept + conn.read_most]) {
             Ok(0) => self.ended(slot, handler),
             Ok(read) => {
                 self.now = sys::now();
                 self.bytes_read += read as u64;
+                conn.bytes_read += read as u64;
                 let used = self.consume(slot, &buffer[..kept + read], handler);
                 let conn = &mut self.conns[slot];
                 if conn.life == life {
@@ -429,6 +435,16 @@ impl Net {
     /// Asks for [`Handler::writable`] on an open connection.
     pub(crate) fn want_write(&mut self, slot: usize) {
         self.interest(slot, READ | WRITE);
+    }
+
+    /// Bytes read from `slot` so far.
+    pub(crate) fn bytes_read_from(&self, slot: usize) -> u64 {
+        self.conns[slot].bytes_read
+    }
+
+    /// Limits every read from `slot` to `bytes`, so that whoever keeps its pace can keep it finely.
+    pub(crate) fn read_at_most(&mut self, slot: usize, bytes: usize) {
+        self.conns[slot].read_most = bytes.min(BUFFER);
     }
 
     /// Stops or resumes reading `slot`: the slow consumer.

@@ -11,6 +11,7 @@ mod inbound;
 mod paced;
 mod plan;
 mod slow;
+mod throttle;
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,6 @@
-//! Fan-out as fast as the server can, closed loop: the publisher may be `--window` messages ahead of the slowest
-//! subscriber, so nothing has to be dropped and a queue cannot hide as throughput.
+//! Fan-out as fast as an obedient publisher can: it waits whenever the server tells it to. What tells it is the server's own
+//! backpressure where it has one for publishers; otherwise the publisher may be `--window` messages ahead of the slowest
+//! subscriber, as an application on such a server would have to arrange it.
 
 use std::thread;
 use std::time::Duration;
@@ -8,12 +9,13 @@ use serde_json::json;
 
 use crate::args::{Args, Outcome};
 use crate::net::Net;
-use crate::report::{Report, number, with};
+use crate::report::{Report, number, optional, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::plan::{Plan, subscribe};
+use crate::rows::throttle::Throttle;
 use crate::rows::{ask, nanos, open, report, tell};
 use crate::sys;
-use crate::usage::Mark;
+use crate::usage::{Mark, Peak};
 
 /// How often the publisher hears what has arrived.
 const ACK_EVERY: u64 = 500_000;
@@ -29,7 +31,8 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let mut net = open(args)?;
     net.subscribe_with(std::mem::take(&mut plan.messages));
     let mut fan = Fan::new(args, &mut plan, Sample::OneIn64)?;
-    net.connect_all(&mut fan, 1, args.connections)?;
+    let mut throttle = Throttle::new(args)?;
+    subscribers(args, &mut net, &mut fan, throttle.as_mut())?;
     let bystanders: usize = args.get("bystanders", 0)?;
     net.subscribe_with((0..bystanders).map(crowd).collect());
     net.connect_all(&mut fan, args.connections + 1, args.connections + bystanders)?;
@@ -38,27 +41,52 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
         r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"subscribers":{}}}"#,
         plan.name, plan.topics, args.size, plan.per_message
     );
-    ask(&mut net, &mut fan, &order, "flooding")?;
-    acknowledge(&mut net, &mut fan, nanos(args.warmup), nap)?;
+    let flooding = ask(&mut net, &mut fan, &order, "flooding")?;
+    acknowledge(&mut net, &mut fan, throttle.as_mut(), nanos(args.warmup), nap)?;
+    let peak = Peak::watch(pid)?;
     let (before, from) = (fan.delivered, Mark::now(pid)?);
     fan.since = sys::now();
-    acknowledge(&mut net, &mut fan, nanos(args.seconds), nap)?;
+    acknowledge(&mut net, &mut fan, throttle.as_mut(), nanos(args.seconds), nap)?;
     let (used, work) = (from.until(Mark::now(pid)?), fan.delivered - before);
-    fan.since = u64::MAX;
+    // What was sent until now and arrives later is late, and counts.
+    fan.until = sys::now();
 
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    let (published, dropped) = (number(&done, "published")?, optional(&done, "dropped"));
+    if let Some(throttle) = throttle {
+        throttle.end(&mut net);
+    }
     drain(&mut net, &mut fan, published)?;
     let report = with(
         report(args),
         json!({
             "bystanders": bystanders as u64,
+            "backpressure": flooding["p"]["backpressure"],
             "window": window,
             "chunk": chunk,
             "topics": plan.topics as u64,
+            "read_rate": rounded(args.get("read-rate", 0.0)?),
+            "slow_share": rounded(args.get("slow-share", 0.0)?),
+            "waited_ms": number(&done, "waited_ms")?,
         }),
     );
-    Ok(fan.account(used.report(report, "deliveries", work), published, dropped))
+    let report = peak.report(used.report(report, "deliveries", work))?;
+    Ok(fan.account(report, published, dropped))
+}
+
+/// Opens the subscribers, those with a pace of their own last and with a small kernel buffer (`--receive-buffer`, bytes): what
+/// they have not read must wait in the server, not in this process's socket.
+fn subscribers(args: &Args, net: &mut Net, fan: &mut Fan, throttle: Option<&mut Throttle>) -> Outcome<()> {
+    let Some(throttle) = throttle else { return net.connect_all(fan, 1, args.connections) };
+    if let Some(slow) = throttle.slow_one() {
+        fan.set_apart(slow);
+        net.connect_all(fan, 1, slow - 1)?;
+    }
+    net.receive_buffer(args.get("receive-buffer", 64 * 1024)?);
+    net.connect_all(fan, throttle.first(), args.connections)?;
+    net.receive_buffer(0);
+    throttle.begin(net);
+    Ok(())
 }
 
 /// Topics of one bystander: nothing is ever published on them.
@@ -70,7 +98,13 @@ fn crowd(bystander: usize) -> String {
 /// Serves the subscribers for `span`, in turns `nap` apart (what a network card does when it joins interrupts: it spares the
 /// server a wake-up of this process per send, and this process the reading of every single one), telling the publisher every
 /// half millisecond how far the slowest has come.
-fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcome<()> {
+fn acknowledge(
+    net: &mut Net,
+    fan: &mut Fan,
+    mut throttle: Option<&mut Throttle>,
+    span: u64,
+    nap: Duration,
+) -> Outcome<()> {
     let end = sys::now() + span;
     let (mut told, mut due) = (0, 0);
     loop {
@@ -78,6 +112,9 @@ fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcom
             thread::sleep(nap);
         }
         net.turn(fan, ACK_EVERY)?;
+        if let Some(throttle) = &mut throttle {
+            throttle.turn(net);
+        }
         let now = sys::now();
         if now >= due {
             due = now + ACK_EVERY;
@@ -96,11 +133,11 @@ fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcom
 
 /// Reads on until every subscriber has everything, or until nothing has come for two seconds.
 pub(crate) fn drain(net: &mut Net, fan: &mut Fan, published: u64) -> Outcome<()> {
-    let (mut seen, mut quiet) = (fan.delivered, sys::now());
-    while fan.complete() < published && sys::now() - quiet < 2_000_000_000 {
+    let (mut seen, mut quiet) = (fan.seen(), sys::now());
+    while !fan.has_all(published) && sys::now() - quiet < 2_000_000_000 {
         net.turn(fan, 20_000_000)?;
-        if fan.delivered != seen {
-            (seen, quiet) = (fan.delivered, sys::now());
+        if fan.seen() != seen {
+            (seen, quiet) = (fan.seen(), sys::now());
         }
     }
     net.healthy()

@@ -10,9 +10,9 @@ use crate::net::{Handler, Net};
 use crate::report::{Report, number, with};
 use crate::rows::{ask, nanos, open, report};
 use crate::sys;
-use crate::usage::Mark;
+use crate::usage::{Mark, Peak};
 
-/// Bytes of ready-made frames, sent round and round.
+/// Bytes of ready-made frames, sent round and round; at least four different ones.
 const BLOCK: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let mut net = open(args)?;
     let mut block = Vec::new();
     let mut seq = 0;
-    while block.len() < BLOCK {
+    while block.len() < BLOCK.max(4 * args.size) {
         let mask = net.next_mask();
         frame::push_masked(&mut block, TEXT, mask, &different(seq, args.size));
         seq += 1;
@@ -60,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     (1..=args.connections).for_each(|slot| net.want_write(slot));
 
     serve(&mut net, &mut senders, nanos(args.warmup))?;
+    let peak = Peak::watch(pid)?;
     let (from, before) = (Mark::now(pid)?, handled(&mut net, &mut senders)?);
     serve(&mut net, &mut senders, nanos(args.seconds))?;
     let (to, after) = (Mark::now(pid)?, handled(&mut net, &mut senders)?);
@@ -73,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
         count = handled(&mut net, &mut senders)?;
         sent = senders.sent_bytes / frame as u64;
     }
-    let report = from.until(to).report(report(args), "messages", after.0 - before.0);
+    let report = peak.report(from.until(to).report(report(args), "messages", after.0 - before.0))?;
     Ok(with(
         report,
         json!({

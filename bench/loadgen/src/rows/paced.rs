@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{Args, Outcome};
 use crate::net::Net;
-use crate::report::{Report, number, rounded, with};
+use crate::report::{Report, number, optional, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::drain;
 use crate::rows::plan::Plan;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     ask(&mut net, &mut fan, &order, "pacing")?;
     let (used, work) = schedule.measure(args, &mut net, &mut fan)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    let (published, dropped) = (number(&done, "published")?, optional(&done, "dropped"));
     drain(&mut net, &mut fan, published)?;
     let report = with(report(args), json!({"rate": rounded(rate), "clock": clock}));
     let report = used.report(report, "deliveries", work);
@@ -86,8 +86,9 @@ impl Schedule {
         let pid = args.pid()?;
         self.keep(net, fan, nanos(args.warmup) + self.start.saturating_sub(sys::now()))?;
         let (before, from) = (fan.delivered, Mark::now(pid)?);
-        fan.since = sys::now();
+        (fan.since, fan.until) = (sys::now(), u64::MAX);
         self.keep(net, fan, nanos(args.seconds))?;
+        fan.until = sys::now();
         Ok((from.until(Mark::now(pid)?), fan.delivered - before))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::args::{Args, Outcome};
 use crate::latency::Latency;
 use crate::net::Net;
-use crate::report::{Report, number, rounded, with};
+use crate::report::{Report, number, optional, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::drain;
 use crate::rows::idle::settled;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let (stalled, _) = schedule.measure(args, &mut net, &mut fan)?;
     let after = resident(pid)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    let (published, dropped) = (number(&done, "published")?, optional(&done, "dropped"));
     drain(&mut net, &mut fan, published)?;
 
     let p99 = |hist: &Latency| hist.quantile(0.99) as f64;
