@@ -11,10 +11,13 @@ const rate = (label) => ({ ...RATE, label, unit: '/s' });
 const DROPPED = { key: 'dropped', label: 'dropped', unit: '', better: 'lower' };
 const PEAK = { key: 'rss_peak', label: 'peak RSS', unit: 'B', better: 'lower' };
 const FLOOD = [rate('deliveries'), CPU, P50, P99, DROPPED];
-/** An obedient publisher loses nothing, and what it sends does not lie in queues: p99 at most `ms`. */
+/**
+ * An obedient publisher loses nothing, and what it sends does not lie in queues: p99 at most `ms`. Asked only of reports that
+ * name their backpressure: older floods were held by a window.
+ */
 const prompt = (ms) => [
-  { metric: 'latency_us.p99', max: ms * 1000 },
-  { metric: 'dropped', max: 0 },
+  { metric: 'latency_us.p99', max: ms * 1000, since: 'backpressure' },
+  { metric: 'dropped', max: 0, since: 'backpressure' },
 ];
 
 const flood = (connections, extra = {}, targets = []) => ({
