@@ -91,6 +91,7 @@ export const ROWS = {
     {
       'slow-share': 0.1,
       minSeconds: 3,
+      quickRounds: 2,
       quick: true,
       without: ['socketio'],
       metrics: [...FLOOD, { key: 'slow_dropped', label: 'dropped for the slow one', unit: '', better: 'lower' }],
@@ -222,9 +223,10 @@ export const ROWS = {
 /** Row settings that are not options of the load generator. */
 const OURS = new Set(['metrics', 'targets', 'quick', 'quickRounds', 'without', 'peer', 'server', 'jwt', 'minSeconds', 'row']);
 
-/** The generator's arguments for one row on one peer. */
-export function generatorArguments(row, peer, seconds) {
+/** The generator's arguments for one row on one peer. The quick pass warms up for less. */
+export function generatorArguments(row, peer, seconds, quick = false) {
   const options = { ...row, ...row.peer?.[peer], seconds: Math.max(seconds, row.minSeconds ?? 0) };
+  if (quick) options.warmup = row.warmup === undefined ? 0.3 : row.warmup / 2;
   const pairs = Object.entries(options).filter(([name]) => !OURS.has(name));
   return [row.row, ...pairs.flatMap(([name, value]) => [`--${name}`, String(value)])];
 }

@@ -202,7 +202,12 @@ async function measure(name, peer) {
     }
     const token = row.jwt ? ['--token', encodeToken(secret, { sub: 'bench', exp: Math.floor(Date.now() / 1000) + 3600 })] : [];
     const ready = row.jwt && peer === 'wse' ? ['--expect-ready', 'true'] : [];
-    const args = [...generatorArguments(row, peer, seconds), ...token, ...ready, ...(PEERS[peer].generator ?? [])];
+    const args = [
+      ...generatorArguments(row, peer, seconds, !full && options.seconds === undefined),
+      ...token,
+      ...ready,
+      ...(PEERS[peer].generator ?? []),
+    ];
     const all = [...args, '--url', `ws://127.0.0.1:${port}/`, '--pid', String(server.pid)];
     const { stdout } = await run(...on(pinned?.generator, generator, all), { timeout: 180_000 });
     return JSON.parse(stdout);

@@ -54,6 +54,7 @@ export class Publisher {
   #peer;
   #clock;
   #run = null;
+  #droppedBefore = 0;
   /** Inbound row: messages handled, and the sum of what was read from each. */
   handled = 0;
   sum = 0;
@@ -89,11 +90,15 @@ export class Publisher {
         return reply({ op: 'pacing' });
       case 'stop':
         return reply({ op: 'done', ...this.#stop() });
+      // Asked when everything has arrived: an engine may drop what it took long after the publisher has stopped.
+      case 'drops':
+        return reply({ op: 'drops', n: this.#peer.dropped ? this.#peer.dropped() - this.#droppedBefore : null });
     }
   }
 
   #begin({ topic, topics, size, window, chunk = 256, subscribers = 1 }) {
     const most = this.#peer.chunk?.(subscribers) ?? Infinity;
+    this.#droppedBefore = this.#peer.dropped?.() ?? 0;
     this.#run = {
       messages: new Messages(size),
       topics: topics === 1 ? [topic] : Array.from({ length: topics }, (_, n) => `${topic}.${n}`),
@@ -103,7 +108,6 @@ export class Publisher {
       window: this.#peer.drained ? Infinity : window,
       waited: 0,
       late: 0,
-      dropped: this.#peer.dropped?.(),
       timers: [],
       chunk: Math.max(1, Math.min(chunk, most)),
       pumping: false,
@@ -114,8 +118,7 @@ export class Publisher {
     const run = this.#run;
     this.#run = null;
     run.timers.forEach((timer) => clearTimeout(timer));
-    const dropped = this.#peer.dropped ? this.#peer.dropped() - run.dropped : null;
-    return { published: run.next, dropped, waited_ms: Math.round(run.waited), late_max_us: Math.ceil(run.late / 1000) };
+    return { published: run.next, waited_ms: Math.round(run.waited), late_max_us: Math.ceil(run.late / 1000) };
   }
 
   #ack(n) {

@@ -112,8 +112,9 @@ fn order(payload: &[u8], published: &mut u64) -> Option<(bool, Vec<u8>)> {
     }
     let answer = match op {
         [b'h', ..] => r#""hello""#.to_owned(),
+        [b'd', ..] => r#""drops","n":0"#.to_owned(),
         [b'p', ..] => r#""pacing""#.to_owned(),
-        _ => format!(r#""done","published":{published},"dropped":0,"late_max_us":0"#),
+        _ => format!(r#""done","published":{published},"late_max_us":0"#),
     };
     Some((false, format!(r#"{{"c":"U","t":"ctl","p":{{"op":{answer}}},"v":1}}"#).into_bytes()))
 }

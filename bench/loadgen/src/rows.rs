@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Args, Outcome};
 use crate::net::{CONTROL, Handler, Idle, Net};
-use crate::report::{Report, rounded, with};
+use crate::report::{Report, optional, rounded, with};
 use crate::sys;
 
 /// Runs the row named on the command line.
@@ -73,6 +73,11 @@ fn ask(net: &mut Net, handler: &mut impl Handler, order: &str, name: &str) -> Ou
         net.healthy()?;
     }
     Err(format!("no answer {name:?} to {order} within 30 s"))
+}
+
+/// Deliveries the server says it dropped, where it counts them; to be asked once the subscribers have all there is.
+fn drops(net: &mut Net, handler: &mut impl Handler) -> Outcome<Option<u64>> {
+    Ok(optional(&ask(net, handler, r#"{"op":"drops"}"#, "drops")?, "n"))
 }
 
 fn nanos(seconds: f64) -> u64 {

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::args::{Args, Outcome};
 use crate::net::Net;
-use crate::report::{Report, number, optional, rounded, with};
+use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::plan::{Plan, subscribe};
 use crate::rows::throttle::Throttle;
-use crate::rows::{ask, nanos, open, report, tell};
+use crate::rows::{ask, drops, nanos, open, report, tell};
 use crate::sys;
 use crate::usage::{Mark, Peak};
 
@@ -52,11 +52,12 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     fan.until = sys::now();
 
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, optional(&done, "dropped"));
+    let published = number(&done, "published")?;
     if let Some(throttle) = throttle {
         throttle.end(&mut net);
     }
     drain(&mut net, &mut fan, published)?;
+    let dropped = drops(&mut net, &mut fan)?;
     let report = with(
         report(args),
         json!({

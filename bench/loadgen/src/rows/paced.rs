@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::args::{Args, Outcome};
 use crate::net::Net;
-use crate::report::{Report, number, optional, rounded, with};
+use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::drain;
 use crate::rows::plan::Plan;
-use crate::rows::{ask, nanos, open, report, tell};
+use crate::rows::{ask, drops, nanos, open, report, tell};
 use crate::sys;
 use crate::usage::{Mark, Used};
 
@@ -42,8 +42,9 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     ask(&mut net, &mut fan, &order, "pacing")?;
     let (used, work) = schedule.measure(args, &mut net, &mut fan)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, optional(&done, "dropped"));
+    let published = number(&done, "published")?;
     drain(&mut net, &mut fan, published)?;
+    let dropped = drops(&mut net, &mut fan)?;
     let report = with(report(args), json!({"rate": rounded(rate), "clock": clock}));
     let report = used.report(report, "deliveries", work);
     Ok(fan.account(with(report, json!({"late_max_us": number(&done, "late_max_us")?})), published, dropped))

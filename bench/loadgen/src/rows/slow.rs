@@ -6,13 +6,13 @@ use serde_json::json;
 use crate::args::{Args, Outcome};
 use crate::latency::Latency;
 use crate::net::Net;
-use crate::report::{Report, number, optional, rounded, with};
+use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::drain;
 use crate::rows::idle::settled;
 use crate::rows::paced::Schedule;
 use crate::rows::plan::Plan;
-use crate::rows::{ask, open, report};
+use crate::rows::{ask, drops, open, report};
 use crate::sys;
 use crate::usage::resident;
 
@@ -50,8 +50,9 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let (stalled, _) = schedule.measure(args, &mut net, &mut fan)?;
     let after = resident(pid)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, optional(&done, "dropped"));
+    let published = number(&done, "published")?;
     drain(&mut net, &mut fan, published)?;
+    let dropped = drops(&mut net, &mut fan)?;
 
     let p99 = |hist: &Latency| hist.quantile(0.99) as f64;
     let owed = heavy_rate as f64 * heavy_size as f64 * (args.seconds + args.warmup);
