@@ -44,7 +44,7 @@ if (options.help) {
   --rows a,b       these rows only
   --peers a,b      of ${PEER_NAMES.join(', ')} (socketio only with --full, unless named)
   --rounds N       rounds of every row and peer (quick pass: 3)
-  --seconds S      seconds measured per round (quick pass: 0.5); some rows measure longer
+  --seconds S      seconds measured per round (quick pass: 0.4); some rows measure longer
   --out FILE       where the result is written, instead of bench/results/<date>-<commit>.json
 
 rows, and what the load generator is asked for:
@@ -66,7 +66,7 @@ const chosen = (list, all, what) => {
   return names;
 };
 const rounds = Math.round(amount('rounds', options.full ? 5 : 3));
-const seconds = amount('seconds', options.full ? 2 : 0.5);
+const seconds = amount('seconds', options.full ? 2 : 0.4);
 
 if (process.platform !== 'linux') quit('the load generator needs Linux (epoll, /proc)');
 

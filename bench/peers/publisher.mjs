@@ -7,8 +7,6 @@ const MESSAGE_MIDDLE = '","ns":"';
 const MESSAGE_PAD = '","pad":"';
 const MESSAGE_END = '"},"v":1}';
 const FIXED = MESSAGE_HEAD.length + 12 + MESSAGE_MIDDLE.length + 19 + MESSAGE_PAD.length + MESSAGE_END.length;
-/** A flood reads the clock once per this many messages: the generator samples latency at the first of them. */
-const CLOCK_EVERY = 64;
 const THOUSAND = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'));
 
 /** Messages of one size. Built from three strings, because the benchmark is not about number formatting. */
@@ -96,7 +94,7 @@ export class Publisher {
     }
   }
 
-  #begin({ topic, topics, size, window, chunk = 256, subscribers = 1 }) {
+  #begin({ topic, topics, size, window, chunk = 256, stamp_every: stampEvery = 64, subscribers = 1 }) {
     const most = this.#peer.chunk?.(subscribers) ?? Infinity;
     this.#droppedBefore = this.#peer.dropped?.() ?? 0;
     this.#run = {
@@ -104,6 +102,8 @@ export class Publisher {
       topics: topics === 1 ? [topic] : Array.from({ length: topics }, (_, n) => `${topic}.${n}`),
       next: 0,
       acked: 0,
+      // A flood reads the clock once per so many messages: the generator looks at the first of them.
+      stampEvery,
       // A window beside it would hide what waiting for `drained` alone comes to.
       window: this.#peer.drained ? Infinity : window,
       waited: 0,
@@ -144,7 +144,7 @@ export class Publisher {
     const end = Math.min(run.acked + run.window, run.next + run.chunk);
     while (run.next < end) {
       const seq = run.next++;
-      if (seq % CLOCK_EVERY === 0) messages.stamp(nineteen(this.#clock()));
+      if (seq % run.stampEvery === 0) messages.stamp(nineteen(this.#clock()));
       if (
         this.#peer.publish(topics.length === 1 ? topics[0] : topics[seq % topics.length], messages.text(seq)) === false &&
         this.#peer.drained

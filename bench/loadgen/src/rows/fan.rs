@@ -13,8 +13,21 @@ use crate::rows::plan::Plan;
 /// Which messages' latency is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sample {
-    All = 0,
-    OneIn64 = 63,
+    All,
+    /// One delivery in 64; where there are many subscribers, of every eighth message at one subscriber in eight, so that a
+    /// peer which sends few messages to many is looked at too.
+    OneIn64,
+}
+
+impl Sample {
+    /// Bits of the sequence number and of the subscriber that decide.
+    fn masks(self, connections: usize) -> (u64, u64) {
+        match self {
+            Self::All => (0, 0),
+            Self::OneIn64 if connections >= 64 => (7, 7),
+            Self::OneIn64 => (63, 0),
+        }
+    }
 }
 
 /// State of all subscribers of a row. Slot 0 is the control connection and has no place here.
@@ -43,6 +56,7 @@ pub(crate) struct Fan {
     /// Latency of messages whose sequence number has none of these bits, that arrive at or after `since` and were sent before
     /// `until`: neither what was already on its way nor what comes late is left out.
     skip: u64,
+    skip_slots: u64,
     pub(crate) since: u64,
     pub(crate) until: u64,
     pub(crate) latency: Latency,
@@ -55,6 +69,7 @@ impl Fan {
         }
         let header = frame::text_header(args.size).ok_or("--size must be above 125")?;
         let listed = plan.listed.take();
+        let (skip, skip_slots) = sample.masks(args.connections);
         let first = |slot: usize| listed.as_ref().map_or(0, |listed| u64::from(listed[slot][0]));
         let next = std::iter::once(u64::MAX).chain((0..args.connections).map(first)).collect();
         Ok(Self {
@@ -74,7 +89,8 @@ impl Fan {
             missed: 0,
             disorder: 0,
             stray: 0,
-            skip: sample as u64,
+            skip,
+            skip_slots,
             since: u64::MAX,
             until: u64::MAX,
             latency: Latency::new(),
@@ -86,6 +102,17 @@ impl Fan {
         let out = [self.ignored, self.apart];
         let counted = self.next.iter().enumerate().filter(|(slot, _)| !out.contains(&Some(*slot)));
         counted.map(|(_, next)| *next).min().unwrap_or(0)
+    }
+
+    /// How many messages one send stamp serves: every message looked at has its own.
+    pub(crate) fn stamp_every(&self) -> u64 {
+        self.skip + 1
+    }
+
+    /// Whether the latency of message `seq` at `slot` is looked at.
+    #[inline]
+    fn looked_at(&self, slot: usize, seq: u64) -> bool {
+        seq & self.skip == 0 && (slot as u64 ^ (seq >> 3)) & self.skip_slots == 0
     }
 
     /// Keeps the figures of `slot` apart from those of the others.
@@ -160,7 +187,7 @@ impl Fan {
 
     #[inline]
     fn sample(&mut self, now: u64, slot: usize, seq: u64, sent: u64) {
-        if now >= self.since && sent < self.until && seq & self.skip == 0 && Some(slot) != self.apart {
+        if now >= self.since && sent < self.until && self.looked_at(slot, seq) && Some(slot) != self.apart {
             self.latency.record(now.saturating_sub(sent));
         }
     }
@@ -220,7 +247,7 @@ impl Handler for Fan {
             }
             let Some(seq) = envelope::sequence(payload) else { break };
             self.count(slot, seq);
-            if seq & self.skip == 0
+            if self.looked_at(slot, seq)
                 && let Some(sent) = envelope::sent_at(payload)
             {
                 self.sample(net.now, slot, seq, sent);
@@ -270,6 +297,23 @@ mod tests {
         assert_eq!(fan.complete(), 0, "the second subscriber has nothing yet");
         fan.count(2, 0);
         assert_eq!(fan.complete(), 1);
+    }
+
+    #[test]
+    fn one_in_64_is_looked_at_whatever_the_shape() {
+        for connections in [8, 64, 1000] {
+            let args = format!("fanout-flood --url ws://127.0.0.1:1/ --connections {connections}");
+            let args = Args::parse(args.split(' ').map(str::to_owned)).unwrap();
+            let fan = Fan::new(&args, &mut Plan::new(&args).unwrap(), Sample::OneIn64).unwrap();
+            let seen = (0..6400_u64).flat_map(|seq| (1..=connections).map(move |slot| (slot, seq)));
+            let seen: Vec<_> = seen.filter(|(slot, seq)| fan.looked_at(*slot, *seq)).collect();
+            assert_eq!(seen.len(), 100 * connections);
+            assert!(seen.iter().all(|(_, seq)| seq.is_multiple_of(fan.stamp_every())), "an old stamp would be read");
+            assert!(
+                (1..=connections).all(|own| seen.iter().any(|(slot, _)| *slot == own)),
+                "each subscriber has its share"
+            );
+        }
     }
 
     #[test]

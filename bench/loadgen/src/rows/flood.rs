@@ -38,8 +38,12 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     net.connect_all(&mut fan, args.connections + 1, args.connections + bystanders)?;
 
     let order = format!(
-        r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"subscribers":{}}}"#,
-        plan.name, plan.topics, args.size, plan.per_message
+        r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"stamp_every":{},"subscribers":{}}}"#,
+        plan.name,
+        plan.topics,
+        args.size,
+        fan.stamp_every(),
+        plan.per_message
     );
     let flooding = ask(&mut net, &mut fan, &order, "flooding")?;
     acknowledge(&mut net, &mut fan, throttle.as_mut(), nanos(args.warmup), nap)?;
