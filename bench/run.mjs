@@ -264,7 +264,7 @@ function resultFile({ commit }, date) {
 /** A figure in at most six characters and its unit. */
 function figure(value, unit) {
   if (value === undefined) return '-';
-  if (unit === 'us') return `${(value / 1e3).toPrecision(3)}ms`;
+  if (unit === 'us') return `${Number((value / 1e3).toPrecision(3))}ms`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M${unit}`;
   return value >= 1e4 ? `${(value / 1e3).toFixed(1)}k${unit}` : `${value.toFixed(value < 10 ? 2 : 0)}${unit}`;
 }
