@@ -246,7 +246,7 @@ export function neighbours(rounds) {
   const others = Math.max(0, ...rounds.map((round) => round.other_cores ?? 0));
   return [
     others > 0.15 && `disturbed: up to ${others.toFixed(1)} cores used by others`,
-    rounds.some((round) => round.machine_full) && 'no core idle: server and generator shared them',
+    rounds.some((round) => round.machine_full) && 'no core was idle',
   ];
 }
 
