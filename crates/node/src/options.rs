@@ -85,9 +85,10 @@ pub struct NativeHandshake {
     pub max_pending_per_address: u32,
 }
 
-/// Marks of publisher pressure in bytes per shard.
+/// Marks of publisher pressure: seconds, and bytes per shard.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativePublisher {
+    pub target_delay: f64,
     pub high_water_mark: f64,
     pub hard_limit: f64,
 }
@@ -134,6 +135,7 @@ impl NativeOptions {
             max_pending: self.handshake.max_pending as usize,
             max_pending_per_address: self.handshake.max_pending_per_address as usize,
             shards: shards(self.shards),
+            target_delay: seconds(self.publisher.target_delay, "publisher.targetDelay")?,
             high_water_mark: bytes(self.publisher.high_water_mark),
             hard_limit: bytes(self.publisher.hard_limit).min(MAX_HARD_LIMIT),
         })
