@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::config::JwtConfig;
-use super::verify::JwtError;
+use super::error::JwtError;
 
 /// Most topic patterns one token may carry, allow and deny together.
 pub const MAX_GRANT_PATTERNS: usize = 256;

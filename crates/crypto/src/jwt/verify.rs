@@ -13,22 +13,9 @@ use serde_json::{Map, Value};
 use super::claims::{self, Claims};
 use super::config::{Algorithm, JwtConfig, JwtConfigError};
 use super::encode::{self, JwtEncodeError};
+use super::error::JwtError;
 use super::key::{SignKey, VerifyKey};
 use super::strict::StrictValue;
-
-/// Why a token was refused.
-///
-/// The text of [`JwtError::Invalid`] is for the operator's log: a peer that hears the reason learns which of
-/// its guesses was close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JwtError {
-    /// Not a token, not ours, not now, or not for us.
-    #[error("invalid token: {0}")]
-    Invalid(&'static str),
-    /// Everything is in order except that `sub` is missing, empty or not a string.
-    #[error("token has no subject")]
-    MissingSubject,
-}
 
 /// Checks tokens against one [`JwtConfig`]. Built once, shared by every thread.
 pub struct JwtVerifier {
