@@ -24,8 +24,6 @@ export interface JwtOptions {
   previousSecret?: KeyMaterial | null;
   /** Required `kid` of the token's header. @default none */
   keyId?: string | null;
-  /** RS256, ES256: the private key as PEM, for signing only. @default none */
-  privateKey?: KeyMaterial | null;
   /** Clock difference tolerated for `exp` and `nbf`, in whole seconds. @default 30 */
   leeway?: number;
   /** Let a token pass that lacks `iss` or `aud` although one is configured. @default false */

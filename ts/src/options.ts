@@ -108,6 +108,9 @@ function readOrigins(reader: OptionReader): string[] | null {
 
 function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   if (reader === null) return null;
+  if (reader.has('privateKey')) {
+    reader.fail('privateKey', 'this server only verifies; sign with encodeJwt(claims, privateKey, { algorithm })');
+  }
   const jwt: NativeJwtOptions = {
     secret: reader.key('secret'),
     algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
@@ -116,15 +119,12 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     cookieName: reader.text('cookieName', 'access_token'),
     previousSecret: reader.keyOrNull('previousSecret'),
     keyId: reader.textOrNull('keyId'),
-    privateKey: reader.keyOrNull('privateKey'),
     leeway: reader.number('leeway', { ...SECONDS_OR_ZERO, integer: true }, 30),
     allowMissingClaims: reader.boolean('allowMissingClaims', false),
     closeOnExpiry: reader.boolean('closeOnExpiry', true),
   };
   reader.done(suggestOption);
   if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);
-  if (jwt.algorithm === 'HS256' && jwt.privateKey !== null)
-    reader.fail('privateKey', 'HS256 signs with the secret: leave it out');
   for (const name of ['secret', 'previousSecret'] as const) {
     const bytes = jwt[name]?.byteLength ?? MIN_HS256_SECRET_BYTES;
     if (jwt.algorithm === 'HS256' && bytes < MIN_HS256_SECRET_BYTES) {

@@ -27,7 +27,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['jwt.cookieName', ['token'], ['', 'a b', 'a;b', 1, null]],
   ['jwt.previousSecret', [SECRET, null], ['short', 1]],
   ['jwt.keyId', ['k1', null], ['', 1]],
-  ['jwt.privateKey', ['pem', new Uint8Array(3), null], ['', 1]],
+  ['jwt.privateKey', [], ['pem', new Uint8Array(3), null]],
   ['jwt.leeway', [0, 30], [-1, 0.5, '30', Infinity, null]],
   ['jwt.allowMissingClaims', [true], [1, null]],
   ['jwt.closeOnExpiry', [false], [0, null]],
@@ -67,8 +67,7 @@ function withValue(path: string, value: unknown): WSEServerOptions {
   if (name === undefined) options[group] = value;
   else {
     const base = { jwt: { secret: SECRET }, tls: { cert: 'c', key: 'k' } }[group] ?? {};
-    const algorithm = path === 'jwt.privateKey' ? { algorithm: 'ES256' } : {};
-    options[group] = { ...base, ...algorithm, [name]: value };
+    options[group] = { ...base, [name]: value };
   }
   return options as unknown as WSEServerOptions;
 }
@@ -156,7 +155,6 @@ describe('resolveOptions', () => {
       cookieName: 'access_token',
       previousSecret: null,
       keyId: null,
-      privateKey: null,
       leeway: 30,
       allowMissingClaims: false,
       closeOnExpiry: true,
@@ -175,8 +173,10 @@ describe('resolveOptions', () => {
     expect(resolveOptions({ port: 0, jwt: { secret: 'pem', algorithm: 'ES256' } }).jwt?.algorithm).toBe('ES256');
   });
 
-  it('has no use for a private key with HS256', () => {
-    expect(failure({ port: 0, jwt: { secret: SECRET, privateKey: 'pem' } }).path).toBe('jwt.privateKey');
+  it('says who signs, when given a private key', () => {
+    const error = failure({ port: 0, jwt: { secret: 'pem', algorithm: 'ES256', privateKey: 'pem' } });
+    expect([error.code, error.path]).toEqual(['WSE_CONFIG_INVALID', 'jwt.privateKey']);
+    expect(error.message).toContain('this server only verifies; sign with encodeJwt(claims, privateKey');
   });
 
   it('treats undefined as absent', () => {
