@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use wse_protocol::json::{Cells, MAX_LEAVES, Shape};
+use wse_protocol::json::{LeafEnds, MAX_LEAVES, Shape};
 
 /// Shapes kept.
 const KNOWN: usize = 4;
@@ -16,7 +16,7 @@ pub(crate) struct Shapes {
     /// Most recently used first.
     known: Vec<Arc<Shape>>,
     /// Of the last match.
-    cells: Cells,
+    cells: LeafEnds,
     misses: u32,
 }
 
