@@ -9,7 +9,7 @@ const MAY_USE = {
   'wse-protocol': [],
   'wse-crypto': ['wse-protocol'],
   'wse-engine': ['wse-protocol', 'wse-crypto'],
-  'wse-node': ['wse-protocol', 'wse-crypto', 'wse-engine'],
+  'wse-napi': ['wse-protocol', 'wse-crypto', 'wse-engine'],
   'wse-testkit': ['wse-protocol', 'wse-crypto', 'wse-engine'],
   'wse-loadgen': [],
 };
@@ -25,10 +25,10 @@ const HOMES = [
     dev: true,
     why: 'crypto, JWT and TLS live in wse-crypto',
   },
-  { libraries: /^(napi|napi-.*|mimalloc)$/, homes: ['wse-node'], dev: false, why: 'Node vocabulary lives in wse-node' },
+  { libraries: /^(napi|napi-.*|mimalloc)$/, homes: ['wse-napi'], dev: false, why: 'Node vocabulary lives in wse-napi' },
   {
     libraries: /^(tokio|tokio-.*|socket2|mio|httparse|dashmap|parking_lot)$/,
-    homes: ['wse-crypto', 'wse-engine', 'wse-node', 'wse-testkit'],
+    homes: ['wse-crypto', 'wse-engine', 'wse-napi', 'wse-testkit'],
     dev: false,
     why: 'wse-protocol has no sockets, threads or clock',
   },

@@ -80,7 +80,7 @@ export async function ensurePackages(folder = '') {
 }
 
 const ADDON_STAMP = join(STAMPS, 'addon');
-const ADDON_SOURCES = ['crates/protocol', 'crates/crypto', 'crates/engine', 'crates/node', 'Cargo.toml', 'Cargo.lock', '.cargo'];
+const ADDON_SOURCES = ['crates/protocol', 'crates/crypto', 'crates/engine', 'crates/napi', 'Cargo.toml', 'Cargo.lock', '.cargo'];
 
 /** What the addon's stamp says once it is built from these sources. */
 const addonFingerprint = () => fingerprint(ADDON_SOURCES, PROFILE, platformName());
@@ -98,18 +98,18 @@ export async function ensureAddon() {
   let library;
   const code = await run(
     'cargo',
-    ['build', '-p', 'wse-node', '--profile', PROFILE, '--locked', '--message-format=json-render-diagnostics'],
+    ['build', '-p', 'wse-napi', '--profile', PROFILE, '--locked', '--message-format=json-render-diagnostics'],
     {
       onLine(line) {
         if (!line.includes('"compiler-artifact"')) return;
         const artifact = JSON.parse(line);
-        if (artifact.target.name === 'wse_node') library = artifact.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
+        if (artifact.target.name === 'wse_napi') library = artifact.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
       },
       silentStdout: true,
     },
   );
   if (code !== 0) throw new Problem('the addon could not be built; the reason is above.');
-  if (library === undefined) throw new Error('cargo built wse-node but named no library');
+  if (library === undefined) throw new Error('cargo built wse-napi but named no library');
   mkdirSync(join(ROOT, 'ts', 'native'), { recursive: true });
   // Beside and then in place: a process that has the old image mapped keeps it.
   const fresh = `${addonFile()}.${process.pid}`;
