@@ -16,6 +16,7 @@ mod inbound;
 mod liveness;
 mod metrics;
 mod net;
+pub mod outbox;
 mod registry;
 mod shard;
 mod shared;
