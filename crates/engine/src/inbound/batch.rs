@@ -1,4 +1,4 @@
-//! A batch of events in columns, and its flat form for the crossing (read by `ts/src/batch.ts`, little endian):
+//! A batch of events in columns, and its flat form for the crossing (read by `ts/src/inbound/batch.ts`, little endian):
 //!
 //! ```text
 //! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII, 4: columns are ASCII)
@@ -406,3 +406,5 @@ fn length(len: usize) -> u32 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
