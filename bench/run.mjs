@@ -14,8 +14,9 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { PROFILE } from '../scripts/lib/addon.mjs';
 import { failWith } from '../scripts/lib/run.mjs';
-import { checkRust, ensureBuilt, ensurePackages, PROFILE } from '../scripts/lib/steps.mjs';
+import { checkRust, ensureBuilt, ensurePackages } from '../scripts/lib/steps.mjs';
 import { encodeToken } from './peers/token.mjs';
 import { generatorArguments, listing, neighbours, ROWS, summary, valid } from './rows.mjs';
 

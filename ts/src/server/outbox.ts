@@ -2,13 +2,15 @@
  * What one turn publishes and sends, collected here and handed to the engine in one crossing: strings in, bytes out.
  *
  * Everything is handed over when the running code gives way (a microtask), when {@link FLUSH_BYTES} or {@link SENDS} have come
- * together, before this facade calls the engine for something else, and before this thread blocks in `drainInbound()`: order is
- * that of the calls. Of the engine's room it knows what the engine said last within the same turn.
+ * together, before this facade commands the engine anything else, and before this thread blocks in `drainInbound()`: order is
+ * that of the calls. Questions hand nothing over. How much room the engine has is asked once per turn, and again with each crossing.
+ *
+ * The layout of a crossing is told in `crates/engine/src/outbox.rs`; `spec/vectors/outbox.json` shows it to both sides.
  */
 
 import { native, WSEOverloadedError, WSEStateError } from '../errors.js';
-import { Liveness } from '../liveness.js';
 import type { NativeCalls } from '../native/binding.js';
+import { Liveness } from './liveness.js';
 
 const FLUSH_BYTES = 64 * 1024;
 /** Messages to single connections that cross together at most: the shard writes the first while the next are made. */
@@ -17,10 +19,12 @@ const SENDS = 32;
 const LARGE = 16 * 1024;
 /** Follows each topic and text, so that the halves of two lone surrogates cannot meet. */
 const SEPARATOR = '\n';
-/** In place of a topic's length: the topic of the publication before; a text, or bytes, for one connection. */
+/** Stands in place of a topic's length: the topic of the publication before. */
 const SAME_TOPIC = 0xffff_ffff;
-const SEND_TEXT = 0xffff_fffe;
-const SEND_BYTES = 0xffff_fffd;
+/** Stands in place of a topic's length: a text for one connection. */
+export const SEND_TEXT = 0xffff_fffe;
+/** Stands in place of a topic's length: bytes for one connection. */
+export const SEND_BYTES = 0xffff_fffd;
 /** What a message costs beside its payload, at most: the frame's header, the category, the engine's own note of it. */
 const OVERHEAD_BYTES = 88;
 /** A publication takes two notes, and one more may go beyond {@link FLUSH_BYTES}; a message to one connection takes four. */
@@ -61,7 +65,7 @@ export class Outbox {
   /** Bytes the engine takes before its hard limit, as it said last. */
   #room = 0;
   #pressure = false;
-  /** `#room` and `#pressure` are of this turn, and this facade has not asked the engine for anything else since. */
+  /** `#room` and `#pressure` are of this turn, and this facade has not commanded the engine anything else since. */
   #fresh = false;
   #scheduled = false;
 

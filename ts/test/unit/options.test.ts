@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { WSEConfigError } from '../../src/errors.js';
-import type { WSEServerOptions } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
+import type { WSEServerOptions } from '../../src/options/types.js';
 
 const SECRET = 'x'.repeat(32);
 

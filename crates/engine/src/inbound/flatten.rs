@@ -1,4 +1,4 @@
-//! The flat form of batches for the crossing (read by `ts/src/batch.ts`, little endian):
+//! The flat form of batches for the crossing (read by `ts/src/inbound/batch.ts`, little endian):
 //!
 //! ```text
 //! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII, 4: columns are ASCII)
@@ -230,3 +230,5 @@ fn announce<'a>(batch: &'a Batch, part: Part, tables: &mut Tables<'a>) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -1,6 +1,6 @@
 /** The options of a server, as their user writes them. Defaults are set in `options.ts`. */
 
-import type { BytesLike } from './bytes.js';
+import type { BytesLike } from '../bytes.js';
 
 /** Key material: text is taken as UTF-8. */
 export type KeyMaterial = string | BytesLike;

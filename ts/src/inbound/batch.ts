@@ -15,8 +15,8 @@
  * out refers to the batch's memory.
  */
 
+import type { PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 import { readTables, type Table } from './columns.js';
-import type { PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
 import { LazyMessage } from './lazy.js';
 import type { BatchMemory } from './memory.js';
 

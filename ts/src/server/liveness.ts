@@ -3,7 +3,7 @@
  * Never written here.
  */
 
-import type { NativeCalls } from './native/binding.js';
+import type { NativeCalls } from '../native/binding.js';
 
 /** The layout of a connection id, as in `crates/engine/src/id.rs`: generation, 6 bits of shard, 21 bits of slot. */
 const SLOT_MASK = 2 ** 21 - 1;

@@ -1,11 +1,11 @@
 /** From the user's options to the engine's: the only place where defaults live and where options are checked. */
 
-import { WSEConfigError } from './errors.js';
-import type { NativeJwtOptions, NativeOptions } from './native/binding.js';
-import { type NumberRule, OptionReader } from './option-reader.js';
-import type { JwtAlgorithm, WSEServerOptions } from './option-types.js';
+import { WSEConfigError } from '../errors.js';
+import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
+import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
+import type { JwtAlgorithm, WSEServerOptions } from './types.js';
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -53,7 +53,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     subscriptions,
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
-    tls: readTls(reader.groupOrNull('tls')),
+    tls: readTlsOrNull(reader.groupOrNull('tls')),
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
@@ -139,11 +139,19 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   return jwt;
 }
 
-function readTls(reader: OptionReader | null): NativeOptions['tls'] {
-  if (reader === null) return null;
+/**
+ * A certificate chain and its key.
+ *
+ * @throws WSEConfigError naming the member that is wrong.
+ */
+export function readTls(reader: OptionReader): NonNullable<NativeOptions['tls']> {
   const tls = { cert: reader.key('cert'), key: reader.key('key') };
   reader.done(suggestOption);
   return tls;
+}
+
+function readTlsOrNull(reader: OptionReader | null): NativeOptions['tls'] {
+  return reader === null ? null : readTls(reader);
 }
 
 function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {

@@ -6,7 +6,7 @@
  * A message cannot be told from `JSON.parse` of its text, and shares no object with another.
  */
 
-import type { JsonObject, JsonValue, WSEMessage } from './events.js';
+import type { JsonObject, JsonValue, WSEMessage } from '../events.js';
 
 /** A constructor of objects without members. */
 type Maker = new () => JsonObject;
@@ -24,10 +24,10 @@ const PLACE: JsonValue[] = [null];
 
 /** The messages of one shape, in order. */
 export class Table {
-  private readonly root: Level;
+  readonly #root: Level;
   /** How many messages the columns hold; 1 when nothing differs: then they hold any number. */
-  private readonly rows: number;
-  private row = 0;
+  readonly #rows: number;
+  #row = 0;
 
   /** @param take gives the next column */
   constructor(template: JsonObject, take: () => JsonValue[]) {
@@ -50,20 +50,20 @@ export class Table {
       });
       return { Made: maker(keys), keys, columns, nested };
     };
-    this.root = read(template, 0);
-    this.rows = rows;
+    this.#root = read(template, 0);
+    this.#rows = rows;
   }
 
   /** The next message. */
   next(): WSEMessage {
-    const row = this.row;
-    this.row = row + 1;
-    return build(this.root, row);
+    const row = this.#row;
+    this.#row = row + 1;
+    return build(this.#root, row);
   }
 
   /** @throws RangeError unless every message was taken. */
   end(): void {
-    if (this.rows !== 1 && this.row !== this.rows) throw misfit();
+    if (this.#rows !== 1 && this.#row !== this.#rows) throw misfit();
   }
 }
 

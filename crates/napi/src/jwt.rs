@@ -2,11 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use napi::Env;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use wse_crypto::jwt::{self, Algorithm, JwtConfig};
+use wse_crypto::jwt::{self, Algorithm, JwtConfig, JwtConfigError};
 
-use crate::error;
+use crate::error::{Failure, Outcome};
 
 /// How `decode_jwt` checks a token.
 #[napi(object, object_to_js = false, use_nullable = true)]
@@ -22,26 +23,28 @@ pub struct NativeDecodeOptions {
 /// Signs claims, given as JSON text.
 #[napi]
 pub fn encode_jwt(
+    env: &Env,
     claims_json: String,
     secret: Uint8Array,
     algorithm: String,
-    key_id: Option<String>,
+    #[napi(ts_arg_type = "string | null")] key_id: Option<String>,
 ) -> napi::Result<String> {
-    let claims = serde_json::from_str(&claims_json).map_err(|error| error::config(error, "claims"))?;
-    let algorithm = algorithm.parse::<Algorithm>().map_err(|error| error::config(error.reason, error.field))?;
-    jwt::encode(&claims, &secret, algorithm, key_id.as_deref()).map_err(error::encode)
+    let encode = || {
+        let claims = serde_json::from_str(&claims_json).map_err(|error| Failure::config(error, "claims"))?;
+        Ok(jwt::encode(&claims, &secret, parse(&algorithm)?, key_id.as_deref())?)
+    };
+    encode().map_err(|failure: Failure| failure.thrown(env))
 }
 
 /// The claims of a valid token as JSON text, `null` for any other.
 #[napi]
-pub fn decode_jwt(token: String, options: NativeDecodeOptions) -> napi::Result<Option<String>> {
-    let algorithm = options.algorithm.parse::<Algorithm>().map_err(|error| error::config(error.reason, error.field))?;
+pub fn decode_jwt(env: &Env, token: String, options: NativeDecodeOptions) -> napi::Result<Option<String>> {
     let config = JwtConfig {
         issuer: options.issuer,
         audience: options.audience,
         previous_key: options.previous_secret.map(|key| key.to_vec()),
         key_id: options.key_id,
-        ..JwtConfig::new(algorithm, options.secret.to_vec())
+        ..JwtConfig::new(parse(&options.algorithm).map_err(|failure| failure.thrown(env))?, options.secret.to_vec())
     };
     Ok(jwt::decode(&token, config, unix_seconds()).map(|claims| claims.to_string()))
 }
@@ -49,4 +52,8 @@ pub fn decode_jwt(token: String, options: NativeDecodeOptions) -> napi::Result<O
 #[expect(clippy::disallowed_methods, reason = "a free function: there is no engine whose clock it could ask")]
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn parse(algorithm: &str) -> Outcome<Algorithm> {
+    algorithm.parse().map_err(|error: JwtConfigError| Failure::config(error.reason, error.field))
 }

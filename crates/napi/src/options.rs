@@ -11,12 +11,13 @@ use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_engine::MAX_SHARDS;
 use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 
-use crate::error;
+use crate::error::{Failure, Outcome};
 
 /// Positions in an inbox are 32 bits, with room for one more message.
 const MAX_HARD_LIMIT: usize = 2 << 30;
 
-/// See `NativeOptions` in `ts/src/native/binding.ts`.
+/// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
+/// `null` for "none": a missing one is a mistake of the facade, never a default.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeOptions {
     pub host: String,
@@ -24,6 +25,7 @@ pub struct NativeOptions {
     pub max_connections: u32,
     pub path: Option<String>,
     pub allowed_origins: Option<Vec<String>>,
+    #[napi(ts_type = "'app' | 'acl'")]
     pub subscriptions: String,
     pub server_ready: bool,
     pub jwt: Option<NativeJwtOptions>,
@@ -32,10 +34,12 @@ pub struct NativeOptions {
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
     pub max_inbound_queue_bytes: f64,
+    #[napi(ts_type = "'pause' | 'drop'")]
     pub inbound_overflow: String,
     pub inbound_codecs: bool,
     pub max_json_depth: u32,
     pub max_outbound_queue_bytes: f64,
+    #[napi(ts_type = "'drop' | 'close'")]
     pub slow_consumer: String,
     pub max_reassembly_bytes: f64,
     pub max_subscriptions_per_connection: u32,
@@ -47,7 +51,7 @@ pub struct NativeOptions {
     pub close_timeout: f64,
 }
 
-/// See `NativeJwtOptions` in `ts/src/native/binding.ts`.
+/// Claims and keys the engine checks tokens with. Times in seconds.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeJwtOptions {
     pub secret: Uint8Array,
@@ -94,11 +98,11 @@ pub struct NativePublisher {
 
 impl NativeOptions {
     /// The engine's configuration and its certificate store, which outlives a reload.
-    pub(crate) fn into_config(self) -> napi::Result<Config> {
+    pub(crate) fn into_config(self) -> Outcome<Config> {
         let tls = match &self.tls {
             None => None,
             Some(pair) => {
-                let config = TlsConfig::from_pem(&pair.cert, &pair.key).map_err(error::tls)?;
+                let config = TlsConfig::from_pem(&pair.cert, &pair.key)?;
                 Some(Arc::new(ReloadableTls::new(config)))
             }
         };
@@ -142,7 +146,7 @@ impl NativeOptions {
 }
 
 impl NativeJwtOptions {
-    fn into_auth(self) -> napi::Result<Auth> {
+    fn into_auth(self) -> Outcome<Auth> {
         let verifier = JwtVerifier::new(JwtConfig {
             key: self.secret.to_vec(),
             previous_key: self.previous_secret.map(|key| key.to_vec()),
@@ -151,10 +155,10 @@ impl NativeJwtOptions {
             audience: self.audience,
             leeway_secs: u64::from(self.leeway),
             allow_missing_claims: self.allow_missing_claims,
-            ..JwtConfig::new(self.algorithm.parse::<Algorithm>().map_err(error::jwt)?, Vec::new())
+            ..JwtConfig::new(self.algorithm.parse::<Algorithm>()?, Vec::new())
         });
         Ok(Auth {
-            verifier: verifier.map_err(error::jwt)?,
+            verifier: verifier?,
             cookie_name: self.cookie_name,
             close_on_expiry: self.close_on_expiry,
             leeway_secs: u64::from(self.leeway),
@@ -168,8 +172,8 @@ fn bytes(value: f64) -> usize {
     value as usize
 }
 
-fn seconds(value: f64, path: &str) -> napi::Result<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|error| error::config(error, path))
+fn seconds(value: f64, path: &str) -> Outcome<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|error| Failure::config(error, path))
 }
 
 /// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing

@@ -1,7 +1,7 @@
 /** Times as their user writes them: numbers of seconds. Owns what a time must be; never where it comes from. */
 
-import { describe } from './bytes.js';
-import { WSEConfigError } from './errors.js';
+import { describe } from '../arguments.js';
+import { WSEConfigError } from '../errors.js';
 
 /** What a time must be. */
 export interface SecondsRule {
