@@ -1,21 +1,16 @@
 /** Checks of arguments: each returns the value when it is what the call asks for, and throws a `TypeError` that names it. */
 
+import { describe } from './describe.js';
+import { type SecondsRule, toSeconds } from './options/seconds.js';
+
 /** Bytes of UTF-8 a Close frame has for its reason (RFC 6455 §5.5). */
 const MAX_REASON_BYTES = 123;
 /** Events of one batch at most. */
 const MAX_EVENTS = 65_536;
-/** The longest time in milliseconds that is told from "for ever". */
+/** What a time limit may be. */
+const TIMEOUT: SecondsRule = { max: 3600, zero: true };
+/** Stands for "for ever". */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-
-/** A value's kind, for error messages; never the value, which may be a secret. */
-export function describe(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'an array';
-  const kind = typeof value;
-  if (kind === 'object') return `an object (${(value as object).constructor?.name ?? 'no prototype'})`;
-  if (kind === 'number') return `the number ${String(value)}`;
-  return kind === 'undefined' ? kind : `a ${kind}`;
-}
 
 /**
  * `value` if it is a string.
@@ -88,11 +83,12 @@ export function toReason(reason: unknown): string {
 /**
  * Seconds as milliseconds.
  *
- * @throws TypeError for anything but a number of seconds, 0 or more.
+ * @throws TypeError for anything but a number of seconds, 0 or more; WSEConfigError above an hour: those were milliseconds.
  */
 export function toTimeoutMs(seconds: unknown): number {
   if (!(typeof seconds === 'number' && seconds >= 0)) throw new TypeError('timeout must be a number of seconds, 0 or more');
-  return Math.min(seconds * 1000, MAX_TIMEOUT_MS);
+  if (seconds === Number.POSITIVE_INFINITY) return MAX_TIMEOUT_MS;
+  return toSeconds(seconds, 'timeout', TIMEOUT) * 1000;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Turns whatever holds bytes into a `Uint8Array` the addon may read. */
 
 import { types } from 'node:util';
-import { describe } from './arguments.js';
+import { describe } from './describe.js';
 
 /** Anything that holds bytes. */
 export type BytesLike = ArrayBufferView | ArrayBuffer | SharedArrayBuffer;

@@ -1,6 +1,7 @@
 /** Signing and checking tokens, with the engine's own rules. */
 
-import { describe, toText } from './arguments.js';
+import { toText } from './arguments.js';
+import { describe } from './describe.js';
 import { native } from './errors.js';
 import type { JsonObject } from './events.js';
 import { objectToJson } from './json.js';

@@ -124,6 +124,11 @@ impl Mailbox {
         self.weight() > self.mark()
     }
 
+    /// Bytes that may be pushed before publishers should wait.
+    pub(crate) fn until_mark(&self) -> usize {
+        self.mark().saturating_sub(self.weight())
+    }
+
     /// The weight above which publishers should wait.
     pub(crate) fn mark(&self) -> usize {
         self.mark.load(Relaxed)

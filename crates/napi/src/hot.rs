@@ -95,8 +95,8 @@ pub fn liveness_per_shard(env: &Env, handle: u32) -> napi::Result<u32> {
     Ok(u32::try_from(engine.liveness().per_shard()).unwrap_or(0))
 }
 
-/// Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark. Less than
-/// `wanted` counts as a refusal.
+/// Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
+/// many bytes are taken before the hard limit. Less than `wanted` counts as a refusal.
 #[napi]
 pub fn room(env: &Env, handle: u32, wanted: u32) -> napi::Result<f64> {
     let engine = running(handle).map_err(|failure| failure.thrown(env))?;
@@ -105,7 +105,6 @@ pub fn room(env: &Env, handle: u32, wanted: u32) -> napi::Result<f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "below 2^32")]
 fn room_for(engine: &Engine, wanted: usize, pressure: Pressure) -> f64 {
-    // Nothing waits: a message of any size is taken.
-    let room = engine.room_for(wanted).map_or(INTEGER_LIMIT - 1.0, |bytes| bytes as f64);
-    if pressure == Pressure::Fine { room } else { -1.0 - room }
+    let room = engine.room_for(wanted);
+    if pressure == Pressure::Fine && wanted <= room { engine.until_pressure() as f64 } else { -1.0 - room as f64 }
 }

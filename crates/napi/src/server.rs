@@ -127,12 +127,6 @@ impl NativeServer {
         sent().map_err(|failure| failure.thrown(env))
     }
 
-    /// Bytes above which `room()` goes below 0.
-    #[napi]
-    pub fn high_water_mark(&self) -> f64 {
-        self.engine.high_water_mark() as f64
-    }
-
     /// Sends a text to everybody; false: taken, but the engine is above its high-water mark.
     #[napi]
     pub fn broadcast_all(&self, env: &Env, #[napi(ts_arg_type = "string")] text: Text) -> napi::Result<bool> {

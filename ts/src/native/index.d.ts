@@ -19,8 +19,6 @@ export declare class NativeServer {
    * has this id.
    */
   sendEvent(conn: number, json: string, compressionThreshold: number): number | null
-  /** Bytes above which `room()` goes below 0. */
-  highWaterMark(): number
   /** Sends a text to everybody; false: taken, but the engine is above its high-water mark. */
   broadcastAll(text: string): boolean
   /** Sends bytes to everybody; false: taken, but the engine is above its high-water mark. */
@@ -199,8 +197,8 @@ export interface NativeTlsOptions {
 }
 
 /**
- * Bytes that may be published before the hard limit; below 0, as `-1 - bytes`, above the high-water mark. Less than
- * `wanted` counts as a refusal.
+ * Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
+ * many bytes are taken before the hard limit. Less than `wanted` counts as a refusal.
  */
 export declare function room(handle: number, wanted: number): number
 

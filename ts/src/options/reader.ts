@@ -1,7 +1,7 @@
 /** Reads one object of options member by member, knowing where it is; every mistake becomes a `WSEConfigError`. */
 
-import { describe } from '../arguments.js';
 import { toBytes } from '../bytes.js';
+import { describe } from '../describe.js';
 import { WSEConfigError } from '../errors.js';
 import { type SecondsRule, toSeconds } from './seconds.js';
 

@@ -24,6 +24,7 @@ const QUEUE_BYTES: NumberRule = { min: KIB, max: 2 ** 32 - 1, integer: true, uni
 const PING_INTERVAL: SecondsRule = { max: 3600 };
 /** Longer than any interval of the pings. */
 const IDLE_TIMEOUT: SecondsRule = { max: 7200 };
+const TARGET_DELAY: SecondsRule = { max: 1 };
 const HANDSHAKE_TIMEOUT: SecondsRule = { max: 600 };
 const CLOSE_TIMEOUT: SecondsRule = { max: 600, zero: true };
 const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
@@ -176,6 +177,7 @@ function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
 
 function readPublisher(reader: OptionReader): NativeOptions['publisher'] {
   const publisher = {
+    targetDelay: reader.seconds('targetDelay', TARGET_DELAY, 0.01),
     highWaterMark: reader.number('highWaterMark', QUEUE_BYTES, 4 * MIB),
     hardLimit: reader.number('hardLimit', { ...QUEUE_BYTES, max: 2 * 1024 * MIB }, 64 * MIB),
   };

@@ -1,6 +1,6 @@
 /** Times as their user writes them: numbers of seconds. Owns what a time must be; never where it comes from. */
 
-import { describe } from '../arguments.js';
+import { describe } from '../describe.js';
 import { WSEConfigError } from '../errors.js';
 
 /** What a time must be. */

@@ -58,9 +58,18 @@ export interface HandshakeOptions {
   maxPendingPerAddress?: number;
 }
 
-/** How far publishers may be ahead of the engine: bytes that wait for one of its threads. */
+/**
+ * How far publishers may be ahead of the engine. `broadcast()` returns false above `targetDelay` or `highWaterMark`, whichever
+ * comes first; the message is still taken.
+ */
 export interface PublisherOptions {
-  /** Bytes above which `broadcast()` returns false; the message is still taken. @default 4194304 */
+  /**
+   * Seconds. The delay publishers are held to, from the call to the last byte the system took for a subscriber that keeps up; at
+   * most 1. Who stands still for two seconds, or is one of few that keep up with less than a quarter of the others' pace, holds
+   * nobody back. @default 0.01
+   */
+  targetDelay?: number;
+  /** Bytes that may wait for one of the engine's threads before `broadcast()` returns false in any case. @default 4194304 */
   highWaterMark?: number;
   /** Bytes above which `broadcast()` throws `WSEOverloadedError` and takes nothing. @default 67108864 */
   hardLimit?: number;

@@ -56,8 +56,7 @@ export class EngineHandle {
     this.refuseStopped();
     if (this.#outbox === undefined) {
       this.refuseNotStarted();
-      const mark = native(() => this.#engine.highWaterMark());
-      this.#outbox = new Outbox(this.#binding, this.id, mark);
+      this.#outbox = new Outbox(this.#binding, this.id);
     }
     return this.#outbox;
   }

@@ -49,7 +49,6 @@ export class Outbox {
   readonly #calls: NativeCalls;
   readonly #handle: number;
   readonly #liveness: Liveness;
-  readonly #flushBytes: number;
   readonly #notes = new Uint32Array(NOTES);
   readonly #payloads = new Uint8Array(FLUSH_BYTES);
   #text = '';
@@ -62,18 +61,17 @@ export class Outbox {
   #size = 0;
   /** The most bytes it can take in the engine: a unit of text is at most three. */
   #most = 0;
-  /** Bytes the engine takes before its hard limit, as it said last. */
+  /** Bytes the engine takes before there is pressure, or under pressure before its hard limit, as it said last. */
   #room = 0;
   #pressure = false;
   /** `#room` and `#pressure` are of this turn, and this facade has not commanded the engine anything else since. */
   #fresh = false;
   #scheduled = false;
 
-  constructor(calls: NativeCalls, handle: number, highWaterMark: number) {
+  constructor(calls: NativeCalls, handle: number) {
     this.#calls = calls;
     this.#handle = handle;
     this.#liveness = native(() => new Liveness(calls, handle));
-    this.#flushBytes = Math.min(FLUSH_BYTES, highWaterMark);
   }
 
   /**
@@ -181,7 +179,7 @@ export class Outbox {
   #added(size: number, most: number): void {
     this.#size += size + OVERHEAD_BYTES;
     this.#most += most;
-    if (this.#size >= this.#flushBytes || this.#sends === SENDS) this.#flush();
+    if (this.#size >= FLUSH_BYTES || this.#most >= this.#room || this.#sends === SENDS) this.#flush();
   }
 
   #flush(): void {
@@ -212,7 +210,8 @@ export class Outbox {
     const size = Buffer.byteLength(text) + OVERHEAD_BYTES;
     this.#flush();
     this.#measure(native(() => this.#calls.room(this.#handle, size)));
-    if (size > this.#room) {
+    // Below the mark a message of any size is taken: it is what brings the pressure.
+    if (this.#pressure && size > this.#room) {
       throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
     }
     return size;

@@ -1,7 +1,7 @@
 /** `RustWSEServer`: a WebSocket server whose work is done in Rust. The public face; each call is done by the part it names. */
 
-import { describe } from '../arguments.js';
 import type { BytesLike } from '../bytes.js';
+import { describe } from '../describe.js';
 import { buildEnvelope, type PublishOptions } from '../envelope.js';
 import { native, WSEStateError } from '../errors.js';
 import type { WSEBatch, WSEMessage } from '../events.js';
@@ -221,7 +221,7 @@ export class RustWSEServer {
    * Sends text to every subscriber of a topic. A JSON object without a category gets one. It crosses to the engine
    * as with `send()`.
    *
-   * @returns true: go on; false: taken, but the engine is behind (`publisher.highWaterMark`): await `drained()`
+   * @returns true: go on; false: taken, but the engine is behind (`publisher.targetDelay`): await `drained()`
    * @throws TypeError for anything but strings; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
    *   taken; WSEStateError when the server does not run.
    */

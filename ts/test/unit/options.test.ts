@@ -55,6 +55,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
   ['handshake.maxPendingPerAddress', [1, 1024], [0, 1.5, '1']],
   ['publisher', [{}], [1, null]],
+  ['publisher.targetDelay', [0.001, 0.01, 1], [0, -1, '1', 10, Number.NaN]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
   ['publisher.hardLimit', [4 * 2 ** 20, 2 ** 31], [0, '1', 2 ** 31 + 1]],
   ['closeTimeout', [0, 600], [-1, '5', null, 601]],
@@ -141,7 +142,7 @@ describe('resolveOptions', () => {
       idleTimeout: 60,
       shards: 0,
       handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024 },
-      publisher: { highWaterMark: 4_194_304, hardLimit: 67_108_864 },
+      publisher: { targetDelay: 0.01, highWaterMark: 4_194_304, hardLimit: 67_108_864 },
       closeTimeout: 5,
     });
   });

@@ -41,7 +41,7 @@ function crossings(calls: readonly Call[]): Crossing[] {
       return 2 ** 20;
     },
   };
-  const outbox = new Outbox(addon as NativeCalls, 1, 2 ** 20);
+  const outbox = new Outbox(addon as NativeCalls, 1);
   for (const [kind, to, body] of calls) {
     if (kind === 'publish') outbox.publish(to, body);
     else if (kind === 'send') expect(outbox.send(to, body)).toBe(true);
