@@ -58,7 +58,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
-    maxInboundQueueBytes: reader.number('maxInboundQueueBytes', QUEUE_BYTES, 64 * MIB),
+    maxInboundQueueBytes: reader.number('maxInboundQueueBytes', QUEUE_BYTES, 4 * MIB),
     inboundOverflow: reader.oneOf('inboundOverflow', ['pause', 'drop'], 'pause'),
     inboundCodecs: reader.boolean('inboundCodecs', true),
     maxJsonDepth: reader.number('maxJsonDepth', { min: 1, max: 128, integer: true }, 64),

@@ -101,7 +101,7 @@ const fn flat_size(flat: &Flat) -> usize {
 }
 
 /// Payload bytes of one crossing, unless a single batch holds more.
-const MAX_CROSSING: usize = 8 * 1024 * 1024;
+const MAX_CROSSING: usize = 64 * 1024;
 
 /// How much a crossing took.
 #[derive(Debug, Default, Clone, Copy)]
