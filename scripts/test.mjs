@@ -109,6 +109,7 @@ try {
   checkRust();
   await ensurePackages();
   await check('rooms', node('scripts/check-rooms.mjs'));
+  await check('modules', node('scripts/check-modules.mjs'));
   if (parts.includes('rust')) await rust();
   if (parts.includes('ts')) await ts();
 } catch (error) {

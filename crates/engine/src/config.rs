@@ -118,3 +118,14 @@ pub struct Config {
     /// Bytes above which publishing is refused.
     pub hard_limit: usize,
 }
+
+/// What may wait in a mailbox is at most one part in so many of a connection's budget.
+const BUDGET_SHARE: usize = 4;
+
+impl Config {
+    /// The most that may wait for a shard before publishers should: what is in work, what waits behind it and what a subscriber
+    /// owes already must fit its budget together, or it would lose frames before its lag is seen.
+    pub(crate) fn mailbox_ceiling(&self) -> usize {
+        self.high_water_mark.min(self.max_outbound_bytes / BUDGET_SHARE).max(1)
+    }
+}

@@ -100,7 +100,7 @@ export interface WSEServerOptions {
   maxMessageSize?: number;
   /** Inbound events waiting for one draining thread. @default 131072 */
   maxInboundQueueSize?: number;
-  /** Payload bytes waiting for one draining thread. @default 67108864 */
+  /** Payload bytes waiting for one draining thread. @default 4194304 */
   maxInboundQueueBytes?: number;
   /** At either limit: stop reading sockets, or drop the new message and count it. @default 'pause' */
   inboundOverflow?: 'pause' | 'drop';

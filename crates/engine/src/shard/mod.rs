@@ -57,7 +57,7 @@ impl Shard {
             delivery: Delivery::default(),
             paused: Vec::new(),
             work: None,
-            pacer: Pacer::new(shared.config.target_delay, shared.config.high_water_mark),
+            pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),
             ticked: shared.clock.now(),
             context: Context::new(shared, index),

@@ -63,7 +63,7 @@ impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let shards = (0..config.shards)
             .map(|_| ShardHandle {
-                mailbox: Mailbox::new(config.high_water_mark, config.hard_limit),
+                mailbox: Mailbox::new(config.mailbox_ceiling(), config.hard_limit),
                 counters: Arc::default(),
                 load: AtomicUsize::new(0),
                 paused: AtomicBool::new(false),
