@@ -155,7 +155,8 @@ impl Outbound {
 
     fn settle_fresh(&mut self) {
         let Self { queue, weight, budget, boundary, .. } = self;
-        let first = queue.len() - self.fresh;
+        // Some of them may be written already.
+        let first = queue.len().saturating_sub(self.fresh);
         for (index, entry) in queue.iter_mut().enumerate().skip(first) {
             let Entry::Shared { slice, at, charge } = entry else { continue };
             let (size, pinned) = (slice.run().size(), slice.pinned());
@@ -394,7 +395,6 @@ impl Outbound {
             n -= left;
             self.weight -= charge + ENTRY_COST;
             self.queue.pop_front();
-            self.fresh = self.fresh.min(self.queue.len());
             self.boundary = match self.queue.front() {
                 Some(Entry::Shared { at, .. }) => *at,
                 _ => 0,
