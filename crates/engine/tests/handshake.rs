@@ -1,10 +1,12 @@
 //! The upgrade through a real socket: what is answered with which status, and what unauthenticated peers can hold.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use wse_engine::ConnId;
 use wse_protocol::frame::{Opcode, push_masked_frame};
-use wse_testkit::{Event, Peer, PeerError, Request, Response, Server, config, wait_until};
+use wse_testkit::{DEADLINE, Event, Peer, PeerError, Request, Response, Server, config, wait_until};
 
 fn answer(server: &Server, request: &[u8]) -> Response {
     let mut peer = Peer::open(server.address);
@@ -131,6 +133,22 @@ fn cookies_reach_the_host() {
     let _peer =
         Peer::connect_with(server.address, &Request::default().field("Cookie", "a=1; b=\"x\"").field("Cookie", "c=3"));
     assert!(matches!(server.events.event(), Event::Connect(_, cookies) if cookies == "a=1; b=\"x\"; c=3"));
+}
+
+#[test]
+fn the_answer_and_the_greeting_are_one_write() {
+    let server = Server::start(wse_engine::config::Config { server_ready: true, ..config() });
+    for _ in 0..200 {
+        let mut socket = TcpStream::connect(server.address).expect("a TCP connection");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a TCP socket");
+        socket.write_all(&Request::default().bytes()).expect("a request");
+        // One read takes what was written at once, and hardly ever more.
+        let mut buffer = [0; 4096];
+        let count = socket.read(&mut buffer).expect("an answer");
+        let answer = String::from_utf8_lossy(&buffer[..count]);
+        let (head, frame) = answer.split_once("\r\n\r\n").expect("a whole head");
+        assert!(head.starts_with("HTTP/1.1 101 ") && frame.contains("server_ready"), "{answer}");
+    }
 }
 
 #[test]

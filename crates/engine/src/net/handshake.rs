@@ -92,14 +92,11 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
     if !shared.enter() {
         return refuse(&mut transport, Refusal::Unavailable).await;
     }
-    if let Err(error) = transport.write_all(http::accepted(&upgrade.accept).as_bytes()).await {
-        shared.leave();
-        return Err(error);
-    }
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
     let admitted = Admitted {
         transport,
         early,
+        response: http::accepted(&upgrade.accept).into_bytes(),
         user: name,
         cookies: upgrade.cookies,
         acl,
