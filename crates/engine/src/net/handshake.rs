@@ -66,7 +66,7 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
 
 async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
     let Incoming { stream, accepted, permit: _permit } = incoming;
-    stream.set_nonblocking(true)?;
+    // The listener accepts sockets that do not block.
     let stream = TcpStream::from_std(stream)?;
     let mut transport = match &shared.config.tls {
         Some(tls) => Transport::Tls(Box::new(timeout(TLS_TIMEOUT, tls.accept(stream)).await??)),
