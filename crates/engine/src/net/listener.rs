@@ -139,9 +139,11 @@ fn accept_some(listener: &mio::net::TcpListener, shared: &Arc<Shared>) -> Option
         match listener.accept() {
             Ok((stream, peer)) => hand_over(shared, stream.into(), peer),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Err(_) => {
+            Err(error) => {
                 bump(&shared.counters.accept_errors);
-                return Some(PAUSE);
+                if !is_of_one_connection(&error) {
+                    return Some(PAUSE);
+                }
             }
         }
     }
@@ -177,6 +179,24 @@ fn tune(socket: SockRef<'_>) {
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_BYTES);
 }
 
+/// Whether an error of `accept` is about the connection that was to be accepted, which is gone with it. The next may follow at
+/// once: with a pause for each, a few resets would stop accepting. All others are the system's (descriptors, memory).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +215,19 @@ mod tests {
         };
         assert!(accepted.nodelay().unwrap());
         assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), NOTSENT_BYTES);
+    }
+
+    #[test]
+    fn only_errors_of_the_system_pause_accepting() {
+        for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset] {
+            assert!(is_of_one_connection(&kind.into()), "{kind}");
+        }
+        assert!(!is_of_one_connection(&io::ErrorKind::OutOfMemory.into()));
+        #[cfg(unix)]
+        for (number, name) in [(24, "EMFILE"), (23, "ENFILE"), (12, "ENOMEM"), (9, "EBADF"), (22, "EINVAL")] {
+            assert!(!is_of_one_connection(&io::Error::from_raw_os_error(number)), "{name}");
+        }
+        #[cfg(target_os = "macos")]
+        assert!(is_of_one_connection(&io::Error::from_raw_os_error(53)), "ECONNABORTED");
     }
 }
