@@ -1,8 +1,10 @@
-//! How many handshakes are in progress, in all and per address: the bound on what unauthenticated peers can hold.
+//! Places: how many handshakes are in progress, in all and per address (the bound on what unauthenticated peers can hold), and
+//! guards for every other number of places that a dropped task must give back.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
@@ -17,6 +19,38 @@ pub(crate) struct Admission {
 struct State {
     total: usize,
     addresses: HashMap<IpAddr, usize, foldhash::quality::RandomState>,
+}
+
+/// One of a number of places; given back when dropped, however its holder ends.
+pub(crate) struct Place {
+    taken: Option<Arc<AtomicUsize>>,
+}
+
+impl Place {
+    /// One more place, of as many as there may be.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>) -> Self {
+        taken.fetch_add(1, Relaxed);
+        Self { taken: Some(Arc::clone(taken)) }
+    }
+
+    /// One more place while fewer than `max` are taken.
+    pub(crate) fn take_below(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        taken.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).ok()?;
+        Some(Self { taken: Some(Arc::clone(taken)) })
+    }
+
+    /// The place stays taken: somebody else gives it back.
+    pub(crate) fn keep(mut self) {
+        self.taken = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(taken) = &self.taken {
+            taken.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 /// A handshake's place; given back when dropped.
@@ -68,6 +102,23 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_comes_back_with_a_dropped_or_panicking_holder() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let first = Place::take_below(&taken, 1);
+        assert!(first.is_some() && Place::take_below(&taken, 1).is_none());
+        drop(async move { first });
+        assert_eq!(taken.load(Relaxed), 0);
+        let holder = Arc::clone(&taken);
+        let panicked = std::panic::catch_unwind(move || {
+            let _place = Place::take(&holder);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(panicked.is_err() && taken.load(Relaxed) == 0);
+        Place::take(&taken).keep();
+        assert_eq!(taken.load(Relaxed), 1);
+    }
 
     #[test]
     fn both_limits_hold_and_places_come_back() {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, push_frame};
 
-use crate::admission::Permit;
+use crate::admission::{Permit, Place};
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::topics::{Target, TopicEntry};
@@ -66,6 +66,8 @@ pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) accepted: Instant,
     pub(crate) permit: Permit,
+    /// Its place in the shard's load.
+    pub(crate) load: Place,
 }
 
 /// Commands and the bytes they point into.

@@ -1,9 +1,13 @@
 //! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. Runs as a task of the shard, bounded in
 //! time and bytes; ends when the connection is adopted or refused.
 
+use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,20 +56,23 @@ enum Outcome {
 }
 
 async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
-    let limit = shared.config.handshake_timeout;
     let index = shard.borrow().index();
-    match timeout(limit, admit(&shared, &shard, incoming)).await {
-        Ok(Ok(Outcome::Adopted)) => {}
-        // Refused, failed or too slow. The socket is dropped here; an adopted one would own its place in `load`.
-        Ok(Ok(Outcome::Refused) | Err(_)) | Err(_) => {
-            bump(&shared.counters.rejected);
-            shared.shards[index].load.fetch_sub(1, Relaxed);
-        }
+    let mut attempt = pin!(timeout(shared.config.handshake_timeout, admit(&shared, &shard, incoming)));
+    let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    };
+    match poll_fn(poll).await {
+        Some(Ok(Ok(Outcome::Adopted))) => return,
+        // Refused, failed or too slow: the socket is dropped, and its places come back with it.
+        Some(Ok(Ok(Outcome::Refused) | Err(_)) | Err(_)) => {}
+        None => shared.shards[index].counters.panics.add(1),
     }
+    bump(&shared.counters.rejected);
 }
 
 async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, permit: _permit } = incoming;
+    let Incoming { stream, accepted, permit: _permit, load } = incoming;
     // The listener accepts sockets that do not block.
     let stream = TcpStream::from_std(stream)?;
     let mut transport = match &shared.config.tls {
@@ -89,9 +96,9 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
             }
         },
     };
-    if !shared.enter() {
+    let Some(place) = shared.enter() else {
         return refuse(&mut transport, Refusal::Unavailable).await;
-    }
+    };
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
     let admitted = Admitted {
         transport,
@@ -103,6 +110,7 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
         expires,
         msgpack: upgrade.msgpack,
         accepted,
+        places: [place, load],
     };
     let adopted = shard.borrow_mut().adopt(admitted);
     match adopted {
@@ -110,12 +118,9 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
             shard::serve(SharedShard::clone(shard), id);
             Ok(Outcome::Adopted)
         }
-        // It failed while being greeted; its removal has given its places back.
+        // It failed while being greeted.
         Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
-        Err(NotAdopted::NoSlot) => {
-            shared.leave();
-            Ok(Outcome::Refused)
-        }
+        Err(NotAdopted::NoSlot) => Ok(Outcome::Refused),
     }
 }
 

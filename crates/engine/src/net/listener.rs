@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::http::Refusal;
+use crate::admission::Place;
 use crate::error::EngineError;
 use crate::mailbox::{Command, Incoming};
 use crate::metrics::bump;
@@ -164,8 +165,8 @@ fn hand_over(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         tune(SockRef::from(&stream));
     }
     let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
-    shard.load.fetch_add(1, Relaxed);
-    shard.mailbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit })));
+    let load = Place::take(&shard.load);
+    shard.mailbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit, load })));
 }
 
 /// Whether accepted sockets have the listening socket's options. On Linux they do: set once, not per connect.

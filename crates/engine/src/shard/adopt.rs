@@ -1,5 +1,6 @@
 //! A finished handshake becomes a connection of the shard: registered, announced to the host, pinged from now on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use wse_protocol::frame::{Opcode, push_frame};
 use wse_protocol::topic::Acl;
 
 use super::Shard;
+use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::conn::{Connection, Opening, Transport};
 use crate::id::ConnId;
@@ -32,21 +34,36 @@ pub(crate) struct Admitted {
     pub(crate) expires: u64,
     pub(crate) msgpack: bool,
     pub(crate) accepted: Instant,
+    /// Its places among the engine's connections and in the shard's load. They go with the connection, or come back.
+    pub(crate) places: [Place; 2],
 }
 
-/// Why an admitted socket is no connection.
+/// Why an admitted socket is no connection. All its places have been given back.
 pub(crate) enum NotAdopted {
     /// The shard has no slot left.
     NoSlot,
-    /// It was one, and ended while being greeted: all its places are given back already.
+    /// It was one, and ended while being greeted.
     Removed,
 }
 
 impl Shard {
-    /// Makes it a connection.
+    /// Makes it a connection. A panic on the way ends this connection and nothing else.
     pub(crate) fn adopt(&mut self, admitted: Admitted) -> Result<ConnId, NotAdopted> {
-        let Admitted { transport, early, response: mut greeting, user, cookies, acl, expires, msgpack, accepted } =
-            admitted;
+        let mut known = None;
+        let adopted = catch_unwind(AssertUnwindSafe(|| self.enroll(admitted, &mut known)));
+        adopted.unwrap_or_else(|_| {
+            self.recover();
+            if let Some(id) = known {
+                self.remove(id);
+            }
+            Err(NotAdopted::Removed)
+        })
+    }
+
+    /// Enters it everywhere; `known` is set as soon as it is a connection, and then [`Self::remove`] undoes it.
+    fn enroll(&mut self, admitted: Admitted, known: &mut Option<ConnId>) -> Result<ConnId, NotAdopted> {
+        let Admitted { transport, early, user, cookies, acl, expires, msgpack, accepted, places, .. } = admitted;
+        let mut greeting = admitted.response;
         let shared = Arc::clone(&self.context.shared);
         let config = &shared.config;
         let now = self.context.now();
@@ -67,7 +84,9 @@ impl Shard {
             self.context.leave_stream(stream);
             return Err(NotAdopted::NoSlot);
         };
+        places.into_iter().for_each(Place::keep);
         let id = connection.id();
+        *known = Some(id);
         self.delivery.opened(slot, connection);
         shared.registry.insert(Arc::clone(connection.peer()));
         self.context.hold(0, connection.held());
