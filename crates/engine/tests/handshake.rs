@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use wse_engine::ConnId;
 use wse_protocol::frame::{Opcode, push_masked_frame};
-use wse_testkit::{DEADLINE, Event, Peer, PeerError, Request, Response, Server, config, wait_until};
+use wse_testkit::{Certificate, DEADLINE, Event, Peer, PeerError, Request, Response, Server, config, wait_until};
 
 fn answer(server: &Server, request: &[u8]) -> Response {
     let mut peer = Peer::open(server.address);
@@ -201,25 +201,57 @@ fn a_slow_head_is_cut_off() {
 }
 
 #[test]
-fn pending_handshakes_are_bounded_per_address_and_in_total() {
-    for (max_pending, max_pending_per_address) in [(100, 3), (3, 100)] {
-        let mut server = Server::start(wse_engine::config::Config { max_pending, max_pending_per_address, ..config() });
-        let mut waiting: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
-        wait_until("three are pending", || server.health("pending_handshakes") == 3);
-        let mut refused = Peer::open(server.address);
-        match refused.try_response() {
-            Ok(response) => assert_eq!(response.status, 503),
-            Err(error) => assert!(matches!(error, PeerError::End | PeerError::Broken)),
-        }
-        assert_eq!(server.health("pending_handshakes"), 3);
-        waiting.pop();
-        wait_until("a place is free", || server.health("pending_handshakes") == 2);
-        let _next = server.connect();
-        // One that waited is served as well.
-        let _served = waiting.pop().expect("a peer").upgraded(&Request::default());
-        let id: ConnId = server.events.connected();
-        assert!(server.engine.connections().contains(&id.as_u64()));
+fn pending_handshakes_are_bounded_per_address() {
+    let limits = wse_engine::config::Config { max_pending: 100, max_pending_per_address: 3, ..config() };
+    let mut server = Server::start(limits);
+    let mut waiting: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
+    wait_until("three are pending", || server.health("pending_handshakes") == 3);
+    let mut refused = Peer::open(server.address);
+    match refused.try_response() {
+        Ok(response) => assert_eq!(response.status, 503),
+        Err(error) => assert!(matches!(error, PeerError::End | PeerError::Broken)),
     }
+    assert_eq!(server.health("pending_handshakes"), 3);
+    waiting.pop();
+    wait_until("a place is free", || server.health("pending_handshakes") == 2);
+    let _next = server.connect();
+    // One that waited is served as well.
+    let _served = waiting.pop().expect("a peer").upgraded(&Request::default());
+    let id: ConnId = server.events.connected();
+    assert!(server.engine.connections().contains(&id.as_u64()));
+}
+
+#[test]
+fn half_open_handshakes_give_way_to_newer_ones() {
+    let limits = wse_engine::config::Config { max_pending: 3, max_pending_per_address: 100, ..config() };
+    let mut server = Server::start(limits);
+    let certificate = Certificate::new();
+    let mut secure =
+        Server::start(wse_engine::config::Config { max_pending: 3, tls: Some(certificate.server()), ..config() });
+    let mut silent: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
+    wait_until("all places are taken", || server.health("pending_handshakes") == 3);
+    let (_first, _) = server.connect();
+    silent.remove(0).expect_end();
+    // A refused peer that stays holds a place too, and loses it like the others.
+    let mut refused = Peer::open(server.address);
+    refused.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(refused.response().status, 426);
+    let late: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
+    wait_until("the refused one has given way", || {
+        server.metric("wse_connections_rejected_total") >= 4.0 && server.health("pending_handshakes") == 3
+    });
+    let (_second, _) = server.connect();
+    for mut peer in silent {
+        peer.expect_end();
+    }
+    drop(late);
+    let mut trickling: Vec<Peer> = (0..50).map(|_| Peer::open(secure.address)).collect();
+    for peer in &mut trickling {
+        peer.send_raw(b"\x16\x03\x01");
+    }
+    drop(Peer::open_tls(secure.address, &certificate).expect("TLS").upgraded(&Request::default()));
+    secure.events.connected();
+    wait_until("no more than the limit is pending", || secure.health("pending_handshakes") <= 3);
 }
 
 #[test]

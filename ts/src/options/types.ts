@@ -52,9 +52,9 @@ export interface RateLimitOptions {
 export interface HandshakeOptions {
   /** Seconds. Time until an unfinished handshake is dropped; at most 600. @default 10 */
   timeout?: number;
-  /** Unfinished handshakes in total. @default 4096 */
+  /** Unfinished handshakes in total; one more takes the place of the oldest. @default 4096 */
   maxPending?: number;
-  /** Unfinished handshakes per address. @default 1024 */
+  /** Unfinished handshakes per address; one more is answered 503. @default 1024 */
   maxPendingPerAddress?: number;
 }
 

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,6 +22,7 @@ use wse_protocol::frame::{Opcode, push_close, push_frame};
 use wse_protocol::topic::Acl;
 
 use super::http::{self, Refusal, Upgrade};
+use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::Auth;
 use crate::conn::Transport;
@@ -57,22 +58,37 @@ enum Outcome {
 
 async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
     let index = shard.borrow().index();
-    let mut attempt = pin!(timeout(shared.config.handshake_timeout, admit(&shared, &shard, incoming)));
+    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming)));
     let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
     };
     match poll_fn(poll).await {
         Some(Ok(Ok(Outcome::Adopted))) => return,
-        // Refused, failed or too slow: the socket is dropped, and its places come back with it.
+        // Refused, failed, too slow, or one too many: the socket is dropped, and its places come back with it.
         Some(Ok(Ok(Outcome::Refused) | Err(_)) | Err(_)) => {}
         None => shared.shards[index].counters.panics.add(1),
     }
     bump(&shared.counters.rejected);
 }
 
-async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, permit: _permit, load } = incoming;
+/// A handshake until it ends, or until a newer one needs its place.
+async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
+    let Incoming { stream, accepted, mut permit, load } = incoming;
+    tokio::select! {
+        biased;
+        () = permit.evicted() => Err(io::ErrorKind::ConnectionAborted.into()),
+        ended = admit(shared, shard, stream, accepted, load) => ended,
+    }
+}
+
+async fn admit(
+    shared: &Arc<Shared>,
+    shard: &SharedShard,
+    stream: std::net::TcpStream,
+    accepted: Instant,
+    load: Place,
+) -> io::Result<Outcome> {
     // The listener accepts sockets that do not block.
     let stream = TcpStream::from_std(stream)?;
     let mut transport = match &shared.config.tls {
