@@ -65,7 +65,7 @@ pub struct Config {
     pub max_connections: usize,
     /// Only this request path upgrades (404 otherwise); `None` = any.
     pub path: Option<String>,
-    /// Origins accepted when a request carries one; `None` = all.
+    /// Origins accepted when a request carries one; `None` = all, but for loopback hosts only when bound to a loopback address.
     pub allowed_origins: Option<Vec<String>>,
     /// Token check; `None` = no authentication.
     pub auth: Option<Auth>,

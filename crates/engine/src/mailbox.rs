@@ -65,6 +65,8 @@ pub struct Outgoing<'a> {
 pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) accepted: Instant,
+    /// The server is bound to a loopback address.
+    pub(crate) loopback: bool,
     pub(crate) permit: Permit,
     /// Its place in the shard's load.
     pub(crate) load: Place,

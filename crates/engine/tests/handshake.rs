@@ -54,6 +54,32 @@ fn refusals_have_their_status() {
 }
 
 #[test]
+fn a_server_on_loopback_is_asked_for_by_its_names() {
+    let named = |host: &str| Request::default().without("Host").field("Host", host);
+    let server = Server::plain();
+    for host in ["localhost", "LOCALHOST:8080", "app.localhost", "127.0.0.1:1", "127.9.9.9", "[::1]:80"] {
+        drop(Peer::connect_with(server.address, &named(host)));
+    }
+    // A proxy on the same machine, and a page on another port of it.
+    let page = named("127.0.0.1").field("Origin", "https://app.example.com");
+    drop(Peer::connect_with(server.address, &page));
+    for host in ["evil.example", "localhost.evil.example:80", "192.168.1.5", ""] {
+        // What a rebound page sends: its own name in both.
+        let response = answer(&server, &named(host).field("Origin", &format!("http://{host}")).bytes());
+        assert_eq!(response.status, 403, "{host:?}");
+        assert!(response.body.contains("allowedOrigins"), "the way out: {}", response.body);
+    }
+    let absolute = Request::default().line("GET http://evil.example/ HTTP/1.1");
+    assert_eq!(answer(&server, &absolute.bytes()).status, 403, "an absolute target counts more than Host");
+    let origins = Some(vec!["https://app.example.com".into()]);
+    let server = Server::start(wse_engine::config::Config { allowed_origins: origins, ..config() });
+    drop(Peer::connect_with(server.address, &named("app.example.com").field("Origin", "https://app.example.com")));
+    let server = Server::start(wse_engine::config::Config { host: "0.0.0.0".into(), ..config() });
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    drop(Peer::connect_with(address, &named("app.example.com")));
+}
+
+#[test]
 fn hostile_heads_never_hurt() {
     let mut server = Server::plain();
     let heads: [&[u8]; 6] = [

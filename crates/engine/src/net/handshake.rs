@@ -21,6 +21,7 @@ use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 use wse_protocol::topic::Acl;
 
+use super::host::is_loopback_host;
 use super::http::{self, Refusal, Upgrade};
 use crate::admission::Place;
 use crate::clock::unix_millis;
@@ -41,6 +42,15 @@ struct User {
     name: String,
     acl: Option<Arc<Acl>>,
     expires: u64,
+}
+
+/// What the listener knows of a socket.
+struct Found {
+    accepted: Instant,
+    /// The server is bound to a loopback address.
+    loopback: bool,
+    /// Its place in the shard's load.
+    load: Place,
 }
 
 /// Serves the handshake of one socket, as a task of the shard.
@@ -74,11 +84,12 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
 
 /// A handshake until it ends, or until a newer one needs its place.
 async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, mut permit, load } = incoming;
+    let Incoming { stream, accepted, loopback, mut permit, load } = incoming;
+    let found = Found { accepted, loopback, load };
     tokio::select! {
         biased;
         () = permit.evicted() => Err(io::ErrorKind::ConnectionAborted.into()),
-        ended = admit(shared, shard, stream, accepted, load) => ended,
+        ended = admit(shared, shard, stream, found) => ended,
     }
 }
 
@@ -86,8 +97,7 @@ async fn admit(
     shared: &Arc<Shared>,
     shard: &SharedShard,
     stream: std::net::TcpStream,
-    accepted: Instant,
-    load: Place,
+    found: Found,
 ) -> io::Result<Outcome> {
     // The listener accepts sockets that do not block.
     let stream = TcpStream::from_std(stream)?;
@@ -99,7 +109,7 @@ async fn admit(
         Ok(read) => read,
         Err(refusal) => return refuse(&mut transport, refusal).await,
     };
-    if let Some(refusal) = check(shared, &upgrade) {
+    if let Some(refusal) = check(shared, &upgrade, found.loopback) {
         return refuse(&mut transport, refusal).await;
     }
     let user = match &shared.config.auth {
@@ -125,8 +135,8 @@ async fn admit(
         acl,
         expires,
         msgpack: upgrade.msgpack,
-        accepted,
-        places: [place, load],
+        accepted: found.accepted,
+        places: [place, found.load],
     };
     let adopted = shard.borrow_mut().adopt(admitted);
     match adopted {
@@ -141,7 +151,7 @@ async fn admit(
 }
 
 /// What is wrong with a well-formed upgrade.
-fn check(shared: &Shared, upgrade: &Upgrade) -> Option<Refusal> {
+fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Option<Refusal> {
     let config = &shared.config;
     if shared.draining.load(Relaxed) {
         return Some(Refusal::Unavailable);
@@ -153,6 +163,11 @@ fn check(shared: &Shared, upgrade: &Upgrade) -> Option<Refusal> {
         && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
     {
         return Some(Refusal::Forbidden);
+    }
+    // A page whose name was made to resolve to this machine (DNS rebinding) sends its own name. Who names origins has
+    // answered the question which pages may come.
+    if loopback && config.allowed_origins.is_none() && !is_loopback_host(&upgrade.host) {
+        return Some(Refusal::ForeignHost);
     }
     None
 }

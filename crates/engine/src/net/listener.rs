@@ -82,8 +82,8 @@ impl Listener {
         let stop = Waker::new(poll.registry(), STOP)?;
         let mut listener = mio::net::TcpListener::from_std(listener);
         poll.registry().register(&mut listener, CONNECTS, Interest::READABLE)?;
-        let thread =
-            std::thread::Builder::new().name("wse-accept".into()).spawn(move || run(poll, &listener, &shared))?;
+        let acceptor = Acceptor { listener, shared, loopback: address.ip().to_canonical().is_loopback() };
+        let thread = std::thread::Builder::new().name("wse-accept".into()).spawn(move || acceptor.run(poll))?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 
@@ -104,69 +104,81 @@ impl Drop for Listener {
     }
 }
 
-/// The thread. Accepted sockets are never registered here: their shard does that, once.
-fn run(mut poll: Poll, listener: &mio::net::TcpListener, shared: &Arc<Shared>) {
-    let mut events = Events::with_capacity(2);
-    let mut paused = false;
-    loop {
-        // Connect events are never shed, so while the host does not drain no more of them may arise.
-        let wait = if shared.inbound.all_over() {
-            if !std::mem::replace(&mut paused, true) {
-                bump(&shared.counters.accept_pauses);
-            }
-            Some(PAUSE)
-        } else {
-            paused = false;
-            accept_some(listener, shared)
-        };
-        match poll.poll(&mut events, wait) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // Only a poll that was set up wrongly fails; going on would be spinning.
-            Err(_) => return bump(&shared.counters.accept_errors),
-        }
-        if events.iter().any(|event| event.token() == STOP) {
-            return;
-        }
-    }
+/// What the thread works with. Accepted sockets are never registered here: their shard does that, once.
+struct Acceptor {
+    listener: mio::net::TcpListener,
+    shared: Arc<Shared>,
+    /// The listening socket is bound to a loopback address.
+    loopback: bool,
 }
 
-/// Accepts what waits. Returns how long to wait before the next call, `None` = until something arrives.
-fn accept_some(listener: &mio::net::TcpListener, shared: &Arc<Shared>) -> Option<Duration> {
-    for _ in 0..ACCEPTS_IN_A_ROW {
-        if shared.inbound.all_over() {
-            break;
+impl Acceptor {
+    fn run(self, mut poll: Poll) {
+        let counters = &self.shared.counters;
+        let mut events = Events::with_capacity(2);
+        let mut paused = false;
+        loop {
+            // Connect events are never shed, so while the host does not drain no more of them may arise.
+            let wait = if self.shared.inbound.all_over() {
+                if !std::mem::replace(&mut paused, true) {
+                    bump(&counters.accept_pauses);
+                }
+                Some(PAUSE)
+            } else {
+                paused = false;
+                self.accept_some()
+            };
+            match poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Only a poll that was set up wrongly fails; going on would be spinning.
+                Err(_) => return bump(&counters.accept_errors),
+            }
+            if events.iter().any(|event| event.token() == STOP) {
+                return;
+            }
         }
-        match listener.accept() {
-            Ok((stream, peer)) => hand_over(shared, stream.into(), peer),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Err(error) => {
-                bump(&shared.counters.accept_errors);
-                if !is_of_one_connection(&error) {
-                    return Some(PAUSE);
+    }
+
+    /// Accepts what waits. Returns how long to wait before the next call, `None` = until something arrives.
+    fn accept_some(&self) -> Option<Duration> {
+        for _ in 0..ACCEPTS_IN_A_ROW {
+            if self.shared.inbound.all_over() {
+                break;
+            }
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.hand_over(stream.into(), peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    bump(&self.shared.counters.accept_errors);
+                    if !is_of_one_connection(&error) {
+                        return Some(PAUSE);
+                    }
                 }
             }
         }
+        Some(Duration::ZERO)
     }
-    Some(Duration::ZERO)
-}
 
-fn hand_over(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
-    let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
-    let Some(permit) = permit else {
-        bump(&shared.counters.rejected);
-        // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
-        if shared.config.tls.is_none() {
-            let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+        let Self { shared, loopback, .. } = self;
+        let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
+        let Some(permit) = permit else {
+            bump(&shared.counters.rejected);
+            // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
+            if shared.config.tls.is_none() {
+                let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
+            }
+            return;
+        };
+        if !INHERITED {
+            tune(SockRef::from(&stream));
         }
-        return;
-    };
-    if !INHERITED {
-        tune(SockRef::from(&stream));
+        let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
+        let load = Place::take(&shard.load);
+        let incoming = Incoming { stream, accepted: Instant::now(), loopback: *loopback, permit, load };
+        shard.mailbox.command(Command::Accept(Box::new(incoming)));
     }
-    let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
-    let load = Place::take(&shard.load);
-    shard.mailbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit, load })));
 }
 
 /// Whether accepted sockets have the listening socket's options. On Linux they do: set once, not per connect.
