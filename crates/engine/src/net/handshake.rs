@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 use wse_crypto::jwt::{JwtError, TopicGrant};
+use wse_crypto::tls::{ReloadableTls, TlsStream};
 use wse_crypto::token::extract_token;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
@@ -23,6 +25,7 @@ use wse_protocol::topic::Acl;
 
 use super::host::is_loopback_host;
 use super::http::{self, Refusal, Upgrade};
+use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::Auth;
@@ -102,7 +105,10 @@ async fn admit(
     // The listener accepts sockets that do not block.
     let stream = TcpStream::from_std(stream)?;
     let mut transport = match &shared.config.tls {
-        Some(tls) => Transport::Tls(Box::new(timeout(TLS_TIMEOUT, tls.accept(stream)).await??)),
+        Some(tls) => {
+            let turns = &shared.shards[shard.borrow().index()].tls_turns;
+            Transport::Tls(Box::new(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??))
+        }
         None => Transport::Plain(stream),
     };
     let (upgrade, early) = match http::read_upgrade(&mut transport).await? {
@@ -148,6 +154,14 @@ async fn admit(
         Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
         Err(NotAdopted::NoSlot) => Ok(Outcome::Refused),
     }
+}
+
+/// The TLS handshake. A signature keeps the thread busy for up to milliseconds (RSA), so a flood of them takes turns with
+/// everybody else.
+async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: TcpStream) -> io::Result<TlsStream> {
+    // Who says nothing needs no turn.
+    stream.readable().await?;
+    in_turns(turns, tls.accept(stream)).await
 }
 
 /// What is wrong with a well-formed upgrade.

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, Place};
 use crate::clock::Clock;
@@ -55,6 +56,8 @@ pub(super) struct ShardHandle {
     pub(crate) counters: Arc<ShardCounters>,
     /// Sockets handed to it, handshakes included.
     pub(super) load: Arc<AtomicUsize>,
+    /// Turns of its TLS handshakes: one step of one of them at a time.
+    pub(super) tls_turns: Semaphore,
     /// Some of its connections are not read because the host does not read events.
     pub(super) paused: AtomicBool,
 }
@@ -66,6 +69,7 @@ impl Shared {
                 mailbox: Mailbox::new(config.high_water_mark, config.hard_limit),
                 counters: Arc::default(),
                 load: Arc::default(),
+                tls_turns: Semaphore::new(1),
                 paused: AtomicBool::new(false),
             })
             .collect();
