@@ -78,9 +78,8 @@ describe('allowedOrigins', () => {
       const { target, witness } = await attacked();
       const request = upgradeRequest({ headers: [['Origin', `http://${host}`]] });
       const rebound = request.toString('latin1').replace('Host: 127.0.0.1', `Host: ${host}`);
-      const [{ status, body }] = await RawPeer.ask(target.port, rebound);
+      const [{ status }] = await RawPeer.ask(target.port, rebound);
       expect(status).toBe(403);
-      expect(body).toContain('allowedOrigins');
       await unharmed(target, witness);
     },
   );
