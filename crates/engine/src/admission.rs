@@ -1,10 +1,16 @@
-//! How many handshakes are in progress, in all and per address: the bound on what unauthenticated peers can hold.
+//! Places: how many handshakes are in progress, in all and per address (the bound on what unauthenticated peers can hold), and
+//! guards for every other number of places that a dropped task must give back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// Handshakes that have had to give way and whose sockets are not closed yet: so many beyond the limit at most.
+const MAX_LEAVING: usize = 64;
 
 /// The two limits and who uses them up.
 pub(crate) struct Admission {
@@ -15,71 +21,185 @@ pub(crate) struct Admission {
 
 #[derive(Default)]
 struct State {
-    total: usize,
     addresses: HashMap<IpAddr, usize, foldhash::quality::RandomState>,
+    /// Those that have a place, oldest first.
+    pending: BTreeMap<u64, Pending>,
+    /// How many have had to give way and are not gone yet.
+    leaving: usize,
+    /// The number of the next.
+    next: u64,
+}
+
+/// A handshake in progress.
+struct Pending {
+    address: IpAddr,
+    /// Dropped to tell it that it has to give way.
+    _hold: oneshot::Sender<()>,
+}
+
+impl State {
+    /// Takes a place back, if it is still that handshake's.
+    fn release(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&number)?;
+        if let Some(count) = self.addresses.get_mut(&pending.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&pending.address);
+            }
+        }
+        Some(pending)
+    }
+
+    /// Takes the place of the oldest, which is told when the result is dropped.
+    fn evict(&mut self) -> Option<Pending> {
+        if self.leaving >= MAX_LEAVING {
+            return None;
+        }
+        let oldest = *self.pending.first_key_value()?.0;
+        self.leaving += 1;
+        self.release(oldest)
+    }
+}
+
+/// One of a number of places; given back when dropped, however its holder ends.
+pub(crate) struct Place {
+    taken: Option<Arc<AtomicUsize>>,
+}
+
+impl Place {
+    /// One more place, of as many as there may be.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>) -> Self {
+        taken.fetch_add(1, Relaxed);
+        Self { taken: Some(Arc::clone(taken)) }
+    }
+
+    /// One more place while fewer than `max` are taken.
+    pub(crate) fn take_below(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        taken.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).ok()?;
+        Some(Self { taken: Some(Arc::clone(taken)) })
+    }
+
+    /// The place stays taken: somebody else gives it back.
+    pub(crate) fn keep(mut self) {
+        self.taken = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(taken) = &self.taken {
+            taken.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 /// A handshake's place; given back when dropped.
 pub(crate) struct Permit {
     admission: Arc<Admission>,
-    address: IpAddr,
+    number: u64,
+    held: oneshot::Receiver<()>,
 }
 
-impl Admission {
-    pub(crate) fn new(max: usize, max_per_address: usize) -> Self {
-        Self { max, max_per_address, state: Mutex::default() }
-    }
-
-    /// A place for one more handshake from `address`; `None` when a limit is reached.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
-        let address = address.to_canonical();
-        let mut state = self.state.lock();
-        if state.total >= self.max {
-            return None;
-        }
-        let from_here = state.addresses.entry(address).or_default();
-        if *from_here >= self.max_per_address {
-            return None;
-        }
-        *from_here += 1;
-        state.total += 1;
-        Some(Permit { admission: Arc::clone(self), address })
-    }
-
-    /// Handshakes in progress.
-    pub(crate) fn len(&self) -> usize {
-        self.state.lock().total
+impl Permit {
+    /// Resolves when a newer handshake has got the place: this one has to end.
+    pub(crate) async fn evicted(&mut self) {
+        // Nothing is ever sent: the other end is dropped.
+        let _ = (&mut self.held).await;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.admission.state.lock();
-        state.total -= 1;
-        if let Some(count) = state.addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                state.addresses.remove(&self.address);
-            }
+        if state.release(self.number).is_none() {
+            state.leaving -= 1;
         }
+    }
+}
+
+impl Admission {
+    /// Limits of `max` handshakes, and `max_per_address` from one address.
+    pub(crate) fn new(max: usize, max_per_address: usize) -> Self {
+        Self { max, max_per_address, state: Mutex::default() }
+    }
+
+    /// A place for one more handshake from `address`; `None` when that address has no more. When all places are taken the
+    /// oldest handshake gives way: an honest one is done in a moment, so it is one that has no intention to be.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
+        let address = address.to_canonical();
+        // Told, hence woken, after the lock is gone.
+        let _evicted;
+        let mut state = self.state.lock();
+        if state.addresses.get(&address).is_some_and(|count| *count >= self.max_per_address) {
+            return None;
+        }
+        if state.pending.len() >= self.max {
+            _evicted = state.evict()?;
+        }
+        *state.addresses.entry(address).or_default() += 1;
+        let number = state.next;
+        state.next += 1;
+        let (hold, held) = oneshot::channel();
+        state.pending.insert(number, Pending { address, _hold: hold });
+        Some(Permit { admission: Arc::clone(self), number, held })
+    }
+
+    /// Handshakes in progress, those on their way out included.
+    pub(crate) fn len(&self) -> usize {
+        let state = self.state.lock();
+        state.pending.len() + state.leaving
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
+
+    #[test]
+    fn a_place_comes_back_with_a_dropped_or_panicking_holder() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let first = Place::take_below(&taken, 1);
+        assert!(first.is_some() && Place::take_below(&taken, 1).is_none());
+        drop(async move { first });
+        assert_eq!(taken.load(Relaxed), 0);
+        let holder = Arc::clone(&taken);
+        let panicked = std::panic::catch_unwind(move || {
+            let _place = Place::take(&holder);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(panicked.is_err() && taken.load(Relaxed) == 0);
+        Place::take(&taken).keep();
+        assert_eq!(taken.load(Relaxed), 1);
+    }
 
     #[test]
     fn both_limits_hold_and_places_come_back() {
         let admission = Arc::new(Admission::new(3, 2));
-        let [a, b]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
-        let first = admission.enter(a);
+        let [a, b, c]: [IpAddr; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| address.parse().unwrap());
+        let mut first = admission.enter(a).unwrap();
         let second = admission.enter("::ffff:10.0.0.1".parse().unwrap());
-        assert!(first.is_some() && second.is_some() && admission.enter(a).is_none(), "mapped addresses count as one");
-        let third = admission.enter(b);
-        assert!(third.is_some() && admission.enter(b).is_none(), "total");
-        drop((first, second, third));
+        assert!(second.is_some() && admission.enter(a).is_none(), "mapped addresses count as one");
+        let mut third = admission.enter(b).unwrap();
+        assert!(first.held.try_recv() == Err(TryRecvError::Empty));
+        let fourth = admission.enter(c);
+        assert!(fourth.is_some() && first.held.try_recv() == Err(TryRecvError::Closed), "the oldest gives way");
+        assert!(third.held.try_recv() == Err(TryRecvError::Empty) && admission.len() == 4);
+        drop(first);
+        assert_eq!(admission.len(), 3);
+        drop((second, third, fourth));
         assert_eq!(admission.len(), 0);
         assert!(admission.state.lock().addresses.is_empty());
+    }
+
+    #[test]
+    fn those_that_give_way_are_bounded_too() {
+        let admission = Arc::new(Admission::new(2, 1000));
+        let address = "10.0.0.1".parse().unwrap();
+        let mut permits: Vec<Permit> = std::iter::from_fn(|| admission.enter(address)).take(1000).collect();
+        assert_eq!((permits.len(), admission.len()), (2 + MAX_LEAVING, 2 + MAX_LEAVING));
+        permits.remove(0);
+        assert!(admission.enter(address).is_some(), "one is gone, one may come");
     }
 }

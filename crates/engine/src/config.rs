@@ -65,7 +65,7 @@ pub struct Config {
     pub max_connections: usize,
     /// Only this request path upgrades (404 otherwise); `None` = any.
     pub path: Option<String>,
-    /// Origins accepted when a request carries one; `None` = all.
+    /// Origins accepted when a request carries one; `None` = all, but for loopback hosts only when bound to a loopback address.
     pub allowed_origins: Option<Vec<String>>,
     /// Token check; `None` = no authentication.
     pub auth: Option<Auth>,
@@ -105,9 +105,9 @@ pub struct Config {
     pub close_timeout: Duration,
     /// Time an upgrade may take, TLS included.
     pub handshake_timeout: Duration,
-    /// Handshakes in progress, all addresses together.
+    /// Handshakes in progress, all addresses together; one more takes the place of the oldest.
     pub max_pending: usize,
-    /// Handshakes in progress from one address.
+    /// Handshakes in progress from one address; one more is answered 503.
     pub max_pending_per_address: usize,
     /// Shard threads, 1 to [`crate::id::MAX_SHARDS`].
     pub shards: usize,

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, push_frame};
 
-use crate::admission::Permit;
+use crate::admission::{Permit, Place};
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::topics::{Target, TopicEntry};
@@ -65,7 +65,11 @@ pub struct Outgoing<'a> {
 pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) accepted: Instant,
+    /// The server is bound to a loopback address.
+    pub(crate) loopback: bool,
     pub(crate) permit: Permit,
+    /// Its place in the shard's load.
+    pub(crate) load: Place,
 }
 
 /// Commands and the bytes they point into.

@@ -1,10 +1,12 @@
 //! The upgrade through a real socket: what is answered with which status, and what unauthenticated peers can hold.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use wse_engine::ConnId;
 use wse_protocol::frame::{Opcode, push_masked_frame};
-use wse_testkit::{Event, Peer, PeerError, Request, Response, Server, config, wait_until};
+use wse_testkit::{Certificate, DEADLINE, Event, Peer, PeerError, Request, Response, Server, config, wait_until};
 
 fn answer(server: &Server, request: &[u8]) -> Response {
     let mut peer = Peer::open(server.address);
@@ -49,6 +51,32 @@ fn refusals_have_their_status() {
     wait_until("each is counted", || server.metric("wse_connections_rejected_total") == 14.0);
     drop(Peer::connect_with(server.address, &good.clone().field("Origin", "https://APP.example.com")));
     drop(Peer::connect_with(server.address, &Request::new("/wse?a=b")));
+}
+
+#[test]
+fn a_server_on_loopback_is_asked_for_by_its_names() {
+    let named = |host: &str| Request::default().without("Host").field("Host", host);
+    let server = Server::plain();
+    for host in ["localhost", "LOCALHOST:8080", "app.localhost", "127.0.0.1:1", "127.9.9.9", "[::1]:80"] {
+        drop(Peer::connect_with(server.address, &named(host)));
+    }
+    // A proxy on the same machine, and a page on another port of it.
+    let page = named("127.0.0.1").field("Origin", "https://app.example.com");
+    drop(Peer::connect_with(server.address, &page));
+    for host in ["evil.example", "localhost.evil.example:80", "192.168.1.5", ""] {
+        // What a rebound page sends: its own name in both.
+        let response = answer(&server, &named(host).field("Origin", &format!("http://{host}")).bytes());
+        assert_eq!(response.status, 403, "{host:?}");
+        assert!(response.body.contains("allowedOrigins"), "the way out: {}", response.body);
+    }
+    let absolute = Request::default().line("GET http://evil.example/ HTTP/1.1");
+    assert_eq!(answer(&server, &absolute.bytes()).status, 403, "an absolute target counts more than Host");
+    let origins = Some(vec!["https://app.example.com".into()]);
+    let server = Server::start(wse_engine::config::Config { allowed_origins: origins, ..config() });
+    drop(Peer::connect_with(server.address, &named("app.example.com").field("Origin", "https://app.example.com")));
+    let server = Server::start(wse_engine::config::Config { host: "0.0.0.0".into(), ..config() });
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    drop(Peer::connect_with(address, &named("app.example.com")));
 }
 
 #[test]
@@ -134,6 +162,22 @@ fn cookies_reach_the_host() {
 }
 
 #[test]
+fn the_answer_and_the_greeting_are_one_write() {
+    let server = Server::start(wse_engine::config::Config { server_ready: true, ..config() });
+    for _ in 0..200 {
+        let mut socket = TcpStream::connect(server.address).expect("a TCP connection");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a TCP socket");
+        socket.write_all(&Request::default().bytes()).expect("a request");
+        // One read takes what was written at once, and hardly ever more.
+        let mut buffer = [0; 4096];
+        let count = socket.read(&mut buffer).expect("an answer");
+        let answer = String::from_utf8_lossy(&buffer[..count]);
+        let (head, frame) = answer.split_once("\r\n\r\n").expect("a whole head");
+        assert!(head.starts_with("HTTP/1.1 101 ") && frame.contains("server_ready"), "{answer}");
+    }
+}
+
+#[test]
 fn early_bytes_are_the_first_messages() {
     let mut server = Server::plain();
     let mut early = Request::default().bytes();
@@ -183,25 +227,57 @@ fn a_slow_head_is_cut_off() {
 }
 
 #[test]
-fn pending_handshakes_are_bounded_per_address_and_in_total() {
-    for (max_pending, max_pending_per_address) in [(100, 3), (3, 100)] {
-        let mut server = Server::start(wse_engine::config::Config { max_pending, max_pending_per_address, ..config() });
-        let mut waiting: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
-        wait_until("three are pending", || server.health("pending_handshakes") == 3);
-        let mut refused = Peer::open(server.address);
-        match refused.try_response() {
-            Ok(response) => assert_eq!(response.status, 503),
-            Err(error) => assert!(matches!(error, PeerError::End | PeerError::Broken)),
-        }
-        assert_eq!(server.health("pending_handshakes"), 3);
-        waiting.pop();
-        wait_until("a place is free", || server.health("pending_handshakes") == 2);
-        let _next = server.connect();
-        // One that waited is served as well.
-        let _served = waiting.pop().expect("a peer").upgraded(&Request::default());
-        let id: ConnId = server.events.connected();
-        assert!(server.engine.connections().contains(&id.as_u64()));
+fn pending_handshakes_are_bounded_per_address() {
+    let limits = wse_engine::config::Config { max_pending: 100, max_pending_per_address: 3, ..config() };
+    let mut server = Server::start(limits);
+    let mut waiting: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
+    wait_until("three are pending", || server.health("pending_handshakes") == 3);
+    let mut refused = Peer::open(server.address);
+    match refused.try_response() {
+        Ok(response) => assert_eq!(response.status, 503),
+        Err(error) => assert!(matches!(error, PeerError::End | PeerError::Broken)),
     }
+    assert_eq!(server.health("pending_handshakes"), 3);
+    waiting.pop();
+    wait_until("a place is free", || server.health("pending_handshakes") == 2);
+    let _next = server.connect();
+    // One that waited is served as well.
+    let _served = waiting.pop().expect("a peer").upgraded(&Request::default());
+    let id: ConnId = server.events.connected();
+    assert!(server.engine.connections().contains(&id.as_u64()));
+}
+
+#[test]
+fn half_open_handshakes_give_way_to_newer_ones() {
+    let limits = wse_engine::config::Config { max_pending: 3, max_pending_per_address: 100, ..config() };
+    let mut server = Server::start(limits);
+    let certificate = Certificate::new();
+    let mut secure =
+        Server::start(wse_engine::config::Config { max_pending: 3, tls: Some(certificate.server()), ..config() });
+    let mut silent: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
+    wait_until("all places are taken", || server.health("pending_handshakes") == 3);
+    let (_first, _) = server.connect();
+    silent.remove(0).expect_end();
+    // A refused peer that stays holds a place too, and loses it like the others.
+    let mut refused = Peer::open(server.address);
+    refused.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(refused.response().status, 426);
+    let late: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
+    wait_until("the refused one has given way", || {
+        server.metric("wse_connections_rejected_total") >= 4.0 && server.health("pending_handshakes") == 3
+    });
+    let (_second, _) = server.connect();
+    for mut peer in silent {
+        peer.expect_end();
+    }
+    drop(late);
+    let mut trickling: Vec<Peer> = (0..50).map(|_| Peer::open(secure.address)).collect();
+    for peer in &mut trickling {
+        peer.send_raw(b"\x16\x03\x01");
+    }
+    drop(Peer::open_tls(secure.address, &certificate).expect("TLS").upgraded(&Request::default()));
+    secure.events.connected();
+    wait_until("no more than the limit is pending", || secure.health("pending_handshakes") <= 3);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! wss:// with a certificate that is replaced while it serves; and the text every dashboard reads (wire-protocol §19).
 
 use std::io::Write;
+use std::net::TcpStream;
 
 use wse_engine::config::Config;
 use wse_testkit::{Certificate, Event, Peer, Request, Server, config, wait_until};
@@ -58,6 +59,40 @@ fn plain_text_and_silence_on_a_tls_port_end_in_time() {
         server.health("pending_handshakes") == 0 && server.metric("wse_connections_rejected_total") >= 3.0
     });
     Peer::open_tls(server.address, &certificate).unwrap();
+}
+
+#[test]
+fn a_flood_of_client_hellos_takes_turns_with_everybody_else() {
+    const HELLOS: usize = 200;
+    let certificate = Certificate::new();
+    let server = Server::start(Config { tls: Some(certificate.server()), shards: 1, ..config() });
+    let mut bystander = Peer::open_tls(server.address, &certificate).unwrap().upgraded(&Request::default());
+    let hello = certificate.client_hello();
+    // The share of the waiting hellos that is answered while the bystander waits for its pong.
+    let mut shares: Vec<f64> = (0..5)
+        .map(|_| {
+            let mut flood: Vec<TcpStream> = (0..HELLOS)
+                .map(|_| {
+                    let socket = TcpStream::connect(server.address).unwrap();
+                    socket.set_nonblocking(true).unwrap();
+                    socket
+                })
+                .collect();
+            wait_until("all are pending", || server.health("pending_handshakes") == HELLOS as u64);
+            for socket in &mut flood {
+                socket.write_all(&hello).unwrap();
+            }
+            let unanswered = || flood.iter().filter(|socket| socket.peek(&mut [0]).is_err()).count() as f64;
+            let before = unanswered();
+            assert_eq!(bystander.frames_until_pong("x"), []);
+            let after = unanswered();
+            drop(flood);
+            wait_until("the flood is over", || server.health("pending_handshakes") == 0);
+            (before - after) / before.max(1.0)
+        })
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    assert!(shares[2] < 0.25, "{shares:?}");
 }
 
 #[test]

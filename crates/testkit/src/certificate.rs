@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ClientConnection};
 use wse_crypto::tls::{ReloadableTls, TlsConfig};
 
 /// A certificate with its key.
@@ -30,6 +30,18 @@ impl Certificate {
     pub fn server(&self) -> Arc<ReloadableTls> {
         let config = TlsConfig::from_pem(self.cert.as_bytes(), self.key.as_bytes()).expect("a usable pair");
         Arc::new(ReloadableTls::new(config))
+    }
+
+    /// The first bytes of a TLS connection, for peers that send them and go no further.
+    ///
+    /// # Panics
+    /// Never: a client can always begin.
+    pub fn client_hello(&self) -> Vec<u8> {
+        let name = "localhost".try_into().expect("a name");
+        let mut connection = ClientConnection::new(self.client(), name).expect("a client");
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello).expect("a vector takes anything");
+        hello
     }
 
     /// A client that trusts this certificate and no other.

@@ -52,9 +52,9 @@ export interface RateLimitOptions {
 export interface HandshakeOptions {
   /** Seconds. Time until an unfinished handshake is dropped; at most 600. @default 10 */
   timeout?: number;
-  /** Unfinished handshakes in total. @default 4096 */
+  /** Unfinished handshakes in total; one more takes the place of the oldest. @default 4096 */
   maxPending?: number;
-  /** Unfinished handshakes per address. @default 1024 */
+  /** Unfinished handshakes per address; one more is answered 503. @default 1024 */
   maxPendingPerAddress?: number;
 }
 
@@ -85,7 +85,10 @@ export interface WSEServerOptions {
   maxConnections?: number;
   /** The only path that upgrades, such as `/ws`; others are answered 404. @default any path */
   path?: string | null;
-  /** Origins let in, such as `https://app.example.com`; checked when a request carries one. @default not checked */
+  /**
+   * Origins let in, such as `https://app.example.com`; checked when a request carries one. Without them a server bound to a
+   * loopback address answers 403 to requests for any other host than this machine's names. @default not checked
+   */
   allowedOrigins?: readonly string[] | null;
   /** Who answers `subscription_update`: the application (it arrives as `msg`) or the engine, which asks the ACL. @default 'app' */
   subscriptions?: 'app' | 'acl';

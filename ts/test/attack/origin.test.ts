@@ -72,6 +72,40 @@ describe('allowedOrigins', () => {
     await unharmed(target, witness);
   });
 
+  it.each(['evil.example', 'evil.example:3000', 'localhost.evil.example', '192.168.1.5', '[fe80::1]', ''])(
+    'DNS rebinding: a server bound to loopback is not asked for as %j, even where nobody named origins',
+    async (host) => {
+      const { target, witness } = await attacked();
+      const request = upgradeRequest({ headers: [['Origin', `http://${host}`]] });
+      const rebound = request.toString('latin1').replace('Host: 127.0.0.1', `Host: ${host}`);
+      const [{ status }] = await RawPeer.ask(target.port, rebound);
+      expect(status).toBe(403);
+      await unharmed(target, witness);
+    },
+  );
+
+  it.each(['localhost', 'localhost:3000', 'LOCALHOST', 'app.localhost', '127.0.0.1:80', '[::1]'])(
+    'a server bound to loopback is asked for as %j',
+    async (host) => {
+      const { target, witness } = await attacked();
+      const request = upgradeRequest().toString('latin1').replace('Host: 127.0.0.1', `Host: ${host}`);
+      const [{ status }] = await RawPeer.ask(target.port, request);
+      expect(status).toBe(101);
+      await unharmed(target, witness);
+    },
+  );
+
+  it('any host passes once origins are named: a proxy on the same machine hands on the public one', async () => {
+    const { target, witness } = await attacked({ allowedOrigins: [GOOD] });
+    const request = upgradeRequest({ headers: [['Origin', GOOD]] });
+    const [{ status }] = await RawPeer.ask(
+      target.port,
+      request.toString('latin1').replace('Host: 127.0.0.1', 'Host: app.example.com'),
+    );
+    expect(status).toBe(101);
+    await unharmed(target, witness);
+  });
+
   it('an empty list lets in only who has no origin', async () => {
     const { target, witness } = await attacked({ allowedOrigins: [] });
     expect(await statusOf(target.port, [['Origin', GOOD]])).toBe(403);

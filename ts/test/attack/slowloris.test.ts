@@ -3,6 +3,9 @@
  * TCP and TLS and upgrade share the handshake's, what follows has the idle limit.
  */
 
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { connect } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { selfSigned } from '../support/certificate.js';
 import { frame, Opcode, RawPeer, upgradeRequest } from '../support/raw-peer.js';
@@ -13,6 +16,19 @@ const SHORT = { timeout: 0.3 };
 const CERTIFICATE = await selfSigned();
 /** A record header that announces 16 KiB of ClientHello. */
 const HELLO_BEGINS = Buffer.from([0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]);
+
+/** What a TLS client says first. */
+async function clientHello(): Promise<Buffer> {
+  const server = createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const client = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' });
+  client.on('error', () => undefined);
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const [hello] = (await once(socket, 'data')) as [Buffer];
+  client.destroy();
+  server.close();
+  return hello;
+}
 
 /** Sends byte after byte until the server has had enough. */
 async function drip(peer: RawPeer, bytes: () => Uint8Array): Promise<void> {
@@ -84,6 +100,28 @@ describe('slowloris', () => {
     await Promise.all(silent.map((peer) => peer.ended(3_000)));
     await unharmed(target, witness);
     await RawPeer.open(target.port);
+  });
+
+  it('keeps nobody out with half-open handshakes: the oldest give way', async () => {
+    const { target, witness } = await attacked({ handshake: { timeout: 60, maxPendingPerAddress: 1024, maxPending: 16 } });
+    const silent = await Promise.all(Array.from({ length: 16 }, () => RawPeer.dial(target.port)));
+    await waitUntil(() => target.gauge('pending_handshakes') === 16, 'sixteen handshakes');
+    for (let index = 0; index < 20; index++) await RawPeer.open(target.port);
+    const later = await Promise.all(Array.from({ length: 16 }, () => RawPeer.dial(target.port)));
+    await Promise.all(silent.map((peer) => peer.ended(3_000)));
+    await RawPeer.open(target.port);
+    await later[0]?.ended(3_000);
+    await unharmed(target, witness);
+  });
+
+  it('serves others while ClientHellos are replayed', async () => {
+    const { target, witness } = await attacked({ tls: CERTIFICATE }, { tls: {} });
+    const hello = await clientHello();
+    const flood = await Promise.all(Array.from({ length: 300 }, () => RawPeer.dial(target.port)));
+    for (const peer of flood) peer.send(hello);
+    await witness.echoes();
+    await RawPeer.open(target.port, { tls: {} });
+    await unharmed(target, witness);
   });
 
   it('closes a connection that sends no message with 4300', async () => {

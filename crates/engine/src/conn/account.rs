@@ -104,8 +104,11 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(budget: usize) -> Self {
-        Self { out: Outbound::new(budget), dropped: None }
+    /// An account of a connection that is owed `greeting` to begin with.
+    pub(super) fn new(budget: usize, greeting: Vec<u8>) -> Self {
+        let mut out = Outbound::new(budget);
+        out.greet(greeting);
+        Self { out, dropped: None }
     }
 
     /// Offers frames to the queue and enters into `ledger` what it took. What it did not take is the caller's to offer again,

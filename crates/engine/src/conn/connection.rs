@@ -66,6 +66,8 @@ pub(crate) struct Opening {
     pub(crate) transport: Transport,
     /// Bytes the client sent behind its request.
     pub(crate) early: Vec<u8>,
+    /// The 101 and whole frames behind it: what it is sent first, in one write.
+    pub(crate) greeting: Vec<u8>,
     /// Which of the shard's event streams its events go to.
     pub(crate) stream: u16,
     /// Token expiry in unix seconds, leeway included; 0 = never.
@@ -128,13 +130,13 @@ pub(super) enum Phase {
 impl Connection {
     /// A connection that was just accepted.
     pub(crate) fn open(opening: Opening, config: &Config, now: Millis) -> Self {
-        let Opening { peer, transport, early, stream, expires } = opening;
+        let Opening { peer, transport, early, greeting, stream, expires } = opening;
         Self {
             transport,
             waker: Waker::noop().clone(),
             decoder: Decoder::new(config.max_message_size),
             partial: Partial { unread: !early.is_empty(), bytes: early },
-            account: Account::new(config.max_outbound_bytes),
+            account: Account::new(config.max_outbound_bytes, greeting),
             subscriptions: Vec::new(),
             stream,
             phase: Phase::Open,

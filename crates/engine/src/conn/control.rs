@@ -8,7 +8,7 @@ use wse_protocol::frame::{Opcode, push_close, push_frame};
 /// only), so a flood of pings cannot grow it.
 #[derive(Default)]
 pub(super) struct ControlFrames {
-    /// Frames being written; once begun they are finished first.
+    /// Frames, or a greeting, being written; once begun they are finished first.
     writing: Vec<u8>,
     written: usize,
     /// A Close is the end of `writing`.
@@ -18,6 +18,11 @@ pub(super) struct ControlFrames {
 }
 
 impl ControlFrames {
+    /// What goes before every frame: the answer to the upgrade, and whole frames behind it.
+    pub(super) fn greeting(bytes: Vec<u8>) -> Self {
+        Self { writing: bytes, ..Self::default() }
+    }
+
     /// Adds a pong, replacing one that has not gone out.
     pub(super) fn pong(&mut self, payload: &[u8]) {
         let mut frame = Vec::with_capacity(2 + payload.len());

@@ -78,6 +78,11 @@ impl Outbound {
         }
     }
 
+    /// Owes what goes before every frame: the answer to the upgrade, and whole frames behind it. It is not charged.
+    pub(super) fn greet(&mut self, greeting: Vec<u8>) {
+        self.control = Some(Box::new(ControlFrames::greeting(greeting)));
+    }
+
     /// What the entries keep alive, plus their cost: what the budget is compared with, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.weight

@@ -1,23 +1,32 @@
 //! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. Runs as a task of the shard, bounded in
 //! time and bytes; ends when the connection is adopted or refused.
 
+use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 use wse_crypto::jwt::{JwtError, TopicGrant};
+use wse_crypto::tls::{ReloadableTls, TlsStream};
 use wse_crypto::token::extract_token;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 use wse_protocol::topic::Acl;
 
+use super::host::is_loopback_host;
 use super::http::{self, Refusal, Upgrade};
+use super::turns::in_turns;
+use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::Auth;
 use crate::conn::Transport;
@@ -38,6 +47,15 @@ struct User {
     expires: u64,
 }
 
+/// What the listener knows of a socket.
+struct Found {
+    accepted: Instant,
+    /// The server is bound to a loopback address.
+    loopback: bool,
+    /// Its place in the shard's load.
+    load: Place,
+}
+
 /// Serves the handshake of one socket, as a task of the shard.
 pub(crate) fn spawn(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
     spawn_local(serve(shared, shard, incoming));
@@ -52,31 +70,52 @@ enum Outcome {
 }
 
 async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
-    let limit = shared.config.handshake_timeout;
     let index = shard.borrow().index();
-    match timeout(limit, admit(&shared, &shard, incoming)).await {
-        Ok(Ok(Outcome::Adopted)) => {}
-        // Refused, failed or too slow. The socket is dropped here; an adopted one would own its place in `load`.
-        Ok(Ok(Outcome::Refused) | Err(_)) | Err(_) => {
-            bump(&shared.counters.rejected);
-            shared.shards[index].load.fetch_sub(1, Relaxed);
-        }
+    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming)));
+    let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    };
+    match poll_fn(poll).await {
+        Some(Ok(Ok(Outcome::Adopted))) => return,
+        // Refused, failed, too slow, or one too many: the socket is dropped, and its places come back with it.
+        Some(Ok(Ok(Outcome::Refused) | Err(_)) | Err(_)) => {}
+        None => shared.shards[index].counters.panics.add(1),
+    }
+    bump(&shared.counters.rejected);
+}
+
+/// A handshake until it ends, or until a newer one needs its place.
+async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
+    let Incoming { stream, accepted, loopback, mut permit, load } = incoming;
+    let found = Found { accepted, loopback, load };
+    tokio::select! {
+        biased;
+        () = permit.evicted() => Err(io::ErrorKind::ConnectionAborted.into()),
+        ended = admit(shared, shard, stream, found) => ended,
     }
 }
 
-async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, permit: _permit } = incoming;
-    stream.set_nonblocking(true)?;
+async fn admit(
+    shared: &Arc<Shared>,
+    shard: &SharedShard,
+    stream: std::net::TcpStream,
+    found: Found,
+) -> io::Result<Outcome> {
+    // The listener accepts sockets that do not block.
     let stream = TcpStream::from_std(stream)?;
     let mut transport = match &shared.config.tls {
-        Some(tls) => Transport::Tls(Box::new(timeout(TLS_TIMEOUT, tls.accept(stream)).await??)),
+        Some(tls) => {
+            let turns = &shared.shards[shard.borrow().index()].tls_turns;
+            Transport::Tls(Box::new(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??))
+        }
         None => Transport::Plain(stream),
     };
     let (upgrade, early) = match http::read_upgrade(&mut transport).await? {
         Ok(read) => read,
         Err(refusal) => return refuse(&mut transport, refusal).await,
     };
-    if let Some(refusal) = check(shared, &upgrade) {
+    if let Some(refusal) = check(shared, &upgrade, found.loopback) {
         return refuse(&mut transport, refusal).await;
     }
     let user = match &shared.config.auth {
@@ -89,23 +128,21 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
             }
         },
     };
-    if !shared.enter() {
+    let Some(place) = shared.enter() else {
         return refuse(&mut transport, Refusal::Unavailable).await;
-    }
-    if let Err(error) = transport.write_all(http::accepted(&upgrade.accept).as_bytes()).await {
-        shared.leave();
-        return Err(error);
-    }
+    };
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
     let admitted = Admitted {
         transport,
         early,
+        response: http::accepted(&upgrade.accept).into_bytes(),
         user: name,
         cookies: upgrade.cookies,
         acl,
         expires,
         msgpack: upgrade.msgpack,
-        accepted,
+        accepted: found.accepted,
+        places: [place, found.load],
     };
     let adopted = shard.borrow_mut().adopt(admitted);
     match adopted {
@@ -113,17 +150,22 @@ async fn admit(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) ->
             shard::serve(SharedShard::clone(shard), id);
             Ok(Outcome::Adopted)
         }
-        // It failed while being greeted; its removal has given its places back.
+        // It failed while being greeted.
         Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
-        Err(NotAdopted::NoSlot) => {
-            shared.leave();
-            Ok(Outcome::Refused)
-        }
+        Err(NotAdopted::NoSlot) => Ok(Outcome::Refused),
     }
 }
 
+/// The TLS handshake. A signature keeps the thread busy for up to milliseconds (RSA), so a flood of them takes turns with
+/// everybody else.
+async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: TcpStream) -> io::Result<TlsStream> {
+    // Who says nothing needs no turn.
+    stream.readable().await?;
+    in_turns(turns, tls.accept(stream)).await
+}
+
 /// What is wrong with a well-formed upgrade.
-fn check(shared: &Shared, upgrade: &Upgrade) -> Option<Refusal> {
+fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Option<Refusal> {
     let config = &shared.config;
     if shared.draining.load(Relaxed) {
         return Some(Refusal::Unavailable);
@@ -135,6 +177,11 @@ fn check(shared: &Shared, upgrade: &Upgrade) -> Option<Refusal> {
         && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
     {
         return Some(Refusal::Forbidden);
+    }
+    // A page whose name was made to resolve to this machine (DNS rebinding) sends its own name. Who names origins has
+    // answered the question which pages may come.
+    if loopback && config.allowed_origins.is_none() && !is_loopback_host(&upgrade.host) {
+        return Some(Refusal::ForeignHost);
     }
     None
 }

@@ -12,8 +12,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
 /// Whether a host, with or without a port, names this machine only: `localhost` and names below it (RFC 6761 §6.3), an address
 /// of 127.0.0.0/8, or `::1`. A page of another site whose name was made to resolve to this machine (DNS rebinding) sends its
 /// own name and is told apart by it.
-#[allow(dead_code, reason = "asked by the handshake of servers bound to loopback")]
-pub(crate) fn is_loopback_host(host: &[u8]) -> bool {
+pub(super) fn is_loopback_host(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {

@@ -17,6 +17,7 @@ const FIRST_READ: usize = 1024;
 pub(crate) enum Refusal {
     BadRequest,
     Forbidden,
+    ForeignHost,
     NotFound,
     UpgradeRequired,
     UnsupportedVersion,
@@ -43,6 +44,11 @@ impl Refusal {
         match self {
             Self::BadRequest => response!("400 Bad Request", "", "This is not a valid WebSocket upgrade request."),
             Self::Forbidden => response!("403 Forbidden", "", "This origin is not allowed."),
+            Self::ForeignHost => response!(
+                "403 Forbidden",
+                "",
+                "A server bound to loopback is asked for as localhost, 127.0.0.1 or [::1]. Set allowedOrigins to serve other hosts."
+            ),
             Self::NotFound => response!("404 Not Found", "", "There is no WebSocket endpoint at this path."),
             Self::UpgradeRequired => response!(
                 "426 Upgrade Required",

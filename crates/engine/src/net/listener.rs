@@ -2,16 +2,17 @@
 //! nothing else, so a flood of connects cannot slow a broadcast down.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::oneshot;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::http::Refusal;
+use crate::admission::Place;
 use crate::error::EngineError;
 use crate::mailbox::{Command, Incoming};
 use crate::metrics::bump;
@@ -25,11 +26,18 @@ const BACKLOG: i32 = 4096;
 const NOTSENT_BYTES: u32 = 32 * 1024;
 /// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not drain.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Sockets accepted between two looks at whether to end.
+const ACCEPTS_IN_A_ROW: usize = 64;
+
+/// Something waits to be accepted.
+const CONNECTS: Token = Token(0);
+/// The thread is to end.
+const STOP: Token = Token(1);
 
 /// The running accept thread; dropping it ends the thread.
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,10 +65,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Windows would let two processes share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit both on Linux: no call for each of them.
-    socket.set_tcp_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(NOTSENT_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -71,23 +75,23 @@ impl Listener {
     /// Starts accepting.
     pub(crate) fn spawn(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("wse-accept".into()).spawn(move || {
-            runtime.block_on(async move {
-                tokio::select! {
-                    _ = stopped => {}
-                    () = accept(listener, shared) => {}
-                }
-            });
-        })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        if INHERITED {
+            tune(SockRef::from(&listener));
+        }
+        let poll = Poll::new()?;
+        let stop = Waker::new(poll.registry(), STOP)?;
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        poll.registry().register(&mut listener, CONNECTS, Interest::READABLE)?;
+        let acceptor = Acceptor { listener, shared, loopback: address.ip().to_canonical().is_loopback() };
+        let thread = std::thread::Builder::new().name("wse-accept".into()).spawn(move || acceptor.run(poll))?;
+        Ok(Self { address, stop, thread: Some(thread) })
     }
 
-    /// Closes the listening socket and waits for the thread, which never blocks.
+    /// Closes the listening socket and waits for the thread, which never blocks for longer than it takes to wake it.
     pub(super) fn stop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        // A thread that cannot be woken is not waited for.
+        if self.stop.wake().is_ok() {
             // A panic of the thread has been reported by the hook; there is nothing to add.
             let _ = thread.join();
         }
@@ -100,43 +104,143 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Ok(stream) = stream.into_std() {
-                    hand_over(&shared, stream, peer);
+/// What the thread works with. Accepted sockets are never registered here: their shard does that, once.
+struct Acceptor {
+    listener: mio::net::TcpListener,
+    shared: Arc<Shared>,
+    /// The listening socket is bound to a loopback address.
+    loopback: bool,
+}
+
+impl Acceptor {
+    fn run(self, mut poll: Poll) {
+        let counters = &self.shared.counters;
+        let mut events = Events::with_capacity(2);
+        let mut paused = false;
+        loop {
+            // Connect events are never shed, so while the host does not drain no more of them may arise.
+            let wait = if self.shared.inbound.all_over() {
+                if !std::mem::replace(&mut paused, true) {
+                    bump(&counters.accept_pauses);
+                }
+                Some(PAUSE)
+            } else {
+                paused = false;
+                self.accept_some()
+            };
+            match poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Only a poll that was set up wrongly fails; going on would be spinning.
+                Err(_) => return bump(&counters.accept_errors),
+            }
+            if events.iter().any(|event| event.token() == STOP) {
+                return;
+            }
+        }
+    }
+
+    /// Accepts what waits. Returns how long to wait before the next call, `None` = until something arrives.
+    fn accept_some(&self) -> Option<Duration> {
+        for _ in 0..ACCEPTS_IN_A_ROW {
+            if self.shared.inbound.all_over() {
+                break;
+            }
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.hand_over(stream.into(), peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    bump(&self.shared.counters.accept_errors);
+                    if !is_of_one_connection(&error) {
+                        return Some(PAUSE);
+                    }
                 }
             }
-            Err(_) => {
-                bump(&shared.counters.accept_errors);
-                tokio::time::sleep(PAUSE).await;
+        }
+        Some(Duration::ZERO)
+    }
+
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+        let Self { shared, loopback, .. } = self;
+        let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
+        let Some(permit) = permit else {
+            bump(&shared.counters.rejected);
+            // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
+            if shared.config.tls.is_none() {
+                let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
             }
+            return;
+        };
+        if !INHERITED {
+            tune(SockRef::from(&stream));
         }
-        // Connect events are never shed, so while the host does not drain no more of them may arise.
-        if shared.inbound.all_over() {
-            bump(&shared.counters.accept_pauses);
-        }
-        while shared.inbound.all_over() {
-            tokio::time::sleep(PAUSE).await;
-        }
+        let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
+        let load = Place::take(&shard.load);
+        let incoming = Incoming { stream, accepted: Instant::now(), loopback: *loopback, permit, load };
+        shard.mailbox.command(Command::Accept(Box::new(incoming)));
     }
 }
 
-fn hand_over(shared: &Shared, stream: std::net::TcpStream, peer: SocketAddr) {
-    let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
-    let Some(permit) = permit else {
-        bump(&shared.counters.rejected);
-        // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
-        if shared.config.tls.is_none() {
-            let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
-        }
-        return;
+/// Whether accepted sockets have the listening socket's options. On Linux they do: set once, not per connect.
+const INHERITED: bool = cfg!(target_os = "linux");
+
+/// Sets the options of the connections' sockets, on the listening socket where they are [`INHERITED`]. Best effort: a socket
+/// without them works, only worse.
+fn tune(socket: SockRef<'_>) {
+    let _ = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(NOTSENT_BYTES);
+}
+
+/// Whether an error of `accept` is about the connection that was to be accepted, which is gone with it. The next may follow at
+/// once: with a pause for each, a few resets would stop accepting. All others are the system's (descriptors, memory).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable, TimedOut,
     };
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream.set_nodelay(true);
-    let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
-    shard.load.fetch_add(1, Relaxed);
-    shard.mailbox.command(Command::Accept(Box::new(Incoming { stream, accepted: Instant::now(), permit })));
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn accepted_sockets_inherit_what_is_tuned() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        tune(SockRef::from(&listener));
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => break accepted.unwrap(),
+            }
+        };
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), NOTSENT_BYTES);
+    }
+
+    #[test]
+    fn only_errors_of_the_system_pause_accepting() {
+        for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset] {
+            assert!(is_of_one_connection(&kind.into()), "{kind}");
+        }
+        assert!(!is_of_one_connection(&io::ErrorKind::OutOfMemory.into()));
+        #[cfg(unix)]
+        for (number, name) in [(24, "EMFILE"), (23, "ENFILE"), (12, "ENOMEM"), (9, "EBADF"), (22, "EINVAL")] {
+            assert!(!is_of_one_connection(&io::Error::from_raw_os_error(number)), "{name}");
+        }
+        #[cfg(target_os = "macos")]
+        assert!(is_of_one_connection(&io::Error::from_raw_os_error(53)), "ECONNABORTED");
+    }
 }

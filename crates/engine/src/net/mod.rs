@@ -5,6 +5,7 @@ mod handshake;
 mod host;
 mod http;
 mod listener;
+mod turns;
 
 pub(crate) use handshake::spawn as handshake;
 pub(crate) use listener::{Listener, bind};

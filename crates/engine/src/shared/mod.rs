@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Place};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::DedupWindow;
@@ -43,7 +44,7 @@ pub(super) struct Shared {
     /// Numbers the events of `send_event`.
     sequence: AtomicU64,
     /// Connections open or about to be: the authority on `max_connections`.
-    connections: AtomicUsize,
+    connections: Arc<AtomicUsize>,
     /// No new connection is accepted.
     pub(super) draining: AtomicBool,
     writable: Mutex<Vec<OnWritable>>,
@@ -54,7 +55,9 @@ pub(super) struct ShardHandle {
     pub(super) mailbox: Mailbox,
     pub(crate) counters: Arc<ShardCounters>,
     /// Sockets handed to it, handshakes included.
-    pub(super) load: AtomicUsize,
+    pub(super) load: Arc<AtomicUsize>,
+    /// Turns of its TLS handshakes: one step of one of them at a time.
+    pub(super) tls_turns: Semaphore,
     /// Some of its connections are not read because the host does not read events.
     pub(super) paused: AtomicBool,
 }
@@ -65,7 +68,8 @@ impl Shared {
             .map(|_| ShardHandle {
                 mailbox: Mailbox::new(config.mailbox_ceiling(), config.hard_limit),
                 counters: Arc::default(),
-                load: AtomicUsize::new(0),
+                load: Arc::default(),
+                tls_turns: Semaphore::new(1),
                 paused: AtomicBool::new(false),
             })
             .collect();
@@ -80,21 +84,19 @@ impl Shared {
             admission: Arc::new(Admission::new(config.max_pending, config.max_pending_per_address)),
             dedup: Mutex::default(),
             sequence: AtomicU64::new(0),
-            connections: AtomicUsize::new(0),
+            connections: Arc::default(),
             draining: AtomicBool::new(false),
             writable: Mutex::default(),
             config,
         }
     }
 
-    /// Reserves a place for one more connection; false when all are taken.
-    pub(super) fn enter(&self) -> bool {
-        self.connections
-            .fetch_update(Relaxed, Relaxed, |count| (count < self.config.max_connections).then_some(count + 1))
-            .is_ok()
+    /// Reserves a place for one more connection; `None` when all are taken.
+    pub(super) fn enter(&self) -> Option<Place> {
+        Place::take_below(&self.connections, self.config.max_connections)
     }
 
-    /// Gives a place back.
+    /// Gives a connection's place back.
     pub(crate) fn leave(&self) {
         self.connections.fetch_sub(1, Relaxed);
     }
