@@ -1,6 +1,8 @@
 //! Topic -> which shards care, shared by all threads and read on every publish. Interest is registered by the thread that
 //! subscribes, before the command reaches the shard, so a publish right after a subscribe already finds it.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -177,16 +179,69 @@ impl TopicIndex {
         self.topics.len()
     }
 
-    /// The `count` topics with the most publications. Walks the index: for a scrape, never for a publish.
+    /// The `count` topics with the most publications, the busiest first. Walks the index: for a scrape, never for a publish.
+    /// Copies no name but those: there may be millions of names that nobody ever published to.
     pub(crate) fn busiest(&self, count: usize) -> Vec<(Box<str>, u64)> {
-        let mut all: Vec<_> = self
-            .topics
-            .iter()
-            .map(|entry| (entry.name.clone(), entry.published.load(Relaxed)))
-            .filter(|(_, published)| *published > 0)
-            .collect();
-        all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        all.truncate(count);
-        all
+        // The least busy of the best so far is on top: at equal counts the name that is later in the alphabet.
+        let mut best = BinaryHeap::with_capacity(count + 1);
+        for topic in &self.topics {
+            let published = topic.published.load(Relaxed);
+            let beaten = |Reverse(least): &Reverse<Busy>| published < least.published;
+            if published == 0 || (best.len() == count && best.peek().is_none_or(beaten)) {
+                continue;
+            }
+            best.push(Reverse(Busy { published, topic: Arc::clone(&topic) }));
+            if best.len() > count {
+                best.pop();
+            }
+        }
+        // Ascending in `Reverse`: the busiest first.
+        best.into_sorted_vec().into_iter().map(|Reverse(busy)| (busy.topic.name.clone(), busy.published)).collect()
+    }
+}
+
+/// A topic as it is ranked: by publications, then by name, the earlier in the alphabet first.
+struct Busy {
+    published: u64,
+    topic: Arc<TopicEntry>,
+}
+
+impl Ord for Busy {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.published.cmp(&other.published).then_with(|| other.topic.name.cmp(&self.topic.name))
+    }
+}
+
+impl PartialOrd for Busy {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Busy {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Busy {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_are_the_busiest_in_order() {
+        let index = TopicIndex::new(1);
+        for n in 0..1000_u64 {
+            let entry = index.add(&format!("topic:{n:03}"), 0);
+            // 0, 1, 1, 2, 2, 3, 3 … out of order.
+            entry.published.store((n * 7919 % 1000).div_ceil(2), Relaxed);
+        }
+        let all = index.busiest(5000);
+        assert_eq!(all.len(), 999, "what was never published to is not there");
+        assert!(all.is_sorted_by(|a, b| (b.1, &a.0) < (a.1, &b.0)), "by publications, then by name");
+        assert_eq!(index.busiest(50), all[..50]);
+        assert!(index.busiest(0).is_empty());
     }
 }
