@@ -275,6 +275,7 @@ fn resolve(
     allows: impl Fn(u32, &str) -> bool,
 ) -> Resolved {
     let mut slots: Vec<u32> = exact.into_iter().flatten().copied().collect();
+    let work = patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
     patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
     slots.sort_unstable();
     slots.dedup();
