@@ -3,6 +3,7 @@
 
 mod groups;
 mod index;
+mod matches;
 mod patterns;
 mod subscribers;
 mod target;

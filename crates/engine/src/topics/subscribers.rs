@@ -3,14 +3,10 @@
 
 use std::sync::Arc;
 
+use super::matches::{Matches, Resolved};
 use super::patterns::Patterns;
 use super::{Map, SlotSet, Target, TopicEntry};
 use crate::frames::{Segment, SegmentPool};
-
-/// Most topics without exact subscribers whose pattern matches are remembered; beyond it the memory starts anew.
-const REMEMBERED_MATCHES: usize = 4096;
-/// Most subscribers remembered for those topics, over all of them; beyond it the memory starts anew.
-const REMEMBERED_SLOTS: usize = 1024 * 1024;
 
 /// Subscriber lists of one shard.
 pub(crate) struct Subscribers {
@@ -53,40 +49,6 @@ struct LocalTopic {
     /// Where this topic's frames are appended while somebody still owes the earlier ones.
     segment: Option<Segment>,
     resolved: Option<Resolved>,
-}
-
-/// Who receives a topic when patterns or changed ACLs have a say, as found in `epoch`.
-struct Resolved {
-    epoch: u64,
-    slots: Vec<u32>,
-    denied: u64,
-}
-
-/// Who receives topics that only patterns match, as far as it is remembered.
-#[derive(Default)]
-struct Matches {
-    known: Map<Box<str>, Resolved>,
-    /// Subscribers in all of `known`.
-    slots: usize,
-}
-
-impl Matches {
-    /// What is known of `name` in `epoch`, found out by `resolve` if it is not.
-    fn of(&mut self, name: &str, epoch: u64, resolve: impl FnOnce() -> Resolved) -> &Resolved {
-        let Self { known, slots } = self;
-        let current = known.get(name).is_some_and(|resolved| resolved.epoch == epoch);
-        if !current && (known.len() >= REMEMBERED_MATCHES || *slots >= REMEMBERED_SLOTS) {
-            known.clear();
-            *slots = 0;
-        }
-        let resolved = known.entry(name.into()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
-        if !current {
-            *slots -= resolved.slots.len();
-            *resolved = resolve();
-            *slots += resolved.slots.len();
-        }
-        resolved
-    }
 }
 
 /// Who receives a topic in this shard.
@@ -275,7 +237,7 @@ fn resolve(
     allows: impl Fn(u32, &str) -> bool,
 ) -> Resolved {
     let mut slots: Vec<u32> = exact.into_iter().flatten().copied().collect();
-    let work = patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
+    patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
     patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
     slots.sort_unstable();
     slots.dedup();
