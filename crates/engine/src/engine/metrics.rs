@@ -224,6 +224,11 @@ const METRICS: &[Metric] = &[
     ),
     total("wse_acl_denied_total", "Deliveries withheld by an ACL.", Read::Shards(|counters| &counters.acl_denied)),
     total(
+        "wse_match_work_total",
+        "Groups of patterns looked for, patterns tried and subscribers collected to find who receives a topic.",
+        Read::Shards(|counters| &counters.match_work),
+    ),
+    total(
         "wse_abandoned_bytes_total",
         "Bytes still queued when their connection ended.",
         Read::Shards(|counters| &counters.abandoned_bytes),

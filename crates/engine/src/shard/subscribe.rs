@@ -15,13 +15,20 @@ use crate::topics::TopicEntry;
 /// Topics one `subscription_update` may name.
 const MAX_UPDATE_TOPICS: usize = 10_000;
 
+/// What adding or removing one subscription costs, in deliveries.
+const CHANGE: usize = 16;
+/// Held subscriptions that are walked at the cost of one delivery.
+const WALKED: usize = 4;
+
 impl Shard {
-    pub(super) fn subscribe(&mut self, to: ConnId, topics: Vec<Arc<TopicEntry>>) {
+    /// Adds subscriptions whose interest is registered. Returns the work it was, in deliveries.
+    pub(super) fn subscribe(&mut self, to: ConnId, topics: Vec<Arc<TopicEntry>>) -> usize {
         let shared = Arc::clone(&self.context.shared);
+        let work = (topics.len() + 1) * CHANGE;
         let Some(connection) = self.connections.get_mut(to.slot()).filter(|connection| connection.id() == to) else {
             // Gone meanwhile: the interest registered for it is void.
             topics.iter().for_each(|entry| shared.topics.release(entry, self.index));
-            return;
+            return work;
         };
         for entry in topics {
             if self.topics.subscribe(&entry, to.slot()) {
@@ -31,21 +38,26 @@ impl Shard {
                 shared.topics.release(&entry, self.index);
             }
         }
+        work
     }
 
-    pub(super) fn unsubscribe(&mut self, to: ConnId, names: Option<&[Box<str>]>) {
+    /// Ends the subscriptions of these names, or all. Returns the work it was, in deliveries.
+    pub(super) fn unsubscribe(&mut self, to: ConnId, names: Option<&[Box<str>]>) -> usize {
         let shared = Arc::clone(&self.context.shared);
         let Self { connections, topics, delivery, index, .. } = self;
         let Some(connection) = connections.get_mut(to.slot()).filter(|connection| connection.id() == to) else {
-            return;
+            return CHANGE;
         };
         let peer = Arc::clone(connection.peer());
+        let mut work = CHANGE + names.map_or(0, <[_]>::len);
         let mut drop_entry = |entry: &Arc<TopicEntry>| {
+            work += CHANGE;
             topics.unsubscribe(entry, to.slot(), delivery.pool());
             shared.topics.release(entry, *index);
             peer.subscriptions.fetch_sub(1, Relaxed);
         };
         let held = connection.subscriptions();
+        let mut walked = 0;
         match names {
             None => std::mem::take(held).iter().for_each(&mut drop_entry),
             // One walk however many names there are: a peer chooses both numbers (`subscriptions: 'acl'`).
@@ -53,6 +65,7 @@ impl Shard {
                 let known = names.iter().filter_map(|name| shared.topics.get(name));
                 let leaving: HashSet<u64, foldhash::fast::RandomState> = known.map(|entry| entry.id).collect();
                 if !leaving.is_empty() {
+                    walked = held.len();
                     held.retain(|entry| {
                         let leaves = leaving.contains(&entry.id);
                         if leaves {
@@ -66,6 +79,7 @@ impl Shard {
         if held.is_empty() {
             *held = Vec::new();
         }
+        work + walked / WALKED
     }
 
     /// Undoes everything a leaving connection had subscribed to, queue groups included.

@@ -64,13 +64,15 @@ pub(crate) struct Route<'a> {
     pub(crate) recipients: Recipients<'a>,
     /// The topic's place, for [`Subscribers::settle`].
     pub(crate) place: Option<u32>,
+    /// The work it was to find out: groups of patterns looked for, patterns tried, subscribers sorted. 0 when it was known.
+    pub(crate) work: usize,
     /// The topic's open segment; topics without exact subscribers have none of their own.
     segment: Option<&'a mut Option<Segment>>,
 }
 
 impl Route<'_> {
     const NOWHERE: Self =
-        Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, place: None, segment: None };
+        Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, place: None, work: 0, segment: None };
 
     /// The segment the next `len` bytes go to: the open one while it has room, else another.
     pub(crate) fn segment(&mut self, len: usize, pool: &mut SegmentPool) -> Segment {
@@ -188,10 +190,16 @@ impl Subscribers {
             return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
                 recipients: Recipients::Exact(subscribers),
                 place,
+                work: 0,
                 segment: Some(segment),
             });
         }
-        let resolve = |name: &str, exact: Option<&SlotSet>| resolve(patterns, name, exact, *epoch, allows);
+        let mut work = 0;
+        let resolve = |name: &str, exact: Option<&SlotSet>| {
+            let (resolved, done) = resolve(patterns, name, exact, *epoch, allows);
+            work = done;
+            resolved
+        };
         let (resolved, segment) = match (topic, target) {
             (Some(LocalTopic { entry, subscribers, segment, resolved }), _) => {
                 if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
@@ -208,6 +216,7 @@ impl Subscribers {
         resolved.map_or(Route::NOWHERE, |Resolved { slots, denied, .. }| Route {
             recipients: Recipients::Resolved { slots, denied: *denied },
             place,
+            work,
             segment,
         })
     }
@@ -228,21 +237,22 @@ impl Subscribers {
     }
 }
 
-/// Exact subscribers and those of every pattern that matches, each once, without those whose ACL forbids it.
+/// Exact subscribers and those of every pattern that matches, each once, without those whose ACL forbids it; and the work it
+/// was.
 fn resolve(
     patterns: &Patterns,
     name: &str,
     exact: Option<&SlotSet>,
     epoch: u64,
     allows: impl Fn(u32, &str) -> bool,
-) -> Resolved {
+) -> (Resolved, usize) {
     let mut slots: Vec<u32> = exact.into_iter().flatten().copied().collect();
-    patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
-    patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
+    let tried = patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
+    let work = tried + slots.len();
     slots.sort_unstable();
     slots.dedup();
     let all = slots.len();
     slots.retain(|slot| allows(*slot, name));
     let denied = (all - slots.len()) as u64;
-    Resolved { epoch, slots, denied }
+    (Resolved { epoch, slots, denied }, work)
 }
