@@ -25,6 +25,8 @@ const SECONDS_OR_ZERO: NumberRule = { min: 0, max: 86_400, unit: 'seconds' };
 
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
 const ACL_SUBSCRIPTIONS = 1024;
+const ACL_PATTERNS = 128;
+const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
 const NOT_YET = ['recovery', 'presence'] as const;
@@ -63,6 +65,16 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
       'maxSubscriptionsPerConnection',
       { ...COUNT, min: 0 },
       subscriptions === 'acl' ? ACL_SUBSCRIPTIONS : 0,
+    ),
+    maxPatternsPerConnection: reader.number(
+      'maxPatternsPerConnection',
+      { ...COUNT, min: 0 },
+      subscriptions === 'acl' ? ACL_PATTERNS : 0,
+    ),
+    maxSubscriptionBytes: reader.number(
+      'maxSubscriptionBytes',
+      { ...QUEUE_BYTES, min: 0 },
+      subscriptions === 'acl' ? ACL_SUBSCRIPTION_BYTES : 0,
     ),
     pingInterval: reader.number('pingInterval', SECONDS, 25),
     idleTimeout: reader.number('idleTimeout', SECONDS, 60),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Engine;
 use crate::metrics::{Counter, EngineCounters, Exposition, Histogram, ShardCounters, Snapshot};
 use crate::shared::Shared;
+use crate::topics::MAX_PATTERN_WORK;
 
 /// Topics listed in `wse_topic_messages_total`.
 const BUSIEST: usize = 50;
@@ -104,6 +105,20 @@ const METRICS: &[Metric] = &[
     health("shards", Read::Count(|shared| shared.shards.len())),
     health("draining", Read::Flag(|shared| shared.draining.load(Relaxed))),
     gauge("topics", "wse_topics", "Topics and patterns with a subscriber.", Read::Count(|shared| shared.topics.len())),
+    gauge(
+        "subscription_bytes",
+        "wse_subscription_bytes",
+        "Bytes of memory that topics and subscriptions take, estimated from the lengths of their names.",
+        Read::Count(|shared| shared.topics.bytes()),
+    ),
+    health("subscription_limit_bytes", Read::Count(|shared| shared.config.max_subscription_bytes)),
+    gauge(
+        "pattern_work",
+        "wse_pattern_work",
+        "Lookups and patterns one publication may cost, at most twice this.",
+        Read::Count(|shared| shared.topics.pattern_work()),
+    ),
+    health("pattern_work_limit", Read::Count(|_| MAX_PATTERN_WORK)),
     gauge(
         "max_connections",
         "wse_max_connections",
@@ -206,6 +221,11 @@ const METRICS: &[Metric] = &[
         "wse_group_unserved_total",
         "Publications a queue group had no member for.",
         Read::Engine(|engine| &engine.group_unserved),
+    ),
+    total(
+        "wse_subscriptions_refused_total",
+        "Topics that were not subscribed because of a limit.",
+        Read::Engine(|engine| &engine.subscriptions_refused),
     ),
     total(
         "wse_too_late_total",

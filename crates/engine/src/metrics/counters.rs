@@ -65,5 +65,6 @@ pub(crate) struct EngineCounters {
     pub(crate) publish_refused: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) group_unserved: AtomicU64,
+    pub(crate) subscriptions_refused: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
 }

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use wse_protocol::json;
 
@@ -27,14 +26,17 @@ impl Shard {
         let work = (topics.len() + 1) * CHANGE;
         let Some(connection) = self.connections.get_mut(to.slot()).filter(|connection| connection.id() == to) else {
             // Gone meanwhile: the interest registered for it is void.
-            topics.iter().for_each(|entry| shared.topics.release(entry, self.index));
+            for entry in topics {
+                shared.topics.release(&entry, self.index);
+                shared.topics.discharge();
+            }
             return work;
         };
         for entry in topics {
             if self.topics.subscribe(&entry, to.slot()) {
                 connection.subscriptions().push(entry);
             } else {
-                connection.peer().subscriptions.fetch_sub(1, Relaxed);
+                shared.give_back(connection.peer(), &entry.name);
                 shared.topics.release(&entry, self.index);
             }
         }
@@ -54,7 +56,7 @@ impl Shard {
             work += CHANGE;
             topics.unsubscribe(entry, to.slot(), delivery.pool());
             shared.topics.release(entry, *index);
-            peer.subscriptions.fetch_sub(1, Relaxed);
+            shared.give_back(&peer, &entry.name);
         };
         let held = connection.subscriptions();
         let mut walked = 0;
@@ -88,6 +90,7 @@ impl Shard {
         for entry in std::mem::take(connection.subscriptions()) {
             self.topics.unsubscribe(&entry, id.slot(), self.delivery.pool());
             shared.topics.release(&entry, self.index);
+            shared.give_back(connection.peer(), &entry.name);
         }
         let groups = {
             let mut details = connection.peer().details.lock();
@@ -96,6 +99,7 @@ impl Shard {
         };
         for (entry, group) in groups {
             entry.leave_group(&group, id);
+            shared.give_back(connection.peer(), &entry.name);
             shared.topics.sweep(&entry);
         }
     }
@@ -131,12 +135,12 @@ impl Shard {
                 succeeded.push(topic);
                 continue;
             }
-            let admitted = shared.admit(&peer, std::iter::once(&topic)).unwrap_or_default();
-            if admitted.is_empty() {
-                failed.push(topic);
-            } else {
-                self.subscribe(peer.id, admitted);
-                succeeded.push(topic);
+            match shared.admit(&peer, &topic) {
+                Ok(entry) => {
+                    self.subscribe(peer.id, vec![entry]);
+                    succeeded.push(topic);
+                }
+                Err(_) => failed.push(topic),
             }
         }
         let reply = serde_json::json!({

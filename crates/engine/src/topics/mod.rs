@@ -2,8 +2,10 @@
 //! Owns no I/O and knows no connection: delivering is `delivery`'s. A topic's ring of missed frames will lie on its entry.
 
 mod groups;
+mod holdings;
 mod index;
 mod matches;
+mod pattern_work;
 mod patterns;
 mod subscribers;
 mod target;
@@ -13,7 +15,9 @@ use std::collections::HashMap;
 use indexmap::IndexSet;
 
 pub(crate) use groups::Readiness;
+pub(crate) use holdings::{Allowance, Holdings, Refusal};
 pub(crate) use index::{TopicEntry, TopicIndex};
+pub(crate) use pattern_work::MAX_PATTERN_WORK;
 pub(crate) use subscribers::{Route, Subscribers};
 pub(crate) use target::Target;
 

@@ -149,11 +149,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::topics::TopicIndex;
 
     fn entries(names: impl Iterator<Item = String>) -> Vec<Arc<TopicEntry>> {
-        let index = TopicIndex::new(1);
-        names.map(|name| index.add(&name, 0)).collect()
+        names.zip(1..).map(|(name, id)| Arc::new(TopicEntry::new(id, &name, 1))).collect()
     }
 
     /// What matches `topic`, by the subscriber each pattern has to itself.
