@@ -6,6 +6,7 @@ mod driver;
 mod serve;
 mod subscribe;
 mod turn;
+mod updates;
 mod work;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
+use updates::Updates;
 use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
@@ -37,6 +39,8 @@ pub(super) struct Shard {
     context: Context,
     /// Connections not read while the host does not read events.
     paused: Vec<u32>,
+    /// Subscription updates to be answered.
+    updates: Updates,
     /// The batch of commands in work.
     work: Option<Work>,
     /// Visits of the wheel that have fallen due.
@@ -53,6 +57,7 @@ impl Shard {
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
             paused: Vec::new(),
+            updates: Updates::default(),
             work: None,
             due: Vec::new(),
             ticked: shared.clock.now(),
@@ -107,6 +112,7 @@ impl Shard {
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
         shared.registry.remove(id);
+        self.forget_updates(id.slot());
         self.forget_subscriptions(&mut connection, id);
         connection.end(&mut self.context);
         shared.shards[self.index].load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);

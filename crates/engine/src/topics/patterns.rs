@@ -79,6 +79,13 @@ impl Patterns {
         removed
     }
 
+    /// Whether `slot` is a subscriber of the pattern.
+    pub(super) fn holds(&self, entry: &TopicEntry, slot: u32) -> bool {
+        let Some(place) = self.places.get(&entry.id) else { return false };
+        let known = self.groups.get(&Ends::of(&entry.name)).and_then(|group| group.get(*place));
+        known.is_some_and(|known| known.subscribers.contains(&slot))
+    }
+
     /// Calls `each` with the subscribers of every pattern that matches. Returns the work it was: groups looked for and patterns
     /// tried.
     pub(super) fn for_each_match(&self, topic: &str, mut each: impl FnMut(&SlotSet)) -> usize {
@@ -180,6 +187,7 @@ mod tests {
         for step in 0..3 * all.len() {
             let at = step * 7919 % all.len();
             let (entry, slot) = (&all[at], u32::try_from(at).unwrap());
+            assert_eq!(patterns.holds(entry, slot), held[at]);
             if step % 3 == 2 {
                 assert_eq!(patterns.remove(entry, slot), held[at], "{}", entry.name);
                 held[at] = false;

@@ -164,6 +164,15 @@ impl Subscribers {
         removed
     }
 
+    /// Whether `slot` is a subscriber of the entry.
+    pub(crate) fn holds(&self, entry: &TopicEntry, slot: u32) -> bool {
+        if entry.is_pattern {
+            return self.patterns.holds(entry, slot);
+        }
+        let topic = self.places.get(&entry.id).and_then(|place| self.exact.get(*place as usize)?.as_ref());
+        topic.is_some_and(|topic| topic.subscribers.contains(&slot))
+    }
+
     /// Notes that some connection's ACL is another one now.
     pub(crate) fn acl_changed(&mut self) {
         self.acl_changed = true;
