@@ -26,6 +26,68 @@ fn ask(peer: &mut Peer, action: &str, topics: Value) -> Value {
 }
 
 #[test]
+fn a_reply_names_each_topic_once_and_says_why_not() {
+    let mut server = Server::start(Config {
+        max_subscriptions: 5,
+        max_patterns: 1,
+        max_subscription_bytes: 1 << 20,
+        max_connections: 1024,
+        ..acl()
+    });
+    let (mut peer, id) = server.connect();
+    server.engine.set_topic_acl(id, &[], &["secret".to_owned()]).unwrap();
+    // Partly refused is a success: clients confirm what is in the list.
+    let wanted = json!(["a", "", "a", "tab\t", "secret", "p*", "q*", "b", "secret"]);
+    assert_eq!(
+        ask(&mut peer, "subscribe", wanted),
+        json!({
+            "action": "subscribe", "success": true, "success_topics": ["a", "p*", "b"],
+            "failed_topics": ["", "tab\t", "secret", "q*"],
+            "failed_reasons": ["invalid_name", "invalid_name", "not_allowed", "too_many_patterns"],
+        })
+    );
+    // Twice the same costs one.
+    let reply = ask(&mut peer, "subscribe", json!(["c", "c", "d", "d", "e", "a", "e"]));
+    assert_eq!((&reply["success"], &reply["success_topics"]), (&json!(true), &json!(["c", "d", "a"])));
+    assert_eq!(
+        (&reply["failed_topics"], &reply["failed_reasons"]),
+        (&json!(["e"]), &json!(["too_many_subscriptions"]))
+    );
+    // All refused is none; none asked for is a success.
+    assert_eq!(
+        ask(&mut peer, "subscribe", json!([""])),
+        json!({
+            "action": "subscribe", "success": false, "success_topics": [],
+            "failed_topics": [""], "failed_reasons": ["invalid_name"],
+        })
+    );
+    let nothing = json!({ "action": "subscribe", "success": true, "success_topics": [], "failed_topics": [] });
+    assert_eq!(ask(&mut peer, "subscribe", json!([])), nothing);
+    assert_eq!(
+        ask(&mut peer, "unsubscribe", json!(["a", "", "a", "never", "p*"])),
+        json!({
+            "action": "unsubscribe", "success": true, "success_topics": ["a", "never", "p*"],
+            "failed_topics": [""], "failed_reasons": ["invalid_name"],
+        })
+    );
+    assert_eq!(ask(&mut peer, "unsubscribe", json!([""]))["success"], false);
+    assert_eq!(server.health("topics"), 3);
+    // Others have used up the memory of all; its own part of it, 1 KiB, holds no more than it has.
+    let (_greedy, greedy) = server.connect();
+    let names: Vec<String> = (0..5).map(|n| format!("{n}{}", "x".repeat(60_000))).collect();
+    assert_eq!(server.engine.subscribe(greedy, &names, None), Subscribed::Accepted(5));
+    let (_another, another) = server.connect();
+    let names: Vec<String> = (5..10).map(|n| format!("{n}{}", "x".repeat(60_000))).collect();
+    assert_eq!(server.engine.subscribe(another, &names, None), Subscribed::Accepted(4));
+    let long = "y".repeat(2000);
+    let reply = ask(&mut peer, "subscribe", json!([long, "z"]));
+    assert_eq!(
+        (&reply["success_topics"], &reply["failed_reasons"]),
+        (&json!([]), &json!(["server_limit", "server_limit"]))
+    );
+}
+
+#[test]
 fn what_an_update_costs_does_not_depend_on_what_is_held() {
     let mut server = Server::start(acl());
     let mut timed = |held: usize| {

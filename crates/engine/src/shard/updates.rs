@@ -4,12 +4,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use serde_json::json;
 use wse_protocol::json;
+use wse_protocol::topic::is_valid_name;
 
 use super::Shard;
 use super::subscribe::CHANGE;
 use crate::conn::Offer;
+use crate::topics::Refusal;
 
 /// Topics one update may name.
 const MAX_TOPICS: usize = 10_000;
@@ -36,6 +39,15 @@ impl Updates {
 struct Reply {
     succeeded: Vec<String>,
     failed: Vec<String>,
+    /// Why, in the order of `failed`.
+    reasons: Vec<&'static str>,
+}
+
+impl Reply {
+    fn refuse(&mut self, topic: String, refusal: Refusal) {
+        self.failed.push(topic);
+        self.reasons.push(refusal.as_str());
+    }
 }
 
 impl Shard {
@@ -85,20 +97,25 @@ impl Shard {
         let known = action == "subscribe" || action == "unsubscribe";
         let topics = named.filter(|topics| known && topics.len() <= MAX_TOPICS);
         let valid = topics.is_some();
-        let topics = topics.unwrap_or_default();
+        // Each once: the first of two would use the budget the second is refused for.
+        let topics: IndexSet<String, foldhash::fast::RandomState> = topics.into_iter().flatten().collect();
         let mut reply = Reply::default();
         let mut work = CHANGE + payload.len() / BYTES;
         work += match &*action {
             "subscribe" => self.subscribe_named(slot, topics, &mut reply),
             _ => self.unsubscribe_named(slot, topics, &mut reply),
         };
-        let Reply { succeeded, failed } = reply;
-        let p = json!({
+        let Reply { succeeded, failed, reasons } = reply;
+        let mut p = json!({
             "action": action,
-            "success": valid && failed.is_empty(),
+            // Published clients confirm what is in the list only when this is true.
+            "success": valid && (failed.is_empty() || !succeeded.is_empty()),
             "success_topics": succeeded,
             "failed_topics": failed,
         });
+        if !reasons.is_empty() {
+            p["failed_reasons"] = json!(reasons);
+        }
         let text = json!({ "c": "WSE", "t": "subscription_update", "v": 1, "p": p }).to_string();
         if let Some(connection) = self.connections.get_mut(slot) {
             let loss = connection.offer(Offer::Reply(&text), &self.context);
@@ -127,16 +144,21 @@ impl Shard {
                     self.subscribe(peer.id, vec![entry]);
                     reply.succeeded.push(topic);
                 }
-                Err(_) => reply.failed.push(topic),
+                Err(refusal) => reply.refuse(topic, refusal),
             }
         }
         work
     }
 
-    /// Unsubscribes; a topic that is not held succeeds too.
+    /// Unsubscribes; a topic that is not held succeeds too, a name that is none does not.
     fn unsubscribe_named(&mut self, slot: u32, topics: impl IntoIterator<Item = String>, reply: &mut Reply) -> usize {
         let Some(id) = self.connections.get(slot).map(|connection| connection.id()) else { return 0 };
-        reply.succeeded = topics.into_iter().collect();
+        for topic in topics {
+            match is_valid_name(&topic) {
+                true => reply.succeeded.push(topic),
+                false => reply.refuse(topic, Refusal::InvalidName),
+            }
+        }
         let names: Vec<Box<str>> = reply.succeeded.iter().map(|topic| topic.as_str().into()).collect();
         self.unsubscribe(id, Some(&names))
     }

@@ -21,6 +21,19 @@ pub(crate) enum Refusal {
     ServerLimit,
 }
 
+impl Refusal {
+    /// As a client is told (docs/protocol.md, "Subscriptions").
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidName => "invalid_name",
+            Self::NotAllowed => "not_allowed",
+            Self::Subscriptions => "too_many_subscriptions",
+            Self::Patterns => "too_many_patterns",
+            Self::ServerLimit => "server_limit",
+        }
+    }
+}
+
 /// What a connection may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
