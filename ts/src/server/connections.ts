@@ -11,7 +11,7 @@ const NO_BUDGET = -2;
 
 /** What a connection may subscribe to: patterns with `*` (any run) and `?` (one byte). Deny wins. */
 export interface TopicAcl {
-  /** @default everything */
+  /** An empty list allows everything too: nothing at all is `deny: ['*']`. @default everything */
   allow?: readonly string[] | null;
   /** @default nothing */
   deny?: readonly string[] | null;
@@ -55,6 +55,9 @@ export abstract class Connections extends Outbound {
 
   /**
    * Replaces the ACL of a connection. It is asked at subscribe and again at delivery.
+   *
+   * **An empty `allow` allows EVERYTHING** that `deny` does not forbid, as no `allow` does (the published rule): who computes that
+   * nothing is allowed passes `{ deny: ['*'] }`, never `{ allow: [] }`.
    *
    * @returns false: no such connection
    */

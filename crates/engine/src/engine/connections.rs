@@ -87,7 +87,8 @@ impl Engine {
         true
     }
 
-    /// Replaces the connection's ACL; subscriptions it holds stay, but deliver only what the new one allows.
+    /// Replaces the connection's ACL; subscriptions it holds stay, but deliver only what the new one allows. An empty `allow`
+    /// allows EVERYTHING that `deny` does not forbid (the published rule): nothing at all is a `deny` of `*`.
     /// `Ok(false)`: nobody has this id.
     ///
     /// # Errors
