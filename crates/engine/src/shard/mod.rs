@@ -2,6 +2,7 @@
 //! what it does, one step a call; `driver` is the thread that calls it, and another event loop may (docs/architecture.md).
 
 mod adopt;
+mod answer;
 mod driver;
 mod serve;
 mod subscribe;

@@ -2,11 +2,11 @@
 //! has, not against all of them. Adding and removing never walk a group, however many patterns peers put into one.
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 
-use indexmap::{Equivalent, IndexMap};
+use indexmap::IndexMap;
 use wse_protocol::topic::Pattern;
 
+use super::ends::{Ends, Key};
 use super::{Map, SlotSet, TopicEntry};
 
 /// Patterns and their subscribers.
@@ -106,55 +106,12 @@ impl Patterns {
     }
 }
 
-/// What a topic must begin and end with to match a pattern.
-#[derive(Hash, PartialEq, Eq, Clone, Copy)]
-pub(super) struct Ends<'a> {
-    prefix: &'a [u8],
-    suffix: &'a [u8],
-}
-
-impl<'a> Ends<'a> {
-    /// The literal text before the first wildcard and behind the last.
-    pub(super) fn of(pattern: &'a str) -> Self {
-        let first = pattern.find(['*', '?']).unwrap_or(pattern.len());
-        let behind = pattern.rfind(['*', '?']).map_or(pattern.len(), |last| last + 1);
-        Self { prefix: &pattern.as_bytes()[..first], suffix: &pattern.as_bytes()[behind..] }
-    }
-
-    /// How long they are, in bytes.
-    pub(super) fn lengths(&self) -> (usize, usize) {
-        (self.prefix.len(), self.suffix.len())
-    }
-
-    fn to_key(self) -> Key {
-        Key { prefix: self.prefix.into(), suffix: self.suffix.into() }
-    }
-}
-
-/// The ends as a group keeps them.
-#[derive(PartialEq, Eq)]
-struct Key {
-    prefix: Box<[u8]>,
-    suffix: Box<[u8]>,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Ends { prefix: &self.prefix, suffix: &self.suffix }.hash(state);
-    }
-}
-
-impl Equivalent<Key> for Ends<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.prefix == *key.prefix && *self.suffix == *key.suffix
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use super::super::pattern_work::PatternWork;
     use super::*;
 
     fn entries(names: impl Iterator<Item = String>) -> Vec<Arc<TopicEntry>> {
@@ -241,5 +198,26 @@ mod tests {
         assert!(all.iter().all(|entry| patterns.remove(entry, 2) && patterns.remove(entry, 1)));
         assert!(patterns.is_empty());
         assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+
+    /// Ends of many lengths that one topic has all of: what it meets stays below what [`PatternWork`] promises.
+    #[test]
+    fn nested_ends_cost_at_most_what_is_counted() {
+        let (mut work, mut patterns) = (PatternWork::default(), Patterns::default());
+        let mut slot = 0;
+        for prefix in 0..60 {
+            for suffix in 0..60 {
+                for middle in ["*", "*b*", "*?*", "?*"] {
+                    let name = format!("{}{middle}{}", "a".repeat(prefix), "a".repeat(suffix));
+                    if work.add(&name) {
+                        let entry = TopicEntry::new(u64::from(slot) + 1, &name, 1);
+                        assert!(patterns.add(&entry, slot));
+                        slot += 1;
+                    }
+                }
+            }
+        }
+        let done = patterns.for_each_match(&"a".repeat(200), |_| {});
+        assert!(done > 10_000 && done <= 2 * work.total(), "{done} of {}", work.total());
     }
 }
