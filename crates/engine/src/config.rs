@@ -97,6 +97,11 @@ pub struct Config {
     pub max_reassembly_bytes: usize,
     /// Topics and patterns one connection may hold; 0 = no limit.
     pub max_subscriptions: u32,
+    /// Patterns among them; 0 = no limit.
+    pub max_patterns: u32,
+    /// Bytes of memory topics and subscriptions may take, over all connections; beyond it each may still have its equal part
+    /// (this divided by `max_connections`). 0 = no limit.
+    pub max_subscription_bytes: usize,
     /// Time between the JSON pings a connection gets.
     pub ping_interval: Duration,
     /// Time without an inbound data frame after which a connection is closed.

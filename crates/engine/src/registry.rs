@@ -2,7 +2,7 @@
 //! Never iterated to deliver anything.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
@@ -11,7 +11,7 @@ use wse_protocol::topic::Acl;
 use crate::flow::TokenBucket;
 use crate::id::ConnId;
 use crate::liveness::Liveness;
-use crate::topics::{Readiness, TopicEntry};
+use crate::topics::{Holdings, Readiness, TopicEntry};
 
 /// The shared face of one connection.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub(crate) struct Peer {
     liveness: Arc<Liveness>,
     /// What it may subscribe to and receive; `None` = anything. The one place: checks always see the newest.
     acl: RwLock<Option<Arc<Acl>>>,
-    /// Subscriptions held, patterns and groups included.
-    pub(crate) subscriptions: AtomicU32,
+    /// What it holds of topics, patterns and groups included.
+    pub(crate) holdings: Holdings,
     /// What is rarely needed, so that an idle connection stays small.
     pub(crate) details: Mutex<Details>,
 }
@@ -60,7 +60,7 @@ impl Peer {
             closing: AtomicBool::new(false),
             liveness: Arc::clone(liveness),
             acl: RwLock::new(acl),
-            subscriptions: AtomicU32::new(0),
+            holdings: Holdings::default(),
             details: Mutex::default(),
         }
     }

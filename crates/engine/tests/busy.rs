@@ -5,8 +5,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use wse_engine::Engine;
 use wse_engine::config::{Config, Subscriptions};
+use wse_engine::{Engine, Subscribed};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::Opcode;
 use wse_testkit::{Certificate, Peer, Request, Server, config, wait_until};
@@ -207,4 +207,45 @@ fn nothing_published_before_comes_behind_the_answer_to_an_unsubscribe() {
         },
     );
     assert_eq!(first(&mut last, ["published", "subscription_update"]), 0);
+}
+
+#[test]
+fn sockets_have_their_turn_among_publications_that_reach_nobody() {
+    let mut server = Server::start(Config { shards: 1, high_water_mark: 1, hard_limit: 512 << 20, ..config() });
+    let (_crowd, id) = server.connect();
+    // They begin and end alike, so each is tried for each topic.
+    let names: Vec<String> = (0..1000).map(|n| format!("*x{n}*")).collect();
+    assert_eq!(server.engine.subscribe(id, &names, None), Subscribed::Accepted(1000));
+    let (mut observer, id) = server.connect();
+    one_batch(
+        &server,
+        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+        move |engine| {
+            for n in 0..2000 {
+                engine.broadcast(&format!("nobody:{n}"), "x");
+            }
+            engine.send(id, "end");
+        },
+    );
+    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "2,000,000 patterns were tried without a turn of the sockets");
+}
+
+#[test]
+fn sockets_have_their_turn_among_subscriptions() {
+    let mut server = Server::start(Config { shards: 1, high_water_mark: 1, hard_limit: 512 << 20, ..config() });
+    let (_holder, holder) = server.connect();
+    let (mut observer, id) = server.connect();
+    one_batch(
+        &server,
+        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+        move |engine| {
+            for n in 0..40_000 {
+                let name = [format!("topic:{n}")];
+                engine.subscribe(holder, &name, None);
+                engine.unsubscribe(holder, Some(&name));
+            }
+            engine.send(id, "end");
+        },
+    );
+    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "80,000 changes were made without a turn of the sockets");
 }

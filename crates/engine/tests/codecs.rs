@@ -215,7 +215,7 @@ fn the_acl_mode_answers_before_later_frames() {
         reply["p"].clone()
     };
     let reply = ask("subscribe", json!(["a", "secret:1", "b*"]));
-    assert_eq!(reply["success"], false);
+    assert_eq!(reply["success"], true, "partly refused");
     assert_eq!((&reply["success_topics"], &reply["failed_topics"]), (&json!(["a", "b*"]), &json!(["secret:1"])));
     let reply = ask("subscribe", json!(["c", "d"]));
     assert_eq!((&reply["success_topics"], &reply["failed_topics"]), (&json!(["c"]), &json!(["d"])), "the budget is 3");

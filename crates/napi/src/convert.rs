@@ -7,7 +7,7 @@ use wse_engine::{ConnId, Pressure, Taken};
 use crate::error::{ErrorCode, Failure, Outcome};
 
 /// The largest integer JavaScript holds exactly, plus one.
-pub(crate) const INTEGER_LIMIT: f64 = 9_007_199_254_740_992.0;
+const INTEGER_LIMIT: f64 = 9_007_199_254_740_992.0;
 
 /// A connection's id. What is no id names nobody.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be an integer from 0 to 2^53")]

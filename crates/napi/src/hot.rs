@@ -8,7 +8,7 @@ use napi::Env;
 use napi_derive::napi;
 use wse_engine::{Engine, EngineError, Pressure, State};
 
-use crate::convert::{INTEGER_LIMIT, id, taken};
+use crate::convert::{id, taken};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::liveness::LivenessTable;
 use crate::text::Text;

@@ -35,6 +35,8 @@ pub fn config() -> Config {
         slow_consumer: SlowConsumer::Drop,
         max_reassembly_bytes: 64 << 20,
         max_subscriptions: 0,
+        max_patterns: 0,
+        max_subscription_bytes: 0,
         ping_interval: Duration::from_secs(600),
         idle_timeout: Duration::from_secs(1200),
         close_timeout: Duration::from_secs(5),

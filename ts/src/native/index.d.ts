@@ -163,6 +163,8 @@ export interface NativeOptions {
   slowConsumer: 'drop' | 'close'
   maxReassemblyBytes: number
   maxSubscriptionsPerConnection: number
+  maxPatternsPerConnection: number
+  maxSubscriptionBytes: number
   pingInterval: number
   idleTimeout: number
   shards: number

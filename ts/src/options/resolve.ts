@@ -31,6 +31,8 @@ const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
 
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
 const ACL_SUBSCRIPTIONS = 1024;
+const ACL_PATTERNS = 128;
+const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
 const NOT_YET = ['recovery', 'presence'] as const;
@@ -69,6 +71,16 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
       'maxSubscriptionsPerConnection',
       { ...COUNT, min: 0 },
       subscriptions === 'acl' ? ACL_SUBSCRIPTIONS : 0,
+    ),
+    maxPatternsPerConnection: reader.number(
+      'maxPatternsPerConnection',
+      { ...COUNT, min: 0 },
+      subscriptions === 'acl' ? ACL_PATTERNS : 0,
+    ),
+    maxSubscriptionBytes: reader.number(
+      'maxSubscriptionBytes',
+      { ...QUEUE_BYTES, min: 0 },
+      subscriptions === 'acl' ? ACL_SUBSCRIPTION_BYTES : 0,
     ),
     pingInterval: reader.seconds('pingInterval', PING_INTERVAL, 25),
     idleTimeout: reader.seconds('idleTimeout', IDLE_TIMEOUT, 60),

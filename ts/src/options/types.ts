@@ -119,6 +119,13 @@ export interface WSEServerOptions {
   maxReassemblyBytes?: number;
   /** Topics per connection; 0 is no limit. @default 0, with `subscriptions: 'acl'` 1024 */
   maxSubscriptionsPerConnection?: number;
+  /** Patterns among them (`*`, `?`); 0 is no limit. @default 0, with `subscriptions: 'acl'` 128 */
+  maxPatternsPerConnection?: number;
+  /**
+   * Bytes of memory that topics and subscriptions of all connections take, estimated; beyond it each connection may still have
+   * its equal part (this divided by `maxConnections`). 0 is no limit. @default 0, with `subscriptions: 'acl'` 268435456
+   */
+  maxSubscriptionBytes?: number;
   /** Seconds. Time between server pings; less than `idleTimeout`, at most 3600. @default 25 */
   pingInterval?: number;
   /** Seconds. Time without a frame after which a connection is closed; at most 7200. @default 60 */

@@ -7,7 +7,7 @@ const KICK_CODE = 4300;
 
 /** What a connection may subscribe to: patterns with `*` (any run) and `?` (one byte). Deny wins. */
 export interface TopicAcl {
-  /** @default everything */
+  /** An empty list allows everything too: nothing at all is `deny: ['*']`. @default everything */
   allow?: readonly string[] | null;
   /** @default nothing */
   deny?: readonly string[] | null;

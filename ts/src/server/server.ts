@@ -298,6 +298,9 @@ export class RustWSEServer {
   /**
    * Replaces the ACL of a connection. It is asked at subscribe and again at delivery.
    *
+   * **An empty `allow` allows EVERYTHING** that `deny` does not forbid, as no `allow` does (the published rule): who computes that
+   * nothing is allowed passes `{ deny: ['*'] }`, never `{ allow: [] }`.
+   *
    * @returns false: no such connection
    */
   setTopicAcl(conn: number, acl: TopicAcl = {}): boolean {

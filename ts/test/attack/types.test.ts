@@ -69,6 +69,8 @@ describe('event types that are no text: CVE-2023-30591, CVE-2023-32695, CVE-2022
     { action: ['subscribe'], topics: ['a'] },
     { action: '__proto__', topics: ['a'] },
     { action: 'subscribe', topics: Array.from({ length: 10_001 }, () => 'a') },
+    { action: 'subscribe', topics: [''] },
+    { action: 'unsubscribe', topics: ['', ''] },
   ];
   it('subscription_update of the wrong shape subscribes to nothing and is answered', async () => {
     const { target, witness } = await attacked({ subscriptions: 'acl' });

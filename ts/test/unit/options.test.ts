@@ -47,6 +47,8 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['maxReassemblyBytes', [2 ** 20, 2 ** 32 - 1], [0, 1023, 1.5, '1', 2 ** 32, 2 ** 20 - 1]],
   ['slowConsumer', ['drop', 'close'], ['pause', 1]],
   ['maxSubscriptionsPerConnection', [0, 10], [-1, 1.5, '1']],
+  ['maxPatternsPerConnection', [0, 10], [-1, 1.5, '1']],
+  ['maxSubscriptionBytes', [0, 1, 2 ** 32 - 1], [-1, 1.5, '1', 2 ** 32]],
   ['pingInterval', [0.1, 59], [0, -1, '25', 60, 61, 3601, Number.NaN]],
   ['idleTimeout', [26, 7200], [0, -1, '60', 7201, 25]],
   ['shards', [0, 1, 64], [-1, 65, 1.5, '2']],
@@ -138,6 +140,8 @@ describe('resolveOptions', () => {
       slowConsumer: 'drop',
       maxReassemblyBytes: 67_108_864,
       maxSubscriptionsPerConnection: 0,
+      maxPatternsPerConnection: 0,
+      maxSubscriptionBytes: 0,
       pingInterval: 25,
       idleTimeout: 60,
       shards: 0,
@@ -145,6 +149,15 @@ describe('resolveOptions', () => {
       publisher: { targetDelay: 0.01, highWaterMark: 4_194_304, hardLimit: 67_108_864 },
       closeTimeout: 5,
     });
+  });
+
+  it('bounds what clients subscribe where they do so themselves', () => {
+    expect(resolveOptions({ port: 0, subscriptions: 'acl' })).toMatchObject({
+      maxSubscriptionsPerConnection: 1024,
+      maxPatternsPerConnection: 128,
+      maxSubscriptionBytes: 268_435_456,
+    });
+    expect(resolveOptions({ port: 0, subscriptions: 'acl', maxPatternsPerConnection: 0 }).maxPatternsPerConnection).toBe(0);
   });
 
   it('fills in the token options', () => {

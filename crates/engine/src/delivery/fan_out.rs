@@ -14,6 +14,8 @@ use crate::topics::{Route, Target};
 const STAGE_BYTES: usize = 1024;
 /// At most this many blocked connections get a copy of a short run; for more it is shared.
 const COPIES: usize = 64;
+/// What a publication or a send that reaches nobody costs, in deliveries.
+const UNHEARD: usize = 4;
 
 /// What one distribution did.
 #[derive(Default)]
@@ -39,6 +41,7 @@ impl Delivery {
     /// Delivers a run to one connection.
     pub(crate) fn send(&mut self, floor: &mut Floor<'_>, to: ConnId, run: Run) {
         if floor.find(to).is_none() {
+            self.worked(UNHEARD);
             return;
         }
         if !self.staging.push(to.slot(), run) {
@@ -52,10 +55,13 @@ impl Delivery {
     pub(crate) fn publish(&mut self, floor: &mut Floor<'_>, topic: &Target, run: Run) {
         let Floor { connections, topics, context } = floor;
         let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer().allows(name));
-        let Route { recipients, .. } = topics.route(topic, allows);
+        let Route { recipients, work, .. } = topics.route(topic, allows);
+        self.unflushed.operations += work;
+        context.counters.match_work.add(work as u64);
         context.counters.acl_denied.add(recipients.denied() * u64::from(run.count()));
         let total = recipients.len();
         if total == 0 {
+            self.worked(UNHEARD);
             return;
         }
         if run.size() > STAGE_BYTES {

@@ -64,7 +64,8 @@ pub(super) struct Delivery {
 #[derive(Default)]
 struct Unflushed {
     bytes: usize,
-    /// Times something was staged or put into a queue.
+    /// Times something was staged or put into a queue, and other work in the same measure: what reaches nobody takes its time
+    /// too, and sockets and the wheel must not wait for it.
     operations: usize,
     /// Connections that owe some of it, those that are both staged for and queued for twice.
     connections: usize,
@@ -131,6 +132,11 @@ impl Delivery {
         // What is half settled is settled before anything else is staged.
         self.flushing = self.is_unflushed();
         self.serving.take()
+    }
+
+    /// Counts work that left nothing to flush towards the end of the turn, in deliveries.
+    pub(crate) fn worked(&mut self, operations: usize) {
+        self.unflushed.operations += operations;
     }
 
     /// Lists a connection for the flush.

@@ -9,6 +9,7 @@ use super::Engine;
 use crate::id::ConnId;
 use crate::mailbox::Command;
 use crate::registry::Peer;
+use crate::topics::Refusal;
 
 /// What became of a subscribe call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Engine {
         if let Some(group) = group {
             return self.join_group(&peer, topics, group);
         }
-        let Some(admitted) = self.shared.admit(&peer, topics.iter()) else { return Subscribed::NoBudget };
+        let Some(admitted) = self.shared.admit_all(&peer, topics.iter()) else { return Subscribed::NoBudget };
         let count = admitted.len();
         if count > 0 {
             self.shared.shards[to.shard()].mailbox.command(Command::Subscribe { to, topics: admitted });
@@ -48,15 +49,16 @@ impl Engine {
             if details.gone {
                 return Subscribed::UnknownConnection;
             }
-            if !self.shared.reserve(peer) {
-                return if accepted == 0 { Subscribed::NoBudget } else { Subscribed::Accepted(accepted) };
+            match self.shared.reserve(peer, topic) {
+                Ok(()) => {}
+                Err(Refusal::Subscriptions) if accepted == 0 => return Subscribed::NoBudget,
+                Err(_) => return Subscribed::Accepted(accepted),
             }
             let mut joined = false;
-            let entry = self.shared.topics.entry(topic, |entry| joined = entry.join_group(group, peer.id));
-            if joined {
-                details.groups.push((entry, group.into()));
-            } else {
-                peer.subscriptions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            match self.shared.topics.entry(topic, |entry| joined = entry.join_group(group, peer.id)) {
+                Ok(entry) if joined => details.groups.push((entry, group.into())),
+                // A member already.
+                _ => self.shared.give_back(peer, topic),
             }
             accepted += 1;
         }
@@ -76,7 +78,7 @@ impl Engine {
         });
         for (entry, group) in left {
             if entry.leave_group(&group, to) {
-                peer.subscriptions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                self.shared.give_back(&peer, &entry.name);
             }
             self.shared.topics.sweep(&entry);
         }
@@ -85,7 +87,8 @@ impl Engine {
         true
     }
 
-    /// Replaces the connection's ACL; subscriptions it holds stay, but deliver only what the new one allows.
+    /// Replaces the connection's ACL; subscriptions it holds stay, but deliver only what the new one allows. An empty `allow`
+    /// allows EVERYTHING that `deny` does not forbid (the published rule): nothing at all is a `deny` of `*`.
     /// `Ok(false)`: nobody has this id.
     ///
     /// # Errors

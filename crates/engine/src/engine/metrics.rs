@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Engine;
 use crate::metrics::{Counter, EngineCounters, Exposition, Histogram, ShardCounters, Snapshot};
 use crate::shared::Shared;
+use crate::topics::MAX_PATTERN_WORK;
 
 /// Topics listed in `wse_topic_messages_total`.
 const BUSIEST: usize = 50;
@@ -104,6 +105,20 @@ const METRICS: &[Metric] = &[
     health("shards", Read::Count(|shared| shared.shards.len())),
     health("draining", Read::Flag(|shared| shared.draining.load(Relaxed))),
     gauge("topics", "wse_topics", "Topics and patterns with a subscriber.", Read::Count(|shared| shared.topics.len())),
+    gauge(
+        "subscription_bytes",
+        "wse_subscription_bytes",
+        "Bytes of memory that topics and subscriptions take, estimated from the lengths of their names.",
+        Read::Count(|shared| shared.topics.bytes()),
+    ),
+    health("subscription_limit_bytes", Read::Count(|shared| shared.config.max_subscription_bytes)),
+    gauge(
+        "pattern_work",
+        "wse_pattern_work",
+        "Lookups and patterns one publication may cost, at most twice this.",
+        Read::Count(|shared| shared.topics.pattern_work()),
+    ),
+    health("pattern_work_limit", Read::Count(|_| MAX_PATTERN_WORK)),
     gauge(
         "max_connections",
         "wse_max_connections",
@@ -226,6 +241,11 @@ const METRICS: &[Metric] = &[
         Read::Engine(|engine| &engine.group_unserved),
     ),
     total(
+        "wse_subscriptions_refused_total",
+        "Topics that were not subscribed because of a limit.",
+        Read::Engine(|engine| &engine.subscriptions_refused),
+    ),
+    total(
         "wse_too_late_total",
         "Frames for connections that were closing already.",
         Read::Shards(|counters| &counters.too_late),
@@ -241,6 +261,11 @@ const METRICS: &[Metric] = &[
         Read::Engine(|engine| &engine.accept_errors),
     ),
     total("wse_acl_denied_total", "Deliveries withheld by an ACL.", Read::Shards(|counters| &counters.acl_denied)),
+    total(
+        "wse_match_work_total",
+        "Groups of patterns looked for, patterns tried and subscribers collected to find who receives a topic.",
+        Read::Shards(|counters| &counters.match_work),
+    ),
     total(
         "wse_abandoned_bytes_total",
         "Bytes still queued when their connection ended.",

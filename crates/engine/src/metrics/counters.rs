@@ -24,6 +24,8 @@ pub(crate) struct ShardCounters {
     pub(crate) too_late: Counter,
     /// Frames to a pattern subscriber withheld by its ACL at delivery.
     pub(crate) acl_denied: Counter,
+    /// Work done to match topics: groups of patterns looked for, patterns tried, subscribers collected.
+    pub(crate) match_work: Counter,
     /// Bytes still queued when their connection went away.
     pub(crate) abandoned_bytes: Counter,
     /// Connections closed for breaking the protocol or a limit.
@@ -65,5 +67,6 @@ pub(crate) struct EngineCounters {
     pub(crate) publish_refused: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) group_unserved: AtomicU64,
+    pub(crate) subscriptions_refused: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
 }

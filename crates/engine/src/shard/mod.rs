@@ -2,10 +2,12 @@
 //! what it does, one step a call; `driver` is the thread that calls it, and another event loop may (docs/architecture.md).
 
 mod adopt;
+mod answer;
 mod driver;
 mod serve;
 mod subscribe;
 mod turn;
+mod updates;
 mod work;
 
 use std::cell::RefCell;
@@ -21,6 +23,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
+use updates::Updates;
 use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
@@ -38,6 +41,8 @@ pub(super) struct Shard {
     context: Context,
     /// Connections not read while the host does not read events.
     paused: Vec<u32>,
+    /// Subscription updates to be answered.
+    updates: Updates,
     /// The batch of commands in work.
     work: Option<Work>,
     /// How much may wait in the mailbox.
@@ -56,6 +61,7 @@ impl Shard {
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
             paused: Vec::new(),
+            updates: Updates::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),
@@ -111,6 +117,7 @@ impl Shard {
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
         shared.registry.remove(id);
+        self.forget_updates(id.slot());
         self.forget_subscriptions(&mut connection, id);
         connection.end(&mut self.context);
         shared.shards[self.index].load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);

@@ -34,6 +34,17 @@ impl Shard {
         if connection.is_blocked() && !self.flush(slot) {
             return Poll::Ready(());
         }
+        // What the last read brought comes before the next.
+        if self.updates.wait_for(slot) {
+            let answered = self.answer_updates(slot);
+            if !self.flush(slot) {
+                return Poll::Ready(());
+            }
+            if !answered {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
         for _ in 0..READS_IN_A_ROW {
             let Self { connections, context, .. } = self;
             let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
@@ -51,15 +62,13 @@ impl Shard {
                     return Poll::Ready(());
                 }
                 Read::More { subscription_updates } => {
-                    if !subscription_updates.is_empty() {
-                        // What was published before is delivered before the answer.
-                        self.settle_now(slot);
-                    }
-                    for payload in subscription_updates {
-                        self.answer_subscription_update(slot, &payload);
-                    }
+                    self.keep_updates(slot, subscription_updates);
+                    let answered = self.answer_updates(slot);
                     if !self.flush(slot) {
                         return Poll::Ready(());
+                    }
+                    if !answered {
+                        break;
                     }
                 }
             }

@@ -95,8 +95,14 @@ impl Shard {
             Command::Publish { topic, run } => delivery.publish(&mut floor, &topic, run),
             Command::Send { to, run } => delivery.send(&mut floor, to, run),
             Command::SendAll { run } => delivery.send_all(&mut floor, run),
-            Command::Subscribe { to, topics } => self.subscribe(to, topics),
-            Command::Unsubscribe { to, topics } => self.unsubscribe(to, topics.as_deref()),
+            Command::Subscribe { to, topics } => {
+                let work = self.subscribe(to, topics);
+                self.delivery.worked(work);
+            }
+            Command::Unsubscribe { to, topics } => {
+                let work = self.unsubscribe(to, topics.as_deref());
+                self.delivery.worked(work);
+            }
             Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
                 delivery.unstage(&mut floor);

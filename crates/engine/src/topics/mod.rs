@@ -1,9 +1,15 @@
 //! Who gets what: the shared index (topic -> interested shards, queue groups) and each shard's own subscriber lists.
 //! Owns no I/O and knows no connection: delivering is `delivery`'s. A topic's ring of missed frames will lie on its entry.
 
+mod cost;
+mod ends;
 mod groups;
+mod holdings;
 mod index;
+mod matches;
+mod pattern_work;
 mod patterns;
+mod refusal;
 mod subscribers;
 mod target;
 
@@ -12,7 +18,10 @@ use std::collections::HashMap;
 use indexmap::IndexSet;
 
 pub(crate) use groups::Readiness;
+pub(crate) use holdings::{Allowance, Holdings};
 pub(crate) use index::{TopicEntry, TopicIndex};
+pub(crate) use pattern_work::MAX_PATTERN_WORK;
+pub(crate) use refusal::Refusal;
 pub(crate) use subscribers::{Route, Subscribers};
 pub(crate) use target::Target;
 

@@ -3,14 +3,10 @@
 
 use std::sync::Arc;
 
+use super::matches::{Matches, Resolved};
 use super::patterns::Patterns;
 use super::{Map, SlotSet, Target, TopicEntry};
 use crate::frames::{Segment, SegmentPool};
-
-/// Most topics without exact subscribers whose pattern matches are remembered; beyond it the memory starts anew.
-const REMEMBERED_MATCHES: usize = 4096;
-/// Most subscribers remembered for those topics, over all of them; beyond it the memory starts anew.
-const REMEMBERED_SLOTS: usize = 1024 * 1024;
 
 /// Subscriber lists of one shard.
 pub(crate) struct Subscribers {
@@ -55,40 +51,6 @@ struct LocalTopic {
     resolved: Option<Resolved>,
 }
 
-/// Who receives a topic when patterns or changed ACLs have a say, as found in `epoch`.
-struct Resolved {
-    epoch: u64,
-    slots: Vec<u32>,
-    denied: u64,
-}
-
-/// Who receives topics that only patterns match, as far as it is remembered.
-#[derive(Default)]
-struct Matches {
-    known: Map<Box<str>, Resolved>,
-    /// Subscribers in all of `known`.
-    slots: usize,
-}
-
-impl Matches {
-    /// What is known of `name` in `epoch`, found out by `resolve` if it is not.
-    fn of(&mut self, name: &str, epoch: u64, resolve: impl FnOnce() -> Resolved) -> &Resolved {
-        let Self { known, slots } = self;
-        let current = known.get(name).is_some_and(|resolved| resolved.epoch == epoch);
-        if !current && (known.len() >= REMEMBERED_MATCHES || *slots >= REMEMBERED_SLOTS) {
-            known.clear();
-            *slots = 0;
-        }
-        let resolved = known.entry(name.into()).or_insert(Resolved { epoch: 0, slots: Vec::new(), denied: 0 });
-        if !current {
-            *slots -= resolved.slots.len();
-            *resolved = resolve();
-            *slots += resolved.slots.len();
-        }
-        resolved
-    }
-}
-
 /// Who receives a topic in this shard.
 pub(crate) enum Recipients<'a> {
     /// The exact subscribers, nothing else applies.
@@ -102,13 +64,15 @@ pub(crate) struct Route<'a> {
     pub(crate) recipients: Recipients<'a>,
     /// The topic's place, for [`Subscribers::settle`].
     pub(crate) place: Option<u32>,
+    /// The work it was to find out: groups of patterns looked for, patterns tried, subscribers sorted. 0 when it was known.
+    pub(crate) work: usize,
     /// The topic's open segment; topics without exact subscribers have none of their own.
     segment: Option<&'a mut Option<Segment>>,
 }
 
 impl Route<'_> {
     const NOWHERE: Self =
-        Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, place: None, segment: None };
+        Self { recipients: Recipients::Resolved { slots: &[], denied: 0 }, place: None, work: 0, segment: None };
 
     /// The segment the next `len` bytes go to: the open one while it has room, else another.
     pub(crate) fn segment(&mut self, len: usize, pool: &mut SegmentPool) -> Segment {
@@ -200,6 +164,15 @@ impl Subscribers {
         removed
     }
 
+    /// Whether `slot` is a subscriber of the entry.
+    pub(crate) fn holds(&self, entry: &TopicEntry, slot: u32) -> bool {
+        if entry.is_pattern {
+            return self.patterns.holds(entry, slot);
+        }
+        let topic = self.places.get(&entry.id).and_then(|place| self.exact.get(*place as usize)?.as_ref());
+        topic.is_some_and(|topic| topic.subscribers.contains(&slot))
+    }
+
     /// Notes that some connection's ACL is another one now.
     pub(crate) fn acl_changed(&mut self) {
         self.acl_changed = true;
@@ -226,10 +199,16 @@ impl Subscribers {
             return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
                 recipients: Recipients::Exact(subscribers),
                 place,
+                work: 0,
                 segment: Some(segment),
             });
         }
-        let resolve = |name: &str, exact: Option<&SlotSet>| resolve(patterns, name, exact, *epoch, allows);
+        let mut work = 0;
+        let resolve = |name: &str, exact: Option<&SlotSet>| {
+            let (resolved, done) = resolve(patterns, name, exact, *epoch, allows);
+            work = done;
+            resolved
+        };
         let (resolved, segment) = match (topic, target) {
             (Some(LocalTopic { entry, subscribers, segment, resolved }), _) => {
                 if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
@@ -246,6 +225,7 @@ impl Subscribers {
         resolved.map_or(Route::NOWHERE, |Resolved { slots, denied, .. }| Route {
             recipients: Recipients::Resolved { slots, denied: *denied },
             place,
+            work,
             segment,
         })
     }
@@ -266,20 +246,22 @@ impl Subscribers {
     }
 }
 
-/// Exact subscribers and those of every pattern that matches, each once, without those whose ACL forbids it.
+/// Exact subscribers and those of every pattern that matches, each once, without those whose ACL forbids it; and the work it
+/// was.
 fn resolve(
     patterns: &Patterns,
     name: &str,
     exact: Option<&SlotSet>,
     epoch: u64,
     allows: impl Fn(u32, &str) -> bool,
-) -> Resolved {
+) -> (Resolved, usize) {
     let mut slots: Vec<u32> = exact.into_iter().flatten().copied().collect();
-    patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
+    let tried = patterns.for_each_match(name, |subscribers| slots.extend(subscribers));
+    let work = tried + slots.len();
     slots.sort_unstable();
     slots.dedup();
     let all = slots.len();
     slots.retain(|slot| allows(*slot, name));
     let denied = (all - slots.len()) as u64;
-    Resolved { epoch, slots, denied }
+    (Resolved { epoch, slots, denied }, work)
 }

@@ -249,13 +249,15 @@ fn key_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
     string_end(text, at)
 }
 
-/// Bytes of a string after which the rest is looked through in blocks: short ones are found sooner word by word.
-const LONG: usize = 64;
+/// Words of a string after which the rest is looked through in blocks: short ones are found sooner word by word.
+const LONG_WORDS: u32 = 16;
 /// Bytes of a block.
 const BLOCK: usize = 64;
 
 /// Goes on from `at` over whole blocks that hold no quote, backslash or control character. Without a branch in a block, so that the
 /// compiler compares as many bytes at once as the machine can.
+#[cold]
+#[inline(never)]
 fn skip_plain(text: &[u8], mut at: usize) -> usize {
     while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
         let special = |found: bool, byte: &u8| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
@@ -274,7 +276,7 @@ fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
         return Err(JsonError::Syntax { at });
     }
     at += 1;
-    let long = at + LONG;
+    let mut words = 0;
     loop {
         while let Some(word) = word_at(text, at) {
             let marks = json_special(word);
@@ -283,7 +285,8 @@ fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
                 break;
             }
             at += 8;
-            if at >= long {
+            words += 1;
+            if words == LONG_WORDS {
                 at = skip_plain(text, at);
             }
         }
