@@ -1,18 +1,26 @@
 #!/usr/bin/env node
 /**
- * Makes bench/benchmarks.md and bench/img/bench-*.svg from result files; no figure in them is typed.
+ * Makes a page and its charts (`OUTPUT`) from result files; no figure in them is typed.
  *
- *   node bench/report.mjs [--out bench] [bench/results/FILE.json …]     (default: the newest full run, else the newest)
+ *   node bench/report.mjs [--out FOLDER] [bench/results/FILE.json …]
+ *
+ * Default: the newest full run, else the newest, and the newest pinned one.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ROWS, ratio, summary, valid } from './rows.mjs';
+import { neighbours, ROWS, ratio, summary, valid } from './rows.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const { values: options, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
-const out = path.resolve(options.out ?? HERE);
+/** Where the report goes: the folder, the page and the folder of charts in it, and how the page names the method's page. */
+const OUTPUT = {
+  folder: path.resolve(options.out ?? HERE),
+  page: 'benchmarks.md',
+  charts: 'img',
+  method: 'README.md',
+};
 const NAMES = { wse: 'WSE', bun: 'Bun', ws: 'ws', socketio: 'Socket.IO' };
 const COLOURS = { wse: '#2f6f4f', bun: '#c9a227', ws: '#7a7f87', socketio: '#b4b8be' };
 
@@ -21,13 +29,16 @@ function newest() {
   const files = (existsSync(folder) ? readdirSync(folder) : [])
     .filter((name) => name.endsWith('.json'))
     .map((name) => path.join(folder, name));
-  const runs = files.map((file) => ({ file, time: statSync(file).mtimeMs, full: read(file).mode === 'full' }));
+  const runs = files.map((file) => {
+    const { mode, pinned } = read(file);
+    return { file, time: statSync(file).mtimeMs, full: mode === 'full', pinned: pinned !== undefined };
+  });
   runs.sort((a, b) => Number(b.full) - Number(a.full) || b.time - a.time);
   if (runs.length === 0) {
     console.error('report: no result files; run `npm run bench` first');
     process.exit(1);
   }
-  return [runs[0].file];
+  return [false, true].flatMap((pinned) => runs.find((run) => run.pinned === pinned)?.file ?? []);
 }
 function read(file) {
   return JSON.parse(readFileSync(file, 'utf8'));
@@ -38,7 +49,7 @@ const runs = files.map(read);
 
 function figure(value, unit) {
   if (value === undefined) return '–';
-  if (unit === 'us') return value >= 1000 ? `${(value / 1000).toPrecision(3)} ms` : `${value.toPrecision(3)} µs`;
+  if (unit === 'us') return value >= 1000 ? `${Number((value / 1000).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} µs`;
   if (unit === 'ns') return value >= 10_000 ? `${(value / 1000).toFixed(1)} µs` : `${Math.round(value)} ns`;
   if (unit === 'B') return Math.abs(value) >= 2 ** 20 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${Math.round(value)} B`;
   if (unit === '×') return `${value.toFixed(2)}×`;
@@ -46,7 +57,7 @@ function figure(value, unit) {
     ? `${(value / 1e6).toFixed(2)} M${unit}`
     : value >= 1e4
       ? `${(value / 1e3).toFixed(1)} k${unit}`
-      : `${Math.round(value)} ${unit}`;
+      : `${Math.round(value)}${unit && ` ${unit}`}`;
 }
 
 /** Ours against the best of the others: the median of the rounds' quotients. */
@@ -72,7 +83,8 @@ function verdict(run, name, target) {
   const median = (rounds) => rounds && summary(rounds, target.metric)?.median;
   const sameRow = target.of && target.row === undefined && other;
   const got = sameRow ? ratio(own, other, target.metric) : target.of ? median(own) / median(other) : median(own);
-  if (!Number.isFinite(got)) return { asked, got: 'not measured' };
+  const asOld = target.since && own?.some((round) => valid(round) && round[target.since] === undefined);
+  if (asOld || !Number.isFinite(got)) return { asked, got: 'not measured' };
   const met = target.min === undefined ? got <= target.max : got >= target.min;
   return { asked, got: number(target.of ? Number(got.toFixed(2)) : got), met };
 }
@@ -104,8 +116,7 @@ function table(run, name) {
     const notes = [
       bad > 0 && `${bad} of ${rounds.length} rounds invalid`,
       rounds.some((round) => round.generator_limited) && '**generator at its limit**',
-      rounds.some((round) => round.other_cores > 0.15) &&
-        `disturbed: up to ${Math.max(...rounds.map((r) => r.other_cores ?? 0)).toFixed(1)} cores used by others`,
+      ...neighbours(rounds),
       share !== undefined && `generator ${Math.round(share * 100)} % of a core`,
     ];
     return [NAMES[peer] ?? peer, ...cells, notes.filter(Boolean).join('; ')];
@@ -125,6 +136,49 @@ function table(run, name) {
     ...wanted.map((found) => `- target: ${found.asked}: ${found.got} ${mark(found)}`),
     '',
   ].join('\n');
+}
+
+/** The figures every row may have, in one order. */
+const FIGURES = [
+  { key: 'per_second', label: 'rate', unit: '/s' },
+  { key: 'cpu_ns', label: 'CPU per unit', unit: 'ns' },
+  { key: 'latency_us.p50', label: 'p50', unit: 'us' },
+  { key: 'latency_us.p99', label: 'p99', unit: 'us' },
+  { key: 'dropped', label: 'dropped', unit: '' },
+  { key: 'rss_peak', label: 'peak RSS', unit: 'B' },
+];
+
+/** A pinned run as one table: every row, every peer, and ours against Bun by each figure. */
+function pinnedTable(run) {
+  const head = ['row', '', ...FIGURES.map(({ label }) => label), 'generator', 'notes'];
+  const lines = Object.entries(run.rows).flatMap(([name, row]) => {
+    const shown = FIGURES.filter(({ key }) => key !== 'rss_peak' || ROWS[name]?.metrics.some((metric) => metric.key === key));
+    const cell = (each) => FIGURES.map((metric) => (shown.includes(metric) ? each(metric) : ''));
+    const peers = Object.entries(row).map(([peer, rounds]) => {
+      const bad = rounds.filter((round) => !valid(round)).length;
+      const notes = [
+        bad > 0 && `${bad} of ${rounds.length} rounds invalid`,
+        rounds.some((round) => round.generator_limited) && '**generator at its limit**',
+        ...neighbours(rounds).slice(0, 1),
+      ];
+      const share = summary(rounds, 'generator_cores')?.median;
+      return [
+        NAMES[peer] ?? peer,
+        ...cell(({ key, unit }) => figure(summary(rounds, key)?.median, unit)),
+        share === undefined ? '' : `${Math.round(share * 100)} %`,
+        notes.filter(Boolean).join('; '),
+      ];
+    });
+    if (row.wse && row.bun) {
+      const ratios = cell(({ key }) => {
+        const quotient = ratio(row.wse, row.bun, key);
+        return quotient === undefined ? '' : `**${quotient.toFixed(2)}×**`;
+      });
+      peers.push(['WSE / Bun', ...ratios, '', '']);
+    }
+    return peers.map((cells, n) => [n === 0 ? name : '', ...cells]);
+  });
+  return [...[head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`), ''];
 }
 
 const xml = (text) => String(text).replace(/[&<>]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[c]);
@@ -194,13 +248,13 @@ const CHARTS = [
   ['bench-idle', 'Resident memory per idle connection (less is better)', /^idle-/, { key: 'bytes_per_connection', unit: 'B' }],
 ];
 
-mkdirSync(path.join(out, 'img'), { recursive: true });
+mkdirSync(path.join(OUTPUT.folder, OUTPUT.charts), { recursive: true });
 const sections = runs.map((run, index) => {
   const { machine: m } = run;
   const versions = Object.entries(m.versions)
     .map(([name, version]) => `${name} ${version}`)
     .join(', ');
-  const images = CHARTS.flatMap(([file, title, pattern, metric]) => {
+  const images = (run.pinned ? [] : CHARTS).flatMap(([file, title, pattern, metric]) => {
     const svg = chart(
       title,
       run,
@@ -208,13 +262,13 @@ const sections = runs.map((run, index) => {
       metric,
     );
     if (svg === undefined) return [];
-    const name = runs.length > 1 ? `${file}-${index + 1}.svg` : `${file}.svg`;
-    writeFileSync(path.join(out, 'img', name), svg);
-    return [`![${title}](img/${name})`];
+    const name = runs.filter(({ pinned }) => !pinned).length > 1 ? `${file}-${index + 1}.svg` : `${file}.svg`;
+    writeFileSync(path.join(OUTPUT.folder, OUTPUT.charts, name), svg);
+    return [`![${title}](${OUTPUT.charts}/${name})`];
   });
   const ceilings = Object.values(run.generator).map((c) => `${figure(c.per_second, '/s')} to ${c.connections} connections`);
   return [
-    `## ${run.date.slice(0, 10)}, commit ${m.commit}${m.dirty ? ' with local changes' : ''}, ${run.mode} pass`,
+    `## ${run.date.slice(0, 10)}, commit ${m.commit}${m.dirty ? ' with local changes' : ''}, ${run.mode} pass${run.pinned ? ', server and generator pinned to a core each' : ''}`,
     '',
     `${m.cpu}, ${m.cores} cores, ${m.memoryGiB} GiB, Linux ${m.kernel}; ${versions}. ${run.rounds} rounds of ${run.seconds} s per row and peer, ` +
       `peers in turn, median (smallest – largest). Load generator on the same machine, loopback; with no server at all, fed by a thread of its own, it counts ${ceilings.join(', ')}. ` +
@@ -225,18 +279,18 @@ const sections = runs.map((run, index) => {
     ...Object.entries(run.skipped).map(([peer, why]) => `Not measured: ${NAMES[peer] ?? peer} (${why}).\n`),
     ...overview(run),
     ...images.flatMap((image) => [image, '']),
-    ...Object.keys(run.rows).map((name) => table(run, name)),
+    ...(run.pinned ? pinnedTable(run) : Object.keys(run.rows).map((name) => table(run, name))),
   ].join('\n');
 });
 
 writeFileSync(
-  path.join(out, 'benchmarks.md'),
+  path.join(OUTPUT.folder, OUTPUT.page),
   `# Benchmarks
 
 Made by \`bench/report.mjs\` from ${files.map((file) => `\`bench/results/${path.basename(file)}\``).join(', ')}; do not edit. What the rows
-measure and how they keep honest is written in [README.md](README.md). CPU is the server's user and system
+measure and how they keep honest is written in [README.md](${OUTPUT.method}). CPU is the server's user and system
 time divided by the work done. Absolute figures move from machine to machine: carry the ratios.
 
 ${sections.join('\n')}`,
 );
-console.log(`report: ${path.relative(process.cwd(), path.join(out, 'benchmarks.md'))}`);
+console.log(`report: ${path.relative(process.cwd(), path.join(OUTPUT.folder, OUTPUT.page))}`);

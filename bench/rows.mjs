@@ -8,11 +8,24 @@ const P50 = { key: 'latency_us.p50', label: 'p50', unit: 'us', better: 'lower' }
 const P99 = { key: 'latency_us.p99', label: 'p99', unit: 'us', better: 'lower' };
 const rate = (label) => ({ ...RATE, label, unit: '/s' });
 
+const DROPPED = { key: 'dropped', label: 'dropped', unit: '', better: 'lower' };
+const PEAK = { key: 'rss_peak', label: 'peak RSS', unit: 'B', better: 'lower' };
+const FLOOD = [rate('deliveries'), CPU, P50, P99, DROPPED];
+/**
+ * An obedient publisher loses nothing, and what it sends does not lie in queues: p99 at most `ms`. Asked only of reports that
+ * name their backpressure: older floods were held by a window.
+ */
+const prompt = (ms) => [
+  { metric: 'latency_us.p99', max: ms * 1000, since: 'backpressure' },
+  { metric: 'dropped', max: 0, since: 'backpressure' },
+];
+
 const flood = (connections, extra = {}, targets = []) => ({
   row: 'fanout-flood',
   connections,
   window: 4096,
-  metrics: [rate('deliveries'), CPU],
+  minSeconds: 1,
+  metrics: FLOOD,
   targets,
   ...extra,
 });
@@ -25,7 +38,7 @@ const paced = (connections, perSecond, extra = {}) => ({
   connections,
   rate: perSecond,
   warmup: 1,
-  metrics: [P50, P99, CPU],
+  metrics: [P50, P99, CPU, DROPPED],
   targets: [
     { metric: 'latency_us.p99', of: 'bun', max: 1.1 },
     { metric: 'cpu_ns', of: 'bun', max: 1.1 },
@@ -40,15 +53,30 @@ const echo = (connections, raw, targets) => ({
   metrics: [rate('round trips'), P50, P99, CPU],
   targets,
 });
-const inbound = (extra = {}) => ({ row: 'inbound', connections: 100, metrics: [rate('messages'), CPU], targets: [], ...extra });
+const inbound = (extra = {}) => ({
+  row: 'inbound',
+  connections: 100,
+  metrics: [rate('messages'), CPU, PEAK],
+  targets: [],
+  ...extra,
+});
+/** Messages of so many KiB: as fast as Bun takes them. */
+const large = (kib) =>
+  inbound({
+    size: kib * 1024,
+    quick: true,
+    without: ['socketio'],
+    targets: [{ metric: 'per_second', of: 'bun', min: 1 }],
+  });
 
-/** Rows of the quick pass carry `quick`. Peers that a row leaves out are named in `without`. */
+/** Rows of the quick pass carry `quick`, and `quickRounds` where it makes fewer rounds of them. Peers that a row leaves out are named in `without`. */
 export const ROWS = {
-  'fanout-flood-10': flood(10, {}, beat(1.2, 0.8)),
-  'fanout-flood-100': flood(100, { quick: true }, beat(2, 0.5)),
-  'fanout-flood-1000': flood(1000, {}, beat(2, 0.5)),
+  'fanout-flood-10': flood(10, { quick: true }, [...beat(1.2, 0.8), ...prompt(50)]),
+  'fanout-flood-100': flood(100, { quick: true }, [...beat(2, 0.5), ...prompt(50)]),
+  'fanout-flood-1000': flood(1000, { quick: true }, [...beat(2, 0.5), ...prompt(50)]),
   'fanout-flood-9000': flood(9000, { window: 1024, warmup: 1.5 }, [
     ...beat(2, 0.5),
+    ...prompt(200),
     { metric: 'cpu_ns', of: 'wse', row: 'fanout-flood-100', max: 2.5 },
   ]),
   // 5,000 connections with 20,000 other topics look on: what a publication costs must not depend on them.
@@ -57,8 +85,40 @@ export const ROWS = {
     { metric: 'cpu_ns', of: 'wse', row: 'fanout-flood-100', max: 1.25 },
   ]),
   'fanout-flood-4k-100': flood(100, { size: 4096, window: 512, chunk: 64 }, [{ metric: 'cpu_ns', of: 'bun', max: 0.8 }]),
+  // The last of 100 reads at a tenth of the pace of the others: what is dropped may be dropped for it alone.
+  'fanout-flood-100-one-slow': flood(
+    100,
+    {
+      'slow-share': 0.1,
+      minSeconds: 3,
+      quickRounds: 1,
+      quick: true,
+      without: ['socketio'],
+      metrics: [...FLOOD, { key: 'slow_dropped', label: 'dropped for the slow one', unit: '', better: 'lower' }],
+    },
+    [{ metric: 'per_second', of: 'wse', row: 'fanout-flood-100', min: 0.8 }, ...prompt(50)],
+  ),
+  // Ten subscribers that each read 2 MB/s, steadily: slow for a flood, but never standing still.
+  'fanout-flood-10-steady': flood(
+    10,
+    {
+      'read-rate': 2_000_000,
+      // Longer than the 8 s after which 16 MiB of budget at that pace are used up.
+      minSeconds: 12,
+      quickRounds: 1,
+      quick: true,
+      without: ['ws', 'socketio'],
+      metrics: [...FLOOD, PEAK],
+    },
+    [{ metric: 'dropped', max: 0 }],
+  ),
   'fanout-paced-1000': paced(1000, 100, { quick: true }),
-  'fanout-paced-100': paced(100, 2000),
+  'fanout-paced-100': paced(100, 2000, { quick: true }),
+  // A million deliveries a second: more than ws and Socket.IO make in a flood.
+  'fanout-paced-10k-100': paced(100, 10_000, { quick: true, without: ['ws', 'socketio'] }),
+  'fanout-paced-1k-1000': paced(1000, 1000, { quick: true, without: ['ws', 'socketio'] }),
+  'fanout-paced-10k-100-server-clock': paced(100, 10_000, { clock: 'server', without: ['ws', 'socketio'] }),
+  'fanout-paced-1k-1000-server-clock': paced(1000, 1000, { clock: 'server', without: ['ws', 'socketio'] }),
   'fanout-paced-9000': paced(9000, 10, { minSeconds: 4 }),
   'fanout-paced-100-server-clock': paced(100, 2000, { clock: 'server' }),
   'topics-10000': {
@@ -68,7 +128,7 @@ export const ROWS = {
     'per-topic': 10,
     window: 16_384,
     chunk: 4096,
-    metrics: [rate('deliveries'), CPU],
+    metrics: FLOOD,
     targets: [{ metric: 'cpu_ns', of: 'bun', max: 0.7 }],
     without: ['socketio'],
   },
@@ -77,15 +137,15 @@ export const ROWS = {
     connections: 100,
     topics: 10,
     window: 4096,
-    metrics: [rate('deliveries'), CPU],
+    metrics: FLOOD,
     targets: [],
     without: ['socketio'],
     peer: { bun: { exact: true }, ws: { exact: true } },
   },
-  'echo-100': echo(100, false, [{ metric: 'per_second', of: 'bun', min: 1 }]),
-  'echo-1': echo(1, false, [{ metric: 'latency_us.p50', of: 'bun', max: 2 }]),
+  'echo-100': { ...echo(100, false, [{ metric: 'per_second', of: 'bun', min: 1 }]), quick: true },
+  'echo-1': { ...echo(1, false, [{ metric: 'latency_us.p50', of: 'bun', max: 2 }]), quick: true },
   'echo-raw-100': { ...echo(100, true, [{ metric: 'per_second', of: 'bun', min: 1 }]), quick: true, without: ['socketio'] },
-  'echo-raw-1': { ...echo(1, true, [{ metric: 'latency_us.p50', of: 'bun', max: 2 }]), without: ['socketio'] },
+  'echo-raw-1': { ...echo(1, true, [{ metric: 'latency_us.p50', of: 'bun', max: 2 }]), quick: true, without: ['socketio'] },
   'inbound-100': inbound({
     quick: true,
     targets: [
@@ -99,10 +159,13 @@ export const ROWS = {
     without: ['socketio'],
     server: { wse: ['--lazy'] },
   }),
-  'inbound-4k-100': inbound({ size: 4096, without: ['socketio'] }),
+  'inbound-4k-100': large(4),
+  'inbound-16k-100': large(16),
+  'inbound-64k-100': large(64),
   handshake: {
     row: 'handshake',
     connections: 64,
+    quick: true,
     metrics: [rate('connections'), CPU],
     targets: [],
     without: ['socketio'],
@@ -158,13 +221,33 @@ export const ROWS = {
 };
 
 /** Row settings that are not options of the load generator. */
-const OURS = new Set(['metrics', 'targets', 'quick', 'without', 'peer', 'server', 'jwt', 'minSeconds', 'row']);
+const OURS = new Set(['metrics', 'targets', 'quick', 'quickRounds', 'without', 'peer', 'server', 'jwt', 'minSeconds', 'row']);
 
-/** The generator's arguments for one row on one peer. */
-export function generatorArguments(row, peer, seconds) {
+/** The generator's arguments for one row on one peer. The quick pass warms up for less. */
+export function generatorArguments(row, peer, seconds, quick = false) {
   const options = { ...row, ...row.peer?.[peer], seconds: Math.max(seconds, row.minSeconds ?? 0) };
+  if (quick) options.warmup = row.warmup === undefined ? 0.3 : row.warmup / 2;
   const pairs = Object.entries(options).filter(([name]) => !OURS.has(name));
   return [row.row, ...pairs.flatMap(([name, value]) => [`--${name}`, String(value)])];
+}
+
+/** The rows for a person: name, quick pass or not, and what the generator is asked for. */
+export function listing() {
+  return Object.entries(ROWS).map(([name, row]) => {
+    const asked = generatorArguments(row, undefined, row.minSeconds ?? 0).filter(
+      (_, n, all) => all[n] !== '--seconds' && all[n - 1] !== '--seconds',
+    );
+    return `  ${name.padEnd(36)}${(row.quick ? 'quick' : '').padEnd(7)}${asked.join(' ')}`;
+  });
+}
+
+/** What the rest of the machine did to these rounds, in words. */
+export function neighbours(rounds) {
+  const others = Math.max(0, ...rounds.map((round) => round.other_cores ?? 0));
+  return [
+    others > 0.15 && `disturbed: up to ${others.toFixed(1)} cores used by others`,
+    rounds.some((round) => round.machine_full) && 'no core was idle',
+  ];
 }
 
 export const at = (report, key) => key.split('.').reduce((value, part) => value?.[part], report);

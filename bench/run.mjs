@@ -3,7 +3,7 @@
  * Runs the benchmark: every row, every peer, several rounds, peers in turn, each server a fresh process. Writes one JSON
  * file per run; `report.mjs` makes tables and charts of it.
  *
- *   node bench/run.mjs [--full] [--rows a,b] [--peers wse,bun,ws,socketio] [--rounds N] [--seconds S] [--out FILE]
+ *   node bench/run.mjs --help
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -14,10 +14,11 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { PROFILE } from '../scripts/lib/addon.mjs';
 import { failWith } from '../scripts/lib/run.mjs';
-import { checkRust, ensureBuilt, ensurePackages, PROFILE } from '../scripts/lib/steps.mjs';
+import { checkRust, ensureBuilt, ensurePackages } from '../scripts/lib/steps.mjs';
 import { encodeToken } from './peers/token.mjs';
-import { generatorArguments, ROWS, summary, valid } from './rows.mjs';
+import { generatorArguments, listing, neighbours, ROWS, summary, valid } from './rows.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const ROOT = path.dirname(HERE);
@@ -31,13 +32,24 @@ const { values: options } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     out: { type: 'string' },
+    pinned: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
+const PEER_NAMES = ['wse', 'bun', 'ws', 'socketio'];
 if (options.help) {
-  console.log(
-    `usage: node bench/run.mjs [--full] [--rows a,b] [--peers wse,bun,ws,socketio] [--rounds N] [--seconds S] [--out FILE]\nrows: ${Object.keys(ROWS).join(' ')}`,
-  );
+  console.log(`usage: node bench/run.mjs [options]
+
+  --full           every row, every peer, 5 rounds of 2 s, instead of the quick pass
+  --pinned         the server on one core, the load generator on another: what a container with one CPU sees
+  --rows a,b       these rows only
+  --peers a,b      of ${PEER_NAMES.join(', ')} (socketio only with --full, unless named)
+  --rounds N       rounds of every row and peer (quick pass: 3)
+  --seconds S      seconds measured per round (quick pass: 0.4); some rows measure longer
+  --out FILE       where the result is written, instead of bench/results/<date>-<commit>.json
+
+rows, and what the load generator is asked for:
+${listing().join('\n')}`);
   process.exit(0);
 }
 
@@ -54,16 +66,28 @@ const chosen = (list, all, what) => {
   for (const name of names) if (!all.includes(name)) quit(`unknown ${what} ${name}; there are: ${all.join(' ')}`);
   return names;
 };
-const rounds = Math.round(amount('rounds', 5));
-const seconds = amount('seconds', options.full ? 2 : 0.5);
+const rounds = Math.round(amount('rounds', options.full ? 5 : 3));
+const seconds = amount('seconds', options.full ? 2 : 0.4);
 
 if (process.platform !== 'linux') quit('the load generator needs Linux (epoll, /proc)');
 
 const full = options.full;
 const rowNames = chosen(options.rows, Object.keys(ROWS), 'row').filter((name) => options.rows || full || ROWS[name].quick);
-const peerNames = chosen(options.peers, ['wse', 'bun', 'ws', 'socketio'], 'peer').filter(
-  (name) => options.peers || full || name !== 'socketio',
-);
+const peerNames = chosen(options.peers, PEER_NAMES, 'peer').filter((name) => options.peers || full || name !== 'socketio');
+
+/** The first two cores this process may use, one for the server and one for the generator. */
+function cores() {
+  const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
+  const all = list.split(',').flatMap((range) => {
+    const [first, last = first] = range.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, n) => first + n);
+  });
+  if (all.length < 2) quit(`--pinned needs two cores, and this process may use ${list || 'none'}`);
+  return { server: all[0], generator: all[1] };
+}
+const pinned = options.pinned ? cores() : undefined;
+/** The command that runs `command` on one core. It becomes that command: the process id stays. */
+const on = (core, command, args) => (core === undefined ? [command, args] : ['taskset', ['-c', String(core), command, ...args]]);
 
 /** What in the environment measures something else than this checkout as it is built by default. */
 const OVERRIDES = ['BENCH_WSE', 'BENCH_WSE_OPTIONS', 'WSE_NATIVE_PATH', 'NODE_OPTIONS'].filter((name) => process.env[name]);
@@ -139,7 +163,8 @@ function addonOf(pid) {
 async function startServer(peer, row) {
   const { command, args } = PEERS[peer];
   const env = { ...process.env, NODE_ENV: 'production', ...(row.jwt && { BENCH_JWT_SECRET: secret }) };
-  server = spawn(command, [...args, ...(row.server?.[peer] ?? [])], { cwd: HERE, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const words = on(pinned?.server, command, [...args, ...(row.server?.[peer] ?? [])]);
+  server = spawn(...words, { cwd: HERE, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let errors = '';
   server.stderr.on('data', (data) => {
     errors = (errors + data).slice(-2000);
@@ -178,10 +203,14 @@ async function measure(name, peer) {
     }
     const token = row.jwt ? ['--token', encodeToken(secret, { sub: 'bench', exp: Math.floor(Date.now() / 1000) + 3600 })] : [];
     const ready = row.jwt && peer === 'wse' ? ['--expect-ready', 'true'] : [];
-    const args = [...generatorArguments(row, peer, seconds), ...token, ...ready, ...(PEERS[peer].generator ?? [])];
-    const { stdout } = await run(generator, [...args, '--url', `ws://127.0.0.1:${port}/`, '--pid', String(server.pid)], {
-      timeout: 180_000,
-    });
+    const args = [
+      ...generatorArguments(row, peer, seconds, !full && options.seconds === undefined),
+      ...token,
+      ...ready,
+      ...(PEERS[peer].generator ?? []),
+    ];
+    const all = [...args, '--url', `ws://127.0.0.1:${port}/`, '--pid', String(server.pid)];
+    const { stdout } = await run(...on(pinned?.generator, generator, all), { timeout: 180_000 });
     return JSON.parse(stdout);
   } catch (error) {
     return {
@@ -194,6 +223,7 @@ async function measure(name, peer) {
   }
 }
 
+// Two threads and no server: never pinned.
 async function ceiling(connections) {
   const { stdout } = await run(
     generator,
@@ -225,27 +255,28 @@ function facts() {
 }
 
 function resultFile({ commit }, date) {
-  const base = path.join(HERE, 'results', `${date.slice(0, 10)}-${commit}`);
+  const base = path.join(HERE, 'results', `${date.slice(0, 10)}-${commit}${pinned ? '-pinned' : ''}`);
   for (let n = 1; ; n++) {
     const file = n === 1 ? `${base}.json` : `${base}-${n}.json`;
     if (!existsSync(file)) return file;
   }
 }
 
-const short = (value) =>
-  value === undefined
-    ? '-'
-    : value >= 1e6
-      ? `${(value / 1e6).toFixed(2)}M`
-      : value >= 1e4
-        ? `${(value / 1e3).toFixed(1)}k`
-        : value.toFixed(value < 10 ? 2 : 0);
+/** A figure in at most six characters and its unit. */
+function figure(value, unit) {
+  if (value === undefined) return '-';
+  if (unit === 'us') return `${Number((value / 1e3).toPrecision(3))}ms`;
+  if (value >= 1e6) return `${(value / 1e6).toFixed(2)}M${unit}`;
+  return value >= 1e4 ? `${(value / 1e3).toFixed(1)}k${unit}` : `${value.toFixed(value < 10 ? 2 : 0)}${unit}`;
+}
 const began = Date.now();
 const result = {
   date: new Date().toISOString(),
   mode: full ? 'full' : 'quick',
   rounds,
   seconds,
+  pinned,
+  options: process.argv.slice(2).filter((word, n, all) => ![word, all[n - 1]].includes('--out') && !word.startsWith('--out=')),
   machine: facts(),
   // Of files only the names: a result is published, and says nothing about whose disk it was.
   overrides: Object.fromEntries(
@@ -259,7 +290,8 @@ for (const name of rowNames) {
   const peers = runnable.filter((peer) => !ROWS[name].without?.includes(peer));
   const row = Object.fromEntries(peers.map((peer) => [peer, []]));
   result.rows[name] = row;
-  for (let round = 0; round < rounds; round++) {
+  const times = options.full || options.rounds ? rounds : Math.min(rounds, ROWS[name].quickRounds ?? rounds);
+  for (let round = 0; round < times; round++) {
     // Another peer begins each round: none always runs on the machine as the same neighbour left it.
     for (let turn = 0; turn < peers.length; turn++) {
       const peer = peers[(turn + round) % peers.length];
@@ -268,10 +300,11 @@ for (const name of rowNames) {
   }
   const line = peers.map((peer) => {
     const bad = row[peer].filter((round) => !valid(round)).length;
-    const figures = ROWS[name].metrics.map(({ key, label, unit }) => `${label} ${short(summary(row[peer], key)?.median)}${unit}`);
+    const figures = ROWS[name].metrics.map(({ key, label, unit }) => `${label} ${figure(summary(row[peer], key)?.median, unit)}`);
     const notes = [
       bad > 0 && `${bad} INVALID: ${row[peer].find((round) => !valid(round)).error ?? 'not accounted'}`,
       row[peer].some((round) => round.generator_limited) && 'generator at its limit',
+      ...neighbours(row[peer]),
     ];
     return `  ${peer.padEnd(9)}${figures.join('  ')}  ${notes.filter(Boolean).join('; ')}`;
   });
@@ -283,5 +316,5 @@ const file = options.out ?? resultFile(result.machine, result.date);
 mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
 writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
 console.log(
-  `${rounds} rounds of ${seconds} s${full ? '' : ' (quick pass: fewer rows and shorter rounds than --full)'}, ${result.tookSeconds} s in all -> ${path.relative(process.cwd(), file)}`,
+  `${rounds} rounds of ${seconds} s${full ? '' : ' (quick pass: fewer rows and shorter rounds than --full)'}${pinned ? `, server on core ${pinned.server}, generator on core ${pinned.generator}` : ''}, ${result.tookSeconds} s in all -> ${path.relative(process.cwd(), file)}`,
 );

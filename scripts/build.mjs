@@ -1,11 +1,11 @@
 // npm run build: packages, addon and facade, without running anything.
 
 import { failWith } from './lib/run.mjs';
-import { addonFile, ensureBuilt, say } from './lib/steps.mjs';
+import { ensureBuilt, say } from './lib/steps.mjs';
 
 try {
-  await ensureBuilt();
-  say(`built: dist/ and ${addonFile()}`);
+  const { file } = await ensureBuilt();
+  say(`built: dist/ and ${file}`);
 } catch (error) {
   failWith(error);
 }

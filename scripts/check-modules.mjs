@@ -14,7 +14,7 @@ const ENGINE = [
   ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission'],
   ['topics'],
   ['mailbox', 'registry', 'inbound'],
-  ['shared'],
+  ['shared', 'outbox'],
   ['conn'],
   ['delivery'],
   ['shard'],
@@ -22,7 +22,7 @@ const ENGINE = [
   ['engine'],
 ];
 
-const CRATES = ['protocol', 'crypto', 'engine', 'napi', 'node', 'testkit'];
+const CRATES = ['protocol', 'crypto', 'engine', 'napi', 'testkit'];
 
 const rank = new Map(ENGINE.flatMap((names, level) => names.map((name) => [name, level])));
 const problems = [];

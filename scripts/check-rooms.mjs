@@ -10,7 +10,7 @@ const MAY_USE = {
   'wse-protocol': [],
   'wse-crypto': ['wse-protocol'],
   'wse-engine': ['wse-protocol', 'wse-crypto'],
-  'wse-node': ['wse-protocol', 'wse-crypto', 'wse-engine'],
+  'wse-napi': ['wse-protocol', 'wse-crypto', 'wse-engine'],
   'wse-testkit': ['wse-protocol', 'wse-crypto', 'wse-engine'],
   'wse-loadgen': [],
 };

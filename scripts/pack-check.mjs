@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { failWith, must, npm, ROOT } from './lib/run.mjs';
-import { addonFile, ensureBuilt, platformName, say } from './lib/steps.mjs';
+import { ensureBuilt, say } from './lib/steps.mjs';
 
 const BODY = `
 async function main() {
@@ -32,11 +32,10 @@ async function pack(source, folder) {
   return readdirSync(folder).find((name) => !before.has(name));
 }
 
-async function check(folder) {
-  const platform = platformName();
+async function check(folder, { file, platform }) {
   const staged = join(folder, 'platform');
   cpSync(join(ROOT, 'npm', platform), staged, { recursive: true });
-  cpSync(addonFile(), join(staged, `wse-server.${platform}.node`));
+  cpSync(file, join(staged, `wse-server.${platform}.node`));
 
   const project = join(folder, 'project');
   mkdirSync(project);
@@ -60,8 +59,7 @@ async function check(folder) {
 
 const folder = mkdtempSync(join(tmpdir(), 'wse-pack-'));
 try {
-  await ensureBuilt();
-  await check(folder);
+  await check(folder, await ensureBuilt({ write: false }));
   say('packed, installed and started from ESM and CommonJS');
 } catch (error) {
   rmSync(folder, { recursive: true, force: true });

@@ -95,7 +95,7 @@ async function rust() {
 async function ts() {
   await check('biome', node(module('@biomejs', 'biome', 'bin', 'biome'), 'check', '--error-on-warnings'));
   await check('tsc', node(module('typescript', 'bin', 'tsc'), '-p', '.'));
-  await ensureAddon();
+  await ensureAddon({ write: false });
   await ensureFacade();
   await check('pack:check', node('scripts/pack-check.mjs'));
   await vitest();

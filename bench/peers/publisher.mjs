@@ -7,8 +7,6 @@ const MESSAGE_MIDDLE = '","ns":"';
 const MESSAGE_PAD = '","pad":"';
 const MESSAGE_END = '"},"v":1}';
 const FIXED = MESSAGE_HEAD.length + 12 + MESSAGE_MIDDLE.length + 19 + MESSAGE_PAD.length + MESSAGE_END.length;
-/** A flood reads the clock once per this many messages: the generator samples latency at the first of them. */
-const CLOCK_EVERY = 64;
 const THOUSAND = Array.from({ length: 1000 }, (_, n) => String(n).padStart(3, '0'));
 
 /** Messages of one size. Built from three strings, because the benchmark is not about number formatting. */
@@ -41,10 +39,11 @@ const nineteen = (ns) => String(ns).padStart(19, '0');
 /**
  * @typedef {object} Peer
  * @property {(topic: string, text: string) => unknown} publish  false asks for `drained` before the next message
- * @property {() => Promise<void>} [drained]
+ * @property {() => Promise<void>} [drained]  the peer's own backpressure for publishers: a flood obeys it and nothing else.
+ *   Without it, a flood stays within the order's window, which the generator moves on as messages arrive
  * @property {(subscribers: number) => number} [chunk]  most messages it can publish per turn of the event loop and still hear
  * @property {() => bigint} [clock]      CLOCK_MONOTONIC in ns
- * @property {() => number} [dropped]    deliveries dropped so far, where the peer counts them
+ * @property {() => number} [dropped]    deliveries dropped so far, where the peer counts them: told beside the receivers' count
  * @property {() => void} [gc]
  */
 
@@ -53,6 +52,7 @@ export class Publisher {
   #peer;
   #clock;
   #run = null;
+  #droppedBefore = 0;
   /** Inbound row: messages handled, and the sum of what was read from each. */
   handled = 0;
   sum = 0;
@@ -81,26 +81,33 @@ export class Publisher {
       case 'flood':
         this.#begin(order);
         this.#schedule();
-        return reply({ op: 'flooding' });
+        return reply({ op: 'flooding', backpressure: this.#peer.drained ? 'drained' : 'window' });
       case 'paced':
         this.#begin(order);
         this.#pace(order);
         return reply({ op: 'pacing' });
       case 'stop':
         return reply({ op: 'done', ...this.#stop() });
+      // Asked when everything has arrived: an engine may drop what it took long after the publisher has stopped.
+      case 'drops':
+        return reply({ op: 'drops', n: this.#peer.dropped ? this.#peer.dropped() - this.#droppedBefore : null });
     }
   }
 
-  #begin({ topic, topics, size, window, chunk = 256, subscribers = 1 }) {
+  #begin({ topic, topics, size, window, chunk = 256, stamp_every: stampEvery = 64, subscribers = 1 }) {
     const most = this.#peer.chunk?.(subscribers) ?? Infinity;
+    this.#droppedBefore = this.#peer.dropped?.() ?? 0;
     this.#run = {
       messages: new Messages(size),
       topics: topics === 1 ? [topic] : Array.from({ length: topics }, (_, n) => `${topic}.${n}`),
       next: 0,
       acked: 0,
-      window,
+      // A flood reads the clock once per so many messages: the generator looks at the first of them.
+      stampEvery,
+      // A window beside it would hide what waiting for `drained` alone comes to.
+      window: this.#peer.drained ? Infinity : window,
+      waited: 0,
       late: 0,
-      dropped: this.#peer.dropped?.() ?? 0,
       timers: [],
       chunk: Math.max(1, Math.min(chunk, most)),
       pumping: false,
@@ -111,8 +118,7 @@ export class Publisher {
     const run = this.#run;
     this.#run = null;
     run.timers.forEach((timer) => clearTimeout(timer));
-    const dropped = (this.#peer.dropped?.() ?? 0) - run.dropped;
-    return { published: run.next, dropped, late_max_us: Math.ceil(run.late / 1000) };
+    return { published: run.next, waited_ms: Math.round(run.waited), late_max_us: Math.ceil(run.late / 1000) };
   }
 
   #ack(n) {
@@ -138,13 +144,15 @@ export class Publisher {
     const end = Math.min(run.acked + run.window, run.next + run.chunk);
     while (run.next < end) {
       const seq = run.next++;
-      if (seq % CLOCK_EVERY === 0) messages.stamp(nineteen(this.#clock()));
+      if (seq % run.stampEvery === 0) messages.stamp(nineteen(this.#clock()));
       if (
         this.#peer.publish(topics.length === 1 ? topics[0] : topics[seq % topics.length], messages.text(seq)) === false &&
         this.#peer.drained
       ) {
         run.pumping = true;
+        const asked = performance.now();
         this.#peer.drained().then(() => {
+          run.waited += performance.now() - asked;
           run.pumping = false;
           if (this.#run === run) this.#schedule();
         });

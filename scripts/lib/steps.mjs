@@ -1,35 +1,19 @@
-// What must be there before anything runs: packages, the addon, the compiled facade. Each step looks first and does
-// nothing when nothing has changed. Only Node's own modules are used here: on a bare clone there is nothing else.
+// What must be there before anything runs: packages, the addon, the compiled facade. Each step does nothing
+// when nothing has changed. Only Node's own modules are used here: on a bare clone there is nothing else.
 
-import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { must, npm, Problem, ROOT, read, run, which } from './run.mjs';
+import { buildAddon, isBuilt } from './addon.mjs';
+import { must, npm, Problem, ROOT, read, which } from './run.mjs';
 import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
 
 const MIN_NODE = 20;
 const MIN_RUST = [1, 89];
-/** How cargo builds the addon of a checkout. */
-export const PROFILE = 'fast';
-
 const STAMPS = join(ROOT, 'node_modules', '.cache', 'wse');
 
 export function say(text) {
   console.log(`wse: ${text}`);
-}
-
-/** The platform name of the running process, as in `npm/`. */
-export function platformName() {
-  const { platform, arch } = process;
-  if (platform === 'win32') return `${platform}-${arch}-msvc`;
-  if (platform !== 'linux') return `${platform}-${arch}`;
-  process.report.excludeNetwork = true;
-  return `${platform}-${arch}-${process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`;
-}
-
-/** Where the local build of the addon is. */
-export function addonFile() {
-  return join(ROOT, 'ts', 'native', `wse-server.${platformName()}.node`);
 }
 
 export function checkNode() {
@@ -79,44 +63,10 @@ export async function ensurePackages(folder = '') {
   writeStamp(stamp, wanted);
 }
 
-const ADDON_STAMP = join(STAMPS, 'addon');
-const ADDON_SOURCES = ['crates/protocol', 'crates/crypto', 'crates/engine', 'crates/node', 'Cargo.toml', 'Cargo.lock', '.cargo'];
-
-/** What the addon's stamp says once it is built from these sources. */
-const addonFingerprint = () => fingerprint(ADDON_SOURCES, PROFILE, platformName());
-
-const addonIsBuilt = (wanted) => existsSync(addonFile()) && readStamp(ADDON_STAMP) === wanted;
-
-/** Builds the addon when its sources are not those it was built from. */
-export async function ensureAddon() {
-  const wanted = addonFingerprint();
-  if (addonIsBuilt(wanted)) return;
-
-  checkRust();
-  say('building the Rust addon (the first time takes a few minutes) …');
-  const started = Date.now();
-  let library;
-  const code = await run(
-    'cargo',
-    ['build', '-p', 'wse-node', '--profile', PROFILE, '--locked', '--message-format=json-render-diagnostics'],
-    {
-      onLine(line) {
-        if (!line.includes('"compiler-artifact"')) return;
-        const artifact = JSON.parse(line);
-        if (artifact.target.name === 'wse_node') library = artifact.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
-      },
-      silentStdout: true,
-    },
-  );
-  if (code !== 0) throw new Problem('the addon could not be built; the reason is above.');
-  if (library === undefined) throw new Error('cargo built wse-node but named no library');
-  mkdirSync(join(ROOT, 'ts', 'native'), { recursive: true });
-  // Beside and then in place: a process that has the old image mapped keeps it.
-  const fresh = `${addonFile()}.${process.pid}`;
-  copyFileSync(library, fresh);
-  renameSync(fresh, addonFile());
-  writeStamp(ADDON_STAMP, wanted);
-  say(`addon built in ${((Date.now() - started) / 1000).toFixed(0)} s`);
+/** `buildAddon`, with a word to the one who has to wait. */
+export async function ensureAddon(options) {
+  if (!isBuilt()) say('building the Rust addon (the first time takes a few minutes) …');
+  return buildAddon(options);
 }
 
 /** Compiles the facade when its sources have changed. */
@@ -129,12 +79,12 @@ export async function ensureFacade() {
   writeStamp(stamp, wanted);
 }
 
-/** Everything a program needs that imports `wse-server` from this checkout. */
-export async function ensureBuilt() {
+/** Everything a program needs that imports `wse-server` from this checkout; returns what `ensureAddon` does. */
+export async function ensureBuilt(options) {
   checkNode();
-  // Rust is asked for only where something has to be built, and then before anything is installed.
-  if (!addonIsBuilt(addonFingerprint())) checkRust();
+  checkRust(); // before anything is installed
   await ensurePackages();
-  await ensureAddon();
+  const addon = await ensureAddon(options);
   await ensureFacade();
+  return addon;
 }

@@ -1,6 +1,6 @@
 /** The envelope of a published message, and the category rule every server of this protocol follows. */
 
-import { toOptions, toText } from './bytes.js';
+import { toOptions, toText } from './arguments.js';
 import { toJson } from './json.js';
 
 const SYSTEM_TYPES: ReadonlySet<string> = new Set([

@@ -1,13 +1,15 @@
 /** The errors of this package, and the one place where the addon's errors become them. */
 
+import { ERROR_CODES, isErrorCode, type WSEErrorCode } from './error-codes.js';
+
 /**
  * The base of every error this package throws on purpose. `code` is stable, the text is not: compare codes.
  */
 export class WSEError extends Error {
   /** A stable, machine-readable name such as `WSE_ADDR_IN_USE`. */
-  readonly code: string;
+  readonly code: WSEErrorCode;
 
-  constructor(code: string, message: string, options?: ErrorOptions) {
+  constructor(code: WSEErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
   }
@@ -22,7 +24,7 @@ export class WSEConfigError extends WSEError {
   /** Where the option is: `jwt.secret`. Empty when the options themselves are not an object. */
   readonly path: string;
 
-  constructor(code: string, path: string, message: string, options?: ErrorOptions) {
+  constructor(code: WSEErrorCode, path: string, message: string, options?: ErrorOptions) {
     super(code, path === '' ? message : `${path}: ${message}`, options);
     this.path = path;
   }
@@ -34,32 +36,26 @@ export class WSEStateError extends WSEError {}
 /** The hard limit on bytes accepted from publishers is reached: nothing was taken. Await `drained()`. */
 export class WSEOverloadedError extends WSEError {}
 
-const STATE_CODES: ReadonlySet<string> = new Set([
-  'WSE_NOT_RUNNING',
-  'WSE_STOPPED',
-  'WSE_ALREADY_RUNNING',
-  'WSE_DRAINING',
-  'WSE_CONSUMER_BUSY',
-  'WSE_UNKNOWN_HANDLE',
-]);
+/** The addon's name for an argument the facade let through: it becomes a `TypeError`, so it is no code of ours. */
+const INVALID_EVENT = 'WSE_INVALID_EVENT';
 
-/** `CODE|message|path`: the form in which the addon throws. The message may itself contain a bar. */
-const NATIVE_MESSAGE = /^(WSE_[A-Z0-9_]+)\|([\s\S]*)\|([^|]*)$/;
-
-/**
- * Turns what the addon threw into an error of this package. Anything else is handed back untouched.
- */
+/** Turns what the addon threw, an error with a `code` and a `path`, into an error of this package. */
 export function fromNative(thrown: unknown): unknown {
   if (!(thrown instanceof Error)) return thrown;
-  const match = NATIVE_MESSAGE.exec(thrown.message);
-  if (match === null) return thrown;
-  const [, code = '', message = '', path = ''] = match;
-  if (code.startsWith('WSE_CONFIG')) return new WSEConfigError(code, path, message);
+  const { code, path } = thrown as { code?: unknown; path?: unknown };
   // The facade checks shapes; what is left is JSON nested deeper than the engine reads.
-  if (code === 'WSE_INVALID_EVENT') return new TypeError(`event: ${message}`);
-  if (code === 'WSE_OVERLOADED') return new WSEOverloadedError(code, message);
-  if (STATE_CODES.has(code)) return new WSEStateError(code, message);
-  return new WSEError(code, message);
+  if (code === INVALID_EVENT) return new TypeError(`event: ${thrown.message}`);
+  if (typeof path !== 'string' || !isErrorCode(code)) return thrown;
+  switch (ERROR_CODES[code][0]) {
+    case 'WSEConfigError':
+      return new WSEConfigError(code, path, thrown.message);
+    case 'WSEStateError':
+      return new WSEStateError(code, thrown.message);
+    case 'WSEOverloadedError':
+      return new WSEOverloadedError(code, thrown.message);
+    case 'WSEError':
+      return new WSEError(code, thrown.message);
+  }
 }
 
 /** Runs a call into the addon with its errors mapped. */

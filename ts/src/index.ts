@@ -1,9 +1,10 @@
 export type { BytesLike } from './bytes.js';
 export type { PublishOptions } from './envelope.js';
+export type { WSEErrorCode } from './error-codes.js';
 export { WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
 export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
+export type { LazyMessage } from './inbound/lazy.js';
 export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
-export type { LazyMessage } from './lazy.js';
 export type {
   HandshakeOptions,
   JwtAlgorithm,
@@ -13,10 +14,11 @@ export type {
   RateLimitOptions,
   TlsOptions,
   WSEServerOptions,
-} from './option-types.js';
+} from './options/types.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
-export type { TopicAcl } from './server/connections.js';
+export type { TopicAcl } from './server/connection-calls.js';
+export type { BatchesOptions } from './server/event-reader.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress } from './server/lifecycle.js';
-export { type BatchesOptions, RustWSEServer } from './server.js';
+export { RustWSEServer } from './server/server.js';
 export { VERSION } from './version.js';

@@ -6,7 +6,7 @@
  */
 
 import { types } from 'node:util';
-import { describe } from './bytes.js';
+import { describe } from './describe.js';
 
 const MAX_DEPTH = 256;
 const I64_MIN = -(2n ** 63n);

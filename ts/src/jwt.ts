@@ -1,14 +1,15 @@
 /** Signing and checking tokens, with the engine's own rules. */
 
-import { describe, toText } from './bytes.js';
+import { toText } from './arguments.js';
+import { describe } from './describe.js';
 import { native } from './errors.js';
 import type { JsonObject } from './events.js';
 import { objectToJson } from './json.js';
 import { loadNative } from './native/loader.js';
-import { OptionReader } from './option-reader.js';
-import type { JwtAlgorithm, KeyMaterial } from './option-types.js';
-import { JWT_ALGORITHMS } from './options.js';
-import { suggestOption } from './suggest.js';
+import { OptionReader } from './options/reader.js';
+import { JWT_ALGORITHMS } from './options/resolve.js';
+import { suggestOption } from './options/suggest.js';
+import type { JwtAlgorithm, KeyMaterial } from './options/types.js';
 
 /** The claims of a token; `exp` and a string `sub` are what a server asks for. */
 export interface JwtClaims extends JsonObject {

@@ -1,7 +1,7 @@
 //! The benchmark message, the same bytes on every peer, so that sequence and time stand at fixed places:
 //! `{"c":"U","t":"bench","p":{"seq":"000000000000","ns":"0000000000000000000","pad":"…"},"v":1}`.
 
-use crate::json;
+use memchr::memmem;
 
 const HEAD: &[u8; 33] = br#"{"c":"U","t":"bench","p":{"seq":""#;
 const TAIL: &[u8; 8] = br#"},"v":1}"#;
@@ -50,7 +50,7 @@ pub(crate) fn sent_at(payload: &[u8]) -> Option<u64> {
 
 /// The same two, wherever the message stands inside `payload`: behind a prefix, or with members put in front of it.
 pub(crate) fn search(payload: &[u8]) -> Option<(u64, u64)> {
-    let at = json::find(&payload[..payload.len().min(512)], MARK)? + MARK.len();
+    let at = memmem::find(&payload[..payload.len().min(512)], MARK)? + MARK.len();
     let seq = digits(payload.get(at..at + 12)?)?;
     let ns = at + NS - SEQ;
     Some((seq, digits(payload.get(ns..ns + 19)?)?))

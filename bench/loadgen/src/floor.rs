@@ -11,8 +11,8 @@ use std::thread;
 use crate::args::Outcome;
 use crate::envelope;
 use crate::frame::{TEXT, text_header};
-use crate::json;
 use crate::net::ACCEPT;
+use crate::report;
 use crate::sys::{self, Epoll, READ};
 
 const LISTENER: u64 = u64::MAX;
@@ -104,16 +104,17 @@ fn order(payload: &[u8], published: &mut u64) -> Option<(bool, Vec<u8>)> {
     }
     let op = payload.strip_prefix(br#"{"t":"bench","p":{"op":""#)?;
     if op.starts_with(b"tick") {
-        let seq = json::integer(payload, "seq")?;
-        let at = json::find(payload, br#""ns":""#)? + 6;
-        let ns = std::str::from_utf8(payload.get(at..at + 19)?).ok()?.parse().ok()?;
+        let tick = report::message(payload)?;
+        let seq = report::optional(&tick, "seq")?;
+        let ns = tick["p"]["ns"].as_str()?.parse().ok()?;
         *published = seq + 1;
         return Some((true, envelope::build("bench", seq, ns, SIZE)));
     }
     let answer = match op {
         [b'h', ..] => r#""hello""#.to_owned(),
+        [b'd', ..] => r#""drops","n":0"#.to_owned(),
         [b'p', ..] => r#""pacing""#.to_owned(),
-        _ => format!(r#""done","published":{published},"dropped":0,"late_max_us":0"#),
+        _ => format!(r#""done","published":{published},"late_max_us":0"#),
     };
     Some((false, format!(r#"{{"c":"U","t":"ctl","p":{{"op":{answer}}},"v":1}}"#).into_bytes()))
 }

@@ -8,9 +8,9 @@ mod args;
 mod envelope;
 mod floor;
 mod frame;
-mod hist;
-mod json;
+mod latency;
 mod net;
+mod report;
 mod rows;
 mod sys;
 mod usage;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let run = args::Args::parse(std::env::args().skip(1)).and_then(|args| rows::run(&args));
     match run {
         Ok(report) => {
-            println!("{}", report.finish());
+            println!("{}", serde_json::Value::Object(report));
             ExitCode::SUCCESS
         }
         Err(error) => {

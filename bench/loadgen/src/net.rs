@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 
+use memchr::memmem;
+use serde_json::Value;
+
 use crate::args::{Args, Outcome};
 use crate::frame::{self, Parsed};
-use crate::json;
+use crate::report::message;
 use crate::sys::{self, Epoll, Event, READ, WRITE};
 
 /// Slot of the connection over which the server is told what to do. Rows use the slots above it.
@@ -65,6 +68,9 @@ struct Conn {
     interest: u32,
     /// Counts the connections this slot has held, so that a handler may replace one while its bytes are being read.
     life: u32,
+    /// Bytes read from this connection, and the most one read takes.
+    bytes_read: u64,
+    read_most: usize,
     carry: Vec<u8>,
     out: Vec<u8>,
 }
@@ -92,7 +98,7 @@ pub(crate) struct Net {
     pub(crate) now: u64,
     pub(crate) bytes_read: u64,
     /// Answers of the server on the control connection.
-    pub(crate) answers: VecDeque<Vec<u8>>,
+    pub(crate) answers: VecDeque<Value>,
     failures: u64,
     first_failure: Option<String>,
 }
@@ -169,6 +175,8 @@ impl Net {
             phase: Phase::Connecting,
             interest: WRITE,
             life,
+            bytes_read: 0,
+            read_most: BUFFER,
             carry: Vec::new(),
             out: Vec::new(),
         };
@@ -253,11 +261,12 @@ impl Net {
         let (life, kept) = (conn.life, conn.carry.len());
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer[..kept].copy_from_slice(&conn.carry);
-        match stream.read(&mut buffer[kept..kept + BUFFER]) {
+        match stream.read(&mut buffer[kept..kept + conn.read_most]) {
             Ok(0) => self.ended(slot, handler),
             Ok(read) => {
                 self.now = sys::now();
                 self.bytes_read += read as u64;
+                conn.bytes_read += read as u64;
                 let used = self.consume(slot, &buffer[..kept + read], handler);
                 let conn = &mut self.conns[slot];
                 if conn.life == life {
@@ -276,9 +285,9 @@ impl Net {
         let life = self.conns[slot].life;
         let mut at = 0;
         if self.conns[slot].phase == Phase::Upgrading {
-            let Some(end) = json::find(bytes, b"\r\n\r\n") else { return 0 };
+            let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return 0 };
             let head = &bytes[..end];
-            if !head.starts_with(b"HTTP/1.1 101") || json::find(head, ACCEPT).is_none() {
+            if !head.starts_with(b"HTTP/1.1 101") || memmem::find(head, ACCEPT).is_none() {
                 let line = String::from_utf8_lossy(&head[..head.len().min(60)]).into_owned();
                 self.lost(slot, handler, &format!("upgrade refused: {line}"));
                 return 0;
@@ -327,18 +336,17 @@ impl Net {
             return self.send(slot, frame::TEXT, b"3");
         }
         if payload.starts_with(br#"{"c":"WSE""#) {
-            if json::find(payload, br#""t":"ping""#).is_some() {
+            if memmem::find(payload, br#""t":"ping""#).is_some() {
                 return self.send(slot, frame::TEXT, br#"{"c":"WSE","t":"PONG","p":{"client_timestamp":0},"v":1}"#);
             }
-            if json::find(payload, br#""t":"error""#).is_some() {
+            if memmem::find(payload, br#""t":"error""#).is_some() {
                 let text = String::from_utf8_lossy(payload).into_owned();
                 return self.lost(slot, handler, &text);
             }
         }
         match self.conns[slot].phase {
             Phase::Open if slot == CONTROL => {
-                let answer = json::find(payload, br#""t":"ctl""#).map(|_| payload.to_vec());
-                self.answers.extend(answer);
+                self.answers.extend(message(payload).filter(|answer| answer["t"] == "ctl"));
             }
             Phase::Open => handler.text(self, slot, payload),
             Phase::SocketIoOpen if payload.first() == Some(&b'0') => {
@@ -346,8 +354,8 @@ impl Net {
                 self.send(slot, frame::TEXT, b"40");
             }
             Phase::SocketIoNamespace if payload.starts_with(b"40") => self.greeted(slot, handler, false),
-            Phase::Greeting if json::find(payload, b"server_ready").is_some() => self.greeted(slot, handler, true),
-            Phase::Subscribing if json::find(payload, br#""subbed""#).is_some() => self.ready(slot, handler),
+            Phase::Greeting if memmem::find(payload, b"server_ready").is_some() => self.greeted(slot, handler, true),
+            Phase::Subscribing if memmem::find(payload, br#""subbed""#).is_some() => self.ready(slot, handler),
             _ => {}
         }
     }
@@ -427,6 +435,16 @@ impl Net {
     /// Asks for [`Handler::writable`] on an open connection.
     pub(crate) fn want_write(&mut self, slot: usize) {
         self.interest(slot, READ | WRITE);
+    }
+
+    /// Bytes read from `slot` so far.
+    pub(crate) fn bytes_read_from(&self, slot: usize) -> u64 {
+        self.conns[slot].bytes_read
+    }
+
+    /// Limits every read from `slot` to `bytes`, so that whoever keeps its pace can keep it finely.
+    pub(crate) fn read_at_most(&mut self, slot: usize, bytes: usize) {
+        self.conns[slot].read_most = bytes.min(BUFFER);
     }
 
     /// Stops or resumes reading `slot`: the slow consumer.

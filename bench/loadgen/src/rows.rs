@@ -11,14 +11,17 @@ mod inbound;
 mod paced;
 mod plan;
 mod slow;
+mod throttle;
+
+use serde_json::{Value, json};
 
 use crate::args::{Args, Outcome};
-use crate::json::{self, Obj};
 use crate::net::{CONTROL, Handler, Idle, Net};
+use crate::report::{Report, optional, rounded, with};
 use crate::sys;
 
 /// Runs the row named on the command line.
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     match args.row.as_str() {
         "fanout-flood" | "topics" | "patterns" => flood::run(args),
         "fanout-paced" => paced::run(args),
@@ -34,12 +37,14 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
 }
 
 /// Head of every report.
-fn report(args: &Args) -> Obj {
-    Obj::new()
-        .text("row", &args.row)
-        .int("connections", args.connections as u64)
-        .int("size", args.size as u64)
-        .num("seconds", args.seconds)
+fn report(args: &Args) -> Report {
+    let head = json!({
+        "row": args.row,
+        "connections": args.connections,
+        "size": args.size,
+        "seconds": rounded(args.seconds),
+    });
+    with(Report::new(), head)
 }
 
 /// Opens the control connection and waits for the server's answer on it.
@@ -55,13 +60,12 @@ fn tell(net: &mut Net, order: &str) {
 }
 
 /// Sends an order and serves the other connections until the answer called `name` is there.
-fn ask(net: &mut Net, handler: &mut impl Handler, order: &str, name: &str) -> Outcome<Vec<u8>> {
+fn ask(net: &mut Net, handler: &mut impl Handler, order: &str, name: &str) -> Outcome<Value> {
     tell(net, order);
-    let marker = format!(r#""op":"{name}""#);
     let deadline = sys::now() + 30_000_000_000;
     while sys::now() < deadline {
         while let Some(answer) = net.answers.pop_front() {
-            if json::find(&answer, marker.as_bytes()).is_some() {
+            if answer["p"]["op"] == name {
                 return Ok(answer);
             }
         }
@@ -71,8 +75,9 @@ fn ask(net: &mut Net, handler: &mut impl Handler, order: &str, name: &str) -> Ou
     Err(format!("no answer {name:?} to {order} within 30 s"))
 }
 
-fn number(answer: &[u8], key: &str) -> Outcome<u64> {
-    json::integer(answer, key).ok_or_else(|| format!("no {key:?} in {}", String::from_utf8_lossy(answer)))
+/// Deliveries the server says it dropped, where it counts them; to be asked once the subscribers have all there is.
+fn drops(net: &mut Net, handler: &mut impl Handler) -> Outcome<Option<u64>> {
+    Ok(optional(&ask(net, handler, r#"{"op":"drops"}"#, "drops")?, "n"))
 }
 
 fn nanos(seconds: f64) -> u64 {

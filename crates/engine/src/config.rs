@@ -116,7 +116,9 @@ pub struct Config {
     pub max_pending_per_address: usize,
     /// Shard threads, 1 to [`crate::id::MAX_SHARDS`].
     pub shards: usize,
-    /// Bytes waiting in a shard's inbox above which `broadcast` reports pressure.
+    /// Time from a publisher's call to the last write above which `broadcast` reports pressure.
+    pub target_delay: Duration,
+    /// Bytes waiting in a shard's mailbox above which it does in any case.
     pub high_water_mark: usize,
     /// Bytes above which publishing is refused.
     pub hard_limit: usize,

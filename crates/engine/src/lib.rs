@@ -26,6 +26,7 @@ mod liveness;
 mod mailbox;
 mod metrics;
 mod net;
+pub mod outbox;
 mod registry;
 mod shard;
 mod shared;

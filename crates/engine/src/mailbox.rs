@@ -75,7 +75,7 @@ pub(crate) struct Commands {
     pub(crate) arena: Vec<u8>,
     /// When the first command came in.
     pub(crate) since: Option<Instant>,
-    weight: usize,
+    pub(crate) weight: usize,
 }
 
 /// How far behind delivery is.
@@ -97,19 +97,19 @@ pub(crate) struct Mailbox {
     notify: Notify,
     /// Weight of what waits plus what the shard is working on.
     weight: AtomicUsize,
-    /// Messages published but not distributed yet.
-    high_water: usize,
+    /// The weight above which publishers should wait; the shard moves it.
+    mark: AtomicUsize,
     hard_limit: usize,
 }
 
 impl Mailbox {
-    pub(crate) fn new(high_water: usize, hard_limit: usize) -> Self {
+    pub(crate) fn new(mark: usize, hard_limit: usize) -> Self {
         Self {
             waiting: Mutex::default(),
             spare: Mutex::default(),
             notify: Notify::new(),
             weight: AtomicUsize::new(0),
-            high_water,
+            mark: AtomicUsize::new(mark),
             hard_limit,
         }
     }
@@ -119,8 +119,19 @@ impl Mailbox {
         self.weight.load(Relaxed)
     }
 
-    pub(crate) fn above_high_water(&self) -> bool {
-        self.weight() > self.high_water
+    /// Whether publishers should wait.
+    pub(crate) fn is_above_mark(&self) -> bool {
+        self.weight() > self.mark()
+    }
+
+    /// Bytes that may be pushed before publishers should wait.
+    pub(crate) fn until_mark(&self) -> usize {
+        self.mark().saturating_sub(self.weight())
+    }
+
+    /// The weight above which publishers should wait.
+    pub(crate) fn mark(&self) -> usize {
+        self.mark.load(Relaxed)
     }
 
     /// Whether `more` bytes would break the hard limit. An empty mailbox takes any single message.
@@ -215,10 +226,12 @@ impl Mailbox {
         Some(std::mem::replace(&mut *waiting, empty))
     }
 
-    /// The batch was worked through; its buffers are used again. Returns whether the weight fell below the mark.
-    pub(crate) fn done(&self, mut batch: Commands) -> bool {
+    /// The batch was worked through; its buffers are used again, and the mark is moved. Returns whether the weight fell from
+    /// above the old mark to the new one or below.
+    pub(crate) fn done(&self, mut batch: Commands, mark: usize) -> bool {
+        let old = self.mark.swap(mark, Relaxed);
         let before = self.weight.fetch_sub(batch.weight, Relaxed);
-        let relieved = before > self.high_water && before - batch.weight <= self.high_water;
+        let relieved = before > old && before - batch.weight <= mark;
         batch.list.clear();
         batch.arena.clear();
         if batch.arena.capacity() > KEEP_CAPACITY {
@@ -257,7 +270,7 @@ impl Mailbox {
         if first {
             self.notify.notify_one();
         }
-        if weight > self.high_water { Pressure::High } else { Pressure::Fine }
+        if weight > self.mark() { Pressure::High } else { Pressure::Fine }
     }
 
     fn weigh(&self, batch: &mut Commands, cost: usize) -> usize {

@@ -44,6 +44,7 @@ pub fn config() -> Config {
         max_pending: 1024,
         max_pending_per_address: 1024,
         shards: 2,
+        target_delay: Duration::from_millis(10),
         high_water_mark: 16 << 20,
         hard_limit: 64 << 20,
     }

@@ -10,7 +10,8 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WSEError } from '../errors.js';
-import { BORDER, VERSION } from '../version.js';
+import { VERSION } from '../version.js';
+import { ABI_VERSION } from './abi.js';
 import type { NativeBinding } from './binding.js';
 import { platformName, SUPPORTED_PLATFORMS } from './platform.js';
 
@@ -88,10 +89,10 @@ function packageRoot(from: string): string | undefined {
 }
 
 function checked(binding: Partial<NativeBinding>): NativeBinding {
-  const { NativeServer, encodeJwt, decodeJwt, version, border } = binding;
+  const { NativeServer, encodeJwt, decodeJwt, version, abiVersion } = binding;
   if (!NativeServer || !encodeJwt || !decodeJwt || !version) throw new Error('not an addon of this package');
   const found = version();
   if (found !== VERSION) throw new Error(`version ${found}, but this package is ${VERSION}`);
-  if (border?.() !== BORDER) throw new Error('built from other sources than this package: build it again');
+  if (abiVersion?.() !== ABI_VERSION) throw new Error('built from other sources than this package: build it again');
   return binding as NativeBinding;
 }

@@ -2,13 +2,15 @@
  * What one turn publishes and sends, collected here and handed to the engine in one crossing: strings in, bytes out.
  *
  * Everything is handed over when the running code gives way (a microtask), when {@link FLUSH_BYTES} or {@link SENDS} have come
- * together, before this facade calls the engine for something else, and before this thread blocks in `drainInbound()`: order is
- * that of the calls. Of the engine's room it knows what the engine said last within the same turn.
+ * together, before this facade commands the engine anything else, and before this thread blocks in `drainInbound()`: order is
+ * that of the calls. Questions hand nothing over. How much room the engine has is asked once per turn, and again with each crossing.
+ *
+ * The layout of a crossing is told in `crates/engine/src/outbox.rs`; `spec/vectors/outbox.json` shows it to both sides.
  */
 
 import { native, WSEOverloadedError, WSEStateError } from '../errors.js';
-import { Liveness } from '../liveness.js';
 import type { NativeCalls } from '../native/binding.js';
+import { Liveness } from './liveness.js';
 
 const FLUSH_BYTES = 64 * 1024;
 /** Messages to single connections that cross together at most: the shard writes the first while the next are made. */
@@ -17,10 +19,12 @@ const SENDS = 32;
 const LARGE = 16 * 1024;
 /** Follows each topic and text, so that the halves of two lone surrogates cannot meet. */
 const SEPARATOR = '\n';
-/** In place of a topic's length: the topic of the publication before; a text, or bytes, for one connection. */
+/** Stands in place of a topic's length: the topic of the publication before. */
 const SAME_TOPIC = 0xffff_ffff;
-const SEND_TEXT = 0xffff_fffe;
-const SEND_BYTES = 0xffff_fffd;
+/** Stands in place of a topic's length: a text for one connection. */
+export const SEND_TEXT = 0xffff_fffe;
+/** Stands in place of a topic's length: bytes for one connection. */
+export const SEND_BYTES = 0xffff_fffd;
 /** What a message costs beside its payload, at most: the frame's header, the category, the engine's own note of it. */
 const OVERHEAD_BYTES = 88;
 /** A publication takes two notes, and one more may go beyond {@link FLUSH_BYTES}; a message to one connection takes four. */
@@ -45,7 +49,6 @@ export class Outbox {
   readonly #calls: NativeCalls;
   readonly #handle: number;
   readonly #liveness: Liveness;
-  readonly #flushBytes: number;
   readonly #notes = new Uint32Array(NOTES);
   readonly #payloads = new Uint8Array(FLUSH_BYTES);
   #text = '';
@@ -58,18 +61,17 @@ export class Outbox {
   #size = 0;
   /** The most bytes it can take in the engine: a unit of text is at most three. */
   #most = 0;
-  /** Bytes the engine takes before its hard limit, as it said last. */
+  /** Bytes the engine takes before there is pressure, or under pressure before its hard limit, as it said last. */
   #room = 0;
   #pressure = false;
-  /** `#room` and `#pressure` are of this turn, and this facade has not asked the engine for anything else since. */
+  /** `#room` and `#pressure` are of this turn, and this facade has not commanded the engine anything else since. */
   #fresh = false;
   #scheduled = false;
 
-  constructor(calls: NativeCalls, handle: number, highWaterMark: number) {
+  constructor(calls: NativeCalls, handle: number) {
     this.#calls = calls;
     this.#handle = handle;
     this.#liveness = native(() => new Liveness(calls, handle));
-    this.#flushBytes = Math.min(FLUSH_BYTES, highWaterMark);
   }
 
   /**
@@ -177,7 +179,7 @@ export class Outbox {
   #added(size: number, most: number): void {
     this.#size += size + OVERHEAD_BYTES;
     this.#most += most;
-    if (this.#size >= this.#flushBytes || this.#sends === SENDS) this.#flush();
+    if (this.#size >= FLUSH_BYTES || this.#most >= this.#room || this.#sends === SENDS) this.#flush();
   }
 
   #flush(): void {
@@ -208,7 +210,8 @@ export class Outbox {
     const size = Buffer.byteLength(text) + OVERHEAD_BYTES;
     this.#flush();
     this.#measure(native(() => this.#calls.room(this.#handle, size)));
-    if (size > this.#room) {
+    // Below the mark a message of any size is taken: it is what brings the pressure.
+    if (this.#pressure && size > this.#room) {
       throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
     }
     return size;

@@ -4,19 +4,22 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { RustWSEServer } from '../../src/index.js';
 import { loadNative } from '../../src/native/loader.js';
+import { SEND_BYTES as BYTES, SEND_TEXT as TEXT } from '../../src/server/outbox.js';
 import { startServer, waitUntil } from '../support/server.js';
 import { type Client, heardSoFar, join, QUIET } from './client.js';
 
 const MODULE = new URL('../../../dist/index.cjs', import.meta.url).pathname;
-/** The notes of a text and of bytes for one connection. */
-const TEXT = 2 ** 32 - 2;
-const BYTES = 2 ** 32 - 3;
 
 /** Every message of a client as it came, text or bytes. */
 function listen(client: Client): string[] {
   const heard: string[] = [];
   client.socket.on('message', (data, binary) => heard.push((binary ? 'bin:' : 'text:') + data.toString()));
   return heard;
+}
+
+/** Messages the engine has written. */
+function sent(server: RustWSEServer): number {
+  return Number(/^wse_messages_sent_total(?:\{.*\})? (\d+)/m.exec(server.prometheusMetrics())?.[1]);
 }
 
 /** Small, long, and of characters of one, two, three and four bytes; a lone surrogate arrives as U+FFFD. */
@@ -163,13 +166,26 @@ describe('what one turn sends and publishes', () => {
   it('is written while the same turn goes on, once much has come together', async () => {
     const on = await startServer(QUIET);
     const { conn } = await join(on);
-    // Asked through a facade of its own, because a question through the first would hand everything over.
-    const other = RustWSEServer.attach(on.server.handle);
-    const sent = (): number => Number(/^wse_messages_sent_total(?:\{.*\})? (\d+)/m.exec(other.prometheusMetrics())?.[1]);
     for (let i = 0; i < 1000; i += 1) on.server.send(conn, `m${i}`);
     const until = performance.now() + 5000;
-    while (sent() < 900 && performance.now() < until);
-    expect(sent()).toBeGreaterThanOrEqual(900);
+    while (sent(on.server) < 900 && performance.now() < until);
+    expect(sent(on.server)).toBeGreaterThanOrEqual(900);
+  });
+
+  it('is not handed over by a question, but by a command', async () => {
+    const on = await startServer(QUIET);
+    const { client, conn } = await join(on);
+    const before = sent(on.server);
+    on.server.send(conn, 'x');
+    const until = performance.now() + 100;
+    while (performance.now() < until) {
+      expect([on.server.getConnectionCount(), on.server.getConnections(), sent(on.server)]).toEqual([1, [conn], before]);
+    }
+    on.server.subscribeConnection(conn, ['t']);
+    const later = performance.now() + 5000;
+    while (sent(on.server) === before && performance.now() < later);
+    expect(sent(on.server)).toBe(before + 1);
+    expect((await heardSoFar(on, client, conn)).texts).toEqual(['x']);
   });
 });
 

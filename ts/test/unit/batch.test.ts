@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { decodeBatch, decodeLazyBatch } from '../../src/batch.js';
 import type { WSEBatch } from '../../src/events.js';
-import type { LazyMessage } from '../../src/lazy.js';
+import { decodeBatch, decodeLazyBatch } from '../../src/inbound/batch.js';
+import type { LazyMessage } from '../../src/inbound/lazy.js';
 import { buildBatch, inMemory, type RawEvent } from './build-batch.js';
 
 const CONN = 2 ** 53 - 1;

@@ -1,6 +1,6 @@
 /** Builds a batch by the documented layout, independently of the decoder. */
 
-import { BatchMemory } from '../../src/memory.js';
+import { BatchMemory } from '../../src/inbound/memory.js';
 
 export interface RawEvent {
   kind: number;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { toBytes, toConn, toTexts } from '../../src/bytes.js';
+import { toConn, toTexts } from '../../src/arguments.js';
+import { toBytes } from '../../src/bytes.js';
 
 describe('toBytes', () => {
   const whole = new Uint8Array([0, 1, 2, 3, 4, 5, 6, 7]);

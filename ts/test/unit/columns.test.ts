@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { decodeBatch } from '../../src/batch.js';
-import { readTables } from '../../src/columns.js';
 import type { WSEBatch } from '../../src/events.js';
+import { decodeBatch } from '../../src/inbound/batch.js';
+import { readTables } from '../../src/inbound/columns.js';
 import { buildBatch, inMemory } from './build-batch.js';
 
 /** A batch of these kinds, on connection 1, with this columns region. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Liveness } from '../../src/liveness.js';
 import type { NativeCalls } from '../../src/native/binding.js';
+import { Liveness } from '../../src/server/liveness.js';
 
 const id = (generation: number, shard: number, slot: number): number => generation * 2 ** 27 + shard * 2 ** 21 + slot;
 

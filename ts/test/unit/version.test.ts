@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { ABI_VERSION } from '../../src/native/abi.js';
 import { SUPPORTED_PLATFORMS } from '../../src/native/platform.js';
 import { VERSION } from '../../src/version.js';
 
@@ -14,4 +15,11 @@ it('is the version of both manifests', () => {
 it.each(SUPPORTED_PLATFORMS)('has a package for %s, of that version', (platform) => {
   const manifest = JSON.parse(read(`npm/${platform}/package.json`)) as { name: string; version: string; main: string };
   expect(manifest).toMatchObject({ name: `wse-server-${platform}`, version: VERSION, main: `wse-server.${platform}.node` });
+});
+
+it('knows an addon by the hash of the border that is committed', async () => {
+  const script = (await import(new URL('scripts/lib/addon.mjs', root).href)) as { abiVersion(declaration: string): string };
+  expect(script.abiVersion(read('ts/src/native/index.d.ts'))).toBe(ABI_VERSION);
+  expect(script.abiVersion('')).toBe('cbf29ce484222325');
+  expect(script.abiVersion('a\r')).toBe('af63dc4c8601ec8c'); // FNV-1a of "a", as published
 });

@@ -6,18 +6,20 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
 use crate::envelope;
 use crate::frame;
-use crate::json::Obj;
 use crate::net::{self, Idle, Net};
+use crate::report::{Report, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::plan::Plan;
 use crate::rows::{nanos, report};
 use crate::sys;
 use crate::usage::Mark;
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let join: u64 = args.get("join", 1024)?;
     let listener = TcpListener::bind(args.target).map_err(|e| format!("bind: {e}"))?;
     let mut args = args.clone();
@@ -38,7 +40,7 @@ fn local(listener: &TcpListener) -> Outcome<std::net::SocketAddrV4> {
     }
 }
 
-fn measure(args: &Args, net: &mut Net, fan: &mut Fan) -> Outcome<Obj> {
+fn measure(args: &Args, net: &mut Net, fan: &mut Fan) -> Outcome<Report> {
     net.connect_all(&mut Idle, net::CONTROL, net::CONTROL)?;
     net.connect_all(fan, 1, args.connections)?;
     let serve = |net: &mut Net, fan: &mut Fan, span: u64| -> Outcome<()> {
@@ -53,11 +55,15 @@ fn measure(args: &Args, net: &mut Net, fan: &mut Fan) -> Outcome<Obj> {
     let (before, from) = (fan.delivered, Mark::now(std::process::id())?);
     serve(net, fan, nanos(args.seconds))?;
     let (used, work) = (from.until(Mark::now(std::process::id())?), fan.delivered - before);
-    Ok(report(args)
-        .num("per_second", work as f64 / used.seconds)
-        .num("generator_cores", used.own / used.seconds)
-        .num("generator_ns", used.own * 1e9 / work as f64)
-        .bool("accounted", fan.missed == 0 && fan.disorder == 0 && fan.stray == 0))
+    Ok(with(
+        report(args),
+        json!({
+            "per_second": rounded(work as f64 / used.seconds),
+            "generator_cores": rounded(used.own / used.seconds),
+            "generator_ns": rounded(used.own * 1e9 / work as f64),
+            "accounted": fan.missed == 0 && fan.disorder == 0 && fan.stray == 0,
+        }),
+    ))
 }
 
 /// Upgrades `sockets` connections and writes every one of them (but the first, control) the same frames, round after round.

@@ -1,9 +1,11 @@
 //! Churn: connect, subscribe, leave, `--cycles` times with `--connections` at a time; every second one leaves with the
 //! closing handshake, the others just vanish. Memory before (after a tenth of the cycles, once the server is warm) and after.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::json::Obj;
 use crate::net::{Handler, Net};
+use crate::report::{Report, rounded, with};
 use crate::rows::idle::settled;
 use crate::rows::{open, report};
 use crate::sys;
@@ -63,7 +65,7 @@ impl Handler for Churn {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let cycles: u64 = args.get("cycles", 10_000)?;
     let mut net = open(args)?;
@@ -77,11 +79,15 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     churn.cycles(&mut net, args.connections, cycles)?;
     let used = from.until(Mark::now(pid)?);
     let after = settled(&mut net, &mut churn, pid)?;
-    let report = used.report(report(args).int("cycles", cycles), "connections", cycles);
-    Ok(report
-        .int("rss_cold", cold)
-        .int("rss_before", before)
-        .int("rss_after", after)
-        .num("rss_ratio", after as f64 / before as f64)
-        .bool("accounted", churn.ended == churn.opened))
+    let report = used.report(with(report(args), json!({"cycles": cycles})), "connections", cycles);
+    Ok(with(
+        report,
+        json!({
+            "rss_cold": cold,
+            "rss_before": before,
+            "rss_after": after,
+            "rss_ratio": rounded(after as f64 / before as f64),
+            "accounted": churn.ended == churn.opened,
+        }),
+    ))
 }

@@ -1,11 +1,14 @@
 //! Echo through JavaScript: every connection has exactly one message in flight. `--raw true` sends text that is not JSON,
 //! so that no peer parses anything; otherwise the handler gets an object and answers with it.
 
+use memchr::memmem;
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
 use crate::envelope;
-use crate::hist::Hist;
-use crate::json::{self, Obj};
+use crate::latency::Latency;
 use crate::net::{Handler, Net};
+use crate::report::{Report, with};
 use crate::rows::{nanos, open, report};
 use crate::sys;
 use crate::usage::Mark;
@@ -21,7 +24,7 @@ struct Echo {
     answers: u64,
     wrong: u64,
     stopping: bool,
-    latency: Hist,
+    latency: Latency,
 }
 
 impl Echo {
@@ -34,7 +37,7 @@ impl Echo {
 
 impl Handler for Echo {
     fn text(&mut self, net: &mut Net, slot: usize, payload: &[u8]) {
-        let right = if self.raw { payload == self.expected } else { json::find(payload, &self.expected).is_some() };
+        let right = if self.raw { payload == self.expected } else { memmem::find(payload, &self.expected).is_some() };
         if !right {
             // The greeting some peers send is not an answer.
             self.wrong += u64::from(!payload.starts_with(br#"{"c":"WSE""#));
@@ -48,7 +51,7 @@ impl Handler for Echo {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let raw: bool = args.get("raw", false)?;
     let (message, expected) = if raw {
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     let mut net = open(args)?;
     let sent = vec![0; args.connections + 1];
     let mut echo =
-        Echo { message, expected, raw, sent, sends: 0, answers: 0, wrong: 0, stopping: false, latency: Hist::new() };
+        Echo { message, expected, raw, sent, sends: 0, answers: 0, wrong: 0, stopping: false, latency: Latency::new() };
     net.connect_all(&mut echo, 1, args.connections)?;
     (1..=args.connections).for_each(|slot| echo.send(&mut net, slot));
 
@@ -77,13 +80,17 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     while echo.answers < echo.sends && sys::now() < deadline {
         net.turn(&mut echo, 10_000_000)?;
     }
-    let report = used.report(report(args).bool("raw", raw), "round_trips", work);
-    Ok(report
-        .int("sent", echo.sends)
-        .int("delivered", echo.answers)
-        .int("wrong", echo.wrong)
-        .bool("accounted", echo.answers == echo.sends && echo.wrong == 0)
-        .obj("latency_us", latency))
+    let report = used.report(with(report(args), json!({"raw": raw})), "round_trips", work);
+    Ok(with(
+        report,
+        json!({
+            "sent": echo.sends,
+            "delivered": echo.answers,
+            "wrong": echo.wrong,
+            "accounted": echo.answers == echo.sends && echo.wrong == 0,
+            "latency_us": latency,
+        }),
+    ))
 }
 
 fn serve(net: &mut Net, echo: &mut Echo, span: u64) -> Outcome<()> {

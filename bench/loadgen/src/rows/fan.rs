@@ -1,18 +1,33 @@
 //! Counting deliveries: order, gaps and latency of every subscriber, cheap enough for tens of millions a second.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
 use crate::envelope;
 use crate::frame;
-use crate::hist::Hist;
-use crate::json::Obj;
+use crate::latency::Latency;
 use crate::net::{Handler, Net};
+use crate::report::{Report, with};
 use crate::rows::plan::Plan;
 
 /// Which messages' latency is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sample {
-    All = 0,
-    OneIn64 = 63,
+    All,
+    /// One delivery in 64; where there are many subscribers, of every eighth message at one subscriber in eight, so that a
+    /// peer which sends few messages to many is looked at too.
+    OneIn64,
+}
+
+impl Sample {
+    /// Bits of the sequence number and of the subscriber that decide.
+    fn masks(self, connections: usize) -> (u64, u64) {
+        match self {
+            Self::All => (0, 0),
+            Self::OneIn64 if connections >= 64 => (7, 7),
+            Self::OneIn64 => (63, 0),
+        }
+    }
 }
 
 /// State of all subscribers of a row. Slot 0 is the control connection and has no place here.
@@ -28,15 +43,23 @@ pub(crate) struct Fan {
     place: Vec<u32>,
     /// A subscriber that is not counted: the one that stops reading.
     pub(crate) ignored: Option<usize>,
+    /// A subscriber whose figures stand apart: the one that reads slower than the others.
+    apart: Option<usize>,
+    apart_delivered: u64,
+    apart_missed: u64,
+    /// Deliveries to all others.
     pub(crate) delivered: u64,
     pub(crate) gaps: u64,
     pub(crate) missed: u64,
     pub(crate) disorder: u64,
     pub(crate) stray: u64,
-    /// Latency of messages whose sequence number has none of these bits, sent at or after `since`.
+    /// Latency of messages whose sequence number has none of these bits, that arrive at or after `since` and were sent before
+    /// `until`: neither what was already on its way nor what comes late is left out.
     skip: u64,
+    skip_slots: u64,
     pub(crate) since: u64,
-    pub(crate) latency: Hist,
+    pub(crate) until: u64,
+    pub(crate) latency: Latency,
 }
 
 impl Fan {
@@ -46,6 +69,7 @@ impl Fan {
         }
         let header = frame::text_header(args.size).ok_or("--size must be above 125")?;
         let listed = plan.listed.take();
+        let (skip, skip_slots) = sample.masks(args.connections);
         let first = |slot: usize| listed.as_ref().map_or(0, |listed| u64::from(listed[slot][0]));
         let next = std::iter::once(u64::MAX).chain((0..args.connections).map(first)).collect();
         Ok(Self {
@@ -57,21 +81,62 @@ impl Fan {
             place: vec![0; args.connections + 1],
             listed,
             ignored: None,
+            apart: None,
+            apart_delivered: 0,
+            apart_missed: 0,
             delivered: 0,
             gaps: 0,
             missed: 0,
             disorder: 0,
             stray: 0,
-            skip: sample as u64,
+            skip,
+            skip_slots,
             since: u64::MAX,
-            latency: Hist::new(),
+            until: u64::MAX,
+            latency: Latency::new(),
         })
     }
 
     /// Below this sequence number every counted subscriber has everything.
     pub(crate) fn complete(&self) -> u64 {
-        let counted = self.next.iter().enumerate().filter(|(slot, _)| Some(*slot) != self.ignored);
+        let out = [self.ignored, self.apart];
+        let counted = self.next.iter().enumerate().filter(|(slot, _)| !out.contains(&Some(*slot)));
         counted.map(|(_, next)| *next).min().unwrap_or(0)
+    }
+
+    /// How many messages one send stamp serves: every message looked at has its own.
+    pub(crate) fn stamp_every(&self) -> u64 {
+        self.skip + 1
+    }
+
+    /// Whether the latency of message `seq` at `slot` is looked at.
+    #[inline]
+    fn looked_at(&self, slot: usize, seq: u64) -> bool {
+        seq & self.skip == 0 && (slot as u64 ^ (seq >> 3)) & self.skip_slots == 0
+    }
+
+    /// Keeps the figures of `slot` apart from those of the others.
+    pub(crate) fn set_apart(&mut self, slot: usize) {
+        self.apart = Some(slot);
+    }
+
+    /// All deliveries counted, whoever they were for.
+    pub(crate) fn seen(&self) -> u64 {
+        self.delivered + self.apart_delivered
+    }
+
+    /// Whether every subscriber has all of the `published` messages.
+    pub(crate) fn has_all(&self, published: u64) -> bool {
+        self.complete() >= published && self.apart.is_none_or(|slot| self.next[slot] >= published)
+    }
+
+    /// Moves `count` deliveries just counted to where those of `slot` belong.
+    #[inline]
+    fn settle(&mut self, slot: usize, count: u64) {
+        if Some(slot) == self.apart {
+            self.delivered -= count;
+            self.apart_delivered += count;
+        }
     }
 
     #[inline]
@@ -106,7 +171,11 @@ impl Fan {
         }
         self.gaps += 1;
         while self.next[slot] < seq {
-            self.missed += 1;
+            if Some(slot) == self.apart {
+                self.apart_missed += 1;
+            } else {
+                self.missed += 1;
+            }
             self.advance(slot);
         }
         if self.next[slot] == seq {
@@ -117,28 +186,50 @@ impl Fan {
     }
 
     #[inline]
-    fn sample(&mut self, now: u64, seq: u64, sent: u64) {
-        if sent >= self.since && seq & self.skip == 0 {
+    fn sample(&mut self, now: u64, slot: usize, seq: u64, sent: u64) {
+        if now >= self.since && sent < self.until && self.looked_at(slot, seq) && Some(slot) != self.apart {
             self.latency.record(now.saturating_sub(sent));
         }
     }
 
-    /// Everything sent must have arrived or be reported as dropped; what is neither would still be in flight.
-    pub(crate) fn account(&self, report: Obj, published: u64, dropped: u64) -> Obj {
-        let sent = published * self.per_message;
-        let in_flight = sent as i64 - self.delivered as i64 - dropped as i64;
-        report
-            .int("published", published)
-            .int("sent", sent)
-            .int("delivered", self.delivered)
-            .int("dropped", dropped)
-            .signed("in_flight", in_flight)
-            .int("gaps", self.gaps)
-            .int("missed", self.missed)
-            .int("disorder", self.disorder)
-            .int("stray", self.stray)
-            .bool("accounted", in_flight == 0 && self.disorder == 0 && self.stray == 0 && self.missed == dropped)
-            .obj("latency_us", self.latency.report())
+    /// Adds what became of the `published` messages. Once the subscribers have read all there is ([`drain`]), what was sent
+    /// and has not arrived is dropped: that is counted here, at the receivers. `counted` is what the server says it dropped,
+    /// where it says so, and then both must agree.
+    ///
+    /// [`drain`]: crate::rows::flood::drain
+    pub(crate) fn account(&self, report: Report, published: u64, counted: Option<u64>) -> Report {
+        let sent = published * (self.per_message - u64::from(self.apart.is_some()));
+        let dropped = sent as i64 - self.delivered as i64;
+        let apart = self.apart.map(|_| published as i64 - self.apart_delivered as i64);
+        let lost = dropped + apart.unwrap_or(0);
+        let agreed = counted.is_none_or(|counted| counted as i64 == lost);
+        let report = with(
+            report,
+            json!({
+                "published": published,
+                "sent": sent,
+                "delivered": self.delivered,
+                "dropped": dropped,
+                "dropped_by_server": counted,
+                "gaps": self.gaps,
+                "missed": self.missed,
+                "disorder": self.disorder,
+                "stray": self.stray,
+                "accounted": agreed && dropped >= 0 && self.disorder == 0 && self.stray == 0,
+                "latency_us": self.latency.report(),
+            }),
+        );
+        match apart {
+            None => report,
+            Some(dropped) => with(
+                report,
+                json!({
+                    "slow_delivered": self.apart_delivered,
+                    "slow_dropped": dropped,
+                    "slow_missed": self.apart_missed,
+                }),
+            ),
+        }
     }
 }
 
@@ -156,13 +247,14 @@ impl Handler for Fan {
             }
             let Some(seq) = envelope::sequence(payload) else { break };
             self.count(slot, seq);
-            if seq & self.skip == 0
+            if self.looked_at(slot, seq)
                 && let Some(sent) = envelope::sent_at(payload)
             {
-                self.sample(net.now, seq, sent);
+                self.sample(net.now, slot, seq, sent);
             }
             at += whole.len();
         }
+        self.settle(slot, (at / (4 + self.size)) as u64);
         at
     }
 
@@ -178,7 +270,8 @@ impl Handler for Fan {
             None => self.stray += 1,
             Some((seq, sent)) => {
                 self.count(slot, seq);
-                self.sample(net.now, seq, sent);
+                self.settle(slot, 1);
+                self.sample(net.now, slot, seq, sent);
             }
         }
     }
@@ -204,6 +297,43 @@ mod tests {
         assert_eq!(fan.complete(), 0, "the second subscriber has nothing yet");
         fan.count(2, 0);
         assert_eq!(fan.complete(), 1);
+    }
+
+    #[test]
+    fn one_in_64_is_looked_at_whatever_the_shape() {
+        for connections in [8, 64, 1000] {
+            let args = format!("fanout-flood --url ws://127.0.0.1:1/ --connections {connections}");
+            let args = Args::parse(args.split(' ').map(str::to_owned)).unwrap();
+            let fan = Fan::new(&args, &mut Plan::new(&args).unwrap(), Sample::OneIn64).unwrap();
+            let seen = (0..6400_u64).flat_map(|seq| (1..=connections).map(move |slot| (slot, seq)));
+            let seen: Vec<_> = seen.filter(|(slot, seq)| fan.looked_at(*slot, *seq)).collect();
+            assert_eq!(seen.len(), 100 * connections);
+            assert!(seen.iter().all(|(_, seq)| seq.is_multiple_of(fan.stamp_every())), "an old stamp would be read");
+            assert!(
+                (1..=connections).all(|own| seen.iter().any(|(slot, _)| *slot == own)),
+                "each subscriber has its share"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_not_arrived_is_dropped_and_the_slow_one_stands_apart() {
+        let mut fan = fan("fanout-flood --url ws://127.0.0.1:1/ --connections 3");
+        fan.set_apart(3);
+        for seq in 0..4 {
+            fan.count(1, seq);
+            fan.count(2, seq);
+        }
+        fan.count(3, 1);
+        fan.settle(3, 1);
+        assert_eq!((fan.complete(), fan.seen()), (4, 9), "the slow one holds nobody back");
+        assert!(!fan.has_all(4));
+        let report = fan.account(Report::new(), 5, Some(6));
+        assert_eq!((&report["dropped"], &report["slow_dropped"]), (&json!(2), &json!(4)), "the last one never came");
+        assert_eq!((&report["missed"], &report["slow_missed"]), (&json!(0), &json!(1)));
+        assert_eq!(report["accounted"], true);
+        assert_eq!(fan.account(Report::new(), 5, Some(5))["accounted"], false, "the server counted less");
+        assert_eq!(fan.account(Report::new(), 5, None)["accounted"], true, "it does not count");
     }
 
     #[test]

@@ -1,24 +1,28 @@
-//! Fan-out as fast as the server can, closed loop: the publisher may be `--window` messages ahead of the slowest
-//! subscriber, so nothing has to be dropped and a queue cannot hide as throughput.
+//! Fan-out as fast as an obedient publisher can: it waits whenever the server tells it to. What tells it is the server's own
+//! backpressure where it has one for publishers; otherwise the publisher may be `--window` messages ahead of the slowest
+//! subscriber, as an application on such a server would have to arrange it.
 
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::json::Obj;
 use crate::net::Net;
+use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::plan::{Plan, subscribe};
-use crate::rows::{ask, nanos, number, open, report, tell};
+use crate::rows::throttle::Throttle;
+use crate::rows::{ask, drops, nanos, open, report, tell};
 use crate::sys;
-use crate::usage::Mark;
+use crate::usage::{Mark, Peak};
 
 /// How often the publisher hears what has arrived.
 const ACK_EVERY: u64 = 500_000;
 /// Topics each of the `--bystanders` subscribes to: a server must not become slower by those a message is not for.
 const CROWD_TOPICS: usize = 4;
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let nap = Duration::from_micros(args.get("nap-us", 100)?);
     let window: u64 = args.get("window", 4096)?;
@@ -27,32 +31,67 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     let mut net = open(args)?;
     net.subscribe_with(std::mem::take(&mut plan.messages));
     let mut fan = Fan::new(args, &mut plan, Sample::OneIn64)?;
-    net.connect_all(&mut fan, 1, args.connections)?;
+    let mut throttle = Throttle::new(args)?;
+    subscribers(args, &mut net, &mut fan, throttle.as_mut())?;
     let bystanders: usize = args.get("bystanders", 0)?;
     net.subscribe_with((0..bystanders).map(crowd).collect());
     net.connect_all(&mut fan, args.connections + 1, args.connections + bystanders)?;
 
     let order = format!(
-        r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"subscribers":{}}}"#,
-        plan.name, plan.topics, args.size, plan.per_message
+        r#"{{"op":"flood","topic":"{}","topics":{},"size":{},"window":{window},"chunk":{chunk},"stamp_every":{},"subscribers":{}}}"#,
+        plan.name,
+        plan.topics,
+        args.size,
+        fan.stamp_every(),
+        plan.per_message
     );
-    ask(&mut net, &mut fan, &order, "flooding")?;
-    acknowledge(&mut net, &mut fan, nanos(args.warmup), nap)?;
+    let flooding = ask(&mut net, &mut fan, &order, "flooding")?;
+    acknowledge(&mut net, &mut fan, throttle.as_mut(), nanos(args.warmup), nap)?;
+    let peak = Peak::watch(pid)?;
     let (before, from) = (fan.delivered, Mark::now(pid)?);
     fan.since = sys::now();
-    acknowledge(&mut net, &mut fan, nanos(args.seconds), nap)?;
+    acknowledge(&mut net, &mut fan, throttle.as_mut(), nanos(args.seconds), nap)?;
     let (used, work) = (from.until(Mark::now(pid)?), fan.delivered - before);
-    fan.since = u64::MAX;
+    // What was sent until now and arrives later is late, and counts.
+    fan.until = sys::now();
 
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    let published = number(&done, "published")?;
+    if let Some(throttle) = throttle {
+        throttle.end(&mut net);
+    }
     drain(&mut net, &mut fan, published)?;
-    let report = report(args)
-        .int("bystanders", bystanders as u64)
-        .int("window", window)
-        .int("chunk", chunk)
-        .int("topics", plan.topics as u64);
-    Ok(fan.account(used.report(report, "deliveries", work), published, dropped))
+    let dropped = drops(&mut net, &mut fan)?;
+    let report = with(
+        report(args),
+        json!({
+            "bystanders": bystanders as u64,
+            "backpressure": flooding["p"]["backpressure"],
+            "window": window,
+            "chunk": chunk,
+            "topics": plan.topics as u64,
+            "read_rate": rounded(args.get("read-rate", 0.0)?),
+            "slow_share": rounded(args.get("slow-share", 0.0)?),
+            "waited_ms": number(&done, "waited_ms")?,
+        }),
+    );
+    let report = peak.report(used.report(report, "deliveries", work))?;
+    Ok(fan.account(report, published, dropped))
+}
+
+/// Opens the subscribers, those with a pace of their own last and with a small kernel buffer (`--receive-buffer`, bytes): what
+/// they have not read must wait in the server, not in this process's socket.
+fn subscribers(args: &Args, net: &mut Net, fan: &mut Fan, throttle: Option<&mut Throttle>) -> Outcome<()> {
+    let Some(throttle) = throttle else { return net.connect_all(fan, 1, args.connections) };
+    if let Some(slow) = throttle.slow_one() {
+        fan.set_apart(slow);
+        net.connect_all(fan, 1, slow - 1)?;
+    }
+    net.receive_buffer(args.get("receive-buffer", 64 * 1024)?);
+    net.connect_all(fan, throttle.first(), args.connections)?;
+    net.receive_buffer(0);
+    throttle.begin(net);
+    Ok(())
 }
 
 /// Topics of one bystander: nothing is ever published on them.
@@ -64,7 +103,13 @@ fn crowd(bystander: usize) -> String {
 /// Serves the subscribers for `span`, in turns `nap` apart (what a network card does when it joins interrupts: it spares the
 /// server a wake-up of this process per send, and this process the reading of every single one), telling the publisher every
 /// half millisecond how far the slowest has come.
-fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcome<()> {
+fn acknowledge(
+    net: &mut Net,
+    fan: &mut Fan,
+    mut throttle: Option<&mut Throttle>,
+    span: u64,
+    nap: Duration,
+) -> Outcome<()> {
     let end = sys::now() + span;
     let (mut told, mut due) = (0, 0);
     loop {
@@ -72,6 +117,9 @@ fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcom
             thread::sleep(nap);
         }
         net.turn(fan, ACK_EVERY)?;
+        if let Some(throttle) = &mut throttle {
+            throttle.turn(net);
+        }
         let now = sys::now();
         if now >= due {
             due = now + ACK_EVERY;
@@ -90,11 +138,11 @@ fn acknowledge(net: &mut Net, fan: &mut Fan, span: u64, nap: Duration) -> Outcom
 
 /// Reads on until every subscriber has everything, or until nothing has come for two seconds.
 pub(crate) fn drain(net: &mut Net, fan: &mut Fan, published: u64) -> Outcome<()> {
-    let (mut seen, mut quiet) = (fan.delivered, sys::now());
-    while fan.complete() < published && sys::now() - quiet < 2_000_000_000 {
+    let (mut seen, mut quiet) = (fan.seen(), sys::now());
+    while !fan.has_all(published) && sys::now() - quiet < 2_000_000_000 {
         net.turn(fan, 20_000_000)?;
-        if fan.delivered != seen {
-            (seen, quiet) = (fan.delivered, sys::now());
+        if fan.seen() != seen {
+            (seen, quiet) = (fan.seen(), sys::now());
         }
     }
     net.healthy()

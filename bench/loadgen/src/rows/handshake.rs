@@ -1,10 +1,12 @@
 //! Handshakes: connect, upgrade (with `--token` as a cookie, and then the greeting that proves it was accepted), closing
 //! handshake, and again; `--connections` at a time.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::hist::Hist;
-use crate::json::Obj;
+use crate::latency::Latency;
 use crate::net::{Handler, Net};
+use crate::report::{Report, with};
 use crate::rows::{nanos, open, report};
 use crate::sys;
 use crate::usage::Mark;
@@ -14,7 +16,7 @@ struct Shaker {
     begun: Vec<u64>,
     opened: u64,
     closed: u64,
-    latency: Hist,
+    latency: Latency,
     stopping: bool,
 }
 
@@ -42,11 +44,11 @@ impl Handler for Shaker {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let mut net = open(args)?;
     let begun = vec![0; args.connections + 1];
-    let mut shaker = Shaker { begun, opened: 0, closed: 0, latency: Hist::new(), stopping: false };
+    let mut shaker = Shaker { begun, opened: 0, closed: 0, latency: Latency::new(), stopping: false };
     (1..=args.connections).for_each(|slot| shaker.begin(&mut net, slot));
     serve(&mut net, &mut shaker, nanos(args.warmup))?;
     shaker.latency.clear();
@@ -60,12 +62,16 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     while shaker.closed < shaker.opened && sys::now() < deadline {
         net.turn(&mut shaker, 10_000_000)?;
     }
-    let report = used.report(report(args).bool("token", args.token.is_some()), "connections", work);
-    Ok(report
-        .int("sent", shaker.opened)
-        .int("delivered", shaker.closed)
-        .bool("accounted", shaker.opened == shaker.closed)
-        .obj("latency_us", latency))
+    let report = used.report(with(report(args), json!({"token": args.token.is_some()})), "connections", work);
+    Ok(with(
+        report,
+        json!({
+            "sent": shaker.opened,
+            "delivered": shaker.closed,
+            "accounted": shaker.opened == shaker.closed,
+            "latency_us": latency,
+        }),
+    ))
 }
 
 fn serve(net: &mut Net, shaker: &mut Shaker, span: u64) -> Outcome<()> {

@@ -1,13 +1,15 @@
 //! Idle memory: the server's resident memory before and after `--connections` connections that then say nothing.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::json::Obj;
 use crate::net::{Handler, Idle, Net};
+use crate::report::{Report, rounded, with};
 use crate::rows::{ask, nanos, open, report};
 use crate::sys;
 use crate::usage::{Mark, resident};
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let mut net = open(args)?;
     let before = settled(&mut net, &mut Idle, pid)?;
@@ -18,15 +20,19 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     let hold = Mark::now(pid)?;
     rest(&mut net, &mut Idle, nanos(args.seconds))?;
     let held = hold.until(Mark::now(pid)?);
-    Ok(report(args)
-        .bool("token", args.token.is_some())
-        .int("rss_before", before)
-        .int("rss_after", after)
-        .num("bytes_per_connection", (after as f64 - before as f64) / args.connections as f64)
-        .num("open_cpu_ns", opening.server * 1e9 / args.connections as f64)
-        .num("idle_cores", held.server / held.seconds)
-        .bool("generator_limited", false)
-        .bool("accounted", net.healthy().is_ok()))
+    Ok(with(
+        report(args),
+        json!({
+            "token": args.token.is_some(),
+            "rss_before": before,
+            "rss_after": after,
+            "bytes_per_connection": rounded((after as f64 - before as f64) / args.connections as f64),
+            "open_cpu_ns": rounded(opening.server * 1e9 / args.connections as f64),
+            "idle_cores": rounded(held.server / held.seconds),
+            "generator_limited": false,
+            "accounted": net.healthy().is_ok(),
+        }),
+    ))
 }
 
 /// Resident memory once the server has been asked to collect its garbage and two readings agree within 0.5 %.

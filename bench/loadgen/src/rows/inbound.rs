@@ -1,16 +1,18 @@
 //! Inbound: every connection sends as fast as the server takes it (TCP backpressure closes the loop); the server's
 //! JavaScript handler reads one member of each parsed message and counts.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
 use crate::envelope;
 use crate::frame::{self, TEXT};
-use crate::json::Obj;
 use crate::net::{Handler, Net};
-use crate::rows::{ask, nanos, number, open, report};
+use crate::report::{Report, number, with};
+use crate::rows::{ask, nanos, open, report};
 use crate::sys;
-use crate::usage::Mark;
+use crate::usage::{Mark, Peak};
 
-/// Bytes of ready-made frames, sent round and round.
+/// Bytes of ready-made frames, sent round and round; at least four different ones.
 const BLOCK: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -42,12 +44,12 @@ impl Handler for Senders {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let mut net = open(args)?;
     let mut block = Vec::new();
     let mut seq = 0;
-    while block.len() < BLOCK {
+    while block.len() < BLOCK.max(4 * args.size) {
         let mask = net.next_mask();
         frame::push_masked(&mut block, TEXT, mask, &different(seq, args.size));
         seq += 1;
@@ -58,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     (1..=args.connections).for_each(|slot| net.want_write(slot));
 
     serve(&mut net, &mut senders, nanos(args.warmup))?;
+    let peak = Peak::watch(pid)?;
     let (from, before) = (Mark::now(pid)?, handled(&mut net, &mut senders)?);
     serve(&mut net, &mut senders, nanos(args.seconds))?;
     let (to, after) = (Mark::now(pid)?, handled(&mut net, &mut senders)?);
@@ -71,13 +74,17 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
         count = handled(&mut net, &mut senders)?;
         sent = senders.sent_bytes / frame as u64;
     }
-    let report = from.until(to).report(report(args), "messages", after.0 - before.0);
-    Ok(report
-        .int("sent", sent)
-        .int("delivered", count.0)
-        .signed("in_flight", sent as i64 - count.0 as i64)
-        .bool("accounted", count.0 == sent && (count.1 == 0 || count.1 == sent * 12))
-        .bool("parsed", count.1 > 0))
+    let report = peak.report(from.until(to).report(report(args), "messages", after.0 - before.0))?;
+    Ok(with(
+        report,
+        json!({
+            "sent": sent,
+            "delivered": count.0,
+            "in_flight": sent as i64 - count.0 as i64,
+            "accounted": count.0 == sent && (count.1 == 0 || count.1 == sent * 12),
+            "parsed": count.1 > 0,
+        }),
+    ))
 }
 
 /// A message none of whose strings is that of another: a server that knows a value again must not profit.

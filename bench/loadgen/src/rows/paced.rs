@@ -5,17 +5,19 @@
 //! and the server publishes on receiving it, so no runtime's timer is part of the figure. `--clock server`: the server's
 //! own timers keep the schedule.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::json::Obj;
 use crate::net::Net;
+use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::drain;
 use crate::rows::plan::Plan;
-use crate::rows::{ask, nanos, number, open, report, tell};
+use crate::rows::{ask, drops, nanos, open, report, tell};
 use crate::sys;
 use crate::usage::{Mark, Used};
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let rate: f64 = args.get("rate", 100.0)?;
     if !(0.1..=1e6).contains(&rate) {
         return Err("--rate must be 0.1 to 1000000".into());
@@ -40,11 +42,12 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     ask(&mut net, &mut fan, &order, "pacing")?;
     let (used, work) = schedule.measure(args, &mut net, &mut fan)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    let published = number(&done, "published")?;
     drain(&mut net, &mut fan, published)?;
-    let report = report(args).num("rate", rate).text("clock", &clock);
+    let dropped = drops(&mut net, &mut fan)?;
+    let report = with(report(args), json!({"rate": rounded(rate), "clock": clock}));
     let report = used.report(report, "deliveries", work);
-    Ok(fan.account(report.int("late_max_us", number(&done, "late_max_us")?), published, dropped))
+    Ok(fan.account(with(report, json!({"late_max_us": number(&done, "late_max_us")?})), published, dropped))
 }
 
 /// The planned times, and the ticks if this process keeps them.
@@ -84,8 +87,9 @@ impl Schedule {
         let pid = args.pid()?;
         self.keep(net, fan, nanos(args.warmup) + self.start.saturating_sub(sys::now()))?;
         let (before, from) = (fan.delivered, Mark::now(pid)?);
-        fan.since = sys::now();
+        (fan.since, fan.until) = (sys::now(), u64::MAX);
         self.keep(net, fan, nanos(args.seconds))?;
+        fan.until = sys::now();
         Ok((from.until(Mark::now(pid)?), fan.delivered - before))
     }
 }

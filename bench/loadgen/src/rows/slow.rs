@@ -1,20 +1,22 @@
 //! One of many subscribers stops reading. All hear a paced topic; the last one alone also hears a heavy topic. First it
 //! reads, then it does not: the same load, so the others' p99 and the server's memory tell what one stalled socket costs.
 
+use serde_json::json;
+
 use crate::args::{Args, Outcome};
-use crate::hist::Hist;
-use crate::json::Obj;
+use crate::latency::Latency;
 use crate::net::Net;
+use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::drain;
 use crate::rows::idle::settled;
 use crate::rows::paced::Schedule;
 use crate::rows::plan::Plan;
-use crate::rows::{ask, number, open, report};
+use crate::rows::{ask, drops, open, report};
 use crate::sys;
 use crate::usage::resident;
 
-pub(crate) fn run(args: &Args) -> Outcome<Obj> {
+pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let rate: f64 = args.get("rate", 100.0)?;
     let heavy_rate: u64 = args.get("heavy-rate", 2_000)?;
@@ -41,41 +43,46 @@ pub(crate) fn run(args: &Args) -> Outcome<Obj> {
     );
     ask(&mut net, &mut fan, &order, "pacing")?;
     let (used, _) = schedule.measure(args, &mut net, &mut fan)?;
-    let reading = std::mem::replace(&mut fan.latency, Hist::new());
+    let reading = std::mem::replace(&mut fan.latency, Latency::new());
     let before = resident(pid)?;
 
     net.reading(slow, false);
     let (stalled, _) = schedule.measure(args, &mut net, &mut fan)?;
     let after = resident(pid)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
-    let (published, dropped) = (number(&done, "published")?, number(&done, "dropped")?);
+    let published = number(&done, "published")?;
     drain(&mut net, &mut fan, published)?;
+    let dropped = drops(&mut net, &mut fan)?;
 
-    let p99 = |hist: &Hist| hist.quantile(0.99) as f64;
+    let p99 = |hist: &Latency| hist.quantile(0.99) as f64;
     let owed = heavy_rate as f64 * heavy_size as f64 * (args.seconds + args.warmup);
     let growth = after.saturating_sub(before);
     let ratio = p99(&fan.latency) / p99(&reading);
     let sent = published * (args.connections as u64 - 1);
-    let report = report(args)
-        .num("rate", rate)
-        .num("p99_ratio", ratio)
-        .int("rss_before", before)
-        .int("rss_after", after)
-        .int("rss_growth", growth)
-        .num("owed_bytes", owed)
-        .int("budget", budget)
-        .bool("within_budget", growth <= budget + (8 << 20))
-        .num("cores_reading", used.server / used.seconds)
-        .num("cores_stalled", stalled.server / stalled.seconds)
-        .bool("generator_limited", stalled.own / stalled.seconds > 0.9)
-        .int("sent_to_others", sent)
-        .int("delivered_to_others", fan.delivered)
-        .int("dropped_for_slow", dropped)
-        .bool("accounted", sent == fan.delivered && fan.disorder == 0 && fan.missed == 0)
-        .obj("latency_reading_us", reading.report())
-        .obj("latency_us", fan.latency.report());
+    let report = with(
+        report(args),
+        json!({
+            "rate": rounded(rate),
+            "p99_ratio": rounded(ratio),
+            "rss_before": before,
+            "rss_after": after,
+            "rss_growth": growth,
+            "owed_bytes": rounded(owed),
+            "budget": budget,
+            "within_budget": growth <= budget + (8 << 20),
+            "cores_reading": rounded(used.server / used.seconds),
+            "cores_stalled": rounded(stalled.server / stalled.seconds),
+            "generator_limited": stalled.own / stalled.seconds > 0.9,
+            "sent_to_others": sent,
+            "delivered_to_others": fan.delivered,
+            "dropped_for_slow": dropped,
+            "accounted": sent == fan.delivered && fan.disorder == 0 && fan.missed == 0,
+            "latency_reading_us": reading.report(),
+            "latency_us": fan.latency.report(),
+        }),
+    );
     net.reading(slow, true);
-    Ok(report.int("rss_settled", settled_or_gone(&mut net, &mut fan, pid)))
+    Ok(with(report, json!({"rss_settled": settled_or_gone(&mut net, &mut fan, pid)})))
 }
 
 /// Memory once the slow one reads again; 0 when the server has closed it meanwhile, which its policy may do.

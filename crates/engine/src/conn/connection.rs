@@ -9,6 +9,7 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource};
 
 use super::account::{Account, Report};
+use super::lag::{Census, Found, Lag};
 use super::{Context, Transport};
 use crate::clock::{Millis, millis};
 use crate::config::Config;
@@ -21,10 +22,6 @@ use crate::topics::TopicEntry;
 const CONGESTION_SHARE: usize = 4;
 /// Bytes above which a connection counts as congested, whatever its budget.
 const CONGESTION_BYTES: usize = 1024 * 1024;
-
-/// A congested connection slows publishers down for this long, milliseconds. What has not drained by then is a peer that
-/// does not read, and its budget deals with it: nobody can stall a publisher by standing still.
-const PRESSING_MS: u32 = 2000;
 
 /// One open connection.
 pub(crate) struct Connection {
@@ -46,7 +43,12 @@ pub(crate) struct Connection {
     pub(super) socket: Socket,
     /// Listed for the flush at the end of the batch.
     listed: bool,
-    congestion: Congestion,
+    /// Its queue is above the congestion mark.
+    congested: bool,
+    /// How far behind it is; absent while it is not.
+    lag: Option<Box<Lag>>,
+    /// The last window in which it was sent anything.
+    active_in: u8,
     /// Consecutive pings at which the queue was found full.
     pub(super) full_pings: u8,
     pub(super) last_data: Millis,
@@ -102,17 +104,6 @@ pub(super) enum Socket {
     Over,
 }
 
-/// Where a queue stands beside the congestion mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Congestion {
-    Clear,
-    Congested {
-        since: Millis,
-        /// It counts as pressure on publishers; not for longer than [`PRESSING_MS`].
-        pressing: bool,
-    },
-}
-
 /// The times of a close handshake.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CloseProgress {
@@ -150,7 +141,9 @@ impl Connection {
             intake: Intake::Reading,
             socket: Socket::Ready,
             listed: false,
-            congestion: Congestion::Clear,
+            congested: false,
+            lag: None,
+            active_in: 0,
             full_pings: 0,
             last_data: now,
             next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
@@ -234,50 +227,61 @@ impl Connection {
         }
     }
 
-    /// Compares the queue with the congestion mark, and keeps count of the congested; the last one to recover relieves
-    /// publishers.
+    /// Compares the queue with the congestion mark, and looks whether publishers have to wait for this connection.
     pub(super) fn update_congestion(&mut self, context: &mut Context) {
-        let mark = (self.account.out.budget() / CONGESTION_SHARE).min(CONGESTION_BYTES);
-        let weight = self.account.out.weight();
-        match self.congestion {
-            Congestion::Clear if weight > mark => {
-                self.congestion = Congestion::Congested { since: context.now(), pressing: true };
-                self.peer.congested.store(true, Relaxed);
-                context.counters.congested.add(1);
-                context.counters.pressing.add(1);
-                self.rearm(context);
-            }
-            Congestion::Congested { .. } if weight <= mark / 2 => self.clear_congestion(context),
-            _ => {}
+        let out = &self.account.out;
+        let mark = (out.budget() / CONGESTION_SHARE).min(CONGESTION_BYTES);
+        let congested = out.weight() > if self.congested { mark / 2 } else { mark };
+        if congested != self.congested {
+            self.congested = congested;
+            self.peer.congested.store(congested, Relaxed);
+            context.counters.congested.shift(usize::from(!congested), usize::from(congested));
+        }
+        if self.lag.is_some() || out.owed() > 0 {
+            self.look_behind(context);
         }
     }
 
-    fn clear_congestion(&mut self, context: &Context) {
-        let Congestion::Congested { pressing, .. } = std::mem::replace(&mut self.congestion, Congestion::Clear) else {
-            return;
+    fn look_behind(&mut self, context: &mut Context) {
+        let (owed, now) = (self.account.out.owed(), context.now());
+        let lag = self.lag.get_or_insert_with(|| {
+            context.lagging.push(self.peer.id.slot());
+            Box::new(Lag::new(owed, now))
+        });
+        let found = lag.look(owed, self.congested, context.target_delay, now, &mut context.census);
+        note_lag(found, context);
+    }
+
+    /// Its socket took `written` bytes.
+    #[inline]
+    pub(super) fn moved_on(&mut self, written: usize, context: &mut Context) {
+        if self.active_in != context.window {
+            self.active_in = context.window;
+            context.census.active += 1;
+        }
+        if let Some(lag) = &mut self.lag {
+            lag.wrote(written, self.account.out.owed(), context.now());
+        }
+    }
+
+    /// A regular look at a connection that is behind; at the end of a window it is judged beside the others. False when it is
+    /// behind no longer.
+    pub(crate) fn watch(&mut self, window: Option<Census>, context: &mut Context) -> bool {
+        let Some(lag) = &mut self.lag else { return false };
+        let now = context.now();
+        let found = match window {
+            Some(census) => lag.judge(census, now),
+            None => lag.stand_still(now),
         };
-        self.peer.congested.store(false, Relaxed);
-        context.counters.congested.shift(1, 0);
-        if pressing {
-            release_pressure(context);
+        if lag.is_over() {
+            self.lag = None;
         }
-    }
-
-    /// When its congestion stops counting as pressure.
-    pub(super) fn pressing_until(&self) -> Option<Millis> {
-        match self.congestion {
-            Congestion::Congested { since, pressing: true } => Some(since.after(PRESSING_MS)),
-            _ => None,
+        let behind = self.lag.is_some();
+        note_lag(found, context);
+        if behind {
+            self.look_behind(context);
         }
-    }
-
-    /// Its congestion counts as pressure no longer.
-    pub(super) fn stop_pressing(&mut self, context: &Context) {
-        if let Congestion::Congested { pressing, .. } = &mut self.congestion
-            && std::mem::take(pressing)
-        {
-            release_pressure(context);
-        }
+        behind
     }
 
     /// Whether a visit of the wheel that was due at `due` is the one it waits for.
@@ -297,7 +301,10 @@ impl Connection {
         let weight = self.account.out.weight();
         context.counters.outbound_bytes.shift(weight, 0);
         context.counters.abandoned_bytes.add(self.account.out.owed() as u64);
-        self.clear_congestion(context);
+        context.counters.congested.shift(usize::from(self.congested), 0);
+        if self.lag.as_ref().is_some_and(|lag| lag.presses()) {
+            note_lag(Found::Released, context);
+        }
         self.report_losses(Report::Leaving, context);
         context.event(self.stream, Kind::Disconnect, self.peer.id, b"");
         context.leave_stream(self.stream);
@@ -306,10 +313,18 @@ impl Connection {
     }
 }
 
-/// One connection less that slows publishers down.
-fn release_pressure(context: &Context) {
+/// Keeps count of the connections that publishers wait for; the last one lets them go on.
+fn note_lag(found: Found, context: &Context) {
+    match found {
+        Found::Nothing => return,
+        Found::Pressing => return context.counters.pressing.add(1),
+        Found::Released => {}
+        Found::Slow => context.counters.slow_consumers.add(1),
+    }
     context.counters.pressing.shift(1, 0);
-    context.shared.relieve();
+    if context.counters.pressing.get() == 0 {
+        context.shared.relieve();
+    }
 }
 
 /// Spreads first pings over the interval, so that many connections opened at once are not pinged at once.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::clock::Millis;
+use super::lag::{Census, WINDOW_MS};
+use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
 use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
@@ -14,8 +15,9 @@ use crate::wheel::Wheel;
 
 /// Bytes read from a socket at once, into the shard's one buffer.
 const READ_BYTES: usize = 64 * 1024;
-/// An open batch is delivered early above this many bytes.
-const BATCH_BYTES: usize = 128 * 1024;
+/// An open batch is delivered early above this many bytes: its text becomes one string of the host, and V8 gives strings of
+/// 128 KiB and more pages of their own, mapped and unmapped for each.
+const BATCH_BYTES: usize = 48 * 1024;
 /// Or with this many events.
 const BATCH_EVENTS: usize = 4096;
 
@@ -30,6 +32,15 @@ pub(crate) struct Context {
     pub(super) shapes: Shapes,
     /// When connections are visited next.
     pub(crate) wheel: Wheel,
+    /// Connections that owe more than their sockets took, lately.
+    pub(super) lagging: Vec<u32>,
+    /// Who was sent anything in this window.
+    pub(super) census: Census,
+    /// The number of this window.
+    pub(super) window: u8,
+    window_began: Millis,
+    /// The delay publishers are held to, milliseconds.
+    pub(super) target_delay: u32,
     streams: Vec<EventStream>,
     index: usize,
 }
@@ -44,7 +55,9 @@ struct EventStream {
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
         let counters = Arc::clone(&shared.shards[index].counters);
-        let wheel = Wheel::new(shared.clock.now());
+        let window_began = shared.clock.now();
+        let wheel = Wheel::new(window_began);
+        let target_delay = millis(shared.config.target_delay);
         Self {
             shared,
             counters,
@@ -52,6 +65,11 @@ impl Context {
             scratch: Vec::new(),
             shapes: Shapes::new(),
             wheel,
+            lagging: Vec::new(),
+            census: Census::default(),
+            window: 1,
+            window_began,
+            target_delay,
             streams: Vec::new(),
             index,
         }
@@ -62,6 +80,24 @@ impl Context {
         if self.read_buffer.is_empty() {
             self.read_buffer = vec![0; READ_BYTES];
         }
+    }
+
+    /// Connections to look at again, and the census of the window that has ended with this look, if one has.
+    pub(crate) fn take_lagging(&mut self) -> (Vec<u32>, Option<Census>) {
+        let now = self.now();
+        let ended = now.since(self.window_began) >= WINDOW_MS;
+        let census = ended.then(|| {
+            self.window_began = now;
+            self.window = self.window.wrapping_add(1);
+            std::mem::take(&mut self.census)
+        });
+        (std::mem::take(&mut self.lagging), census)
+    }
+
+    /// Connections that are still behind.
+    pub(crate) fn keep_lagging(&mut self, mut slots: Vec<u32>) {
+        slots.append(&mut self.lagging);
+        self.lagging = slots;
     }
 
     pub(crate) fn now(&self) -> Millis {

@@ -8,6 +8,7 @@ mod context;
 mod control;
 mod entry;
 mod handler;
+mod lag;
 mod offer;
 mod outbound;
 mod reader;

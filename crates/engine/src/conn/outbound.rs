@@ -23,6 +23,8 @@ pub(super) struct Outbound {
     queue: VecDeque<Entry>,
     /// What the entries keep alive, plus their cost.
     weight: usize,
+    /// Bytes of data that are not written.
+    owed: usize,
     /// The most it may weigh; a single frame may be larger.
     budget: usize,
     /// Entries at the back that were added or have grown since [`Self::settle`].
@@ -65,6 +67,7 @@ impl Outbound {
         Self {
             queue: VecDeque::new(),
             weight: 0,
+            owed: 0,
             budget,
             fresh: 0,
             boundary: 0,
@@ -117,6 +120,7 @@ impl Outbound {
         {
             *charge += size;
             self.weight += size;
+            self.owed += size;
             self.fresh = self.fresh.max(1);
             return Queued::All;
         }
@@ -124,6 +128,7 @@ impl Outbound {
             self.boundary = run.start();
         }
         self.weight += size + ENTRY_COST;
+        self.owed += size;
         self.fresh += 1;
         self.queue.push_back(Entry::Shared { slice: slice.clone(), at: run.start(), charge: size });
         Queued::All
@@ -135,6 +140,7 @@ impl Outbound {
             self.boundary = 0;
         }
         self.weight += bytes.capacity() + ENTRY_COST;
+        self.owed += bytes.len() - at as usize;
         self.queue.push_back(Entry::Own { bytes, at });
     }
 
@@ -244,8 +250,10 @@ impl Outbound {
                 let ahead = (2 * before).max(bytes.len() + size).min(before + room);
                 bytes.reserve_exact(ahead.max(bytes.len() + size) - bytes.len());
             }
+            let length = bytes.len();
             write(bytes);
             self.weight += bytes.capacity() - before;
+            self.owed += bytes.len() - length;
             return;
         }
         let mut bytes = Vec::with_capacity(size);
@@ -355,7 +363,7 @@ impl Outbound {
         }
         if wrote == Wrote::Close {
             // Data behind a Close is never sent.
-            self.abandoned += self.owed();
+            self.abandoned += std::mem::take(&mut self.owed);
             self.queue = VecDeque::new();
             self.weight = 0;
             self.fresh = 0;
@@ -364,12 +372,14 @@ impl Outbound {
         wrote == Wrote::Close
     }
 
-    /// Data bytes that are queued and not written.
+    /// Bytes of data that are queued and not written.
+    #[inline]
     pub(super) fn owed(&self) -> usize {
-        self.queue.iter().map(Entry::left).sum()
+        self.owed
     }
 
     fn wrote_data(&mut self, mut n: usize) {
+        self.owed = self.owed.saturating_sub(n);
         while let Some(head) = self.queue.front_mut() {
             let (at, end, charge) = match head {
                 Entry::Shared { slice, at, charge } => (at, slice.run().end() as usize, *charge),

@@ -35,9 +35,6 @@ impl Connection {
         if self.account.dropped.as_ref().and_then(|dropped| dropped.due(now)).is_some_and(|due| now.has_reached(due)) {
             self.report_losses(Report::Dropping, context);
         }
-        if self.pressing_until().is_some_and(|until| now.has_reached(until)) {
-            self.stop_pressing(context);
-        }
         true
     }
 
@@ -93,9 +90,6 @@ impl Connection {
         let mut next = self.next_ping.earlier(idle);
         if let Some(due) = self.account.dropped.as_ref().and_then(|dropped| dropped.due(now)) {
             next = next.earlier(due);
-        }
-        if let Some(until) = self.pressing_until() {
-            next = next.earlier(until);
         }
         if self.expires != 0 {
             let seconds = self.expires.saturating_sub(unix_millis() / 1000).min(86_400);

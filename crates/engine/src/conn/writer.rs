@@ -41,6 +41,7 @@ impl Connection {
             match self.transport.try_write(&self.waker, &frames[written..]) {
                 None => {
                     self.socket = Socket::Blocked;
+                    self.moved_on(written, context);
                     let loss = self.offer(Offer::Rest { frames, count, written }, context);
                     self.update_congestion(context);
                     return WroteThrough::Part(loss);
@@ -58,6 +59,7 @@ impl Connection {
             }
         }
         context.counters.messages_sent.add(u64::from(count));
+        self.moved_on(written, context);
         WroteThrough::All
     }
 
@@ -104,7 +106,7 @@ impl Connection {
         let Self { account, transport, waker, .. } = self;
         let out = &mut account.out;
         let before = out.weight();
-        let mut wrote = false;
+        let mut wrote = 0;
         let mut close_is_written = false;
         let flushed = loop {
             let Some(result) = out.next_write(scratch, |bytes| transport.try_write(waker, bytes)) else {
@@ -118,7 +120,7 @@ impl Connection {
                 None => break Flushed::Blocked,
                 Some(Ok(0)) | Some(Err(_)) => break Flushed::Over,
                 Some(Ok(written)) => {
-                    wrote = true;
+                    wrote += written;
                     counters.writes.add(1);
                     counters.bytes_sent.add(written as u64);
                     if out.wrote(written) {
@@ -130,9 +132,12 @@ impl Connection {
         };
         counters.outbound_bytes.shift(before, out.weight());
         counters.abandoned_bytes.add(out.take_abandoned() as u64);
-        if wrote && self.phase == Phase::Closing {
+        if wrote > 0 && self.phase == Phase::Closing {
             // What is queued before the Close gets on: the peer is slow, not gone.
             self.close.progressed = shared.clock.now();
+        }
+        if wrote > 0 {
+            self.moved_on(wrote, context);
         }
         if close_is_written { self.flush_close(context.now()) } else { flushed }
     }

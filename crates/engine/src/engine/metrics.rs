@@ -144,6 +144,12 @@ const METRICS: &[Metric] = &[
         "Bytes published but not distributed yet.",
         Read::Count(|shared| shared.shards.iter().map(|shard| shard.mailbox.weight()).sum()),
     ),
+    gauge(
+        "inbox_mark_bytes",
+        "wse_inbox_mark_bytes",
+        "Bytes of wse_inbox_bytes above which publishers should wait; follows publisher.targetDelay.",
+        Read::Count(|shared| shared.shards.iter().map(|shard| shard.mailbox.mark()).sum()),
+    ),
     health("inbox_high_water_bytes", Read::Count(|shared| shared.config.high_water_mark)),
     health("inbox_limit_bytes", Read::Count(|shared| shared.config.hard_limit)),
     gauge(
@@ -158,6 +164,18 @@ const METRICS: &[Metric] = &[
         "wse_congested_connections",
         "Connections whose outbound queue is above the congestion mark.",
         Read::Shards(|counters| &counters.congested),
+    ),
+    gauge(
+        "pressing_connections",
+        "wse_pressing_connections",
+        "Connections that are behind and that publishers wait for.",
+        Read::Shards(|counters| &counters.pressing),
+    ),
+    counter(
+        "slow_consumers",
+        "wse_slow_consumers_total",
+        "Times a connection proved so slow that publishers do not wait for it.",
+        Read::Shards(|counters| &counters.slow_consumers),
     ),
     counter(
         "slow_consumer_drops",

@@ -16,10 +16,7 @@ impl Engine {
     /// its category (`c`) if it has none.
     pub fn broadcast(&self, topic: &str, text: &str) -> Pressure {
         let size = frame_size(text.len());
-        match self.room_for(size) {
-            Some(room) if size > room => Pressure::Refused,
-            _ => self.publish(topic, &[text]),
-        }
+        if size > self.room_for(size) { Pressure::Refused } else { self.publish(topic, &[text]) }
     }
 
     /// Publishes texts to one topic, in order, whatever the hard limit says: for hosts that collect publications and have
@@ -28,9 +25,9 @@ impl Engine {
         self.shared.publish(topic, texts)
     }
 
-    /// Bytes that may be published before the hard limit refuses more; `None` while nothing waits at all, when a message
-    /// of any size is taken. Less than `wanted` counts as a refusal.
-    pub fn room_for(&self, wanted: usize) -> Option<usize> {
+    /// Bytes that may be published before the hard limit refuses more. While nothing waits at all, a message of any size is
+    /// taken. Less than `wanted` counts as a refusal.
+    pub fn room_for(&self, wanted: usize) -> usize {
         self.shared.room_for(wanted)
     }
 
@@ -68,9 +65,9 @@ impl Engine {
         self.shared.send_event(to, event, compression_threshold)
     }
 
-    /// Bytes waiting in a shard's mailbox above which there is pressure.
-    pub fn high_water_mark(&self) -> usize {
-        self.shared.config.high_water_mark
+    /// Bytes that may be published before publishers should wait.
+    pub fn until_pressure(&self) -> usize {
+        self.shared.until_pressure()
     }
 
     /// Who may be sent to, as memory to read.

@@ -1,7 +1,9 @@
 //! Flow control as pure tables: rate limits, deduplication. Time is passed in; nothing here waits or knows a socket.
 
 mod dedup;
+mod pacer;
 mod token_bucket;
 
 pub(crate) use dedup::DedupWindow;
+pub(crate) use pacer::Pacer;
 pub(crate) use token_bucket::{Token, TokenBucket};

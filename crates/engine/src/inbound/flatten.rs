@@ -1,4 +1,4 @@
-//! The flat form of batches for the crossing (read by `ts/src/batch.ts`, little endian):
+//! The flat form of batches for the crossing (read by `ts/src/inbound/batch.ts`, little endian):
 //!
 //! ```text
 //! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII, 4: columns are ASCII)
@@ -101,7 +101,7 @@ const fn flat_size(flat: &Flat) -> usize {
 }
 
 /// Payload bytes of one crossing, unless a single batch holds more.
-const MAX_CROSSING: usize = 8 * 1024 * 1024;
+const MAX_CROSSING: usize = 64 * 1024;
 
 /// How much a crossing took.
 #[derive(Debug, Default, Clone, Copy)]
@@ -230,3 +230,5 @@ fn announce<'a>(batch: &'a Batch, part: Part, tables: &mut Tables<'a>) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

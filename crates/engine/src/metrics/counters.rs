@@ -44,8 +44,10 @@ pub(crate) struct ShardCounters {
     pub(crate) reassembly_bytes: Counter,
     /// Connections whose queue is above the congestion mark now.
     pub(crate) congested: Counter,
-    /// Those among them that slow publishers down.
+    /// Connections that are behind and that publishers wait for now.
     pub(crate) pressing: Counter,
+    /// Times a connection proved so slow that publishers do not wait for it.
+    pub(crate) slow_consumers: Counter,
     /// Accepted socket until the connection is open.
     pub(crate) handshake: Histogram,
     /// First command of a batch waiting in the inbox.

@@ -19,6 +19,10 @@ use crate::shared::Shared;
 
 /// Connects the system may queue for us.
 const BACKLOG: i32 = 4096;
+/// Bytes a socket's buffer may hold that are not on their way: what is behind them waits in our queue, where it is measured and
+/// bounded, and not for seconds in the system's, which grows to megabytes for a reader that is slower than a flood.
+#[cfg(target_os = "linux")]
+const NOTSENT_BYTES: u32 = 32 * 1024;
 /// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not drain.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -53,6 +57,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Windows would let two processes share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    // Accepted sockets inherit both on Linux: no call for each of them.
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(NOTSENT_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -126,6 +134,7 @@ fn hand_over(shared: &Shared, stream: std::net::TcpStream, peer: SocketAddr) {
         }
         return;
     };
+    #[cfg(not(target_os = "linux"))]
     let _ = stream.set_nodelay(true);
     let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
     shard.load.fetch_add(1, Relaxed);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::clock::Millis;
 use crate::conn::{Connection, Context};
 use crate::delivery::{Delivery, Floor};
+use crate::flow::Pacer;
 use crate::id::ConnId;
 use crate::shared::Shared;
 use crate::slab::Slab;
@@ -44,6 +45,8 @@ pub(super) struct Shard {
     updates: Updates,
     /// The batch of commands in work.
     work: Option<Work>,
+    /// How much may wait in the mailbox.
+    pacer: Pacer,
     /// Visits of the wheel that have fallen due.
     due: Vec<Visit>,
     /// When the wheel was last moved.
@@ -60,6 +63,7 @@ impl Shard {
             paused: Vec::new(),
             updates: Updates::default(),
             work: None,
+            pacer: Pacer::new(shared.config.target_delay, shared.config.high_water_mark),
             due: Vec::new(),
             ticked: shared.clock.now(),
             context: Context::new(shared, index),

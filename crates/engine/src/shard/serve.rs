@@ -108,6 +108,15 @@ impl Shard {
             }
         }
         self.delivery.serve(None);
+        self.watch_lagging();
+    }
+
+    /// Looks at the connections that are behind: who stands still or is much slower than the others is not waited for.
+    fn watch_lagging(&mut self) {
+        let (mut slots, census) = self.context.take_lagging();
+        let Self { connections, context, .. } = self;
+        slots.retain(|slot| connections.get_mut(*slot).is_some_and(|connection| connection.watch(census, context)));
+        context.keep_lagging(slots);
     }
 
     /// Lets paused connections read again once the host has read enough events.

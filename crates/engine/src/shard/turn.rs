@@ -66,19 +66,23 @@ impl Shard {
         }
         self.delivery.begin(std::mem::take(&mut batch.arena));
         let commands = VecDeque::from(std::mem::take(&mut batch.list));
-        self.work = Some(Work { commands, batch, began, last: false });
+        self.work = Some(Work { commands, batch, began, writes: self.context.counters.writes.get(), last: false });
         true
     }
 
     /// The batch is worked through: its memory goes back to the mailbox, and publishers that waited for it may go on. Returns
     /// whether it was the last.
     fn end_work(&mut self) -> bool {
-        let Some(Work { commands, mut batch, began, last }) = self.work.take() else { return false };
+        let Some(Work { commands, mut batch, began, writes, last }) = self.work.take() else { return false };
         batch.list = Vec::from(commands);
         batch.arena = self.delivery.finish();
         self.context.counters.fan_out.record(began.elapsed());
         let shared = &self.context.shared;
-        if shared.shards[self.index].mailbox.done(batch) {
+        let mailbox = &shared.shards[self.index].mailbox;
+        if let Some(since) = batch.since {
+            self.pacer.observe(batch.weight, since.elapsed(), self.context.counters.writes.get() - writes);
+        }
+        if mailbox.done(batch, self.pacer.mark()) {
             shared.relieve();
         }
         last

@@ -11,6 +11,8 @@ pub(super) struct Work {
     /// What is left of the batch, for the mailbox to use again.
     pub(super) batch: Commands,
     pub(super) began: Instant,
+    /// Writes to sockets before it began.
+    pub(super) writes: u64,
     /// The shard ends with this batch.
     pub(super) last: bool,
 }

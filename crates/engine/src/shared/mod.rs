@@ -104,11 +104,10 @@ impl Shared {
         self.connections.load(Relaxed) == 0
     }
 
-    /// Whether publishers should wait: a shard's mailbox is above its mark, or at least half of a shard's connections have
-    /// become congested within the last two seconds.
-    /// One stuck subscriber among many is its own problem, not the publisher's.
-    pub(super) fn under_pressure(&self) -> bool {
-        self.shards.iter().any(|shard| shard.mailbox.above_high_water() || shard.congested())
+    /// Whether publishers should wait: more waits in a shard's mailbox than it works through in the target time, or a
+    /// connection that keeps up is behind by more.
+    pub(crate) fn under_pressure(&self) -> bool {
+        self.shards.iter().any(|shard| shard.mailbox.is_above_mark() || shard.counters.pressing.get() > 0)
     }
 
     /// Tells publishers that wait that they may go on, if they may.
@@ -137,12 +136,5 @@ impl Shared {
     /// Removes a callback given to [`Self::on_writable`].
     pub(super) fn off_writable(&self, wake: &OnWritable) {
         self.writable.lock().retain(|known| !Arc::ptr_eq(known, wake));
-    }
-}
-
-impl ShardHandle {
-    fn congested(&self) -> bool {
-        let pressing = self.counters.pressing.get();
-        pressing > 0 && pressing * 2 >= self.load.load(Relaxed) as u64
     }
 }

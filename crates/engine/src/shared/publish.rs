@@ -86,14 +86,20 @@ impl Shared {
         pressure
     }
 
-    /// Bytes that may be published before the hard limit refuses more; `None` while nothing waits at all, when a message
-    /// of any size is taken. Less than `wanted` counts as a refusal.
-    pub(crate) fn room_for(&self, wanted: usize) -> Option<usize> {
-        let room = self.shards.iter().filter_map(|shard| shard.mailbox.room()).min();
-        if room.is_some_and(|room| wanted > room) {
+    /// Bytes that may be published before the hard limit refuses more. While nothing waits at all, a message of any size is
+    /// taken. Less than `wanted` counts as a refusal.
+    pub(crate) fn room_for(&self, wanted: usize) -> usize {
+        let empty = self.config.hard_limit.max(wanted);
+        let room = self.shards.iter().filter_map(|shard| shard.mailbox.room()).min().unwrap_or(empty);
+        if wanted > room {
             bump(&self.counters.publish_refused);
         }
         room
+    }
+
+    /// Bytes that may be published before publishers should wait.
+    pub(crate) fn until_pressure(&self) -> usize {
+        self.shards.iter().map(|shard| shard.mailbox.until_mark()).min().unwrap_or(0)
     }
 
     /// Sends a text to every connection of this server; the category is added as in [`Self::publish`].

@@ -50,8 +50,9 @@ pub struct Member<'a> {
 
 /// The top-level members the engine reads, each the last of its name.
 ///
-/// A key spelled with escapes (`"\u0074"` for `t`) is valid but not recognised: no known client writes one, and
-/// comparing raw bytes keeps the scan to one pass. Such a message simply goes to the application.
+/// Keys are compared as raw bytes, which keeps the scan to one pass. The one other spelling of `t`, `p` and `c` each is
+/// recognised too (`"\u0074"`), so that nobody hides a control message from the engine; a long name spelled with escapes is
+/// not, and such a message simply goes to the application.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan<'a> {
     /// `t`, the message type.
@@ -89,6 +90,10 @@ fn fill<'a>(text: &'a [u8], max_depth: u32, scan: &mut Scan<'a>) -> Result<(), J
             b"id" => &mut scan.id,
             b"type" => &mut scan.type_alias,
             b"payload" => &mut scan.payload_alias,
+            [b'\\', ..] => match escaped(&text[key.clone()], scan) {
+                Some(slot) => slot,
+                None => return ControlFlow::Continue(()),
+            },
             _ => return ControlFlow::Continue(()),
         };
         *slot = Some(Member { raw: &text[value.clone()], key, value });
@@ -96,10 +101,23 @@ fn fill<'a>(text: &'a [u8], max_depth: u32, scan: &mut Scan<'a>) -> Result<(), J
     })
 }
 
+/// Where the member goes whose key, which begins with a backslash, is `t`, `p` or `c`. Apart, so that ordinary keys are
+/// compared with nothing more.
+#[cold]
+#[inline(never)]
+fn escaped<'s, 'a>(key: &[u8], scan: &'s mut Scan<'a>) -> Option<&'s mut Option<Member<'a>>> {
+    match key {
+        b"\\u0074" => Some(&mut scan.t),
+        b"\\u0070" => Some(&mut scan.p),
+        b"\\u0063" => Some(&mut scan.c),
+        _ => None,
+    }
+}
+
 /// The raw value of the member `key` of the object in `raw_object`; the last one when there are several.
 ///
 /// For the few nested fields the engine reads (`p.timestamp` of a ping, `p.*` of a client_hello). `None` when there is
-/// no such member or the text is not an object. As in [`Scan`], keys spelled with escapes are not recognised.
+/// no such member or the text is not an object. Keys spelled with escapes are not recognised.
 pub fn member<'a>(raw_object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     let mut found = None;
     walk(raw_object, MAX_DEPTH, |name, value| {
@@ -231,6 +249,24 @@ fn key_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
     string_end(text, at)
 }
 
+/// Bytes of a string after which the rest is looked through in blocks: short ones are found sooner word by word.
+const LONG: usize = 64;
+/// Bytes of a block.
+const BLOCK: usize = 64;
+
+/// Goes on from `at` over whole blocks that hold no quote, backslash or control character. Without a branch in a block, so that the
+/// compiler compares as many bytes at once as the machine can.
+fn skip_plain(text: &[u8], mut at: usize) -> usize {
+    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+        let special = |found: bool, byte: &u8| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+        if block.iter().fold(false, special) {
+            break;
+        }
+        at += BLOCK;
+    }
+    at
+}
+
 /// First byte after the string whose opening quote must stand at `at`.
 #[inline(always)]
 fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
@@ -238,6 +274,7 @@ fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
         return Err(JsonError::Syntax { at });
     }
     at += 1;
+    let long = at + LONG;
     loop {
         while let Some(word) = word_at(text, at) {
             let marks = json_special(word);
@@ -246,6 +283,9 @@ fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
                 break;
             }
             at += 8;
+            if at >= long {
+                at = skip_plain(text, at);
+            }
         }
         // Either on a special byte, or within the last seven bytes of the text.
         match text.get(at) {

@@ -1,0 +1,58 @@
+//! The napi binding: DTOs in, flat batches and plain values out. No logic that could be tested without Node, and no napi
+//! call per message: inbound events cross in batches, and so do texts and bytes that are sent and published.
+//!
+//! What crosses is declared here, and only here: `npm run build` generates `ts/src/native/index.d.ts` from it, doc comments
+//! included, and TypeScript uses that.
+
+#![cfg_attr(test, allow(dead_code, unused_imports, reason = "napi registers its exports only where Node loads them"))]
+#![allow(unreachable_pub, reason = "napi exports items of private modules")]
+
+mod background;
+mod convert;
+mod error;
+mod hot;
+mod jwt;
+mod liveness;
+mod options;
+mod outbox;
+mod registry;
+mod server;
+mod text;
+mod wake;
+
+use napi_derive::napi;
+
+/// Only Rust code of this image uses it. Version 2 on purpose: the crate's vendored v3 crashes when several workers load
+/// the addon one after the other (docs/dependencies.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The declaration of this border as `npm run build` generates it from these sources; `npm test` fails while it is not
+/// what they generate.
+const DECLARATION: &[u8] = include_bytes!("../../../ts/src/native/index.d.ts");
+
+/// A hash of the declaration this addon was built with. The loader refuses an addon whose hash is not that of its own
+/// declaration (`ts/src/native/abi.ts`), before it calls anything else.
+#[napi]
+pub fn abi_version() -> String {
+    format!("{:016x}", fnv1a(DECLARATION))
+}
+
+/// FNV-1a in 64 bits, without carriage returns: a checkout may have added them.
+const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'\r' {
+            hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        }
+        at += 1;
+    }
+    hash
+}
+
+/// The version of the addon, compared by the loader with the package's.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

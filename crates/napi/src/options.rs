@@ -1,0 +1,189 @@
+//! The constructor's DTO: every field set, `null` for none. Turns it into an engine configuration; values were checked by
+//! the facade, so what fails here is what only a library can know (keys, certificates).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier};
+use wse_crypto::tls::{ReloadableTls, TlsConfig};
+use wse_engine::MAX_SHARDS;
+use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+
+use crate::error::{Failure, Outcome};
+
+/// Positions in an inbox are 32 bits, with room for one more message.
+const MAX_HARD_LIMIT: usize = 2 << 30;
+
+/// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
+/// `null` for "none": a missing one is a mistake of the facade, never a default.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeOptions {
+    pub host: String,
+    pub port: u16,
+    pub max_connections: u32,
+    pub path: Option<String>,
+    pub allowed_origins: Option<Vec<String>>,
+    #[napi(ts_type = "'app' | 'acl'")]
+    pub subscriptions: String,
+    pub server_ready: bool,
+    pub jwt: Option<NativeJwtOptions>,
+    pub tls: Option<NativeTlsOptions>,
+    pub rate_limit: NativeRateLimit,
+    pub max_message_size: u32,
+    pub max_inbound_queue_size: u32,
+    pub max_inbound_queue_bytes: f64,
+    #[napi(ts_type = "'pause' | 'drop'")]
+    pub inbound_overflow: String,
+    pub inbound_codecs: bool,
+    pub max_json_depth: u32,
+    pub max_outbound_queue_bytes: f64,
+    #[napi(ts_type = "'drop' | 'close'")]
+    pub slow_consumer: String,
+    pub max_reassembly_bytes: f64,
+    pub max_subscriptions_per_connection: u32,
+    pub max_patterns_per_connection: u32,
+    pub max_subscription_bytes: f64,
+    pub ping_interval: f64,
+    pub idle_timeout: f64,
+    pub shards: u32,
+    pub handshake: NativeHandshake,
+    pub publisher: NativePublisher,
+    pub close_timeout: f64,
+}
+
+/// Claims and keys the engine checks tokens with. Times in seconds.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeJwtOptions {
+    pub secret: Uint8Array,
+    pub algorithm: String,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+    pub cookie_name: String,
+    pub previous_secret: Option<Uint8Array>,
+    pub key_id: Option<String>,
+    pub leeway: u32,
+    pub allow_missing_claims: bool,
+    pub close_on_expiry: bool,
+}
+
+/// PEM texts.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeTlsOptions {
+    pub cert: Uint8Array,
+    pub key: Uint8Array,
+}
+
+/// Tokens and tokens per second.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeRateLimit {
+    pub capacity: f64,
+    pub refill: f64,
+}
+
+/// Bounds of handshakes in progress.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeHandshake {
+    pub timeout: f64,
+    pub max_pending: u32,
+    pub max_pending_per_address: u32,
+}
+
+/// Marks of publisher pressure: seconds, and bytes per shard.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativePublisher {
+    pub target_delay: f64,
+    pub high_water_mark: f64,
+    pub hard_limit: f64,
+}
+
+impl NativeOptions {
+    /// The engine's configuration and its certificate store, which outlives a reload.
+    pub(crate) fn into_config(self) -> Outcome<Config> {
+        let tls = match &self.tls {
+            None => None,
+            Some(pair) => {
+                let config = TlsConfig::from_pem(&pair.cert, &pair.key)?;
+                Some(Arc::new(ReloadableTls::new(config)))
+            }
+        };
+        Ok(Config {
+            host: self.host,
+            port: self.port,
+            max_connections: self.max_connections as usize,
+            path: self.path,
+            allowed_origins: self.allowed_origins,
+            auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
+            tls,
+            server_ready: self.server_ready,
+            subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
+            rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
+            max_message_size: self.max_message_size as usize,
+            max_json_depth: self.max_json_depth,
+            inbound_codecs: self.inbound_codecs,
+            max_inbound_events: self.max_inbound_queue_size as usize,
+            max_inbound_bytes: bytes(self.max_inbound_queue_bytes),
+            inbound_overflow: if self.inbound_overflow == "drop" {
+                InboundOverflow::Drop
+            } else {
+                InboundOverflow::Pause
+            },
+            max_outbound_bytes: bytes(self.max_outbound_queue_bytes),
+            slow_consumer: if self.slow_consumer == "close" { SlowConsumer::Close } else { SlowConsumer::Drop },
+            max_reassembly_bytes: bytes(self.max_reassembly_bytes),
+            max_subscriptions: self.max_subscriptions_per_connection,
+            max_patterns: self.max_patterns_per_connection,
+            max_subscription_bytes: bytes(self.max_subscription_bytes),
+            ping_interval: seconds(self.ping_interval, "pingInterval")?,
+            idle_timeout: seconds(self.idle_timeout, "idleTimeout")?,
+            close_timeout: seconds(self.close_timeout, "closeTimeout")?,
+            handshake_timeout: seconds(self.handshake.timeout, "handshake.timeout")?,
+            max_pending: self.handshake.max_pending as usize,
+            max_pending_per_address: self.handshake.max_pending_per_address as usize,
+            shards: shards(self.shards),
+            target_delay: seconds(self.publisher.target_delay, "publisher.targetDelay")?,
+            high_water_mark: bytes(self.publisher.high_water_mark),
+            hard_limit: bytes(self.publisher.hard_limit).min(MAX_HARD_LIMIT),
+        })
+    }
+}
+
+impl NativeJwtOptions {
+    fn into_auth(self) -> Outcome<Auth> {
+        let verifier = JwtVerifier::new(JwtConfig {
+            key: self.secret.to_vec(),
+            previous_key: self.previous_secret.map(|key| key.to_vec()),
+            key_id: self.key_id,
+            issuer: self.issuer,
+            audience: self.audience,
+            leeway_secs: u64::from(self.leeway),
+            allow_missing_claims: self.allow_missing_claims,
+            ..JwtConfig::new(self.algorithm.parse::<Algorithm>()?, Vec::new())
+        });
+        Ok(Auth {
+            verifier: verifier?,
+            cookie_name: self.cookie_name,
+            close_on_expiry: self.close_on_expiry,
+            leeway_secs: u64::from(self.leeway),
+        })
+    }
+}
+
+/// Sizes above 4 GiB do not fit the integers of the border, so they cross as whole floats.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the facade checked the range")]
+fn bytes(value: f64) -> usize {
+    value as usize
+}
+
+fn seconds(value: f64, path: &str) -> Outcome<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|error| Failure::config(error, path))
+}
+
+/// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing
+/// thread off its core (docs/performance.md, "Shards").
+fn shards(wanted: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = if wanted == 0 { cores - 1 } else { wanted as usize };
+    wanted.clamp(1, MAX_SHARDS)
+}

@@ -1,0 +1,362 @@
+//! `NativeServer`: one engine as one JavaScript thread sees it. The first one owns the engine; the others are attached to it
+//! by number. Each becomes a consumer of its own when it begins to drain, and stops being one when its thread goes away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::Env;
+use napi::bindgen_prelude::{Float64Array, Function, Object, Uint8Array};
+use napi_derive::napi;
+use wse_engine::{Consumer, Engine, Pressure, SendEventOutcome, State, Subscribed};
+use wse_protocol::close_code::CloseCode;
+
+use crate::convert::{below_mark, crossed, id, millis, overloaded};
+use crate::error::{ErrorCode, Failure, Outcome};
+use crate::options::NativeOptions;
+use crate::text::Text;
+use crate::wake::{self, Wake};
+use crate::{background, registry};
+
+/// What an engine whose owning thread dies without `stop()` grants its clients to hear of it.
+const ABANDONED_STOP: Duration = Duration::from_millis(100);
+
+/// Where a server listens.
+#[napi(object, object_from_js = false)]
+pub struct NativeAddress {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Members of one queue group.
+#[napi(object, object_from_js = false)]
+pub struct NativeQueueGroup {
+    pub group: String,
+    pub members: u32,
+}
+
+/// One engine, as this thread sees it.
+#[napi]
+pub struct NativeServer {
+    engine: Arc<Engine>,
+    handle: u32,
+    owner: bool,
+    consumer: Option<Arc<Consumer>>,
+    drained: Option<Wake>,
+}
+
+#[napi]
+impl NativeServer {
+    /// Makes an engine that is not running yet.
+    #[napi(constructor)]
+    pub fn new(env: &Env, options: NativeOptions) -> napi::Result<Self> {
+        let engine = Arc::new(Engine::new(options.into_config().map_err(|failure| failure.thrown(env))?));
+        let handle = registry::insert(&engine);
+        Ok(Self { engine, handle, owner: true, consumer: None, drained: None })
+    }
+
+    /// Another view of a running engine, usually from a worker thread.
+    #[napi(factory)]
+    pub fn attach(env: &Env, handle: u32) -> napi::Result<Self> {
+        let engine = registry::find(handle).ok_or_else(|| {
+            Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
+        })?;
+        Ok(Self { engine, handle, owner: false, consumer: None, drained: None })
+    }
+
+    /// The engine's number, for the functions that take a `handle`.
+    #[napi]
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
+    /// Binds the address and starts the threads; where it listens.
+    #[napi(ts_return_type = "Promise<NativeAddress>")]
+    pub fn start<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let engine = Arc::clone(&self.engine);
+        background::promise(env, "start", move || {
+            let address = engine.start()?;
+            Ok(NativeAddress { host: address.ip().to_string(), port: address.port() })
+        })
+    }
+
+    /// Sends every client a Close and waits until they have left; true: all of them left in time.
+    #[napi(ts_return_type = "Promise<boolean>")]
+    pub fn drain<'env>(
+        &self,
+        env: &'env Env,
+        code: u16,
+        reason: String,
+        timeout_ms: f64,
+    ) -> napi::Result<Object<'env>> {
+        let engine = Arc::clone(&self.engine);
+        let timeout = millis(timeout_ms);
+        background::promise(env, "drain", move || Ok(engine.drain(CloseCode(code), &reason, timeout)?))
+    }
+
+    /// Closes every connection and ends the threads.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn stop<'env>(&self, env: &'env Env, code: u16, reason: String, timeout_ms: f64) -> napi::Result<Object<'env>> {
+        let engine = Arc::clone(&self.engine);
+        let timeout = millis(timeout_ms);
+        background::promise(env, "stop", move || {
+            engine.stop(CloseCode(code), &reason, timeout);
+            Ok(())
+        })
+    }
+
+    /// Sends a JSON object as an envelope. Bytes of its payload on the wire; 0: a duplicate, or rate limited; null: nobody
+    /// has this id.
+    #[napi]
+    pub fn send_event(
+        &self,
+        env: &Env,
+        conn: f64,
+        json: String,
+        compression_threshold: u32,
+    ) -> napi::Result<Option<u32>> {
+        let sent = || {
+            self.running()?;
+            let event = serde_json::from_str(&json).map_err(|error| Failure::new(ErrorCode::InvalidEvent, error))?;
+            match self.engine.send_event(id(conn), event, compression_threshold as usize) {
+                SendEventOutcome::Sent(bytes) => Ok(Some(u32::try_from(bytes).unwrap_or(u32::MAX))),
+                SendEventOutcome::Duplicate | SendEventOutcome::RateLimited => Ok(Some(0)),
+                SendEventOutcome::UnknownConnection => Ok(None),
+                SendEventOutcome::Refused => Err(overloaded()),
+            }
+        };
+        sent().map_err(|failure| failure.thrown(env))
+    }
+
+    /// Sends a text to everybody; false: taken, but the engine is above its high-water mark.
+    #[napi]
+    pub fn broadcast_all(&self, env: &Env, #[napi(ts_arg_type = "string")] text: Text) -> napi::Result<bool> {
+        let sent = self.running().and_then(|()| below_mark(self.engine.broadcast_all(&text)));
+        sent.map_err(|failure| failure.thrown(env))
+    }
+
+    /// Sends bytes to everybody; false: taken, but the engine is above its high-water mark.
+    #[napi]
+    pub fn broadcast_all_bytes(&self, env: &Env, bytes: &[u8]) -> napi::Result<bool> {
+        let sent = self.running().and_then(|()| below_mark(self.engine.broadcast_all_bytes(bytes)));
+        sent.map_err(|failure| failure.thrown(env))
+    }
+
+    /// Whether what waits in the engine is below the high-water mark.
+    #[napi]
+    pub fn is_below_mark(&self) -> bool {
+        self.engine.pressure() == Pressure::Fine
+    }
+
+    /// Called, unreferenced, each time what waits falls below the high-water mark; null: not any more.
+    #[napi]
+    pub fn on_drained(
+        &mut self,
+        #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
+    ) -> napi::Result<()> {
+        if let Some(old) = self.drained.take() {
+            self.engine.off_writable(&old);
+        }
+        if let Some(callback) = callback {
+            let wake = wake::from_function(&callback)?;
+            self.engine.on_writable(Arc::clone(&wake));
+            self.drained = Some(wake);
+        }
+        Ok(())
+    }
+
+    /// How many of the topics were accepted; null: nobody has this id. Throws `WSE_SUBSCRIPTION_LIMIT` when the connection
+    /// has no subscription left.
+    #[napi]
+    pub fn subscribe(
+        &self,
+        env: &Env,
+        conn: f64,
+        topics: Vec<String>,
+        #[napi(ts_arg_type = "string | null")] queue_group: Option<String>,
+    ) -> napi::Result<Option<u32>> {
+        let subscribed =
+            self.running().and_then(|()| match self.engine.subscribe(id(conn), &topics, queue_group.as_deref()) {
+                Subscribed::Accepted(count) => Ok(Some(u32::try_from(count).unwrap_or(u32::MAX))),
+                Subscribed::UnknownConnection => Ok(None),
+                Subscribed::NoBudget => Err(Failure::new(
+                    ErrorCode::SubscriptionLimit,
+                    "the connection has no subscription left (maxSubscriptionsPerConnection)",
+                )),
+            });
+        subscribed.map_err(|failure| failure.thrown(env))
+    }
+
+    /// Ends subscriptions, all of them with null; false: nobody has this id.
+    #[napi]
+    pub fn unsubscribe(
+        &self,
+        env: &Env,
+        conn: f64,
+        #[napi(ts_arg_type = "string[] | null")] topics: Option<Vec<String>>,
+    ) -> napi::Result<bool> {
+        self.running().map_err(|failure| failure.thrown(env))?;
+        Ok(self.engine.unsubscribe(id(conn), topics.as_deref()))
+    }
+
+    /// Replaces the ACL of a connection; null allows everything, and denies nothing; false: nobody has this id.
+    #[napi]
+    pub fn set_topic_acl(
+        &self,
+        env: &Env,
+        conn: f64,
+        #[napi(ts_arg_type = "string[] | null")] allow: Option<Vec<String>>,
+        #[napi(ts_arg_type = "string[] | null")] deny: Option<Vec<String>>,
+    ) -> napi::Result<bool> {
+        let (allow, deny) = (allow.unwrap_or_default(), deny.unwrap_or_default());
+        let set = self.running().and_then(|()| {
+            let set = self.engine.set_topic_acl(id(conn), &allow, &deny);
+            set.map_err(|error| Failure::new(ErrorCode::InvalidAcl, error))
+        });
+        set.map_err(|failure| failure.thrown(env))
+    }
+
+    /// Closes a connection; false: nobody has this id.
+    #[napi]
+    pub fn disconnect(&self, env: &Env, conn: f64, code: u16, reason: String) -> napi::Result<bool> {
+        self.running().map_err(|failure| failure.thrown(env))?;
+        Ok(self.engine.disconnect(id(conn), CloseCode(code), &reason))
+    }
+
+    /// How many connections are open.
+    #[napi]
+    pub fn connection_count(&self) -> u32 {
+        u32::try_from(self.engine.connection_count()).unwrap_or(u32::MAX)
+    }
+
+    /// The ids of all open connections.
+    #[napi]
+    pub fn connections(&self) -> Float64Array {
+        #[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
+        let ids: Vec<f64> = self.engine.connections().into_iter().map(|id| id as f64).collect();
+        Float64Array::new(ids)
+    }
+
+    /// The UUID a client knows its connection by; null: nobody has this id.
+    #[napi]
+    pub fn connection_id(&self, conn: f64) -> Option<String> {
+        self.engine.connection_uuid(id(conn))
+    }
+
+    /// How many connections are subscribed to exactly this name.
+    #[napi]
+    pub fn topic_subscriber_count(&self, topic: String) -> u32 {
+        u32::try_from(self.engine.topic_subscribers(&topic)).unwrap_or(u32::MAX)
+    }
+
+    /// The queue groups of a topic.
+    #[napi]
+    pub fn queue_group_info(&self, topic: String) -> Vec<NativeQueueGroup> {
+        let groups = self.engine.queue_groups(&topic).into_iter();
+        groups
+            .map(|(group, members)| NativeQueueGroup { group, members: u32::try_from(members).unwrap_or(u32::MAX) })
+            .collect()
+    }
+
+    /// Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size in
+    /// bytes `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
+    #[napi]
+    pub fn take_batch(&mut self, mut out: Uint8Array, max: u32, columns: bool) -> f64 {
+        let consumer = self.consume();
+        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
+        let out = unsafe { out.as_mut() };
+        crossed(self.engine.take_batch(&consumer, max as usize, columns, out))
+    }
+
+    /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends
+    /// that.
+    #[napi]
+    pub fn on_batch(
+        &mut self,
+        #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
+    ) -> napi::Result<()> {
+        let Some(callback) = callback else {
+            self.stop_consuming();
+            return Ok(());
+        };
+        let wake = wake::from_function(&callback)?;
+        let consumer = self.consume();
+        self.engine.on_batch(&consumer, Some(wake));
+        Ok(())
+    }
+
+    /// As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event.
+    #[napi]
+    pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, columns: bool, timeout_ms: f64) -> f64 {
+        let consumer = self.consume();
+        // SAFETY: as in `take_batch`.
+        let out = unsafe { out.as_mut() };
+        crossed(self.engine.wait_batch(&consumer, max as usize, columns, millis(timeout_ms), out))
+    }
+
+    /// Whether any thread reads events.
+    #[napi]
+    pub fn has_reader(&self) -> bool {
+        self.engine.has_reader()
+    }
+
+    /// Inbound events waiting to be read.
+    #[napi]
+    pub fn inbound_queue_depth(&self) -> u32 {
+        u32::try_from(self.engine.inbound_queue_depth()).unwrap_or(u32::MAX)
+    }
+
+    /// Inbound events dropped since the start.
+    #[napi]
+    pub fn inbound_dropped_count(&self) -> f64 {
+        self.engine.inbound_dropped() as f64
+    }
+
+    /// The state of the engine as the text of a JSON object.
+    #[napi]
+    pub fn health_snapshot(&self) -> String {
+        self.engine.health().to_string()
+    }
+
+    /// The metrics in the Prometheus text format.
+    #[napi]
+    pub fn prometheus_metrics(&self) -> String {
+        self.engine.prometheus()
+    }
+
+    /// Uses another certificate from now on; on an error the old one stays in use. PEM texts.
+    #[napi]
+    pub fn reload_tls(&self, env: &Env, cert: &[u8], key: &[u8]) -> napi::Result<()> {
+        self.engine.reload_tls(cert, key).map_err(|error| Failure::from(error).thrown(env))
+    }
+
+    fn running(&self) -> Outcome<()> {
+        Ok(self.engine.check_running()?)
+    }
+
+    /// Gives this thread's connections to the next one that drains.
+    fn stop_consuming(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            self.engine.leave(&consumer);
+        }
+    }
+
+    fn consume(&mut self) -> Arc<Consumer> {
+        Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join()))
+    }
+}
+
+/// Runs when the object is collected and when its environment ends, a terminated worker included.
+impl Drop for NativeServer {
+    fn drop(&mut self) {
+        if let Some(wake) = self.drained.take() {
+            self.engine.off_writable(&wake);
+        }
+        self.stop_consuming();
+        if self.owner {
+            if self.engine.state() != State::Stopped {
+                self.engine.stop(CloseCode::SERVICE_RESTART, "", ABANDONED_STOP);
+            }
+            registry::remove(self.handle);
+        }
+    }
+}

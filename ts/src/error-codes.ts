@@ -1,0 +1,37 @@
+/**
+ * Every code an error of this package can have: which class carries it, and when it is thrown. The only list there is: the
+ * type `WSEErrorCode` and the class an error of the addon becomes follow from it, and tests compare it with docs/api.md and
+ * with what the Rust sources throw.
+ */
+
+/** The codes, each with the class of its errors and when they are thrown. */
+export const ERROR_CODES = {
+  WSE_CONFIG_INVALID: ['WSEConfigError', 'an option has a wrong type or value'],
+  WSE_CONFIG_UNKNOWN: ['WSEConfigError', 'an option has a name there is not'],
+  WSE_CONFIG_UNSUPPORTED: ['WSEConfigError', 'an option is not available in this version'],
+  WSE_NOT_RUNNING: ['WSEStateError', 'the server was not started'],
+  WSE_STOPPED: ['WSEStateError', 'the server is stopped'],
+  WSE_ALREADY_RUNNING: ['WSEStateError', 'the server was started before'],
+  WSE_CONSUMER_BUSY: ['WSEStateError', 'another loop of this facade, or its callbacks, read the events'],
+  WSE_UNKNOWN_HANDLE: ['WSEStateError', 'no server of this process has the handle'],
+  WSE_OVERLOADED: ['WSEOverloadedError', 'more than publisher.hardLimit bytes wait: nothing was taken'],
+  WSE_ADDR_IN_USE: ['WSEError', 'the address is taken'],
+  WSE_ADDR_NOT_AVAILABLE: ['WSEError', 'the host does not resolve, or is not this machine'],
+  WSE_PERMISSION: ['WSEError', 'the system does not allow this address'],
+  WSE_START_FAILED: ['WSEError', 'the system refused something else a start needs'],
+  WSE_SUBSCRIPTION_LIMIT: ['WSEError', 'the connection has no subscription left (maxSubscriptionsPerConnection)'],
+  WSE_INVALID_ACL: ['WSEError', 'a pattern of an ACL cannot be used'],
+  WSE_TLS_INVALID: ['WSEError', 'reloadTls() was given a pair that is refused: the old one stays in use'],
+  WSE_JWT_ENCODE: ['WSEError', 'encodeJwt() cannot sign these claims'],
+  WSE_NATIVE_NOT_FOUND: ['WSEError', 'no addon fits this system; the text names everything that was tried'],
+  WSE_THREAD: ['WSEError', 'the system allows no further thread'],
+  WSE_INTERNAL: ['WSEError', 'a mistake of this package: please report it'],
+} as const;
+
+/** A stable, machine-readable name of what went wrong. */
+export type WSEErrorCode = keyof typeof ERROR_CODES;
+
+/** Whether `code` is one of ours. */
+export function isErrorCode(code: unknown): code is WSEErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
+}

@@ -1,0 +1,217 @@
+// Generated from crates/napi by `npm run build`. Not for editing.
+
+/** One engine, as this thread sees it. */
+export declare class NativeServer {
+  /** Makes an engine that is not running yet. */
+  constructor(options: NativeOptions)
+  /** Another view of a running engine, usually from a worker thread. */
+  static attach(handle: number): NativeServer
+  /** The engine's number, for the functions that take a `handle`. */
+  handle(): number
+  /** Binds the address and starts the threads; where it listens. */
+  start(): Promise<NativeAddress>
+  /** Sends every client a Close and waits until they have left; true: all of them left in time. */
+  drain(code: number, reason: string, timeoutMs: number): Promise<boolean>
+  /** Closes every connection and ends the threads. */
+  stop(code: number, reason: string, timeoutMs: number): Promise<void>
+  /**
+   * Sends a JSON object as an envelope. Bytes of its payload on the wire; 0: a duplicate, or rate limited; null: nobody
+   * has this id.
+   */
+  sendEvent(conn: number, json: string, compressionThreshold: number): number | null
+  /** Sends a text to everybody; false: taken, but the engine is above its high-water mark. */
+  broadcastAll(text: string): boolean
+  /** Sends bytes to everybody; false: taken, but the engine is above its high-water mark. */
+  broadcastAllBytes(bytes: Uint8Array): boolean
+  /** Whether what waits in the engine is below the high-water mark. */
+  isBelowMark(): boolean
+  /** Called, unreferenced, each time what waits falls below the high-water mark; null: not any more. */
+  onDrained(callback?: (() => void) | null): void
+  /**
+   * How many of the topics were accepted; null: nobody has this id. Throws `WSE_SUBSCRIPTION_LIMIT` when the connection
+   * has no subscription left.
+   */
+  subscribe(conn: number, topics: Array<string>, queueGroup?: string | null): number | null
+  /** Ends subscriptions, all of them with null; false: nobody has this id. */
+  unsubscribe(conn: number, topics?: string[] | null): boolean
+  /** Replaces the ACL of a connection; null allows everything, and denies nothing; false: nobody has this id. */
+  setTopicAcl(conn: number, allow?: string[] | null, deny?: string[] | null): boolean
+  /** Closes a connection; false: nobody has this id. */
+  disconnect(conn: number, code: number, reason: string): boolean
+  /** How many connections are open. */
+  connectionCount(): number
+  /** The ids of all open connections. */
+  connections(): Float64Array
+  /** The UUID a client knows its connection by; null: nobody has this id. */
+  connectionId(conn: number): string | null
+  /** How many connections are subscribed to exactly this name. */
+  topicSubscriberCount(topic: string): number
+  /** The queue groups of a topic. */
+  queueGroupInfo(topic: string): Array<NativeQueueGroup>
+  /**
+   * Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size in
+   * bytes `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
+   */
+  takeBatch(out: Uint8Array, max: number, columns: boolean): number
+  /**
+   * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends
+   * that.
+   */
+  onBatch(callback?: (() => void) | null): void
+  /** As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event. */
+  drainInbound(out: Uint8Array, max: number, columns: boolean, timeoutMs: number): number
+  /** Whether any thread reads events. */
+  hasReader(): boolean
+  /** Inbound events waiting to be read. */
+  inboundQueueDepth(): number
+  /** Inbound events dropped since the start. */
+  inboundDroppedCount(): number
+  /** The state of the engine as the text of a JSON object. */
+  healthSnapshot(): string
+  /** The metrics in the Prometheus text format. */
+  prometheusMetrics(): string
+  /** Uses another certificate from now on; on an error the old one stays in use. PEM texts. */
+  reloadTls(cert: Uint8Array, key: Uint8Array): void
+}
+
+/**
+ * A hash of the declaration this addon was built with. The loader refuses an addon whose hash is not that of its own
+ * declaration (`ts/src/native/abi.ts`), before it calls anything else.
+ */
+export declare function abiVersion(): string
+
+/** The claims of a valid token as JSON text, `null` for any other. */
+export declare function decodeJwt(token: string, options: NativeDecodeOptions): string | null
+
+/** Signs claims, given as JSON text. */
+export declare function encodeJwt(claimsJson: string, secret: Uint8Array, algorithm: string, keyId?: string | null): string
+
+/**
+ * Takes what was collected, in order: `text` of `units` UTF-16 units, `bytes`, and the first `noted` numbers of `notes`,
+ * which say what it is (`crates/engine/src/outbox.rs`). Returns what `room()` does.
+ */
+export declare function handOver(handle: number, text: string, units: number, bytes: Uint8Array | null, notes: Uint32Array, noted: number): number
+
+/**
+ * The engine's own memory of who may be sent to, kept up to date: one 32-bit word per slot, shard after shard, the
+ * generation of the connection that is open there or 0. null: this runtime allows no such memory.
+ */
+export declare function liveness(handle: number): ArrayBuffer | null
+
+/** Words of one shard in `liveness()`. */
+export declare function livenessPerShard(handle: number): number
+
+/** Where a server listens. */
+export interface NativeAddress {
+  host: string
+  port: number
+}
+
+/** How `decode_jwt` checks a token. */
+export interface NativeDecodeOptions {
+  secret: Uint8Array
+  algorithm: string
+  issuer: string | null
+  audience: string | null
+  previousSecret: Uint8Array | null
+  keyId: string | null
+}
+
+/** Bounds of handshakes in progress. */
+export interface NativeHandshake {
+  timeout: number
+  maxPending: number
+  maxPendingPerAddress: number
+}
+
+/** Claims and keys the engine checks tokens with. Times in seconds. */
+export interface NativeJwtOptions {
+  secret: Uint8Array
+  algorithm: string
+  issuer: string | null
+  audience: string | null
+  cookieName: string
+  previousSecret: Uint8Array | null
+  keyId: string | null
+  leeway: number
+  allowMissingClaims: boolean
+  closeOnExpiry: boolean
+}
+
+/**
+ * Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
+ * `null` for "none": a missing one is a mistake of the facade, never a default.
+ */
+export interface NativeOptions {
+  host: string
+  port: number
+  maxConnections: number
+  path: string | null
+  allowedOrigins: Array<string> | null
+  subscriptions: 'app' | 'acl'
+  serverReady: boolean
+  jwt: NativeJwtOptions | null
+  tls: NativeTlsOptions | null
+  rateLimit: NativeRateLimit
+  maxMessageSize: number
+  maxInboundQueueSize: number
+  maxInboundQueueBytes: number
+  inboundOverflow: 'pause' | 'drop'
+  inboundCodecs: boolean
+  maxJsonDepth: number
+  maxOutboundQueueBytes: number
+  slowConsumer: 'drop' | 'close'
+  maxReassemblyBytes: number
+  maxSubscriptionsPerConnection: number
+  maxPatternsPerConnection: number
+  maxSubscriptionBytes: number
+  pingInterval: number
+  idleTimeout: number
+  shards: number
+  handshake: NativeHandshake
+  publisher: NativePublisher
+  closeTimeout: number
+}
+
+/** Marks of publisher pressure: seconds, and bytes per shard. */
+export interface NativePublisher {
+  targetDelay: number
+  highWaterMark: number
+  hardLimit: number
+}
+
+/** Members of one queue group. */
+export interface NativeQueueGroup {
+  group: string
+  members: number
+}
+
+/** Tokens and tokens per second. */
+export interface NativeRateLimit {
+  capacity: number
+  refill: number
+}
+
+/** PEM texts. */
+export interface NativeTlsOptions {
+  cert: Uint8Array
+  key: Uint8Array
+}
+
+/**
+ * Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
+ * many bytes are taken before the hard limit. Less than `wanted` counts as a refusal.
+ */
+export declare function room(handle: number, wanted: number): number
+
+/** Sends a text to one connection; false: nobody has this id. */
+export declare function send(handle: number, conn: number, text: string): boolean
+
+/** Sends bytes to one connection; false: nobody has this id. */
+export declare function sendBytes(handle: number, conn: number, bytes: Uint8Array): boolean
+
+/** Where the engine is in its life: 0 created, 1 running, 2 draining, 3 stopped; stopped when it is gone. Never fails. */
+export declare function state(handle: number): 0 | 1 | 2 | 3
+
+/** The version of the addon, compared by the loader with the package's. */
+export declare function version(): string

@@ -1,0 +1,201 @@
+/** From the user's options to the engine's: the only place where defaults live and where options are checked. */
+
+import { WSEConfigError } from '../errors.js';
+import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
+import { type NumberRule, OptionReader } from './reader.js';
+import type { SecondsRule } from './seconds.js';
+import { suggestOption } from './suggest.js';
+import type { JwtAlgorithm, WSEServerOptions } from './types.js';
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+/** An HS256 key shorter than its hash can be guessed from one token. */
+export const MIN_HS256_SECRET_BYTES = 32;
+export const JWT_ALGORITHMS: readonly JwtAlgorithm[] = ['HS256', 'RS256', 'ES256'];
+
+/** In a connection id the shard has 6 bits and the slot 21; one shard may have to hold every connection. */
+const CONNECTIONS: NumberRule = { min: 1, max: 2 ** 21, integer: true };
+const SHARDS: NumberRule = { min: 0, max: 64, integer: true };
+const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
+const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
+const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 30, integer: true, unit: 'bytes' };
+const QUEUE_BYTES: NumberRule = { min: KIB, max: 2 ** 32 - 1, integer: true, unit: 'bytes' };
+const PING_INTERVAL: SecondsRule = { max: 3600 };
+/** Longer than any interval of the pings. */
+const IDLE_TIMEOUT: SecondsRule = { max: 7200 };
+const TARGET_DELAY: SecondsRule = { max: 1 };
+const HANDSHAKE_TIMEOUT: SecondsRule = { max: 600 };
+const CLOSE_TIMEOUT: SecondsRule = { max: 600, zero: true };
+const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
+
+/** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
+const ACL_SUBSCRIPTIONS = 1024;
+const ACL_PATTERNS = 128;
+const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
+
+/** Options of later versions. Ignoring one would promise what nobody keeps. */
+const NOT_YET = ['recovery', 'presence'] as const;
+
+/**
+ * The engine's complete options.
+ *
+ * @throws WSEConfigError with the `path` of the first option that is wrong, unknown or not available yet.
+ */
+export function resolveOptions(options: WSEServerOptions): NativeOptions {
+  const reader = new OptionReader(options, '');
+  refuseUnsupported(options as unknown as Record<string, unknown>);
+
+  const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
+  const resolved: NativeOptions = {
+    host: reader.text('host', '127.0.0.1'),
+    port: reader.number('port', PORT),
+    maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
+    path: readPath(reader),
+    allowedOrigins: readOrigins(reader),
+    subscriptions,
+    serverReady: reader.boolean('serverReady', true),
+    jwt: readJwt(reader.groupOrNull('jwt')),
+    tls: readTlsOrNull(reader.groupOrNull('tls')),
+    rateLimit: readRateLimit(reader.group('rateLimit')),
+    maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
+    maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
+    maxInboundQueueBytes: reader.number('maxInboundQueueBytes', QUEUE_BYTES, 4 * MIB),
+    inboundOverflow: reader.oneOf('inboundOverflow', ['pause', 'drop'], 'pause'),
+    inboundCodecs: reader.boolean('inboundCodecs', true),
+    maxJsonDepth: reader.number('maxJsonDepth', { min: 1, max: 128, integer: true }, 64),
+    maxOutboundQueueBytes: reader.number('maxOutboundQueueBytes', QUEUE_BYTES, 16 * MIB),
+    slowConsumer: reader.oneOf('slowConsumer', ['drop', 'close'], 'drop'),
+    maxReassemblyBytes: reader.number('maxReassemblyBytes', QUEUE_BYTES, 64 * MIB),
+    maxSubscriptionsPerConnection: reader.number(
+      'maxSubscriptionsPerConnection',
+      { ...COUNT, min: 0 },
+      subscriptions === 'acl' ? ACL_SUBSCRIPTIONS : 0,
+    ),
+    maxPatternsPerConnection: reader.number(
+      'maxPatternsPerConnection',
+      { ...COUNT, min: 0 },
+      subscriptions === 'acl' ? ACL_PATTERNS : 0,
+    ),
+    maxSubscriptionBytes: reader.number(
+      'maxSubscriptionBytes',
+      { ...QUEUE_BYTES, min: 0 },
+      subscriptions === 'acl' ? ACL_SUBSCRIPTION_BYTES : 0,
+    ),
+    pingInterval: reader.seconds('pingInterval', PING_INTERVAL, 25),
+    idleTimeout: reader.seconds('idleTimeout', IDLE_TIMEOUT, 60),
+    shards: reader.number('shards', SHARDS, 0),
+    handshake: readHandshake(reader.group('handshake')),
+    publisher: readPublisher(reader.group('publisher')),
+    closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
+  };
+  reader.done(suggestOption);
+
+  if (resolved.pingInterval >= resolved.idleTimeout) {
+    reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
+  }
+  if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
+    reader.fail('maxReassemblyBytes', `must hold one message (maxMessageSize, ${resolved.maxMessageSize})`);
+  }
+  return resolved;
+}
+
+function refuseUnsupported(options: Record<string, unknown>): void {
+  for (const name of NOT_YET) {
+    if (options[name] !== undefined) {
+      throw new WSEConfigError('WSE_CONFIG_UNSUPPORTED', name, 'not available in this version');
+    }
+  }
+}
+
+function readPath(reader: OptionReader): string | null {
+  const path = reader.textOrNull('path');
+  if (path !== null && !/^\/[^?#\s]*$/.test(path)) reader.fail('path', `must start with / and have no query, not '${path}'`);
+  return path;
+}
+
+function readOrigins(reader: OptionReader): string[] | null {
+  const origins = reader.textsOrNull('allowedOrigins');
+  origins?.forEach((origin, index) => {
+    // With a path it would match no browser's header, ever.
+    if (origin === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(origin)) return;
+    reader.fail(`allowedOrigins[${index}]`, `must be an origin such as https://app.example.com, not '${origin}'`);
+  });
+  return origins;
+}
+
+function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
+  if (reader === null) return null;
+  if (reader.has('privateKey')) {
+    reader.fail('privateKey', 'this server only verifies; sign with encodeJwt(claims, privateKey, { algorithm })');
+  }
+  const jwt: NativeJwtOptions = {
+    secret: reader.key('secret'),
+    algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
+    issuer: reader.textOrNull('issuer'),
+    audience: reader.textOrNull('audience'),
+    cookieName: reader.text('cookieName', 'access_token'),
+    previousSecret: reader.keyOrNull('previousSecret'),
+    keyId: reader.textOrNull('keyId'),
+    leeway: reader.seconds('leeway', LEEWAY, 30),
+    allowMissingClaims: reader.boolean('allowMissingClaims', false),
+    closeOnExpiry: reader.boolean('closeOnExpiry', true),
+  };
+  reader.done(suggestOption);
+  if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);
+  for (const name of ['secret', 'previousSecret'] as const) {
+    const bytes = jwt[name]?.byteLength ?? MIN_HS256_SECRET_BYTES;
+    if (jwt.algorithm === 'HS256' && bytes < MIN_HS256_SECRET_BYTES) {
+      reader.fail(name, `HS256 needs at least ${MIN_HS256_SECRET_BYTES} bytes, not ${bytes}`);
+    }
+  }
+  return jwt;
+}
+
+/**
+ * A certificate chain and its key.
+ *
+ * @throws WSEConfigError naming the member that is wrong.
+ */
+export function readTls(reader: OptionReader): NonNullable<NativeOptions['tls']> {
+  const tls = { cert: reader.key('cert'), key: reader.key('key') };
+  reader.done(suggestOption);
+  return tls;
+}
+
+function readTlsOrNull(reader: OptionReader | null): NativeOptions['tls'] {
+  return reader === null ? null : readTls(reader);
+}
+
+function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {
+  const rule: NumberRule = { min: 1, max: 2 ** 32 - 1 };
+  const rateLimit = {
+    capacity: reader.number('capacity', rule, 100_000),
+    refill: reader.number('refill', { ...rule, min: 0 }, 10_000),
+  };
+  reader.done(suggestOption);
+  return rateLimit;
+}
+
+function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
+  const handshake = {
+    timeout: reader.seconds('timeout', HANDSHAKE_TIMEOUT, 10),
+    maxPending: reader.number('maxPending', COUNT, 4096),
+    maxPendingPerAddress: reader.number('maxPendingPerAddress', COUNT, 1024),
+  };
+  reader.done(suggestOption);
+  return handshake;
+}
+
+function readPublisher(reader: OptionReader): NativeOptions['publisher'] {
+  const publisher = {
+    targetDelay: reader.seconds('targetDelay', TARGET_DELAY, 0.01),
+    highWaterMark: reader.number('highWaterMark', QUEUE_BYTES, 4 * MIB),
+    hardLimit: reader.number('hardLimit', { ...QUEUE_BYTES, max: 2 * 1024 * MIB }, 64 * MIB),
+  };
+  reader.done(suggestOption);
+  if (publisher.highWaterMark > publisher.hardLimit) {
+    reader.fail('highWaterMark', `must not exceed hardLimit (${publisher.hardLimit}), not ${publisher.highWaterMark}`);
+  }
+  return publisher;
+}

@@ -1,0 +1,136 @@
+/** The options of a server, as their user writes them. Defaults are set in `options.ts`. */
+
+import type { BytesLike } from '../bytes.js';
+
+/** Key material: text is taken as UTF-8. */
+export type KeyMaterial = string | BytesLike;
+
+/** Signature algorithms of tokens. */
+export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256';
+
+/** How clients prove who they are. Without it every client is let in and reported as `connect`. */
+export interface JwtOptions {
+  /** HS256: at least 32 bytes. RS256, ES256: the public key as PEM. */
+  secret: KeyMaterial;
+  /** The only algorithm accepted. @default 'HS256' */
+  algorithm?: JwtAlgorithm;
+  /** Required value of `iss`. @default none */
+  issuer?: string | null;
+  /** Required value of `aud`. @default none */
+  audience?: string | null;
+  /** The cookie that carries the token; the `Authorization` header is read only when there is no such cookie. @default 'access_token' */
+  cookieName?: string;
+  /** The key before this one; still accepted, for rotation. @default none */
+  previousSecret?: KeyMaterial | null;
+  /** Required `kid` of the token's header. @default none */
+  keyId?: string | null;
+  /** Seconds. Clock difference tolerated for `exp` and `nbf`; whole, at most 3600. @default 30 */
+  leeway?: number;
+  /** Let a token pass that lacks `iss` or `aud` although one is configured. @default false */
+  allowMissingClaims?: boolean;
+  /** Close a connection with 4401 when its token expires. @default true */
+  closeOnExpiry?: boolean;
+}
+
+/** A certificate chain and its key: the server then speaks wss:// only. */
+export interface TlsOptions {
+  /** PEM, leaf first. */
+  cert: KeyMaterial;
+  /** PEM. */
+  key: KeyMaterial;
+}
+
+/** The token bucket of `sendEvent`, one per connection. */
+export interface RateLimitOptions {
+  /** Events at once. @default 100000 */
+  capacity?: number;
+  /** Events per second. @default 10000 */
+  refill?: number;
+}
+
+/** Limits on clients that have not finished connecting. */
+export interface HandshakeOptions {
+  /** Seconds. Time until an unfinished handshake is dropped; at most 600. @default 10 */
+  timeout?: number;
+  /** Unfinished handshakes in total. @default 4096 */
+  maxPending?: number;
+  /** Unfinished handshakes per address. @default 1024 */
+  maxPendingPerAddress?: number;
+}
+
+/**
+ * How far publishers may be ahead of the engine. `broadcast()` returns false above `targetDelay` or `highWaterMark`, whichever
+ * comes first; the message is still taken.
+ */
+export interface PublisherOptions {
+  /**
+   * Seconds. The delay publishers are held to, from the call to the last byte the system took for a subscriber that keeps up; at
+   * most 1. Who stands still for two seconds, or is one of few that keep up with less than a quarter of the others' pace, holds
+   * nobody back. @default 0.01
+   */
+  targetDelay?: number;
+  /** Bytes that may wait for one of the engine's threads before `broadcast()` returns false in any case. @default 4194304 */
+  highWaterMark?: number;
+  /** Bytes above which `broadcast()` throws `WSEOverloadedError` and takes nothing. @default 67108864 */
+  hardLimit?: number;
+}
+
+/** The options of `new RustWSEServer()`. Each is checked; an error names the path of the option. */
+export interface WSEServerOptions {
+  /** Address to listen on. @default '127.0.0.1' */
+  host?: string;
+  /** Port to listen on; 0 lets the system choose, `start()` tells which. */
+  port: number;
+  /** Clients beyond this many are answered 503. @default 1000 */
+  maxConnections?: number;
+  /** The only path that upgrades, such as `/ws`; others are answered 404. @default any path */
+  path?: string | null;
+  /** Origins let in, such as `https://app.example.com`; checked when a request carries one. @default not checked */
+  allowedOrigins?: readonly string[] | null;
+  /** Who answers `subscription_update`: the application (it arrives as `msg`) or the engine, which asks the ACL. @default 'app' */
+  subscriptions?: 'app' | 'acl';
+  /** Send `server_ready` to clients without JWT; false leaves that to the application. @default true */
+  serverReady?: boolean;
+  /** @default none: every client is let in */
+  jwt?: JwtOptions | null;
+  /** @default none: ws:// */
+  tls?: TlsOptions | null;
+  rateLimit?: RateLimitOptions;
+  /** Bytes of one inbound message; a larger one closes with 1009. @default 1048576 */
+  maxMessageSize?: number;
+  /** Inbound events waiting for one draining thread. @default 131072 */
+  maxInboundQueueSize?: number;
+  /** Payload bytes waiting for one draining thread. @default 67108864 */
+  maxInboundQueueBytes?: number;
+  /** At either limit: stop reading sockets, or drop the new message and count it. @default 'pause' */
+  inboundOverflow?: 'pause' | 'drop';
+  /** Decode inbound `C:` (zlib) and `M:` (msgpack) frames; false hands them on as `bin`. @default true */
+  inboundCodecs?: boolean;
+  /** Nesting of inbound JSON and msgpack; a deeper message arrives as `raw`. @default 64 */
+  maxJsonDepth?: number;
+  /** Bytes waiting for one connection. @default 16777216 */
+  maxOutboundQueueBytes?: number;
+  /** At that limit: drop further frames for it, or close it with 4300. Both count and report `slow_consumer`. @default 'drop' */
+  slowConsumer?: 'drop' | 'close';
+  /** Bytes of incomplete inbound messages one shard holds; beyond it a connection above its equal share is closed with 1013. @default 67108864 */
+  maxReassemblyBytes?: number;
+  /** Topics per connection; 0 is no limit. @default 0, with `subscriptions: 'acl'` 1024 */
+  maxSubscriptionsPerConnection?: number;
+  /** Patterns among them (`*`, `?`); 0 is no limit. @default 0, with `subscriptions: 'acl'` 128 */
+  maxPatternsPerConnection?: number;
+  /**
+   * Bytes of memory that topics and subscriptions of all connections take, estimated; beyond it each connection may still have
+   * its equal part (this divided by `maxConnections`). 0 is no limit. @default 0, with `subscriptions: 'acl'` 268435456
+   */
+  maxSubscriptionBytes?: number;
+  /** Seconds. Time between server pings; less than `idleTimeout`, at most 3600. @default 25 */
+  pingInterval?: number;
+  /** Seconds. Time without a frame after which a connection is closed; at most 7200. @default 60 */
+  idleTimeout?: number;
+  /** Engine threads; 0 is one per core but one, which is left to JavaScript, and at least one. @default 0 */
+  shards?: number;
+  handshake?: HandshakeOptions;
+  publisher?: PublisherOptions;
+  /** Seconds. Time a peer has to answer our Close; at most 600. @default 5 */
+  closeTimeout?: number;
+}

@@ -1,0 +1,81 @@
+/** Who is connected, what they hear, and how they are sent away. */
+
+import { toCloseCode, toConn, toOptions, toReason, toText, toTexts } from '../arguments.js';
+import type { EngineHandle } from './engine-handle.js';
+
+const KICK_CODE = 4300;
+
+/** What a connection may subscribe to: patterns with `*` (any run) and `?` (one byte). Deny wins. */
+export interface TopicAcl {
+  /** An empty list allows everything too: nothing at all is `deny: ['*']`. @default everything */
+  allow?: readonly string[] | null;
+  /** @default nothing */
+  deny?: readonly string[] | null;
+}
+
+/** The calls of one facade about connections. What each promises is said at the methods of `RustWSEServer`. */
+export class ConnectionCalls {
+  readonly #engine: EngineHandle;
+
+  constructor(engine: EngineHandle) {
+    this.#engine = engine;
+  }
+
+  subscribe(conn: number, topics: readonly string[], options: { queueGroup?: string }): number | false {
+    toConn(conn);
+    const names = toTexts(topics, 'topics');
+    const { queueGroup } = toOptions(options, 'options');
+    const group = queueGroup === undefined ? null : toText(queueGroup, 'queueGroup');
+    return this.#engine.command((engine) => engine.subscribe(conn, names, group)) ?? false;
+  }
+
+  unsubscribe(conn: number, topics: readonly string[] | null | undefined): boolean {
+    toConn(conn);
+    const names = toTextsOrNull(topics, 'topics');
+    return this.#engine.command((engine) => engine.unsubscribe(conn, names));
+  }
+
+  setTopicAcl(conn: number, acl: TopicAcl): boolean {
+    toConn(conn);
+    toOptions(acl, 'acl');
+    const allow = toTextsOrNull(acl.allow, 'allow');
+    const deny = toTextsOrNull(acl.deny, 'deny');
+    return this.#engine.command((engine) => engine.setTopicAcl(conn, allow, deny));
+  }
+
+  disconnect(conn: number, options: { code?: number; reason?: string }): boolean {
+    toConn(conn);
+    toOptions(options, 'options');
+    const code = toCloseCode(options.code ?? KICK_CODE);
+    const reason = toReason(options.reason ?? '');
+    return this.#engine.command((engine) => engine.disconnect(conn, code, reason));
+  }
+
+  count(): number {
+    return this.#engine.ask((engine) => engine.connectionCount());
+  }
+
+  ids(): number[] {
+    return Array.from(this.#engine.ask((engine) => engine.connections()));
+  }
+
+  uuid(conn: number): string | null {
+    toConn(conn);
+    return this.#engine.ask((engine) => engine.connectionId(conn));
+  }
+
+  subscriberCount(topic: string): number {
+    toText(topic, 'topic');
+    return this.#engine.ask((engine) => engine.topicSubscriberCount(topic));
+  }
+
+  queueGroups(topic: string): Record<string, number> {
+    toText(topic, 'topic');
+    const groups = this.#engine.ask((engine) => engine.queueGroupInfo(topic));
+    return Object.fromEntries(groups.map(({ group, members }) => [group, members]));
+  }
+}
+
+function toTextsOrNull(value: unknown, name: string): string[] | null {
+  return value === undefined || value === null ? null : toTexts(value, name);
+}

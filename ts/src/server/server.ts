@@ -1,0 +1,393 @@
+/** `RustWSEServer`: a WebSocket server whose work is done in Rust. The public face; each call is done by the part it names. */
+
+import type { BytesLike } from '../bytes.js';
+import { describe } from '../describe.js';
+import { buildEnvelope, type PublishOptions } from '../envelope.js';
+import { native, WSEStateError } from '../errors.js';
+import type { WSEBatch, WSEMessage } from '../events.js';
+import type { LazyMessage } from '../inbound/lazy.js';
+import { loadNative } from '../native/loader.js';
+import { OptionReader } from '../options/reader.js';
+import { readTls, resolveOptions } from '../options/resolve.js';
+import type { TlsOptions, WSEServerOptions } from '../options/types.js';
+import type { WSECallbacks } from './callbacks.js';
+import { ConnectionCalls, type TopicAcl } from './connection-calls.js';
+import { EngineHandle } from './engine-handle.js';
+import { type BatchesOptions, EventReader } from './event-reader.js';
+import { type HealthSnapshot, parseHealth } from './health.js';
+import { type CloseOptions, Lifecycle, type ListenAddress } from './lifecycle.js';
+import { Publisher } from './publisher.js';
+
+/**
+ * A WebSocket server. All connections, topics and queues live in the engine; this object only talks to it.
+ *
+ * Inbound events come through exactly one of: a `batches()` loop, `setCallbacks()`, or `drainInbound()` in a worker.
+ *
+ * ```ts
+ * await using server = new RustWSEServer({ port: 5007 })
+ * await server.start()
+ * for await (const batch of server.batches())
+ *   for (const [type, conn, payload] of batch)
+ *     if (type === 'msg') server.sendEvent(conn, { t: 'echo', p: payload.p })
+ * ```
+ */
+export class RustWSEServer {
+  readonly #engine: EngineHandle;
+  readonly #life: Lifecycle;
+  readonly #publisher: Publisher;
+  readonly #connections: ConnectionCalls;
+  readonly #reader: EventReader;
+
+  /**
+   * Checks the options and creates an engine. Nothing is bound before `start()`.
+   *
+   * @throws WSEConfigError naming the option; WSEError `WSE_NATIVE_NOT_FOUND` when no addon fits this system.
+   */
+  constructor(options: WSEServerOptions);
+  /** Of a running engine. @internal */
+  constructor(engine: EngineHandle);
+  constructor(given: WSEServerOptions | EngineHandle) {
+    const { engine, warnOrigin } = given instanceof EngineHandle ? { engine: given, warnOrigin: false } : create(given);
+    this.#engine = engine;
+    this.#publisher = new Publisher(engine);
+    this.#connections = new ConnectionCalls(engine);
+    this.#reader = new EventReader(engine);
+    this.#life = new Lifecycle(engine, () => {
+      if (warnOrigin) warnOfOrigin();
+      this.#reader.onStarted();
+    });
+  }
+
+  /**
+   * A second facade on a running engine, usually in a worker thread. It does not keep the process alive, except
+   * while a `batches()` loop of it waits.
+   *
+   * @param handle the `handle` of the server
+   * @throws WSEStateError when there is no such engine in this process.
+   */
+  static attach(handle: number): RustWSEServer {
+    if (typeof handle !== 'number') throw new TypeError(`handle must be a number, not ${describe(handle)}`);
+    // The border would cut a fraction off and find somebody else's engine.
+    if (!(Number.isInteger(handle) && handle >= 0 && handle < 2 ** 32)) {
+      throw new WSEStateError('WSE_UNKNOWN_HANDLE', 'no server of this process has this handle');
+    }
+    const binding = loadNative();
+    const engine = native(() => binding.NativeServer.attach(handle));
+    return new RustWSEServer(new EngineHandle(binding, engine, 'started'));
+  }
+
+  /**
+   * Binds the address and starts the engine's threads. From here until `stop()` the process stays alive.
+   *
+   * @returns where it listens
+   * @throws {@link WSEError} `WSE_ADDR_IN_USE`, `WSE_ADDR_NOT_AVAILABLE`, `WSE_PERMISSION` or `WSE_START_FAILED`;
+   *   {@link WSEStateError} when it runs already or is stopped.
+   */
+  start(): Promise<ListenAddress> {
+    return this.#life.start();
+  }
+
+  /**
+   * Closes every connection, ends the engine's threads and lets the process exit. What has already arrived can
+   * still be read from a running `batches()` loop, which then ends. Calling it again waits for the same end.
+   *
+   * @param options `closeCode` @default 1012, `timeout` in seconds @default 2
+   */
+  stop(options: CloseOptions = {}): Promise<void> {
+    return this.#life.stop(options);
+  }
+
+  /**
+   * Accepts nobody any more, sends every client a Close and waits until they have left. Follow it with `stop()`.
+   *
+   * @param options `closeCode` @default 4300, `timeout` in seconds @default 30
+   * @returns true when every client left in time
+   * @throws {@link WSEStateError} when the server does not run.
+   */
+  drain(options: CloseOptions = {}): Promise<boolean> {
+    return this.#life.drain(options);
+  }
+
+  /** Whether clients are being served; also true while draining. */
+  isRunning(): boolean {
+    return this.#engine.isRunning();
+  }
+
+  /** A number that names this engine in the whole process: give it to a worker, which calls `RustWSEServer.attach`. */
+  get handle(): number {
+    return this.#engine.id;
+  }
+
+  /** `stop()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /**
+   * Inbound events in batches, as they come. Never blocks, and lets the event loop turn between batches. Ends after
+   * `stop()`, once everything that had arrived was handed out: by then calls on the server throw, so ask `isRunning()`
+   * before you answer. Leaving the loop gives this thread's connections to the next one that reads; a loop that waits is
+   * ended by `signal`, not by `return()`.
+   *
+   * @throws WSEStateError when another loop of this facade reads already, or the server does not run; the reason of
+   *   `signal` when it is aborted.
+   */
+  batches(options: BatchesOptions & { lazy: true }): AsyncGenerator<WSEBatch<LazyMessage>, void, undefined>;
+  batches(options?: BatchesOptions & { lazy?: false }): AsyncGenerator<WSEBatch, void, undefined>;
+  batches(options: BatchesOptions): AsyncGenerator<WSEBatch<WSEMessage | LazyMessage>, void, undefined>;
+  batches(options: BatchesOptions = {}): AsyncGenerator<WSEBatch<WSEMessage | LazyMessage>, void, undefined> {
+    return this.#reader.batches(options);
+  }
+
+  /**
+   * Inbound events for a worker thread: blocks this thread up to `timeoutMs` for the first one. What any server of this thread
+   * was given to send goes out before.
+   *
+   * @param max events at most @default 256
+   * @param timeoutMs @default 50
+   * @param options `lazy`: messages as `LazyMessage` @default false
+   * @returns an empty array when nothing came in time
+   * @throws WSEStateError `WSE_STOPPED` once the server is stopped and everything that had arrived was handed out; also
+   *   when a `batches()` loop of this facade reads, or the server was not started.
+   */
+  drainInbound(max: number | undefined, timeoutMs: number | undefined, options: { lazy: true }): WSEBatch<LazyMessage>;
+  drainInbound(max?: number, timeoutMs?: number, options?: { lazy?: false }): WSEBatch;
+  drainInbound(max?: number, timeoutMs?: number, options?: { lazy?: boolean }): WSEBatch<WSEMessage | LazyMessage>;
+  drainInbound(max?: number, timeoutMs?: number, options?: { lazy?: boolean }): WSEBatch<WSEMessage | LazyMessage> {
+    return this.#reader.drainInbound(max, timeoutMs, options);
+  }
+
+  /**
+   * Calls functions for inbound events, from now or from `start()` on. Calling it again replaces them.
+   *
+   * @throws TypeError for what is not a function or has an unknown name; WSEStateError when a `batches()` loop of
+   *   this facade reads, or the server is stopped.
+   */
+  setCallbacks(callbacks: WSECallbacks): void {
+    this.#reader.setCallbacks(callbacks);
+  }
+
+  /**
+   * Does nothing but check that the server has not started: here every server queues its events, and `batches()` or
+   * `drainInbound()` read them. Kept for programs that come from the Python server.
+   *
+   * @throws WSEStateError after `start()`.
+   */
+  enableDrainMode(): void {
+    this.#engine.refuseStopped();
+    if (this.#engine.phase === 'started')
+      throw new WSEStateError('WSE_ALREADY_RUNNING', 'enableDrainMode() must precede start()');
+  }
+
+  /**
+   * Sends text to one connection, exactly as given. What one turn of the event loop sends and publishes crosses to the engine
+   * together, in the order of the calls, at the end of the turn at the latest: who then computes for long gives way first
+   * (`await null`).
+   *
+   * @returns false: no such connection
+   * @throws TypeError for anything but a string; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
+   *   taken; WSEStateError when the server does not run.
+   */
+  send(conn: number, text: string): boolean {
+    return this.#publisher.send(conn, text);
+  }
+
+  /**
+   * Sends bytes to one connection in a binary frame. They are copied before the call returns, and cross as with `send()`.
+   *
+   * @returns false: no such connection
+   * @throws TypeError when `bytes` holds none or is detached; otherwise as `send()`.
+   */
+  sendBytes(conn: number, bytes: BytesLike): boolean {
+    return this.#publisher.sendBytes(conn, bytes);
+  }
+
+  /**
+   * Sends an object as an envelope: `c` and `v` are set, `id`, `ts` and `seq` when they are missing; compressed
+   * above the threshold, as msgpack to clients that asked for it.
+   *
+   * Bytes become hex, dates ISO text, NaN and infinities null, big integers beyond 64 bits and maps text.
+   *
+   * @param options `compressionThreshold` in bytes of JSON @default 1024
+   * @returns bytes of payload sent; 0 for a duplicate `id` or an exhausted rate limit; false: no such connection
+   * @throws TypeError when `event` is not an object with a JSON form, or is nested more than 127 deep;
+   *   WSEOverloadedError above `publisher.hardLimit`, and then nothing was taken; WSEStateError when the server does not run.
+   */
+  sendEvent(conn: number, event: object, options: { compressionThreshold?: number } = {}): number | false {
+    return this.#publisher.sendEvent(conn, event, options);
+  }
+
+  /**
+   * Sends text to every subscriber of a topic. A JSON object without a category gets one. It crosses to the engine
+   * as with `send()`.
+   *
+   * @returns true: go on; false: taken, but the engine is behind (`publisher.targetDelay`): await `drained()`
+   * @throws TypeError for anything but strings; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
+   *   taken; WSEStateError when the server does not run.
+   */
+  broadcast(topic: string, text: string): boolean {
+    return this.#publisher.broadcast(topic, text);
+  }
+
+  /** `broadcast()` that never leaves this process, also when the server is part of a cluster. */
+  broadcastLocal(topic: string, text: string): boolean {
+    return this.#publisher.broadcast(topic, text);
+  }
+
+  /**
+   * Sends text to every connection. A JSON object without a category gets one.
+   *
+   * @returns as `broadcast()`
+   * @throws as `broadcast()`
+   */
+  broadcastAll(text: string): boolean {
+    return this.#publisher.broadcastAll(text);
+  }
+
+  /**
+   * Sends bytes to every connection, exactly as given.
+   *
+   * @returns as `broadcast()`
+   * @throws TypeError when `bytes` holds none or is detached; otherwise as `broadcast()`.
+   */
+  broadcastAllBytes(bytes: BytesLike): boolean {
+    return this.#publisher.broadcastAllBytes(bytes);
+  }
+
+  /**
+   * `broadcast()` of the envelope `{c, t: type, p: payload, id?, ts?, v}`.
+   *
+   * @returns as `broadcast()`
+   * @throws TypeError when `payload` has no JSON form; otherwise as `broadcast()`.
+   */
+  publish(topic: string, type: string, payload: unknown, options?: PublishOptions): boolean {
+    return this.#publisher.broadcast(topic, buildEnvelope(type, payload, options));
+  }
+
+  /**
+   * Resolves once publishing may go on: at once below the high-water mark, else when the engine has caught up.
+   *
+   * @throws the reason of `signal` when it is aborted; WSEStateError when the server does not run or stops meanwhile.
+   */
+  drained(options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#publisher.drained(options);
+  }
+
+  /**
+   * Subscribes a connection to topics and patterns. Topics its ACL does not allow are left out.
+   *
+   * @param options `queueGroup`: each publish reaches one member of the group instead of every subscriber
+   * @returns how many topics were accepted; false: no such connection
+   * @throws WSEError `WSE_SUBSCRIPTION_LIMIT` when `maxSubscriptionsPerConnection` leaves no room; TypeError for
+   *   anything but strings; WSEStateError when the server does not run.
+   */
+  subscribeConnection(conn: number, topics: readonly string[], options: { queueGroup?: string } = {}): number | false {
+    return this.#connections.subscribe(conn, topics, options);
+  }
+
+  /**
+   * Ends subscriptions of a connection, queue groups included.
+   *
+   * @param topics @default all of them
+   * @returns false: no such connection
+   */
+  unsubscribeConnection(conn: number, topics?: readonly string[] | null): boolean {
+    return this.#connections.unsubscribe(conn, topics);
+  }
+
+  /**
+   * Replaces the ACL of a connection. It is asked at subscribe and again at delivery.
+   *
+   * **An empty `allow` allows EVERYTHING** that `deny` does not forbid, as no `allow` does (the published rule): who computes that
+   * nothing is allowed passes `{ deny: ['*'] }`, never `{ allow: [] }`.
+   *
+   * @returns false: no such connection
+   */
+  setTopicAcl(conn: number, acl: TopicAcl = {}): boolean {
+    return this.#connections.setTopicAcl(conn, acl);
+  }
+
+  /**
+   * Closes a connection.
+   *
+   * @param options `code` @default 4300, after which published clients reconnect; `reason` @default ''
+   * @returns false: no such connection
+   * @throws TypeError for a code that must not be sent; WSEStateError when the server does not run.
+   */
+  disconnect(conn: number, options: { code?: number; reason?: string } = {}): boolean {
+    return this.#connections.disconnect(conn, options);
+  }
+
+  /** How many connections are open. */
+  getConnectionCount(): number {
+    return this.#connections.count();
+  }
+
+  /** The ids of all open connections; a snapshot. */
+  getConnections(): number[] {
+    return this.#connections.ids();
+  }
+
+  /** The connection id clients know (a UUID), or null: no such connection. */
+  getConnectionId(conn: number): string | null {
+    return this.#connections.uuid(conn);
+  }
+
+  /** How many connections are subscribed to exactly this name; patterns and queue groups do not count. */
+  getTopicSubscriberCount(topic: string): number {
+    return this.#connections.subscriberCount(topic);
+  }
+
+  /** Members per queue group of a topic. */
+  getQueueGroupInfo(topic: string): Record<string, number> {
+    return this.#connections.queueGroups(topic);
+  }
+
+  /** Inbound events waiting to be read. */
+  inboundQueueDepth(): number {
+    return this.#engine.ask((engine) => engine.inboundQueueDepth());
+  }
+
+  /** Inbound events dropped since the start; always 0 with `inboundOverflow: 'pause'`. */
+  inboundDroppedCount(): number {
+    return this.#engine.ask((engine) => engine.inboundDroppedCount());
+  }
+
+  /** The state of the server as plain values. */
+  healthSnapshot(): HealthSnapshot {
+    return parseHealth(this.#engine.ask((engine) => engine.healthSnapshot()));
+  }
+
+  /** The metrics of the server in the Prometheus text format. */
+  prometheusMetrics(): string {
+    return this.#engine.ask((engine) => engine.prometheusMetrics());
+  }
+
+  /**
+   * Uses another certificate for connections from now on; existing ones stay.
+   *
+   * @throws WSEConfigError or WSEError `WSE_TLS_INVALID` when it is refused, and then the old one stays in use.
+   */
+  reloadTls(tls: TlsOptions): void {
+    const { cert, key } = readTls(new OptionReader(tls, 'tls'));
+    this.#engine.ask((engine) => engine.reloadTls(cert, key)); // no message before or after it depends on it
+  }
+}
+
+/** A new engine, and whether to warn at its start that a cookie is trusted whatever page it comes from. */
+function create(given: WSEServerOptions): { engine: EngineHandle; warnOrigin: boolean } {
+  const binding = loadNative();
+  const options = resolveOptions(given);
+  const engine = native(() => new binding.NativeServer(options));
+  return {
+    engine: new EngineHandle(binding, engine, 'created'),
+    warnOrigin: options.jwt !== null && options.allowedOrigins === null,
+  };
+}
+
+function warnOfOrigin(): void {
+  process.emitWarning('clients are recognised by a cookie but their Origin is not checked: set allowedOrigins', {
+    type: 'WSESecurityWarning',
+    code: 'WSE_ORIGIN_UNCHECKED',
+  });
+}
