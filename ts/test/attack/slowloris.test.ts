@@ -42,7 +42,7 @@ describe('slowloris', () => {
 
   it('ends a refused peer that never leaves', async () => {
     const { target, witness } = await attacked({ handshake: SHORT });
-    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\n\r\n', { halfOpen: true });
+    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', { halfOpen: true });
     expect(status).toBe(426);
     expect(await peer.ended()).toBe('end');
     expect(target.gauge('pending_handshakes')).toBe(1);

@@ -2,6 +2,7 @@
 //! Nothing here knows topics or messages.
 
 pub(crate) mod handshake;
+mod host;
 mod http;
 mod listener;
 mod pending;
