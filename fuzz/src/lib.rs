@@ -4,8 +4,8 @@
 use serde::de::IgnoredAny;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{
-    MSGPACK_AMPLIFICATION, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, compress, decompress, decompress_counted, from_json,
-    max_inflated, strip_category_prefix, to_json,
+    MSGPACK_AMPLIFICATION, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, compress, decompress, decompress_counted,
+    from_json, max_inflated, strip_category_prefix, to_json,
 };
 use wse_protocol::envelope::{Control, find_injection, inject_category};
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation};
