@@ -10,7 +10,7 @@ import { waitUntil } from '../support/server.js';
 import { attacked, unharmed } from './witness.js';
 
 const SHORT = { timeout: 0.3 };
-const CERTIFICATE = selfSigned();
+const CERTIFICATE = await selfSigned();
 /** A record header that announces 16 KiB of ClientHello. */
 const HELLO_BEGINS = Buffer.from([0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]);
 
