@@ -4,7 +4,8 @@
 use serde::de::IgnoredAny;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{
-    MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, compress, decompress, from_json, strip_category_prefix, to_json,
+    MSGPACK_AMPLIFICATION, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, compress, decompress, decompress_counted,
+    from_json, max_inflated, strip_category_prefix, to_json,
 };
 use wse_protocol::envelope::{Control, find_injection, inject_category};
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation};
@@ -146,7 +147,7 @@ pub fn shape(data: &[u8]) {
 pub fn msgpack(data: &[u8]) {
     let limits = MsgpackLimits { max_out: 16 * 1024, max_depth: MAX_DEPTH as usize, max_elements: 2000 };
     let Ok(json) = to_json(data, limits) else { return };
-    assert!(json.len() <= limits.max_out);
+    assert!(json.len() <= limits.max_out && json.len() <= MSGPACK_AMPLIFICATION * data.len());
     let value: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
     let encoded = from_json(&value);
     let bare = encoded.strip_prefix(MSGPACK_PREFIX).expect("the prefix");
@@ -155,12 +156,13 @@ pub fn msgpack(data: &[u8]) {
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&again).expect("valid JSON"), value);
 }
 
-/// No output above the cap, and a round trip.
+/// No output above the cap or the ratio, and a round trip.
 pub fn zlib(data: &[u8]) {
-    const CAP: usize = 64 * 1024;
-    if let Ok(out) = decompress(data, CAP) {
-        assert!(out.len() <= CAP);
-    }
+    const CAP: usize = 1024 * 1024;
+    let limit = max_inflated(data.len(), CAP);
+    let (decoded, produced) = decompress_counted(data, CAP);
+    assert!(limit <= CAP && produced <= limit + 1, "no more work than the limit");
+    assert!(decoded.is_err() || produced <= limit);
     let encoded = compress(data);
     let stream = encoded.strip_prefix(ZLIB_PREFIX).expect("the prefix");
     assert_eq!(decompress(stream, data.len()).as_deref(), Ok(data));

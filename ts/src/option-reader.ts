@@ -2,6 +2,7 @@
 
 import { describe, toBytes } from './bytes.js';
 import { WSEConfigError } from './errors.js';
+import { type SecondsRule, toSeconds } from './seconds.js';
 
 /** What a number must be. */
 export interface NumberRule {
@@ -9,8 +10,6 @@ export interface NumberRule {
   max: number;
   /** Only whole numbers. */
   integer?: boolean;
-  /** `min` itself is too small. */
-  above?: boolean;
   unit?: string;
 }
 
@@ -44,14 +43,17 @@ export class OptionReader {
 
   number(name: string, rule: NumberRule, fallback?: number): number {
     const value = this.#take(name, fallback);
-    const { min, max, integer = false, above = false, unit } = rule;
-    const fits = typeof value === 'number' && value <= max && (above ? value > min : value >= min);
+    const { min, max, integer = false, unit } = rule;
+    const fits = typeof value === 'number' && value >= min && value <= max;
     if (fits && (!integer || Number.isInteger(value))) return value;
-    const range = above ? `above ${min} and at most ${max}` : `from ${min} to ${max}`;
     return this.fail(
       name,
-      `must be ${integer ? 'a whole' : 'a'} number ${range}${unit ? ` (${unit})` : ''}, not ${describe(value)}`,
+      `must be ${integer ? 'a whole' : 'a'} number from ${min} to ${max}${unit ? ` (${unit})` : ''}, not ${describe(value)}`,
     );
+  }
+
+  seconds(name: string, rule: SecondsRule, fallback: number): number {
+    return toSeconds(this.#take(name, fallback), this.at(name), rule);
   }
 
   boolean(name: string, fallback: boolean): boolean {

@@ -1,4 +1,4 @@
-/** The options of a server, as their user writes them. Defaults are set in `options.ts`; times are in seconds. */
+/** The options of a server, as their user writes them. Defaults are set in `options.ts`. */
 
 import type { BytesLike } from './bytes.js';
 
@@ -24,9 +24,7 @@ export interface JwtOptions {
   previousSecret?: KeyMaterial | null;
   /** Required `kid` of the token's header. @default none */
   keyId?: string | null;
-  /** RS256, ES256: the private key as PEM, for signing only. @default none */
-  privateKey?: KeyMaterial | null;
-  /** Clock difference tolerated for `exp` and `nbf`, in whole seconds. @default 30 */
+  /** Seconds. Clock difference tolerated for `exp` and `nbf`; whole, at most 3600. @default 30 */
   leeway?: number;
   /** Let a token pass that lacks `iss` or `aud` although one is configured. @default false */
   allowMissingClaims?: boolean;
@@ -52,7 +50,7 @@ export interface RateLimitOptions {
 
 /** Limits on clients that have not finished connecting. */
 export interface HandshakeOptions {
-  /** Seconds until an unfinished handshake is dropped. @default 10 */
+  /** Seconds. Time until an unfinished handshake is dropped; at most 600. @default 10 */
   timeout?: number;
   /** Unfinished handshakes in total. @default 4096 */
   maxPending?: number;
@@ -109,14 +107,14 @@ export interface WSEServerOptions {
   maxReassemblyBytes?: number;
   /** Topics per connection; 0 is no limit. @default 0, with `subscriptions: 'acl'` 1024 */
   maxSubscriptionsPerConnection?: number;
-  /** Seconds between server pings; less than `idleTimeout`. @default 25 */
+  /** Seconds. Time between server pings; less than `idleTimeout`, at most 3600. @default 25 */
   pingInterval?: number;
-  /** Seconds without a frame after which a connection is closed. @default 60 */
+  /** Seconds. Time without a frame after which a connection is closed; at most 7200. @default 60 */
   idleTimeout?: number;
   /** Engine threads; 0 is one per core but one, which is left to JavaScript, and at least one. @default 0 */
   shards?: number;
   handshake?: HandshakeOptions;
   publisher?: PublisherOptions;
-  /** Seconds a peer has to answer our Close. @default 5 */
+  /** Seconds. Time a peer has to answer our Close; at most 600. @default 5 */
   closeTimeout?: number;
 }

@@ -4,6 +4,7 @@ import { WSEConfigError } from './errors.js';
 import type { NativeJwtOptions, NativeOptions } from './native/binding.js';
 import { type NumberRule, OptionReader } from './option-reader.js';
 import type { JwtAlgorithm, WSEServerOptions } from './option-types.js';
+import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
 
 const KIB = 2 ** 10;
@@ -20,8 +21,12 @@ const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
 const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
 const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 30, integer: true, unit: 'bytes' };
 const QUEUE_BYTES: NumberRule = { min: KIB, max: 2 ** 32 - 1, integer: true, unit: 'bytes' };
-const SECONDS: NumberRule = { min: 0, max: 86_400, above: true, unit: 'seconds' };
-const SECONDS_OR_ZERO: NumberRule = { min: 0, max: 86_400, unit: 'seconds' };
+const PING_INTERVAL: SecondsRule = { max: 3600 };
+/** Longer than any interval of the pings. */
+const IDLE_TIMEOUT: SecondsRule = { max: 7200 };
+const HANDSHAKE_TIMEOUT: SecondsRule = { max: 600 };
+const CLOSE_TIMEOUT: SecondsRule = { max: 600, zero: true };
+const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
 
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
 const ACL_SUBSCRIPTIONS = 1024;
@@ -64,12 +69,12 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
       { ...COUNT, min: 0 },
       subscriptions === 'acl' ? ACL_SUBSCRIPTIONS : 0,
     ),
-    pingInterval: reader.number('pingInterval', SECONDS, 25),
-    idleTimeout: reader.number('idleTimeout', SECONDS, 60),
+    pingInterval: reader.seconds('pingInterval', PING_INTERVAL, 25),
+    idleTimeout: reader.seconds('idleTimeout', IDLE_TIMEOUT, 60),
     shards: reader.number('shards', SHARDS, 0),
     handshake: readHandshake(reader.group('handshake')),
     publisher: readPublisher(reader.group('publisher')),
-    closeTimeout: reader.number('closeTimeout', SECONDS_OR_ZERO, 5),
+    closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
   reader.done(suggestOption);
 
@@ -108,6 +113,9 @@ function readOrigins(reader: OptionReader): string[] | null {
 
 function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   if (reader === null) return null;
+  if (reader.has('privateKey')) {
+    reader.fail('privateKey', 'this server only verifies; sign with encodeJwt(claims, privateKey, { algorithm })');
+  }
   const jwt: NativeJwtOptions = {
     secret: reader.key('secret'),
     algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
@@ -116,15 +124,12 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     cookieName: reader.text('cookieName', 'access_token'),
     previousSecret: reader.keyOrNull('previousSecret'),
     keyId: reader.textOrNull('keyId'),
-    privateKey: reader.keyOrNull('privateKey'),
-    leeway: reader.number('leeway', { ...SECONDS_OR_ZERO, integer: true }, 30),
+    leeway: reader.seconds('leeway', LEEWAY, 30),
     allowMissingClaims: reader.boolean('allowMissingClaims', false),
     closeOnExpiry: reader.boolean('closeOnExpiry', true),
   };
   reader.done(suggestOption);
   if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);
-  if (jwt.algorithm === 'HS256' && jwt.privateKey !== null)
-    reader.fail('privateKey', 'HS256 signs with the secret: leave it out');
   for (const name of ['secret', 'previousSecret'] as const) {
     const bytes = jwt[name]?.byteLength ?? MIN_HS256_SECRET_BYTES;
     if (jwt.algorithm === 'HS256' && bytes < MIN_HS256_SECRET_BYTES) {
@@ -153,7 +158,7 @@ function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {
 
 function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
   const handshake = {
-    timeout: reader.number('timeout', SECONDS, 10),
+    timeout: reader.seconds('timeout', HANDSHAKE_TIMEOUT, 10),
     maxPending: reader.number('maxPending', COUNT, 4096),
     maxPendingPerAddress: reader.number('maxPendingPerAddress', COUNT, 1024),
   };

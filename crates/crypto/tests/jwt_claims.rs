@@ -145,8 +145,9 @@ fn grant(topics: Value) -> Result<Option<TopicGrant>, JwtError> {
 fn topics_are_read() {
     let expected = TopicGrant { allow: vec!["user:1:*".into()], deny: vec!["*:secret".into()] };
     assert_eq!(grant(json!({ "allow": ["user:1:*"], "deny": ["*:secret"] })), Ok(Some(expected)));
-    assert_eq!(grant(json!({})), Ok(Some(TopicGrant::default())));
-    assert_eq!(grant(json!({ "deny": ["a"], "note": 1 })).unwrap().unwrap().deny, ["a"]);
+    assert_eq!(grant(json!({ "deny": ["a"] })).unwrap().unwrap().deny, ["a"]);
+    // The published meaning: an empty list of what is allowed opens everything.
+    assert_eq!(grant(json!({ "allow": [] })), Ok(Some(TopicGrant::default())));
 }
 
 #[test]
@@ -162,6 +163,12 @@ fn malformed_topics_refuse_the_token() {
         json!({ "allow": ["a", 1] }),
         json!({ "deny": [null] }),
         json!({ "deny": [["a"]] }),
+        json!({}),
+        json!({ "Allow": ["a"] }),
+        json!({ "allowed": ["a"] }),
+        json!({ "topics": ["a"] }),
+        json!({ "deny": ["a"], "note": 1 }),
+        json!({ "allow": ["a"], "Deny": ["b"] }),
     ] {
         assert!(grant(topics.clone()).is_err(), "{topics}");
     }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    EC, EC384, HEADER, NOW, OLD_SECRET, OTHER_EC, OTHER_RSA, RSA, SECRET, claims, good, hs, public, raw_token, refuses,
-    token, verifier,
+    EC, EC384, HEADER, NOW, OLD_SECRET, OTHER_RSA, RSA, SECRET, claims, good, hs, public, raw_token, refuses, token,
+    verifier,
 };
 use serde_json::{Value, json};
 use wse_crypto::jwt::{Algorithm, JwtConfig, JwtEncodeError, JwtError, JwtVerifier, decode, encode};
@@ -72,7 +72,6 @@ fn a_configuration_that_cannot_work_names_its_option() {
     assert_eq!(config_field(JwtConfig { issuer: Some(String::new()), ..hs() }), "issuer");
     assert_eq!(config_field(JwtConfig { audience: Some(String::new()), ..hs() }), "audience");
     assert_eq!(config_field(JwtConfig { max_token_bytes: 0, ..hs() }), "maxTokenBytes");
-    assert_eq!(config_field(JwtConfig { private_key: Some(RSA.private.clone().into()), ..hs() }), "privateKey");
 
     for bad in [
         SECRET,
@@ -85,11 +84,6 @@ fn a_configuration_that_cannot_work_names_its_option() {
     }
     for bad in [SECRET, EC.private.as_bytes(), RSA.public.as_bytes(), EC384.public.as_bytes(), b"\xff\xff"] {
         assert_eq!(config_field(JwtConfig::new(ES256, bad)), "secret");
-    }
-    let with_private = |pem: &str| JwtConfig { private_key: Some(pem.into()), ..public(ES256, &EC.public) };
-    assert!(JwtVerifier::new(with_private(&EC.private)).is_ok());
-    for bad in [&OTHER_EC.private, &EC384.private, &EC.public, &RSA.private, "-----BEGIN EC PRIVATE KEY-----\n"] {
-        assert_eq!(config_field(with_private(bad)), "privateKey");
     }
     assert_eq!("none".parse::<Algorithm>().unwrap_err().field, "algorithm");
     assert_eq!("RS256".parse(), Ok(RS256));
@@ -104,24 +98,24 @@ fn nothing_secret_is_printed() {
 }
 
 #[test]
-fn encoding_uses_the_configured_key_and_kid() {
-    let config = JwtConfig {
-        key_id: Some("k".into()),
-        private_key: Some(EC.private.clone().into()),
-        ..public(Algorithm::ES256, &EC.public)
-    };
-    let es = verifier(config);
-    assert!(es.verify(&es.encode(&claims(json!({}))).unwrap(), NOW).is_ok());
-    let hs = verifier(hs());
-    assert_eq!(
-        hs.encode(&claims(json!({}))).unwrap(),
-        encode(&claims(json!({})), SECRET, Algorithm::HS256, None).unwrap()
-    );
-    assert_eq!(hs.encode(&json!([])), Err(JwtEncodeError::ClaimsNotAnObject));
-    let no_key = verifier(public(Algorithm::RS256, &RSA.public));
-    assert_eq!(no_key.encode(&json!({})), Err(JwtEncodeError::NoPrivateKey));
-    assert!(matches!(encode(&json!({}), b"short", Algorithm::HS256, None), Err(JwtEncodeError::Key(_))));
-    assert!(matches!(encode(&json!({}), RSA.public.as_bytes(), Algorithm::RS256, None), Err(JwtEncodeError::Key(_))));
+fn a_token_is_signed_with_a_key_of_its_algorithm() {
+    use Algorithm::{ES256, HS256, RS256};
+    let sign = |algorithm, key: &str| encode(&claims(json!({})), key.as_bytes(), algorithm, Some("k"));
+    let keyed = JwtConfig { key_id: Some("k".into()), ..public(ES256, &EC.public) };
+    assert!(verifier(keyed).verify(&sign(ES256, &EC.private).unwrap(), NOW).is_ok());
+    assert!(verifier(public(RS256, &RSA.public)).verify(&sign(RS256, &RSA.private).unwrap(), NOW).is_ok());
+    for (algorithm, key) in [
+        (HS256, "short"),
+        (RS256, RSA.public.as_str()),
+        (RS256, EC.private.as_str()),
+        (ES256, EC.public.as_str()),
+        (ES256, EC384.private.as_str()),
+        (ES256, RSA.private.as_str()),
+        (ES256, "-----BEGIN EC PRIVATE KEY-----\n"),
+    ] {
+        assert!(matches!(sign(algorithm, key), Err(JwtEncodeError::Key(error)) if error.field == "key"), "{algorithm}");
+    }
+    assert_eq!(encode(&json!([]), SECRET, HS256, None), Err(JwtEncodeError::ClaimsNotAnObject));
 }
 
 #[test]
@@ -141,14 +135,15 @@ fn the_one_off_helpers_agree_with_each_other() {
 #[ignore = "measures"]
 #[allow(clippy::print_stderr)]
 fn time_of_one_verification() {
-    let rs = JwtConfig { private_key: Some(RSA.private.clone().into()), ..public(Algorithm::RS256, &RSA.public) };
-    let es = JwtConfig { private_key: Some(EC.private.clone().into()), ..public(Algorithm::ES256, &EC.public) };
-    for (config, rounds) in [(hs(), 200_000_u32), (rs, 10_000), (es, 10_000)] {
+    let rs = public(Algorithm::RS256, &RSA.public);
+    let es = public(Algorithm::ES256, &EC.public);
+    let topics = json!({ "allow": ["user:1:*", "news"], "deny": [] });
+    let claims = claims(json!({ "iss": "me", "aud": "app", "iat": NOW, "wse_topics": topics }));
+    let keys = [(hs(), SECRET, 200_000_u32), (rs, RSA.private.as_bytes(), 10_000), (es, EC.private.as_bytes(), 10_000)];
+    for (config, key, rounds) in keys {
         let algorithm = config.algorithm;
+        let token = encode(&claims, key, algorithm, None).unwrap();
         let verifier = verifier(config);
-        let topics = json!({ "allow": ["user:1:*", "news"], "deny": [] });
-        let token =
-            verifier.encode(&claims(json!({ "iss": "me", "aud": "app", "iat": NOW, "wse_topics": topics }))).unwrap();
         let start = std::time::Instant::now();
         for _ in 0..rounds {
             assert!(verifier.verify(&token, NOW).is_ok());

@@ -41,7 +41,7 @@ fn every_violation_has_its_close_code() {
         ("close 1005", masked(0x88, &[3, 237]), 1002),
         ("close 999", masked(0x88, &[3, 231]), 1002),
         ("close reason not UTF-8", masked(0x88, b"\x03\xE8\xFF"), 1007),
-        ("too many fragments", [masked(0x01, b""), masked(0x00, b"").repeat(20_000)].concat(), 1002),
+        ("too many fragments", [masked(0x01, b""), masked(0x00, b"").repeat(20_000)].concat(), 1008),
     ];
     let count = cases.len();
     for (name, bytes, code) in cases {

@@ -57,7 +57,6 @@ pub struct NativeJwtOptions {
     pub cookie_name: String,
     pub previous_secret: Option<Uint8Array>,
     pub key_id: Option<String>,
-    pub private_key: Option<Uint8Array>,
     pub leeway: u32,
     pub allow_missing_claims: bool,
     pub close_on_expiry: bool,
@@ -148,7 +147,6 @@ impl NativeJwtOptions {
             key_id: self.key_id,
             issuer: self.issuer,
             audience: self.audience,
-            private_key: self.private_key.map(|key| key.to_vec()),
             leeway_secs: u64::from(self.leeway),
             allow_missing_claims: self.allow_missing_claims,
             ..JwtConfig::new(self.algorithm.parse::<Algorithm>().map_err(error::jwt)?, Vec::new())

@@ -8,12 +8,12 @@ pub struct CloseCode(pub u16);
 impl CloseCode {
     /// Normal closure. Published clients do not come back after it: never used for a kick or a restart.
     pub const NORMAL: Self = Self(1000);
-    /// Going away. Same caution as [`Self::NORMAL`].
-    pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke RFC 6455.
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// A text message or a close reason was not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// The peer did what no rule of the protocol forbids but the server does not accept.
+    pub const POLICY_VIOLATION: Self = Self(1008);
     /// The message is larger than the server takes.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// The server stops or restarts: reconnect with backoff.

@@ -1,6 +1,6 @@
 //! Bytes <-> meaning: RFC 6455 frames, the JSON envelope, codecs, topic names and patterns, close codes and limits.
 //!
-//! Sans-I/O: no socket, no clock, no random numbers, no tokio, no Node. Time and ids are passed in.
+//! Sans-I/O: no socket, no clock, no random numbers, no runtime, no host. Time and ids are passed in.
 
 #![forbid(unsafe_code)]
 

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
-use wse_protocol::codec::{CodecError, Compressor, MsgpackLimits, compress, decompress, from_json, to_json};
+use wse_protocol::codec::{
+    CodecError, Compressor, MSGPACK_AMPLIFICATION, MsgpackLimits, compress, decompress, from_json, to_json,
+};
 use wse_protocol::json::scan_object;
 
 const LIMITS: MsgpackLimits = MsgpackLimits { max_out: 1 << 16, max_depth: 64, max_elements: 10_000 };
@@ -54,7 +56,7 @@ proptest! {
     #[test]
     fn msgpack_gives_valid_json_within_its_limits(bytes in likely_msgpack(), max_out in 0..600_usize) {
         if let Ok(text) = to_json(&bytes, MsgpackLimits { max_out, ..LIMITS }) {
-            prop_assert!(text.len() <= max_out);
+            prop_assert!(text.len() <= max_out && text.len() <= MSGPACK_AMPLIFICATION * bytes.len());
             let text = String::from_utf8(text).unwrap();
             prop_assert!(scan_object(format!("{{\"a\":{text}}}").as_bytes(), 128).is_ok(), "{}", text);
         }

@@ -7,7 +7,7 @@
 //! * text that is not UTF-8 in a fragmented message: we refuse when the message is whole, tungstenite at the fragment, so
 //!   control frames between the fragments are still seen by us;
 //! * two faults in one frame: we name what the header says first, tungstenite may name the size or the text;
-//! * more than `MAX_FRAGMENTS` fragments: we refuse, tungstenite has no such limit (not generated here);
+//! * more than `max_fragments` fragments: we refuse, tungstenite has no such limit (not generated here);
 //! * close code 1014, registered with IANA: we take it, tungstenite answers it with a protocol error.
 
 use std::io::{self, Read, Write};

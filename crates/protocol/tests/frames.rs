@@ -5,6 +5,7 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{
     Decoder, MessageSource, Opcode, Violation, close_payload, frame_end, push_frame, push_masked_frame,
 };
+use wse_protocol::limits::max_fragments;
 
 mod record;
 use record::{Record, Seen};
@@ -72,6 +73,28 @@ fn every_violation_has_its_code() {
     assert_eq!(code_of(&client(true, Opcode::Close, b"\x03\xE8\xFF")), 1007, "close reason");
 }
 
+/// A text of `count` fragments of one byte each.
+fn pieces(count: usize) -> Vec<u8> {
+    let mut stream = client(false, Opcode::Text, b"x");
+    stream.extend(client(false, Opcode::Continuation, b"x").repeat(count - 2));
+    stream.extend(client(true, Opcode::Continuation, b"x"));
+    stream
+}
+
+#[test]
+fn the_number_of_fragments_follows_the_message_limit() {
+    for (max, most) in [(16 << 10, 16_384), (1 << 20, 65_536), (4 << 20, 262_144)] {
+        assert_eq!(max_fragments(max), most);
+        let (seen, violation) = decode(&pieces(most), &[usize::MAX], max);
+        assert_eq!((seen, violation), (vec![Seen::Text("x".repeat(most))], None), "{max}");
+    }
+    assert_eq!((max_fragments(1), max_fragments(usize::MAX)), (16_384, usize::MAX / 16));
+    for max in [1 << 20, 4 << 20] {
+        let (seen, violation) = decode(&pieces(max_fragments(max) + 1), &[usize::MAX], max);
+        assert_eq!((seen, violation.map(|v| v.code.0)), (vec![], Some(1008)), "{max}");
+    }
+}
+
 #[test]
 fn size_limit_counts_the_joined_message() {
     let stream = [client(false, Opcode::Binary, &[1; 60]), client(true, Opcode::Continuation, &[2; 41])].concat();
@@ -83,11 +106,10 @@ fn size_limit_counts_the_joined_message() {
 
 #[test]
 fn empty_fragments_are_counted() {
-    let mut stream = client(false, Opcode::Text, b"");
-    for _ in 0..20_000 {
-        stream.extend(client(false, Opcode::Continuation, b""));
-    }
-    assert_eq!(code_of(&stream), 1002);
+    // Or a message would never have to end.
+    let mut endless = client(false, Opcode::Binary, b"");
+    endless.extend(client(false, Opcode::Continuation, b"").repeat(max_fragments(100)));
+    assert_eq!(decode(&endless, &[usize::MAX], 100).1.map(|v| v.code.0), Some(1008));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::find_injection;
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Opcode, push_frame, push_masked_frame};
-use wse_protocol::json::{self, Cells, MAX_LEAVES, Shape};
+use wse_protocol::json::{self, LeafEnds, MAX_LEAVES, Shape};
 
 /// 128 bytes, as in the load generator.
 const MESSAGE: &str = concat!(
@@ -19,7 +19,7 @@ fn repetitions() -> usize {
 /// Messages of a known shape.
 struct Count {
     shape: Shape,
-    cells: Cells,
+    cells: LeafEnds,
     seen: usize,
 }
 

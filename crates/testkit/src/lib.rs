@@ -1,9 +1,10 @@
-//! What the Rust tests share: a raw WebSocket peer, certificates, tokens, an engine with test values, and a reader of its
+//! What the Rust tests share: a raw WebSocket peer, a reference peer (tokio-tungstenite), certificates, tokens, an engine with test values, and a reader of its
 //! events. Dev only: nothing that ships depends on it, and nothing here imitates the engine.
 
 mod certificate;
 mod events;
 mod peer;
+mod reference;
 mod request;
 mod server;
 mod token;
@@ -12,6 +13,7 @@ mod wait;
 pub use certificate::Certificate;
 pub use events::{Event, Events, decode_batch};
 pub use peer::{Frame, Peer, PeerError};
+pub use reference::ReferencePeer;
 pub use request::{Request, Response};
 pub use server::{Server, config};
 pub use token::{SECRET, auth, token};

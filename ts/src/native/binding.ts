@@ -14,7 +14,6 @@ export interface NativeJwtOptions {
   cookieName: string;
   previousSecret: Uint8Array | null;
   keyId: string | null;
-  privateKey: Uint8Array | null;
   leeway: number;
   allowMissingClaims: boolean;
   closeOnExpiry: boolean;

@@ -221,7 +221,7 @@ describe('churn', () => {
     const { target, witness } = await attacked({ keep: ([type]) => type === 'msg' });
     const before = rss();
     const request = Buffer.from(
-      'GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
+      'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
     );
     const { connect } = await import('node:net');
     const one = (index: number): Promise<void> =>

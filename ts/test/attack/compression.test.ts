@@ -27,6 +27,22 @@ describe('zip bomb: CVE-2026-1526 GHSA-vrm6-8vpv-qv8q (undici), GHSA-8r68-gvr4-j
     await unharmed(target, witness);
   });
 
+  it('never inflates a C: message to more than 64 times its length, beyond 64 KiB', async () => {
+    const { target, witness } = await attacked();
+    const peer = await RawPeer.open(target.port);
+    const message = (size: number): Buffer => {
+      const text = `{"t":"x","p":"${'a'.repeat(size - 16)}"}`;
+      return Buffer.concat([Buffer.from('C:'), deflateSync(text)]);
+    };
+    const [free, dense] = [message(64 * 1024), message(512 * 1024)];
+    expect(dense.length).toBeLessThan(4096);
+    peer.binary(dense);
+    expect(Buffer.compare((await target.take('bin'))[2], dense)).toBe(0);
+    peer.binary(free);
+    expect((await target.take('msg'))[2].t).toBe('x');
+    await unharmed(target, witness);
+  });
+
   it('inflates exactly to the limit, and not one byte beyond', async () => {
     const { target, witness } = await attacked({ maxMessageSize: 4096 });
     const peer = await RawPeer.open(target.port);

@@ -5,9 +5,9 @@ import { fragments, frame, Opcode, RawPeer } from '../support/raw-peer.js';
 import { MIB, rss, waitUntil } from '../support/server.js';
 import { alone, attacked, unharmed } from './witness.js';
 
-/** `MAX_FRAGMENTS` of the engine. */
-const MOST = 16_384;
 const MAX_MESSAGE = MIB;
+/** One fragment for each 16 bytes of the largest message. */
+const MOST = MAX_MESSAGE / 16;
 
 function repeated(bytes: Uint8Array, count: number): Buffer {
   return Buffer.concat(Array.from({ length: count }, () => bytes));
@@ -24,17 +24,25 @@ describe('tiny fragments: CVE-2026-48779 GHSA-96hv-2xvq-fx4p ws#2331', () => {
     await unharmed(target, witness);
   });
 
-  it('closes with 1002 at one fragment more, whatever the bytes', async () => {
+  it('takes a message of 4 MiB in 64-byte fragments where messages may be so large (Autobahn 9.3.1)', async () => {
+    const { target, witness } = await attacked({ maxMessageSize: 4 * MIB });
+    const peer = await RawPeer.open(target.port);
+    peer.send(fragments(Buffer.alloc(4 * MIB, 'x'), 64));
+    expect((await target.take('raw'))[2].length).toBe(4 * MIB);
+    await unharmed(target, witness);
+  });
+
+  it('closes with 1008 at one fragment more, whatever the bytes', async () => {
     const { target, witness } = await attacked();
     const peer = await RawPeer.open(target.port);
     peer.frame({ fin: false, payload: 'x' });
     peer.send(repeated(frame({ opcode: Opcode.continuation, fin: false, payload: 'x' }), MOST));
-    expect(await peer.closing()).toMatchObject({ code: 1002 });
+    expect(await peer.closing()).toMatchObject({ code: 1008 });
     await alone(target);
     await unharmed(target, witness);
   });
 
-  it('holds no more for 131,072 one-byte fragments than their bytes', async () => {
+  it('holds no more for 524,288 one-byte fragments than their bytes', async () => {
     const { target, witness } = await attacked();
     const before = rss();
     const peers = await Promise.all(Array.from({ length: 8 }, () => RawPeer.open(target.port)));
@@ -55,7 +63,7 @@ describe('tiny fragments: CVE-2026-48779 GHSA-96hv-2xvq-fx4p ws#2331', () => {
     const peer = await RawPeer.open(target.port);
     peer.frame({ fin: false });
     peer.send(repeated(frame({ opcode: Opcode.continuation, fin: false }), 131_072));
-    expect(await peer.closing()).toMatchObject({ code: 1002 });
+    expect(await peer.closing()).toMatchObject({ code: 1008 });
     await unharmed(target, witness);
   });
 

@@ -115,13 +115,23 @@ describe('slow or strange header values', () => {
 
 describe('requests that are none', () => {
   const good = upgradeRequest().toString('latin1');
+  const more = (field: string): string => good.replace('\r\n', `\r\n${field}\r\n`);
   const requests: [string, string, number[]][] = [
     ['a request of HTTP/1.0', good.replace('HTTP/1.1', 'HTTP/1.0'), [400]],
     ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400, 426]],
     ['a POST', good.replace('GET', 'POST'), [400]],
     ['a plain GET', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', [426]],
     ['version 8', good.replace('Version: 13', 'Version: 8'), [426]],
-    ['two keys', good.replace('Host: 127.0.0.1', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='), [400]],
+    ['two keys', more('Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='), [400]],
+    ['two versions', more('Sec-WebSocket-Version: 8'), [400]],
+    ['two Authorization fields', more('Authorization: Bearer a\r\nAuthorization: Bearer b'), [400]],
+    ['two hosts', more('Host: evil.example'), [400]],
+    ['no host', good.replace(/Host: .*\r\n/, ''), [400]],
+    ['a host with a user name', good.replace(/Host: /, 'Host: user@'), [400]],
+    ['an Origin hidden behind LF LF', `${good.slice(0, -4)}\n\nOrigin: https://evil.example\r\n\r\n`, [400]],
+    ['a line that ends in LF', more('X: 1\nY: 2'), [400]],
+    ['a body in chunks', more('Transfer-Encoding: chunked'), [400]],
+    ['a target that is no path', good.replace('GET /', 'GET *'), [400]],
     ['a key of 15 bytes', good.replace('dGhlIHNhbXBsZSBub25jZQ==', 'dGhlIHNhbXBsZSBub25j'), [400]],
     ['a key of 10 KB', good.replace('dGhlIHNhbXBsZSBub25jZQ==', 'A'.repeat(10_000)), [400]],
     ['a NUL in a value', good.replace('Host: 127', 'Host: \0'), [400]],
@@ -150,15 +160,22 @@ describe('requests that are none', () => {
     await unharmed(target, witness);
   });
 
-  it('takes a body behind the request for frames, and closes with 1002', async () => {
+  it('takes what follows the request for frames, and refuses a body', async () => {
     const { target, witness } = await attacked();
     const smuggled = Buffer.from('GET /admin HTTP/1.1\r\nHost: x\r\n\r\n');
-    const [{ status }, peer] = await RawPeer.ask(
-      target.port,
-      Buffer.concat([upgradeRequest({ headers: [['Content-Length', String(smuggled.length)]] }), smuggled]),
-    );
+    const [{ status }, peer] = await RawPeer.ask(target.port, Buffer.concat([upgradeRequest(), smuggled]));
     expect(status).toBe(101);
     expect(await peer.closing()).toMatchObject({ code: 1002 });
+    const headers: [string, string][] = [['Content-Length', String(smuggled.length)]];
+    const [withBody] = await RawPeer.ask(target.port, Buffer.concat([upgradeRequest({ headers }), smuggled]));
+    expect(withBody.status).toBe(400);
+    await unharmed(target, witness);
+  });
+
+  it('takes an absolute target, of which only the path counts', async () => {
+    const { target, witness } = await attacked({ path: '/wse' }, { path: '/wse' });
+    const [{ status }] = await RawPeer.ask(target.port, good.replace('GET / ', 'GET http://127.0.0.1/wse?x=1 '));
+    expect(status).toBe(101);
     await unharmed(target, witness);
   });
 });

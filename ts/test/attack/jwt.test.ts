@@ -100,6 +100,9 @@ const FORGED: [string, string][] = [
   ['topics that are a list', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":["a"]}`)],
   ['topics that are text', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":"*"}`)],
   ['topics with a number', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":{"allow":[1]}}`)],
+  ['topics without allow and deny', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":{}}`)],
+  ['topics with Allow', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":{"Allow":["a"]}}`)],
+  ['topics with a member nobody reads', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":{"deny":["a"],"topics":["b"]}}`)],
   ['a thousand topics', signed(`{"sub":"u","exp":${NOW + 600},"wse_topics":{"allow":[${'"a*",'.repeat(999)}"a"]}}`)],
 ];
 

@@ -10,7 +10,7 @@ import { waitUntil } from '../support/server.js';
 import { attacked, unharmed } from './witness.js';
 
 const SHORT = { timeout: 0.3 };
-const CERTIFICATE = selfSigned();
+const CERTIFICATE = await selfSigned();
 /** A record header that announces 16 KiB of ClientHello. */
 const HELLO_BEGINS = Buffer.from([0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]);
 
@@ -42,7 +42,7 @@ describe('slowloris', () => {
 
   it('ends a refused peer that never leaves', async () => {
     const { target, witness } = await attacked({ handshake: SHORT });
-    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\n\r\n', { halfOpen: true });
+    const [{ status }, peer] = await RawPeer.ask(target.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', { halfOpen: true });
     expect(status).toBe(426);
     expect(await peer.ended()).toBe('end');
     expect(target.gauge('pending_handshakes')).toBe(1);

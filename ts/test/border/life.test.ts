@@ -188,11 +188,11 @@ describe('TLS', () => {
   const trust = { scheme: 'wss', rejectUnauthorized: false } as const;
 
   it('serves wss, takes another certificate without a restart, and keeps the old one when the new is refused', async () => {
-    const old = selfSigned();
+    const old = await selfSigned();
     const on = await startServer({ ...QUIET, tls: { cert: old.cert, key: old.key } });
     const first = await join(on, trust);
     expect(fingerprint(first.client)).toBe(new X509Certificate(old.cert).fingerprint256);
-    const renewed = selfSigned();
+    const renewed = await selfSigned();
     on.server.reloadTls({ cert: renewed.cert, key: Buffer.from(renewed.key) });
     const second = await join(on, trust);
     expect(fingerprint(second.client)).toBe(new X509Certificate(renewed.cert).fingerprint256);
@@ -223,6 +223,7 @@ describe('TLS', () => {
 
   it('cannot be reloaded where there is none', async () => {
     const { server } = await startServer(QUIET);
-    expect(() => server.reloadTls(selfSigned())).toThrow(expect.objectContaining({ code: 'WSE_TLS_INVALID' }));
+    const certificate = await selfSigned();
+    expect(() => server.reloadTls(certificate)).toThrow(expect.objectContaining({ code: 'WSE_TLS_INVALID' }));
   });
 });

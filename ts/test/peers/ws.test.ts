@@ -297,8 +297,8 @@ describe('ws: encodings', () => {
 
 describe('ws: wss://', () => {
   it('serves it, and takes another certificate without dropping a connection', async () => {
-    const first = selfSigned();
-    const second = selfSigned();
+    const first = await selfSigned();
+    const second = await selfSigned();
     await using host = await startServer({ tls: first, onEvent: echo });
     const open = ({ cert }: { cert: string }) => Client.open(`wss://localhost:${host.port}/`, { ca: cert, family: 4 });
     using old = await open(first);

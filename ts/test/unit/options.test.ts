@@ -27,8 +27,8 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['jwt.cookieName', ['token'], ['', 'a b', 'a;b', 1, null]],
   ['jwt.previousSecret', [SECRET, null], ['short', 1]],
   ['jwt.keyId', ['k1', null], ['', 1]],
-  ['jwt.privateKey', ['pem', new Uint8Array(3), null], ['', 1]],
-  ['jwt.leeway', [0, 30], [-1, 0.5, '30', Infinity, null]],
+  ['jwt.privateKey', [], ['pem', new Uint8Array(3), null]],
+  ['jwt.leeway', [0, 30, 3600], [-1, 0.5, '30', Infinity, null, 3601]],
   ['jwt.allowMissingClaims', [true], [1, null]],
   ['jwt.closeOnExpiry', [false], [0, null]],
   ['tls', [null], ['pem', 1, []]],
@@ -47,17 +47,17 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['maxReassemblyBytes', [2 ** 20, 2 ** 32 - 1], [0, 1023, 1.5, '1', 2 ** 32, 2 ** 20 - 1]],
   ['slowConsumer', ['drop', 'close'], ['pause', 1]],
   ['maxSubscriptionsPerConnection', [0, 10], [-1, 1.5, '1']],
-  ['pingInterval', [0.1, 59], [0, -1, '25', 60, 61]],
-  ['idleTimeout', [26, 86_400], [0, -1, '60', 86_401, 25]],
+  ['pingInterval', [0.1, 59], [0, -1, '25', 60, 61, 3601, Number.NaN]],
+  ['idleTimeout', [26, 7200], [0, -1, '60', 7201, 25]],
   ['shards', [0, 1, 64], [-1, 65, 1.5, '2']],
   ['handshake', [{}], [1, null]],
-  ['handshake.timeout', [0.5, 10], [0, -1, '10']],
+  ['handshake.timeout', [0.5, 600], [0, -1, '10', 601]],
   ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
   ['handshake.maxPendingPerAddress', [1, 1024], [0, 1.5, '1']],
   ['publisher', [{}], [1, null]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
   ['publisher.hardLimit', [4 * 2 ** 20, 2 ** 31], [0, '1', 2 ** 31 + 1]],
-  ['closeTimeout', [0, 5], [-1, '5', null]],
+  ['closeTimeout', [0, 600], [-1, '5', null, 601]],
 ];
 
 /** Valid options with the value at `path` replaced. */
@@ -67,8 +67,7 @@ function withValue(path: string, value: unknown): WSEServerOptions {
   if (name === undefined) options[group] = value;
   else {
     const base = { jwt: { secret: SECRET }, tls: { cert: 'c', key: 'k' } }[group] ?? {};
-    const algorithm = path === 'jwt.privateKey' ? { algorithm: 'ES256' } : {};
-    options[group] = { ...base, ...algorithm, [name]: value };
+    options[group] = { ...base, [name]: value };
   }
   return options as unknown as WSEServerOptions;
 }
@@ -156,7 +155,6 @@ describe('resolveOptions', () => {
       cookieName: 'access_token',
       previousSecret: null,
       keyId: null,
-      privateKey: null,
       leeway: 30,
       allowMissingClaims: false,
       closeOnExpiry: true,
@@ -175,8 +173,34 @@ describe('resolveOptions', () => {
     expect(resolveOptions({ port: 0, jwt: { secret: 'pem', algorithm: 'ES256' } }).jwt?.algorithm).toBe('ES256');
   });
 
-  it('has no use for a private key with HS256', () => {
-    expect(failure({ port: 0, jwt: { secret: SECRET, privateKey: 'pem' } }).path).toBe('jwt.privateKey');
+  it.each([
+    [{ pingInterval: 25_000 }, 'pingInterval', 25],
+    [{ pingInterval: 1000, idleTimeout: 60_000 }, 'idleTimeout', 60],
+    [{ idleTimeout: 90_500 }, 'idleTimeout', 90.5],
+    [{ closeTimeout: 1000 }, 'closeTimeout', 1],
+    [{ handshake: { timeout: 5000 } }, 'handshake.timeout', 5],
+    [{ jwt: { secret: SECRET, leeway: 30_000 } }, 'jwt.leeway', 30],
+  ])('takes %o for milliseconds and says what was meant', (options, path, seconds) => {
+    const error = failure({ port: 0, ...options });
+    expect([error.code, error.path]).toEqual(['WSE_CONFIG_INVALID', path]);
+    expect(error.message).toBe(`${path}: ${seconds * 1000} looks like milliseconds; times are in seconds: ${seconds}`);
+  });
+
+  it.each([
+    [
+      { jwt: { secret: SECRET, leeway: 30_500 } },
+      'jwt.leeway: must be a whole number of seconds from 0 to 3600, not the number 30500',
+    ],
+    [{ pingInterval: 1e9 }, 'pingInterval: must be a number of seconds above 0 and at most 3600, not the number 1000000000'],
+    [{ idleTimeout: Infinity }, 'idleTimeout: must be a number of seconds above 0 and at most 7200, not the number Infinity'],
+  ])('guesses nothing about %o', (options, message) => {
+    expect(failure({ port: 0, ...options }).message).toBe(message);
+  });
+
+  it('says who signs, when given a private key', () => {
+    const error = failure({ port: 0, jwt: { secret: 'pem', algorithm: 'ES256', privateKey: 'pem' } });
+    expect([error.code, error.path]).toEqual(['WSE_CONFIG_INVALID', 'jwt.privateKey']);
+    expect(error.message).toContain('this server only verifies; sign with encodeJwt(claims, privateKey');
   });
 
   it('treats undefined as absent', () => {

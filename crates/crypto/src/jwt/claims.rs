@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::config::JwtConfig;
-use super::verify::JwtError;
+use super::error::JwtError;
 
 /// Most topic patterns one token may carry, allow and deny together.
 pub const MAX_GRANT_PATTERNS: usize = 256;
@@ -16,9 +16,12 @@ pub const MAX_GRANT_PATTERN_BYTES: usize = 1024;
 pub const MAX_EXP: u64 = (1 << 53) - 1;
 
 /// The topics a token grants, from the claim `wse_topics`. Patterns are not compiled here.
+///
+/// **An empty `allow` grants everything**: `{"allow": []}` opens every topic that `deny` does not name, as published
+/// servers read it. An issuer that computes "nothing is allowed" must say `{"deny": ["*"]}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicGrant {
-    /// Patterns allowed; empty means everything that is not denied.
+    /// Patterns allowed. Empty opens everything that is not denied; it never means "nothing".
     pub allow: Vec<String>,
     /// Patterns denied; they win over `allow`.
     pub deny: Vec<String>,
@@ -81,8 +84,9 @@ pub(super) fn subject(claims: &Map<String, Value>) -> Result<String, JwtError> {
     }
 }
 
-/// The claim `wse_topics`. Anything but the documented shape refuses the token: a grant that was meant to
-/// restrict and could not be read must not open everything.
+/// The claim `wse_topics`: an object with `allow`, `deny` or both and nothing else. Every other shape refuses the token:
+/// a grant that was meant to restrict and could not be read (`{"Allow": […]}`, `{"topics": […]}`, `{}`) must not open
+/// everything.
 pub(super) fn topics(claims: &Map<String, Value>) -> Result<Option<TopicGrant>, JwtError> {
     let Some(grant) = claims.get("wse_topics") else {
         return Ok(None);
@@ -90,6 +94,12 @@ pub(super) fn topics(claims: &Map<String, Value>) -> Result<Option<TopicGrant>, 
     let Value::Object(grant) = grant else {
         return Err(JwtError::Invalid("wse_topics is not an object"));
     };
+    if grant.is_empty() {
+        return Err(JwtError::Invalid("wse_topics has neither allow nor deny"));
+    }
+    if grant.keys().any(|name| !matches!(name.as_str(), "allow" | "deny")) {
+        return Err(JwtError::Invalid("wse_topics has an unknown member"));
+    }
     let allow = patterns(grant.get("allow"))?;
     let deny = patterns(grant.get("deny"))?;
     if allow.len() + deny.len() > MAX_GRANT_PATTERNS {

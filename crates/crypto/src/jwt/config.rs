@@ -73,9 +73,6 @@ pub struct JwtConfig {
     pub issuer: Option<String>,
     /// When set, `aud` must be it or contain it. Default: none, `aud` is not looked at.
     pub audience: Option<String>,
-    /// RS256, ES256: PEM private key (ES256: PKCS#8), for [`JwtVerifier::encode`](super::JwtVerifier::encode)
-    /// only. Must be absent for HS256, where `key` signs. Default: none.
-    pub private_key: Option<Vec<u8>>,
     /// Clock difference tolerated on `exp` and `nbf`, in seconds. Default: [`DEFAULT_LEEWAY_SECS`].
     pub leeway_secs: u64,
     /// Let a token without `iss`/`aud` pass although `issuer`/`audience` is set, as the published engine does.
@@ -95,7 +92,6 @@ impl JwtConfig {
             key_id: None,
             issuer: None,
             audience: None,
-            private_key: None,
             leeway_secs: DEFAULT_LEEWAY_SECS,
             allow_missing_claims: false,
             max_token_bytes: DEFAULT_MAX_TOKEN_BYTES,
@@ -113,9 +109,6 @@ impl JwtConfig {
         if self.max_token_bytes == 0 {
             return Err(JwtConfigError::new("maxTokenBytes", "must be at least 1"));
         }
-        if self.algorithm == Algorithm::HS256 && self.private_key.is_some() {
-            return Err(JwtConfigError::new("privateKey", "has no meaning with HS256, where the secret signs"));
-        }
         Ok(())
     }
 }
@@ -128,7 +121,6 @@ impl fmt::Debug for JwtConfig {
             .field("key_id", &self.key_id)
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
-            .field("private_key", &self.private_key.is_some())
             .field("leeway_secs", &self.leeway_secs)
             .field("allow_missing_claims", &self.allow_missing_claims)
             .field("max_token_bytes", &self.max_token_bytes)
@@ -141,7 +133,7 @@ impl fmt::Debug for JwtConfig {
 #[error("jwt.{field}: {reason}")]
 pub struct JwtConfigError {
     /// The option below `jwt`, spelled as in the public API: `algorithm`, `secret` (our `key`),
-    /// `previousSecret`, `keyId`, `issuer`, `audience`, `privateKey` or `maxTokenBytes`.
+    /// `previousSecret`, `keyId`, `issuer`, `audience` or `maxTokenBytes`.
     pub field: &'static str,
     /// What is wrong and, where it helps, what to do. Contains no key material.
     pub reason: &'static str,

@@ -14,9 +14,6 @@ pub enum JwtEncodeError {
     /// Claims must be a JSON object.
     #[error("claims must be an object")]
     ClaimsNotAnObject,
-    /// RS256 and ES256 sign with a private key, and none was configured.
-    #[error("no private key is configured")]
-    NoPrivateKey,
     /// The key is not one this algorithm signs with.
     #[error(transparent)]
     Key(#[from] JwtConfigError),
@@ -25,20 +22,12 @@ pub enum JwtEncodeError {
 /// Makes a token of `claims`, which are used as they are: no `iat`, no `exp` is added.
 ///
 /// `key` is the secret of HS256 (at least 32 bytes) or the PEM private key of RS256/ES256 (ES256: PKCS#8).
-/// Parses the key on every call; [`JwtVerifier::encode`](super::JwtVerifier::encode) does not.
+/// Parses the key on every call.
 ///
 /// # Errors
 /// [`JwtEncodeError::Key`] with the field `key`, or [`JwtEncodeError::ClaimsNotAnObject`].
 pub fn encode(claims: &Value, key: &[u8], algorithm: Algorithm, kid: Option<&str>) -> Result<String, JwtEncodeError> {
-    encode_with(claims, &SignKey::new(algorithm, key, "key")?, algorithm, kid)
-}
-
-pub(super) fn encode_with(
-    claims: &Value,
-    signer: &SignKey,
-    algorithm: Algorithm,
-    kid: Option<&str>,
-) -> Result<String, JwtEncodeError> {
+    let signer = SignKey::new(algorithm, key, "key")?;
     if !claims.is_object() {
         return Err(JwtEncodeError::ClaimsNotAnObject);
     }

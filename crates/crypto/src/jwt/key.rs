@@ -109,12 +109,6 @@ impl SignKey {
     pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         (PROVIDER.signer_factory)(&self.algorithm.library(), &self.key).ok()?.try_sign(message).ok()
     }
-
-    /// Whether `public` believes what this key signs.
-    pub(super) fn belongs_to(&self, public: &VerifyKey) -> bool {
-        const PROBE: &[u8] = b"wse key pair probe";
-        self.sign(PROBE).is_some_and(|signature| public.verify(PROBE, &signature))
-    }
 }
 
 fn check_secret(bytes: &[u8], field: &'static str) -> Result<(), JwtConfigError> {

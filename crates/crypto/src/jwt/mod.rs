@@ -19,6 +19,7 @@
 mod claims;
 mod config;
 mod encode;
+mod error;
 mod key;
 mod strict;
 mod verify;
@@ -28,4 +29,5 @@ pub use config::{
     Algorithm, DEFAULT_LEEWAY_SECS, DEFAULT_MAX_TOKEN_BYTES, JwtConfig, JwtConfigError, MIN_SECRET_BYTES,
 };
 pub use encode::{JwtEncodeError, encode};
-pub use verify::{JwtError, JwtVerifier, decode};
+pub use error::JwtError;
+pub use verify::{JwtVerifier, decode};

@@ -11,31 +11,16 @@ use serde::de::{Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::claims::{self, Claims};
-use super::config::{Algorithm, JwtConfig, JwtConfigError};
-use super::encode::{self, JwtEncodeError};
-use super::key::{SignKey, VerifyKey};
+use super::config::{JwtConfig, JwtConfigError};
+use super::error::JwtError;
+use super::key::VerifyKey;
 use super::strict::StrictValue;
-
-/// Why a token was refused.
-///
-/// The text of [`JwtError::Invalid`] is for the operator's log: a peer that hears the reason learns which of
-/// its guesses was close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JwtError {
-    /// Not a token, not ours, not now, or not for us.
-    #[error("invalid token: {0}")]
-    Invalid(&'static str),
-    /// Everything is in order except that `sub` is missing, empty or not a string.
-    #[error("token has no subject")]
-    MissingSubject,
-}
 
 /// Checks tokens against one [`JwtConfig`]. Built once, shared by every thread.
 pub struct JwtVerifier {
     config: JwtConfig,
     key: VerifyKey,
     previous: Option<VerifyKey>,
-    signer: Option<SignKey>,
 }
 
 impl JwtVerifier {
@@ -43,23 +28,15 @@ impl JwtVerifier {
     ///
     /// # Errors
     /// [`JwtConfigError`] with the offending option: a secret below 32 bytes or that is a public key, a PEM of
-    /// the wrong kind, an RSA key out of 2048..=8192 bits, a curve other than P-256, a private key that does not
-    /// belong to `key`, an empty expectation, a zero limit.
+    /// the wrong kind, an RSA key out of 2048..=8192 bits, a curve other than P-256, an empty expectation, a zero
+    /// limit.
     pub fn new(config: JwtConfig) -> Result<Self, JwtConfigError> {
         config.check()?;
         let algorithm = config.algorithm;
         let key = VerifyKey::new(algorithm, &config.key, "secret")?;
         let previous = config.previous_key.as_deref();
         let previous = previous.map(|bytes| VerifyKey::new(algorithm, bytes, "previousSecret")).transpose()?;
-        let signer = match (algorithm, &config.private_key) {
-            (Algorithm::HS256, _) => Some(SignKey::new(algorithm, &config.key, "secret")?),
-            (_, Some(bytes)) => Some(SignKey::new(algorithm, bytes, "privateKey")?),
-            (_, None) => None,
-        };
-        if signer.as_ref().is_some_and(|signer| !signer.belongs_to(&key)) {
-            return Err(JwtConfigError::new("privateKey", "does not belong to the public key"));
-        }
-        Ok(Self { config, key, previous, signer })
+        Ok(Self { config, key, previous })
     }
 
     /// Verifies a token for a connection. `now_unix_secs` is the caller's clock, seconds since the Unix epoch.
@@ -77,15 +54,6 @@ impl JwtVerifier {
     /// subject nor for a well-formed `wse_topics`: the token may be one for another purpose.
     pub fn decode(&self, token: &str, now_unix_secs: u64) -> Option<Value> {
         self.believe(token, now_unix_secs).ok().map(|(claims, _)| Value::Object(claims))
-    }
-
-    /// Makes a token of `claims` (an object, used as it is) with the configured key and `kid`.
-    ///
-    /// # Errors
-    /// [`JwtEncodeError::NoPrivateKey`] when RS256 or ES256 has none; [`JwtEncodeError::ClaimsNotAnObject`].
-    pub fn encode(&self, claims: &Value) -> Result<String, JwtEncodeError> {
-        let signer = self.signer.as_ref().ok_or(JwtEncodeError::NoPrivateKey)?;
-        encode::encode_with(claims, signer, self.config.algorithm, self.config.key_id.as_deref())
     }
 
     fn believe(&self, token: &str, now: u64) -> Result<(Map<String, Value>, u64), JwtError> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use wse_protocol::json::{Cells, MAX_LEAVES, Shape};
+use wse_protocol::json::{LeafEnds, MAX_LEAVES, Shape};
 
 /// Shapes kept.
 const KNOWN: usize = 4;
@@ -23,7 +23,7 @@ pub(crate) struct Shapes {
     /// Most recently used first.
     known: Vec<Arc<Shape>>,
     /// Where the leaves of the last match end.
-    ends: Cells,
+    ends: LeafEnds,
     misses: u32,
 }
 

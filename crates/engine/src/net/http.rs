@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wse_protocol::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 
+use super::host::is_host;
+
 /// First read buffer: most requests fit.
 const FIRST_READ: usize = 1024;
 
@@ -67,7 +69,11 @@ impl Refusal {
 pub(crate) struct Upgrade {
     /// Value of `Sec-WebSocket-Accept`.
     pub(crate) accept: String,
+    /// Path of the target, without its query.
     pub(crate) path: String,
+    /// The host and, where given, the port the client means: of an absolute target, else of the Host field. Well-formed, and
+    /// empty when the client says so.
+    pub(crate) host: Vec<u8>,
     /// The query says `format=msgpack`.
     pub(crate) msgpack: bool,
     pub(crate) origin: Option<Vec<u8>>,
@@ -110,13 +116,18 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HTTP_HEADERS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
+        // Where the parser sees the end before we do (LF LF), what stands between would be read by others and not by us.
+        Ok(httparse::Status::Complete(end)) if end == head.len() && !has_bare_lf(head) => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-        Ok(httparse::Status::Partial) | Err(_) => return Err(Refusal::BadRequest),
+        Ok(_) | Err(_) => return Err(Refusal::BadRequest),
     }
-    let target = request.path.unwrap_or_default();
-    let (mut upgrade, mut connection, mut version, mut key) = (false, false, None, Key::Missing);
+    let (mut upgrade, mut connection) = (false, false);
+    let (mut version, mut key, mut host) = (None, None, None);
     let (mut origin, mut authorization, mut cookies) = (None, None, Vec::new());
+    // Whoever reads another one of several than we do would be deceived.
+    fn once<'a>(place: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), Refusal> {
+        if place.replace(value).is_some() { Err(Refusal::BadRequest) } else { Ok(()) }
+    }
     for field in &*request.headers {
         let value = field.value;
         let name = field.name;
@@ -125,22 +136,30 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         } else if name.eq_ignore_ascii_case("connection") {
             connection |= has_token(value, b"upgrade");
         } else if name.eq_ignore_ascii_case("sec-websocket-version") {
-            version = Some(value);
+            once(&mut version, value)?;
         } else if name.eq_ignore_ascii_case("sec-websocket-key") {
-            key = if matches!(key, Key::Missing) { Key::One(value) } else { Key::Several };
+            once(&mut key, value)?;
+        } else if name.eq_ignore_ascii_case("host") {
+            once(&mut host, value)?;
         } else if name.eq_ignore_ascii_case("origin") {
-            // A browser sends one. With several, whoever reads another one than we do would be deceived.
-            if origin.replace(value.to_vec()).is_some() {
-                return Err(Refusal::BadRequest);
-            }
+            once(&mut origin, value)?;
         } else if name.eq_ignore_ascii_case("authorization") {
-            authorization = Some(value.to_vec());
+            once(&mut authorization, value)?;
+        } else if name.eq_ignore_ascii_case("transfer-encoding")
+            || (name.eq_ignore_ascii_case("content-length") && value != b"0")
+        {
+            // What we would take for frames, somebody between may take for the body, or the other way round.
+            return Err(Refusal::BadRequest);
         } else if name.eq_ignore_ascii_case("cookie") {
             if !cookies.is_empty() {
                 cookies.extend_from_slice(b"; ");
             }
             cookies.extend_from_slice(value);
         }
+    }
+    // RFC 9112 §3.2: a request of HTTP/1.1 names its host, once.
+    if request.version == Some(1) && !host.is_some_and(is_host) {
+        return Err(Refusal::BadRequest);
     }
     if !upgrade || !connection {
         return Err(Refusal::UpgradeRequired);
@@ -151,25 +170,46 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
     if version != Some(b"13") {
         return Err(if version.is_some() { Refusal::UnsupportedVersion } else { Refusal::BadRequest });
     }
-    let Key::One(key) = key else { return Err(Refusal::BadRequest) };
-    if !is_key(key) {
-        return Err(Refusal::BadRequest);
-    }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let key = key.filter(|key| is_key(key)).ok_or(Refusal::BadRequest)?;
+    let target = split_target(request.path.unwrap_or_default()).ok_or(Refusal::BadRequest)?;
+    let (path, query) = target.resource.split_once('?').unwrap_or((target.resource, ""));
     Ok(Upgrade {
         accept: derive_accept_key(key),
-        path: path.to_owned(),
+        path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+        host: target.authority.map(str::as_bytes).or(host).unwrap_or_default().to_vec(),
         msgpack: query.split('&').any(|pair| pair == "format=msgpack"),
-        origin,
+        origin: origin.map(<[u8]>::to_vec),
         cookies,
-        authorization,
+        authorization: authorization.map(<[u8]>::to_vec),
     })
 }
 
-enum Key<'a> {
-    Missing,
-    One(&'a [u8]),
-    Several,
+/// A request target in its parts.
+struct Target<'a> {
+    /// Host and port of the absolute form.
+    authority: Option<&'a str>,
+    /// Path and query; the path may be empty in the absolute form.
+    resource: &'a str,
+}
+
+/// Takes the origin form (`/path?query`) and the absolute form (`http://host/path?query`), which RFC 9112 §3.2.2 asks servers
+/// to accept and whose host counts more than the Host field. `None` for every other target.
+fn split_target(target: &str) -> Option<Target<'_>> {
+    if target.starts_with('/') {
+        return Some(Target { authority: None, resource: target });
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let named = !authority.is_empty() && is_host(authority.as_bytes());
+    named.then_some(Target { authority: Some(authority), resource })
+}
+
+/// Whether a line ends in LF without CR. The parser would take it, others may not.
+fn has_bare_lf(head: &[u8]) -> bool {
+    head.first() == Some(&b'\n') || head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
 }
 
 /// 16 bytes in Base64: 22 characters and two `=` (RFC 6455 §4.1).
@@ -221,16 +261,83 @@ mod tests {
         assert_eq!(with("dGhlIHNhbXBsZSBub25jZQ==", "short=="), Err(Refusal::BadRequest));
         assert_eq!(with("Sec-WebSocket-Key", "X-Key"), Err(Refusal::BadRequest));
         assert_eq!(
-            with("Host: x", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+            with("Cookie: b=2", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
             Err(Refusal::BadRequest),
             "two keys"
         );
-        assert_eq!(with("Host: x", "Origin: a\r\nOrigin: b"), Err(Refusal::BadRequest), "two origins");
+        assert_eq!(with("Cookie: b=2", "Origin: a\r\nOrigin: b"), Err(Refusal::BadRequest), "two origins");
         assert_eq!(with("GET ", "POST "), Err(Refusal::BadRequest));
         assert_eq!(with("HTTP/1.1", "HTTP/1.0"), Err(Refusal::BadRequest));
         assert_eq!(parse(b"\x16\x03\x01 nonsense\r\n\r\n"), Err(Refusal::BadRequest));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
         assert_eq!(parse(many.as_bytes()), Err(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_field_that_decides_comes_once() {
+        for (field, status) in [
+            ("Host: y", Refusal::BadRequest),
+            ("Sec-WebSocket-Version: 13", Refusal::BadRequest),
+            ("Sec-WebSocket-Version: 8", Refusal::BadRequest),
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", Refusal::BadRequest),
+            ("Authorization: Bearer a\r\nAuthorization: Bearer b", Refusal::BadRequest),
+            ("authorization: a\r\nAUTHORIZATION: a", Refusal::BadRequest),
+        ] {
+            assert_eq!(with("Cookie: b=2", field), Err(status), "{field}");
+        }
+        assert_eq!(with("Version: 13", "Version: 8, 13"), Err(Refusal::UnsupportedVersion));
+        assert_eq!(with("Version: 13", "Version: 013"), Err(Refusal::UnsupportedVersion));
+        assert_eq!(with("Cookie: b=2", "Authorization: Bearer a").unwrap().authorization.unwrap(), b"Bearer a");
+    }
+
+    #[test]
+    fn a_body_is_refused() {
+        for field in ["Content-Length: 5", "Content-Length: 0, 5", "Content-Length: +0", "Transfer-Encoding: chunked"] {
+            assert_eq!(with("Cookie: b=2", field), Err(Refusal::BadRequest), "{field}");
+        }
+        assert!(with("Cookie: b=2", "Content-Length: 0").is_ok(), "no body, said twice");
+    }
+
+    #[test]
+    fn the_head_ends_where_others_see_its_end() {
+        // The parser ends at LF LF; an Origin behind it would be checked by a proxy and not by us.
+        let smuggled = GOOD.replace("Cookie: b=2\r\n\r\n", "Cookie: b=2\n\nOrigin: http://evil.example\r\n\r\n");
+        assert_eq!(parse(smuggled.as_bytes()), Err(Refusal::BadRequest));
+        assert_eq!(parse(GOOD.replace("\r\n", "\n").replace("\n\n", "\r\n\r\n").as_bytes()), Err(Refusal::BadRequest));
+        assert_eq!(with("Cookie: a=1\r\n", "Cookie: a=1\n"), Err(Refusal::BadRequest));
+    }
+
+    #[test]
+    fn the_host_is_named_once_and_well_formed() {
+        assert_eq!(parse(GOOD.as_bytes()).unwrap().host, b"x");
+        assert_eq!(with("Host: x\r\n", ""), Err(Refusal::BadRequest));
+        assert_eq!(parse(b"GET / HTTP/1.1\r\n\r\n"), Err(Refusal::BadRequest), "also of a plain request");
+        assert_eq!(parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), Err(Refusal::UpgradeRequired));
+        for host in ["a b", "a, b", "user@a", "a/b", "a?b", "\u{e4}"] {
+            assert_eq!(with("Host: x", &format!("Host: {host}")), Err(Refusal::BadRequest), "{host}");
+        }
+        for host in ["", "a.example:8080", "[::1]:80", "127.0.0.1", "xn--4ca_b"] {
+            assert_eq!(with("Host: x", &format!("Host: {host}")).unwrap().host, host.as_bytes(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_target_may_be_absolute() {
+        let target = |target: &str| with("/wse?a=1&format=msgpack", target);
+        for (absolute, path, host, msgpack) in [
+            ("http://a.example/wse?format=msgpack", "/wse", "a.example", true),
+            ("ws://a.example:80/wse/x", "/wse/x", "a.example:80", false),
+            ("WSS://[::1]:443", "/", "[::1]:443", false),
+            ("https://a.example?format=msgpack", "/", "a.example", true),
+            ("/http://b.example/", "/http://b.example/", "x", false),
+        ] {
+            let upgrade = target(absolute).unwrap();
+            let seen = (upgrade.path.as_str(), upgrade.host.as_slice(), upgrade.msgpack);
+            assert_eq!(seen, (path, host.as_bytes(), msgpack), "{absolute}");
+        }
+        for other in ["*", "a.example:80", "ftp://a/", "http:///wse", "http://user@a/", "wse"] {
+            assert_eq!(target(other), Err(Refusal::BadRequest), "{other}");
+        }
     }
 
     #[test]

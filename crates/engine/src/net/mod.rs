@@ -2,6 +2,7 @@
 //! Nothing here knows topics or messages.
 
 mod handshake;
+mod host;
 mod http;
 mod listener;
 

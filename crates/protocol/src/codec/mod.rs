@@ -8,8 +8,8 @@ mod zlib;
 
 use std::fmt;
 
-pub use msgpack::{MsgpackLimits, from_json, to_json};
-pub use zlib::{Compressor, compress, decompress};
+pub use msgpack::{MSGPACK_AMPLIFICATION, MsgpackLimits, from_json, to_json};
+pub use zlib::{Compressor, compress, decompress, decompress_counted, max_inflated};
 
 use crate::envelope::Category;
 
@@ -23,7 +23,7 @@ pub const ENCRYPTED_PREFIX: &[u8; 2] = b"E:";
 /// Why an encoded message was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
-    /// The output would be longer than the limit.
+    /// The output would be longer than the limit, or than the input allows (zlib: [`max_inflated`]).
     TooLarge,
     /// Maps and arrays are nested deeper than the limit.
     TooDeep,

@@ -12,6 +12,10 @@ use serde_json::Value;
 use super::{CodecError, MSGPACK_PREFIX};
 use crate::json::{first_marked, json_special, word_at};
 
+/// Most bytes of JSON text that one byte of MessagePack becomes: `false` as a key, with its quotes and its colon. Nothing in
+/// the format repeats or refers back, so no limit of the ratio is needed beside this one.
+pub const MSGPACK_AMPLIFICATION: usize = 8;
+
 /// How much one message may make of itself.
 #[derive(Debug, Clone, Copy)]
 pub struct MsgpackLimits {
@@ -24,6 +28,8 @@ pub struct MsgpackLimits {
 }
 
 /// Turns one MessagePack value (without `M:`) into JSON text.
+///
+/// The text is at most [`MSGPACK_AMPLIFICATION`] times as long as the input, whatever `max_out` allows.
 ///
 /// A map key that is a map or an array is [`CodecError::Corrupt`]; any other key that is not a string is written as its
 /// text. Duplicate keys stay; `JSON.parse` takes the last.

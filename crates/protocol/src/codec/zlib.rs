@@ -1,4 +1,4 @@
-//! `C:` messages: zlib, level 1 on the way out, with a hard cap on the way in.
+//! `C:` messages: zlib, level 1 on the way out, with a cap on output and on ratio on the way in.
 //!
 //! Never decides whether a message is worth compressing.
 
@@ -8,6 +8,10 @@ use super::{CodecError, ZLIB_PREFIX};
 
 /// What the output buffer starts with and grows by at least.
 const CHUNK: usize = 4096;
+/// Most bytes one byte of a stream may become, once the output is longer than [`ANY_RATIO_BYTES`].
+const MAX_RATIO: usize = 64;
+/// Outputs of at most this many bytes may have any ratio: a short message of repetitions is ordinary and costs little.
+const ANY_RATIO_BYTES: usize = 64 * 1024;
 
 /// A compressor that keeps its tables (some 300 KiB) between messages; one per thread that compresses.
 #[derive(Debug)]
@@ -50,25 +54,48 @@ pub fn compress(data: &[u8]) -> Vec<u8> {
     Compressor::new().compress(data)
 }
 
-/// Inflates one whole zlib stream (`stream` is without `C:`) of at most `max_out` bytes.
+/// The most bytes [`decompress`] makes of a stream of `stream` bytes: `max_out`, and above 64 KiB not more than 64 for each
+/// byte of the stream.
+pub const fn max_inflated(stream: usize, max_out: usize) -> usize {
+    let by_ratio = stream.saturating_mul(MAX_RATIO);
+    let by_ratio = if by_ratio > ANY_RATIO_BYTES { by_ratio } else { ANY_RATIO_BYTES };
+    if by_ratio < max_out { by_ratio } else { max_out }
+}
+
+/// Inflates one whole zlib stream (`stream` is without `C:`) of at most [`max_inflated`] bytes.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] beyond `max_out` as beyond the ratio; the others for a stream that breaks the format.
 pub fn decompress(stream: &[u8], max_out: usize) -> Result<Vec<u8>, CodecError> {
-    let mut state = Decompress::new(true);
+    decompress_counted(stream, max_out).0
+}
+
+/// [`decompress`], and how many bytes it produced, also where it refused: what a caller charges to a budget of work. At most
+/// one byte more than [`max_inflated`].
+pub fn decompress_counted(stream: &[u8], max_out: usize) -> (Result<Vec<u8>, CodecError>, usize) {
     let mut out = Vec::new();
+    let inflated = inflate(stream, max_inflated(stream.len(), max_out), &mut out);
+    let produced = out.len();
+    (inflated.map(|()| out), produced)
+}
+
+fn inflate(stream: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let mut state = Decompress::new(true);
     loop {
         if out.len() == out.capacity() {
             // Doubling, never a guess from the input. One byte beyond the limit shows that there is more.
-            let more = out.len().max(CHUNK).min(max_out.saturating_add(1) - out.len());
+            let more = out.len().max(CHUNK).min(limit.saturating_add(1) - out.len());
             out.reserve_exact(more);
         }
         let (read, written) = (state.total_in() as usize, out.len());
         let status =
-            state.decompress_vec(&stream[read..], &mut out, FlushDecompress::None).map_err(|_| CodecError::Corrupt)?;
-        if out.len() > max_out {
+            state.decompress_vec(&stream[read..], out, FlushDecompress::None).map_err(|_| CodecError::Corrupt)?;
+        if out.len() > limit {
             return Err(CodecError::TooLarge);
         }
         if status == Status::StreamEnd {
             let all_read = state.total_in() as usize == stream.len();
-            return if all_read { Ok(out) } else { Err(CodecError::TrailingData) };
+            return if all_read { Ok(()) } else { Err(CodecError::TrailingData) };
         }
         if state.total_in() as usize == read && out.len() == written {
             // Neither took nor gave although there was room: it wants more input than there is.
@@ -112,6 +139,52 @@ mod tests {
         let bomb = stream(&vec![0; 8 << 20]);
         assert!(bomb.len() < 1 << 20);
         assert_eq!(decompress(&bomb, 1 << 20), Err(CodecError::TooLarge));
+    }
+
+    #[test]
+    fn a_bomb_below_the_cap_stops_at_the_ratio() {
+        let bomb = stream(&vec![b'{'; 1 << 20]);
+        assert!(bomb.len() < 12 * 1024, "{}", bomb.len());
+        let limit = max_inflated(bomb.len(), 1 << 30);
+        let (refused, produced) = decompress_counted(&bomb, 1 << 30);
+        assert_eq!((refused, produced), (Err(CodecError::TooLarge), limit + 1));
+        assert!(produced <= 64 * bomb.len() + 1, "bounded by what was sent");
+        // What is free at any ratio ends where the ratio begins.
+        assert_eq!(decompress_counted(&stream(&[b'x'; 65_536]), 1 << 20).1, 65_536);
+        assert_eq!(decompress(&stream(&[b'x'; 65_537]), 1 << 20), Err(CodecError::TooLarge));
+    }
+
+    #[test]
+    fn ordinary_messages_are_far_from_the_ratio() {
+        let row =
+            |at: u32| format!(r#"{{"id":{at},"price":{},"side":"buy"}},"#, at.wrapping_mul(2_654_435_761) % 10_000);
+        let text: String = (0..20_000).map(row).collect();
+        let packed = stream(text.as_bytes());
+        assert!(text.len() > 1 << 19 && text.len() / packed.len() < 16, "{}:1", text.len() / packed.len());
+        assert_eq!(decompress(&packed, 1 << 20).as_deref(), Ok(text.as_bytes()));
+    }
+
+    #[test]
+    fn the_limit_of_the_output() {
+        for (stream, max_out, limit) in [
+            (0, 1 << 20, 64 << 10),
+            (1024, 1 << 20, 64 << 10),
+            (1025, 1 << 20, 65_600),
+            (1 << 14, 1 << 20, 1 << 20),
+            (1 << 20, 1 << 20, 1 << 20),
+            (10, 4096, 4096),
+            (usize::MAX, usize::MAX, usize::MAX),
+        ] {
+            assert_eq!(max_inflated(stream, max_out), limit, "{stream}");
+        }
+    }
+
+    #[test]
+    fn a_refused_stream_says_what_it_cost() {
+        let mut packed = stream(&[b'x'; 50_000]);
+        *packed.last_mut().unwrap() ^= 1;
+        assert_eq!(decompress_counted(&packed, 1 << 20), (Err(CodecError::Corrupt), 50_000));
+        assert_eq!(decompress_counted(b"plain text", 1 << 20), (Err(CodecError::Corrupt), 0));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Never answers them and never looks at their payloads.
 
+use crate::json::string_value;
+
 /// A type of message that does not go to the application, or not always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
@@ -16,7 +18,7 @@ pub enum Control {
 }
 
 impl Control {
-    /// Reads the raw value of `t`, quotes included. Spelled with escapes it is no control message, as for the scanner.
+    /// Reads the raw value of `t`, quotes included. A spelling with escapes (`"p\u0069ng"`) is the same type.
     #[inline]
     pub fn of(raw_type: &[u8]) -> Option<Self> {
         Some(match raw_type {
@@ -24,7 +26,72 @@ impl Control {
             br#""pong""# | br#""PONG""# => Self::Pong,
             br#""client_hello""# => Self::ClientHello,
             br#""subscription_update""# => Self::SubscriptionUpdate,
+            _ if (SHORTEST_ESCAPED..=LONGEST_ESCAPED).contains(&raw_type.len()) && raw_type.contains(&b'\\') => {
+                return Self::of_escaped(raw_type);
+            }
             _ => return None,
         })
+    }
+
+    /// [`Control::of`] for what is spelled with escapes. Apart, because it allocates and nearly nobody writes them.
+    #[cold]
+    #[inline(never)]
+    fn of_escaped(raw_type: &[u8]) -> Option<Self> {
+        Some(match &*string_value(raw_type)? {
+            "ping" => Self::Ping,
+            "pong" | "PONG" => Self::Pong,
+            "client_hello" => Self::ClientHello,
+            "subscription_update" => Self::SubscriptionUpdate,
+            _ => return None,
+        })
+    }
+}
+
+/// `"p\u0069ng"`: no character of these types has an escape shorter than six bytes.
+const SHORTEST_ESCAPED: usize = 11;
+/// `subscription_update` with every character escaped, and the quotes.
+const LONGEST_ESCAPED: usize = 2 + 6 * "subscription_update".len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_type_is_that_type() {
+        for (name, control) in [
+            ("ping", Control::Ping),
+            ("pong", Control::Pong),
+            ("PONG", Control::Pong),
+            ("client_hello", Control::ClientHello),
+            ("subscription_update", Control::SubscriptionUpdate),
+        ] {
+            assert_eq!(Control::of(format!("\"{name}\"").as_bytes()), Some(control));
+            let escape = |byte: u8| format!("\\u{byte:04x}");
+            let all: String = name.bytes().map(escape).collect();
+            for all in [all.clone(), all.to_uppercase().replace("\\U", "\\u")] {
+                assert_eq!(Control::of(format!("\"{all}\"").as_bytes()), Some(control), "{all}");
+            }
+            for at in 0..name.len() {
+                let one = format!("\"{}{}{}\"", &name[..at], escape(name.as_bytes()[at]), &name[at + 1..]);
+                assert_eq!(Control::of(one.as_bytes()), Some(control), "{one}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_types_are_the_applications() {
+        for raw in [
+            r#""Ping""#,
+            r#""p\u0069nG""#,
+            r#""p\\u0069ng""#,
+            r#""\u0070\u0069ngs""#,
+            r#""a longer type, of the application""#,
+            r#""subscription_updat\ud800""#,
+            "7",
+            "null",
+            r#"{"a":"p\u0069ng"}"#,
+        ] {
+            assert_eq!(Control::of(raw.as_bytes()), None, "{raw}");
+        }
     }
 }

@@ -65,7 +65,7 @@ pub fn server_ready(input: &ServerReady<'_>) -> String {
 /// Input of [`server_hello`].
 #[derive(Debug, Clone, Copy)]
 pub struct ServerHello<'a> {
-    /// The client's `p.protocol_version`, 1 when it sent none.
+    /// The client's `p.protocol_version`, 1 when it sent none or no integer. A negative one counts as 1.
     pub client_protocol_version: i64,
     /// Whether the server keeps a recovery buffer.
     pub recovery: bool,
@@ -89,11 +89,21 @@ pub struct ServerHello<'a> {
     pub now_ms: u64,
 }
 
+/// The version to answer a client's with: the lower one of both sides. One below zero is no version at all, which is answered
+/// as if there were none.
+const fn protocol_version(client: i64) -> i64 {
+    match client {
+        ..0 => 1,
+        0..MAX_PROTOCOL_VERSION => client,
+        MAX_PROTOCOL_VERSION.. => MAX_PROTOCOL_VERSION,
+    }
+}
+
 /// The answer to a `client_hello`.
 pub fn server_hello(input: &ServerHello<'_>) -> String {
     let mut payload = json!({
         "server_version": SERVER_VERSION,
-        "protocol_version": input.client_protocol_version.min(MAX_PROTOCOL_VERSION),
+        "protocol_version": protocol_version(input.client_protocol_version),
         "features": {
             "compression": true,
             "recovery": input.recovery,

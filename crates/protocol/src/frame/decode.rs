@@ -3,7 +3,7 @@
 
 use super::{Header, Opcode, Violation, apply_mask, parse_header};
 use crate::close_code::CloseCode;
-use crate::limits::MAX_FRAGMENTS;
+use crate::limits::max_fragments;
 
 /// Takes the messages a [`MessageSource`] finds. The borrowed payloads live in the caller's read buffer.
 pub trait MessageSink {
@@ -42,11 +42,12 @@ pub struct Decoder {
 struct Partial {
     opcode: Opcode,
     data: Vec<u8>,
-    fragments: u32,
+    fragments: usize,
 }
 
 impl Decoder {
-    /// A decoder that refuses messages above `max_message` bytes (after joining fragments).
+    /// A decoder that refuses messages above `max_message` bytes (after joining fragments) with 1009, and those in more
+    /// than [`max_fragments`] fragments with 1008.
     pub const fn new(max_message: usize) -> Self {
         Self { max_message, closed: false, partial: None }
     }
@@ -103,8 +104,8 @@ impl Decoder {
             return Err(Violation::protocol("continuation without a message"));
         };
         partial.fragments += 1;
-        if partial.fragments > MAX_FRAGMENTS {
-            return Err(Violation::protocol("too many fragments"));
+        if partial.fragments > max_fragments(self.max_message) {
+            return Err(Violation::policy("too many fragments"));
         }
         partial.data.extend_from_slice(payload);
         if !fin {

@@ -30,6 +30,9 @@ impl Violation {
     pub(crate) const fn protocol(reason: &'static str) -> Self {
         Self { code: CloseCode::PROTOCOL_ERROR, reason }
     }
+    pub(crate) const fn policy(reason: &'static str) -> Self {
+        Self { code: CloseCode::POLICY_VIOLATION, reason }
+    }
     pub(crate) const fn too_big() -> Self {
         Self { code: CloseCode::MESSAGE_TOO_BIG, reason: "message too big" }
     }

@@ -16,7 +16,7 @@ mod tests;
 
 pub use alias::normalise_aliases;
 pub use scan::{JsonError, MAX_DEPTH, Member, Scan, member, scan_object};
-pub use shape::{Cells, MAX_LEAVES, MAX_TEXT, Shape};
+pub use shape::{LeafEnds, MAX_LEAVES, MAX_TEXT, Shape};
 pub use value::{int_value, string_value};
 
 pub(crate) use scan::walk;

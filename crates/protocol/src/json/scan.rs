@@ -50,8 +50,9 @@ pub struct Member<'a> {
 
 /// The top-level members the engine reads, each the last of its name.
 ///
-/// A key spelled with escapes (`"\u0074"` for `t`) is valid but not recognised: no known client writes one, and
-/// comparing raw bytes keeps the scan to one pass. Such a message simply goes to the application.
+/// Keys are compared as raw bytes, which keeps the scan to one pass. The one other spelling of `t`, `p` and `c` each is
+/// recognised too (`"\u0074"`), so that nobody hides a control message from the engine; a long name spelled with escapes is
+/// not, and such a message simply goes to the application.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan<'a> {
     /// `t`, the message type.
@@ -83,9 +84,9 @@ pub fn scan_object(text: &[u8], max_depth: u32) -> Result<Scan<'_>, JsonError> {
 fn fill<'a>(text: &'a [u8], max_depth: u32, scan: &mut Scan<'a>) -> Result<(), JsonError> {
     walk(text, max_depth, |key, value| {
         let slot = match &text[key.clone()] {
-            b"t" => &mut scan.t,
-            b"p" => &mut scan.p,
-            b"c" => &mut scan.c,
+            b"t" | b"\\u0074" => &mut scan.t,
+            b"p" | b"\\u0070" => &mut scan.p,
+            b"c" | b"\\u0063" => &mut scan.c,
             b"id" => &mut scan.id,
             b"type" => &mut scan.type_alias,
             b"payload" => &mut scan.payload_alias,
@@ -99,7 +100,7 @@ fn fill<'a>(text: &'a [u8], max_depth: u32, scan: &mut Scan<'a>) -> Result<(), J
 /// The raw value of the member `key` of the object in `raw_object`; the last one when there are several.
 ///
 /// For the few nested fields the engine reads (`p.timestamp` of a ping, `p.*` of a client_hello). `None` when there is
-/// no such member or the text is not an object. As in [`Scan`], keys spelled with escapes are not recognised.
+/// no such member or the text is not an object. Keys spelled with escapes are not recognised.
 pub fn member<'a>(raw_object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     let mut found = None;
     walk(raw_object, MAX_DEPTH, |name, value| {

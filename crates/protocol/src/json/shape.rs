@@ -21,7 +21,7 @@ pub const MAX_TEXT: usize = 4096;
 const MIN_TEXT: usize = 8;
 
 /// Where each leaf of a matching text ends, in the order of the leaves. Offsets stay below [`MAX_TEXT`].
-pub type Cells = [u16; MAX_LEAVES];
+pub type LeafEnds = [u16; MAX_LEAVES];
 
 /// The text between the values of a message, exactly as written, white space included.
 ///
@@ -52,9 +52,9 @@ struct Word {
 impl Shape {
     /// The shape of `text`, a JSON object no deeper than `max_depth`.
     ///
-    /// `None` for what is no such object, for texts without values, with too many or too long, and for keys that would not
-    /// become the members `JSON.parse` makes of them when they are assigned one by one (`__proto__`, escapes, duplicates,
-    /// numbers), or that the engine renames (`type`, `payload`).
+    /// `None` for what is no such object, for texts without values, with too many or too long, and for keys outside the rule:
+    /// printable ASCII without escapes, none twice in an object, none that begins with a digit or a minus sign, neither
+    /// `__proto__` nor a name the engine renames (`type`, `payload`). A reader may then fill a template by name and in order.
     pub fn learn(text: &[u8], max_depth: u32) -> Option<Self> {
         if !(MIN_TEXT..=MAX_TEXT).contains(&text.len()) {
             return None;
@@ -86,14 +86,14 @@ impl Shape {
     }
 
     /// Whether `text` is a message of this shape, nested no deeper than `max_depth`, that is not the engine's to answer.
-    /// `cells` then says where its leaves end; otherwise it holds nothing of use.
+    /// `ends` then says where its leaves end; otherwise it holds nothing of use.
     #[inline]
-    pub fn matches(&self, text: &[u8], max_depth: u32, cells: &mut Cells) -> bool {
+    pub fn matches(&self, text: &[u8], max_depth: u32, ends: &mut LeafEnds) -> bool {
         if !(MIN_TEXT..=MAX_TEXT).contains(&text.len()) {
             return false;
         }
         let mut at = 0;
-        let mut cells_left = cells.iter_mut();
+        let mut ends_left = ends.iter_mut();
         for word in &self.words {
             if (word_or_tail(text, at) ^ word.bytes) & word.mask != 0 {
                 return false;
@@ -102,11 +102,11 @@ impl Shape {
             if word.leaf_depth > 0 {
                 let Ok(end) = leaf_end(text, at, max_depth, word.leaf_depth) else { return false };
                 at = end;
-                let Some(cell) = cells_left.next() else { return false };
-                *cell = offset(end);
+                let Some(slot) = ends_left.next() else { return false };
+                *slot = offset(end);
             }
         }
-        at == text.len() && self.type_leaf.is_none_or(|leaf| Control::of(&text[self.place(leaf, cells)]).is_none())
+        at == text.len() && self.type_leaf.is_none_or(|leaf| Control::of(&text[self.place(leaf, ends)]).is_none())
     }
 
     /// How many leaves it has, at least one.
@@ -114,7 +114,7 @@ impl Shape {
         self.literals.len()
     }
 
-    /// Where the value of a leaf stands in a text that matched; `ends` is the cells of that match.
+    /// Where the value of a leaf stands in a text that matched; `ends` is what that match filled in.
     #[inline]
     pub fn place(&self, leaf: usize, ends: &[u16]) -> Range<usize> {
         let before = if leaf == 0 { 0 } else { usize::from(ends[leaf - 1]) };
@@ -194,8 +194,8 @@ impl<'a> Sketch<'a> {
     }
 }
 
-/// A key that means the same as the name of a property as it does in JSON text, and keeps its place among the others:
-/// integers move to the front of an object.
+/// A key within the rule of [`Shape::learn`]. Digits are left out because readers order integer names before all others, and
+/// `__proto__` because to some it is no name of a member.
 fn plain_key(key: &[u8]) -> Option<&str> {
     let plain = key.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\');
     let named = !matches!(key.first(), None | Some(b'0'..=b'9' | b'-')) && key != b"__proto__";

@@ -110,9 +110,11 @@ fn lone_surrogates_pass_as_in_json_parse() {
 }
 
 #[test]
-fn escaped_keys_are_valid_but_not_recognised() {
-    let scan = scan(r#"{"\u0074":"ping"}"#).unwrap();
-    assert_eq!(scan, Scan::default());
+fn escaped_keys_are_recognised_where_the_engine_reads_them() {
+    let escaped = scan(r#"{"\u0074":"ping","\u0070":1,"\u0063":"U"}"#).unwrap();
+    assert_eq!((raw(&escaped.t), raw(&escaped.p), raw(&escaped.c)), (Some("\"ping\""), Some("1"), Some("\"U\"")));
+    assert_eq!(raw(&scan(r#"{"t":"x","\u0074":"ping"}"#).unwrap().t), Some("\"ping\""), "the last one wins");
+    assert_eq!(scan(r#"{"\u0069d":1,"typ\u0065":"x","\\u0074":1}"#).unwrap(), Scan::default());
 }
 
 #[test]

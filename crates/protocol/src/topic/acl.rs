@@ -42,7 +42,8 @@ pub struct Acl {
 }
 
 impl Acl {
-    /// Compiles an ACL. An empty `allow` allows everything that is not denied.
+    /// Compiles an ACL. **An empty `allow` allows everything** that is not denied, it never means "nothing": to allow
+    /// nothing, deny `*`.
     ///
     /// # Errors
     /// [`AclError`] for too many patterns or one that is too long.

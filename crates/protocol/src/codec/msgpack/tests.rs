@@ -132,3 +132,24 @@ fn from_json_is_prefixed_and_shortest() {
     );
     assert_eq!(json(&packed[2..]).unwrap(), value.to_string());
 }
+
+/// The longest texts there are for few bytes: every one-byte value as key and as value, the widest numbers, control characters.
+#[test]
+fn the_text_is_at_most_eight_times_the_input() {
+    let limits = MsgpackLimits { max_out: 1 << 24, max_depth: 64, max_elements: 1 << 20 };
+    let mut values: Vec<Vec<u8>> =
+        (0x00..=0x7F).chain(0xE0..=0xFF).chain([0xC0, 0xC2, 0xC3]).map(|byte| vec![byte]).collect();
+    values.push([&[0xCA][..], &(-f32::MIN_POSITIVE).to_be_bytes()].concat());
+    values.push([&[0xCB][..], &(-f64::MIN_POSITIVE).to_be_bytes()].concat());
+    values.push([&[0xD3][..], &i64::MIN.to_be_bytes()].concat());
+    values.push(vec![0xBF; 1].into_iter().chain([1; 31]).collect());
+    values.push(vec![0xC4, 2, 0xFF, 0xFF]);
+    let mut worst = 0.0_f64;
+    for value in &values {
+        let mut input = vec![0xDE, 0x03, 0xE8];
+        input.extend([&value[..], &value[..]].concat().repeat(1000));
+        let text = to_json(&input, limits).unwrap();
+        worst = worst.max(text.len() as f64 / input.len() as f64);
+    }
+    assert!(worst <= MSGPACK_AMPLIFICATION as f64 && worst > 6.9, "{worst}");
+}
