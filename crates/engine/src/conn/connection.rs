@@ -231,6 +231,8 @@ impl Connection {
             self.close = CloseProgress { began: now, progressed: now };
             self.peer.begin_close();
             self.rearm(context);
+            // A connection left alone for the host's sake must hear the answer.
+            self.resume(context);
         }
     }
 
