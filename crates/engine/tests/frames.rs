@@ -241,3 +241,35 @@ fn reassembly_is_bounded_per_shard() {
     first.send_frame(true, Opcode::Continuation, b"");
     wait_until("the first message is whole", || server.health("reassembly_bytes") == 0);
 }
+
+#[test]
+fn a_close_for_a_violation_is_not_lost_however_much_was_on_its_way() {
+    let mut server = Server::plain();
+    for _ in 0..5 {
+        let (mut peer, id) = server.connect();
+        // 24 MiB behind a header that is refused: more than any buffer on the way holds.
+        peer.send_raw(&[0x82, 0xFF, 0, 0, 0, 0, 1, 0x80, 0, 0, 1, 2, 3, 4]);
+        let chunk = vec![0; 1 << 20];
+        for sent in 0..24 {
+            assert!(peer.try_send_raw(&chunk).is_ok(), "cut off after {sent} MiB");
+        }
+        assert_eq!(peer.expect_close(1009), []);
+        peer.end_sending();
+        peer.expect_end();
+        assert_eq!(server.events.event(), Event::Disconnect(id));
+    }
+}
+
+#[test]
+fn a_peer_that_goes_on_sending_after_a_violation_is_cut_off_in_time() {
+    let mut server = Server::start(Config { close_timeout: Duration::from_millis(500), ..config() });
+    let (mut peer, id) = server.connect();
+    peer.send_raw(&[0xFF; 20]);
+    peer.expect_close(1002);
+    let chunk = vec![0xFF; 64 * 1024];
+    let began = std::time::Instant::now();
+    while peer.try_send_raw(&chunk).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it may send for ever");
+    }
+    assert_eq!(server.events.event(), Event::Disconnect(id));
+}

@@ -85,8 +85,9 @@ pub(super) enum Intake {
     Reading,
     /// It is left in the socket until the host has read events.
     Paused,
-    /// The peer broke the protocol: what it has sent since, so many bytes, has no meaning.
-    Discarding(usize),
+    /// The peer broke the protocol: what it has sent since has no meaning. It is read all the same until the peer has ended or
+    /// the close timeout is over, or the Close would be lost to a reset.
+    Discarding,
 }
 
 /// What the socket takes.

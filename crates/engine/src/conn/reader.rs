@@ -10,9 +10,6 @@ use super::connection::{Intake, Partial, Phase};
 use super::handler::MessageHandler;
 use super::{Connection, Context};
 
-/// Bytes a closing peer may still send before it is cut off.
-const LINGER_BYTES: usize = 1024 * 1024;
-
 /// What one read came to.
 pub(crate) enum Read {
     /// The socket has nothing more for now.
@@ -76,10 +73,8 @@ impl Connection {
     }
 
     fn ingest(&mut self, bytes: &mut [u8], context: &mut Context) -> Read {
-        if let Intake::Discarding(seen) = &mut self.intake {
-            // After a violation the stream has no meaning: let the Close reach the peer, then go.
-            *seen += bytes.len();
-            return if *seen > LINGER_BYTES { Read::Over } else { Read::NOTHING };
+        if self.intake == Intake::Discarding {
+            return Read::NOTHING;
         }
         let before = self.held();
         let deaf = self.phase != Phase::Open;
@@ -114,7 +109,7 @@ impl Connection {
         context.hold(self.held(), 0);
         self.partial = Partial::default();
         self.decoder = Decoder::new(0);
-        self.intake = Intake::Discarding(0);
+        self.intake = Intake::Discarding;
         self.close_now(violation.code, violation.reason, context);
     }
 

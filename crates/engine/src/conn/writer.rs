@@ -155,7 +155,7 @@ impl Connection {
             self.transport.shut_down(&self.waker);
             return Flushed::Over;
         }
-        if matches!(self.intake, Intake::Discarding(_)) {
+        if self.intake == Intake::Discarding {
             self.transport.shut_down(&self.waker);
         }
         self.phase = Phase::Lingering;
