@@ -273,3 +273,34 @@ fn a_peer_that_goes_on_sending_after_a_violation_is_cut_off_in_time() {
     }
     assert_eq!(server.events.event(), Event::Disconnect(id));
 }
+
+#[test]
+fn each_ping_has_its_pong_in_order_up_to_the_bound() {
+    let mut server = Server::plain();
+    let (mut peer, _) = server.connect();
+    let pings = |range: std::ops::Range<u32>| {
+        let mut bytes = Vec::new();
+        for n in range {
+            wse_protocol::frame::push_masked_frame(&mut bytes, true, Opcode::Ping, n.to_string().as_bytes(), [9; 4]);
+        }
+        bytes
+    };
+    let number = |frame: wse_testkit::Frame| {
+        assert_eq!(frame.opcode, Opcode::Pong);
+        frame.text().parse::<u32>().unwrap()
+    };
+    peer.send_raw(&pings(0..32));
+    for n in 0..32 {
+        assert_eq!(number(peer.frame()), n);
+    }
+    // More at once than may wait: the latest are answered, in order.
+    peer.send_raw(&pings(0..5000));
+    let mut last = number(peer.frame());
+    let mut count = 1;
+    while last != 4999 {
+        let next = number(peer.frame());
+        assert!(next > last);
+        (last, count) = (next, count + 1);
+    }
+    assert!((32..5000).contains(&count), "{count} pongs");
+}

@@ -253,7 +253,7 @@ impl Outbound {
         self.push(bytes, 0);
     }
 
-    /// Queues a pong for the next frame boundary, replacing one that has not gone out.
+    /// Queues a pong for the next frame boundary, behind those that wait.
     pub(super) fn pong(&mut self, payload: &[u8]) {
         if !self.is_closed() {
             self.control.get_or_insert_default().pong(payload);
