@@ -96,20 +96,25 @@ fn control_frames_pass_between_fragments() {
 }
 
 #[test]
-fn the_peers_close_is_answered_with_its_code() {
+fn the_peers_close_is_answered_with_its_code_and_reason() {
     let mut server = Server::plain();
-    for (code, answer) in [(Some(1000), 1000), (Some(1001), 1001), (Some(3000), 3000), (Some(4999), 4999), (None, 1000)]
-    {
+    let longest = "é".repeat(61);
+    for (code, reason) in [(1000, ""), (1001, "page left"), (3000, "x"), (4999, longest.as_str())] {
         let (mut peer, id) = server.connect();
-        match code {
-            Some(code) => peer.send_close(code),
-            None => peer.send_frame(true, Opcode::Close, b""),
-        }
+        let payload = wse_protocol::frame::close_payload(wse_protocol::close_code::CloseCode(code), reason);
+        peer.send_frame(true, Opcode::Close, &payload);
         peer.send_text("nothing follows a close");
-        assert_eq!(peer.expect_close(answer), []);
+        let close = peer.frame();
+        assert_eq!((close.opcode, close.payload), (Opcode::Close, payload));
         peer.expect_end();
         assert_eq!(server.events.event(), Event::Disconnect(id));
     }
+    let (mut peer, id) = server.connect();
+    peer.send_frame(true, Opcode::Close, b"");
+    let close = peer.frame();
+    assert_eq!((close.opcode, close.payload), (Opcode::Close, vec![]), "an empty one with an empty one");
+    peer.expect_end();
+    assert_eq!(server.events.event(), Event::Disconnect(id));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //! events, one *event stream* per reader. Never the other connections.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 
 use crate::clock::Millis;
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
 use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
+use crate::mailbox::Command;
 use crate::metrics::ShardCounters;
 use crate::shared::Shared;
 use crate::wheel::Wheel;
@@ -31,6 +32,10 @@ pub(crate) struct Context {
     /// When connections are visited next.
     pub(crate) wheel: Wheel,
     streams: Vec<EventStream>,
+    /// Connections whose Close waits for the host to come back.
+    parting: Vec<u32>,
+    /// Batches of commands taken from the mailbox so far.
+    batch: u64,
     index: usize,
 }
 
@@ -53,6 +58,8 @@ impl Context {
             shapes: Shapes::new(),
             wheel,
             streams: Vec::new(),
+            parting: Vec::new(),
+            batch: 0,
             index,
         }
     }
@@ -124,7 +131,53 @@ impl Context {
         }
         // Raise the flag, then look again: the host may have drained, and looked for the flag, in between.
         self.shared.shards[self.index].paused.store(true, SeqCst);
+        // Pairs with the fence in `Engine::resume_reading`: one of the two sees the other.
+        fence(SeqCst);
         over()
+    }
+
+    /// Delivers a stream's events and says at which mark its reader is done with all of them; 0 when there is no reader.
+    pub(super) fn unheard(&mut self, stream: u16) -> u64 {
+        let stream = &mut self.streams[stream as usize];
+        if !stream.batch.is_empty() {
+            stream.deliver();
+        }
+        stream.consumer.unheard()
+    }
+
+    /// The number of the batch of commands in work, or worked through last.
+    pub(super) fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// A batch of commands begins.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Has the shard look at a connection once more at the command that is on its way.
+    pub(super) fn look_again(&mut self, slot: u32) {
+        self.parting.push(slot);
+    }
+
+    /// Has the shard look at a connection again: when a reader comes back, or, if the stream's is done with its events up to
+    /// `mark` already, behind everything it has sent so far. Returns whether it is.
+    pub(super) fn await_host(&mut self, slot: u32, stream: u16, mark: u64) -> bool {
+        let shard = &self.shared.shards[self.index];
+        self.parting.push(slot);
+        shard.parting.store(true, SeqCst);
+        // As in `must_pause`.
+        fence(SeqCst);
+        let heard = self.streams[stream as usize].consumer.heard() >= mark;
+        if heard {
+            shard.mailbox.command(Command::Resume);
+        }
+        heard
+    }
+
+    /// Those that wait for the host.
+    pub(crate) fn take_parting(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.parting)
     }
 
     /// Delivers what the turn produced.

@@ -1,8 +1,7 @@
 //! Control frames that wait for the next frame boundary of a connection's stream: pongs and the Close. Knows no queue and no
 //! socket.
 
-use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Opcode, frame_end, push_close, push_frame};
+use wse_protocol::frame::{Opcode, frame_end, push_frame};
 
 /// Pongs that may wait; with one more the oldest goes, unsent. RFC 6455 §5.5.3 asks for an answer to the latest ping only.
 const MAX_PONGS: u8 = 32;
@@ -35,11 +34,11 @@ impl ControlFrames {
         push_frame(&mut self.pongs, Opcode::Pong, payload);
     }
 
-    /// Adds the Close, unless there is one.
-    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
+    /// Adds the Close with this payload, unless there is one.
+    pub(super) fn close(&mut self, payload: &[u8]) {
         if self.close.is_none() && !self.ends {
             let mut frame = Vec::new();
-            push_close(&mut frame, code, reason);
+            push_frame(&mut frame, Opcode::Close, payload);
             self.close = Some(frame);
         }
     }

@@ -4,7 +4,7 @@
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{self, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX};
 use wse_protocol::envelope::{self, Control, ServerHello};
-use wse_protocol::frame::MessageSink;
+use wse_protocol::frame::{MessageSink, close_payload};
 use wse_protocol::json::{self, Scan};
 
 use super::Context;
@@ -38,8 +38,8 @@ pub(super) struct Heard {
     pub(super) data: bool,
     /// Answers that did not fit the budget.
     pub(super) loss: Loss,
-    /// The peer's Close, if it came, and its code.
-    pub(super) close: Option<Option<CloseCode>>,
+    /// The payload of the peer's Close, if it came.
+    pub(super) close: Option<Vec<u8>>,
 }
 
 impl<'a> MessageHandler<'a> {
@@ -190,8 +190,8 @@ impl MessageSink for MessageHandler<'_> {
 
     fn pong(&mut self, _payload: &[u8]) {}
 
-    fn close(&mut self, code: Option<CloseCode>, _reason: &str) {
-        self.heard.close = Some(code);
+    fn close(&mut self, code: Option<CloseCode>, reason: &str) {
+        self.heard.close = Some(code.map_or_else(Vec::new, |code| close_payload(code, reason)));
     }
 }
 

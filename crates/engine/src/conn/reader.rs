@@ -4,7 +4,7 @@
 use std::task::{self, Poll};
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Decoder, MessageSource, Violation};
+use wse_protocol::frame::{Decoder, MessageSource, Violation, close_payload};
 
 use super::connection::{Intake, Partial, Phase};
 use super::handler::MessageHandler;
@@ -49,9 +49,16 @@ impl Connection {
             // It waits in our own buffer; the socket may never have more.
             return self.ingest(&mut [], context);
         }
+        if self.intake == Intake::Ended {
+            return Read::Pending;
+        }
         let mut buffer = std::mem::take(&mut context.read_buffer);
         let read = match self.transport.read_into(cx, &mut buffer) {
             Poll::Pending => Read::Pending,
+            Poll::Ready(Ok(0)) if self.owes_close() => {
+                self.intake = Intake::Ended;
+                Read::Pending
+            }
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Read::Over,
             Poll::Ready(Ok(count)) => {
                 context.counters.bytes_received.add(count as u64);
@@ -99,7 +106,7 @@ impl Connection {
             self.lose(heard.loss, context);
         }
         match heard.close {
-            Some(code) => self.peer_closed(code, context),
+            Some(payload) => self.peer_closed(payload, context),
             None => Read::More { subscription_updates },
         }
     }
@@ -110,22 +117,37 @@ impl Connection {
         self.partial = Partial::default();
         self.decoder = Decoder::new(0);
         self.intake = Intake::Discarding;
-        self.close_now(violation.code, violation.reason, context);
+        let close = close_payload(violation.code, violation.reason);
+        if self.phase == Phase::Open {
+            self.part(close, Phase::Closing, context);
+        } else {
+            self.account.out.close_now(&close);
+        }
     }
 
-    fn peer_closed(&mut self, code: Option<CloseCode>, context: &mut Context) -> Read {
+    /// Whether the peer has had its say and our Close is not out: it may end its side and still hear us.
+    fn owes_close(&self) -> bool {
+        match self.phase {
+            Phase::Parting | Phase::Answering => true,
+            Phase::Closing => self.intake == Intake::Discarding,
+            Phase::Open | Phase::Lingering => false,
+        }
+    }
+
+    /// The peer said Close, with this payload: it gets the same back (RFC 6455 §5.5.1).
+    fn peer_closed(&mut self, payload: Vec<u8>, context: &mut Context) -> Read {
         match self.phase {
             // Our Close is out already: this is the answer to it.
             Phase::Lingering => {
                 self.transport.shut_down(&self.waker);
-                Read::Over
+                return Read::Over;
             }
-            _ => {
-                self.close_now(code.unwrap_or(CloseCode::NORMAL), "", context);
-                self.phase = Phase::Answering;
-                Read::NOTHING
-            }
+            Phase::Open => self.part(payload, Phase::Answering, context),
+            // Ours is queued already, and each side says it once.
+            Phase::Closing => self.phase = Phase::Answering,
+            Phase::Parting | Phase::Answering => {}
         }
+        Read::NOTHING
     }
 }
 

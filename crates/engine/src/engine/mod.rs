@@ -7,8 +7,7 @@ mod outgoing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst, fence};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -218,6 +217,10 @@ impl Engine {
         timeout: Duration,
         out: &mut [u8],
     ) -> Taken {
+        let taken = self.take_batch(consumer, max, columns, out);
+        if taken != Taken::Nothing {
+            return taken;
+        }
         let taken = consumer.wait(max, columns, timeout, out);
         self.resume_reading(consumer);
         taken
@@ -228,13 +231,15 @@ impl Engine {
         consumer.on_batch(wake);
     }
 
-    /// Lets shards read again that had paused because the host was behind.
+    /// Tells shards that wait for the host that it has read: they read on, or close what waited for an answer.
     fn resume_reading(&self, consumer: &Consumer) {
-        if !consumer.is_relieved() {
-            return;
-        }
+        // Pairs with the fences in `Context`: either we see that a shard waits, or it sees what we have read.
+        fence(SeqCst);
+        let relieved = consumer.is_relieved();
         for shard in &self.shared.shards {
-            if shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst) {
+            let paused = relieved && shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst);
+            let parting = shard.parting.load(SeqCst) && shard.parting.swap(false, SeqCst);
+            if paused || parting {
                 shard.mailbox.command(Command::Resume);
             }
         }

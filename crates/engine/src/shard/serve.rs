@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{self, Poll};
 
 use super::Shard;
-use crate::conn::Read;
+use crate::conn::{Connection, Read};
 use crate::id::ConnId;
 use crate::wheel::{TICK_MS, Visit};
 
@@ -37,6 +37,7 @@ impl Shard {
         for _ in 0..READS_IN_A_ROW {
             let Self { connections, context, .. } = self;
             let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
+            let parting = connection.is_parting();
             match connection.read(cx, context) {
                 Read::Pending => return Poll::Pending,
                 Read::Paused { first } => {
@@ -57,6 +58,9 @@ impl Shard {
                     }
                     for payload in subscription_updates {
                         self.answer_subscription_update(slot, &payload);
+                    }
+                    if !parting && self.connections.get(slot).is_some_and(Connection::is_parting) {
+                        self.depart_if_heard(slot);
                     }
                     if !self.flush(slot) {
                         return Poll::Ready(());
@@ -101,12 +105,28 @@ impl Shard {
         self.delivery.serve(None);
     }
 
-    /// Lets paused connections read again once the host has read enough events.
+    /// The host has read events: paused connections are read again, and those that waited for its answers close.
     pub(super) fn resume(&mut self) {
         for slot in std::mem::take(&mut self.paused) {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.resume(&self.context);
             }
+        }
+        for slot in self.context.take_parting() {
+            self.depart_if_heard(slot);
+            let Self { connections, delivery, .. } = self;
+            if let Some(connection) = connections.get_mut(slot) {
+                delivery.list(slot, connection);
+            }
+        }
+    }
+
+    /// Closes a connection whose peer has had its say, behind what was sent before, once the host is done with its events.
+    fn depart_if_heard(&mut self, slot: u32) {
+        self.settle_now(slot);
+        let Self { connections, context, .. } = self;
+        if let Some(connection) = connections.get_mut(slot) {
+            connection.depart_if_heard(context);
         }
     }
 

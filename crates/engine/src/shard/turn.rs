@@ -60,6 +60,7 @@ impl Shard {
     /// Takes what waits in the mailbox; false when nothing does.
     fn begin(&mut self) -> bool {
         let Some(mut batch) = self.context.shared.shards[self.index].mailbox.take() else { return false };
+        self.context.begin_batch();
         let began = Instant::now();
         if let Some(since) = batch.since {
             self.context.counters.queue_wait.record(began.duration_since(since));

@@ -57,6 +57,8 @@ pub(super) struct ShardHandle {
     pub(super) load: AtomicUsize,
     /// Some of its connections are not read because the host does not read events.
     pub(super) paused: AtomicBool,
+    /// Some of its connections wait with their Close for the host to come back.
+    pub(super) parting: AtomicBool,
 }
 
 impl Shared {
@@ -67,6 +69,7 @@ impl Shared {
                 counters: Arc::default(),
                 load: AtomicUsize::new(0),
                 paused: AtomicBool::new(false),
+                parting: AtomicBool::new(false),
             })
             .collect();
         Self {
