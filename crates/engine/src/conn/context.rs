@@ -15,6 +15,8 @@ use crate::wheel::Wheel;
 
 /// Bytes read from a socket at once, into the shard's one buffer.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes decoded in one turn of a connection. One message more may go beyond it: some milliseconds at `maxMessageSize` 1 MiB.
+const DECODED_BYTES: usize = 256 * 1024;
 /// An open batch is delivered early above this many bytes.
 const BATCH_BYTES: usize = 128 * 1024;
 /// Or with this many events.
@@ -34,6 +36,8 @@ pub(crate) struct Context {
     streams: Vec<EventStream>,
     /// Connections whose Close waits for the host to come back.
     parting: Vec<u32>,
+    /// Bytes decoded for one connection since its turn began.
+    decoded: usize,
     /// Batches of commands taken from the mailbox so far.
     batch: u64,
     index: usize,
@@ -59,6 +63,7 @@ impl Context {
             wheel,
             streams: Vec::new(),
             parting: Vec::new(),
+            decoded: 0,
             batch: 0,
             index,
         }
@@ -143,6 +148,22 @@ impl Context {
             stream.deliver();
         }
         stream.consumer.unheard()
+    }
+
+    /// A connection's turn begins.
+    pub(crate) fn begin_turn(&mut self) {
+        self.decoded = 0;
+    }
+
+    /// Charges bytes that were decoded to the turn of the connection.
+    pub(super) fn charge_decoded(&mut self, bytes: usize) {
+        self.decoded += bytes;
+        self.counters.decoded_bytes.add(bytes as u64);
+    }
+
+    /// Whether the turn of the connection has cost what one may: the others have theirs first.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.decoded >= DECODED_BYTES
     }
 
     /// The number of the batch of commands in work, or worked through last.

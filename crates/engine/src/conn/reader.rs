@@ -4,7 +4,7 @@
 use std::task::{self, Poll};
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Decoder, MessageSource, Violation, close_payload};
+use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_payload};
 
 use super::connection::{Intake, Partial, Phase};
 use super::handler::MessageHandler;
@@ -88,12 +88,15 @@ impl Connection {
         let Self { peer, account, decoder, partial, stream, .. } = self;
         let mut handler = MessageHandler::new(context, peer, account, *stream, deaf);
         let fed = feed(decoder, &mut partial.bytes, bytes, &mut handler);
+        // The turn has cost enough: what is left has its own.
+        partial.unread = !handler.wants_more() && !partial.bytes.is_empty();
         let (heard, subscription_updates) = handler.finish();
         if heard.data {
             self.last_data = context.now();
         }
         context.hold(before, self.held());
-        let over_budget = self.held() > before && context.reassembly_exhausted(self.held());
+        // Whole frames that wait for the next turn are no incomplete message.
+        let over_budget = !self.partial.unread && self.held() > before && context.reassembly_exhausted(self.held());
         match fed {
             Err(violation) => self.violate(violation, context),
             Ok(()) if over_budget => {

@@ -222,6 +222,11 @@ const METRICS: &[Metric] = &[
         "Sockets the system could not accept.",
         Read::Engine(|engine| &engine.accept_errors),
     ),
+    total(
+        "wse_decoded_bytes_total",
+        "Bytes that compressed and msgpack frames were decoded into.",
+        Read::Shards(|counters| &counters.decoded_bytes),
+    ),
     total("wse_acl_denied_total", "Deliveries withheld by an ACL.", Read::Shards(|counters| &counters.acl_denied)),
     total(
         "wse_abandoned_bytes_total",

@@ -14,6 +14,8 @@ pub(crate) struct ShardCounters {
     pub(crate) messages_sent: Counter,
     /// Bytes read from sockets.
     pub(crate) bytes_received: Counter,
+    /// Bytes that `C:` and `M:` frames were decoded into, refused ones included.
+    pub(crate) decoded_bytes: Counter,
     /// Bytes written to sockets.
     pub(crate) bytes_sent: Counter,
     /// Writes to sockets; `messages_sent / writes` is the depth of the join.

@@ -1,14 +1,17 @@
 //! The two occasions on which a shard attends to one connection: its socket became ready, or its time has come.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{self, Poll};
+
+use tokio::task::yield_now;
 
 use super::Shard;
 use crate::conn::{Connection, Read};
 use crate::id::ConnId;
 use crate::wheel::{TICK_MS, Visit};
 
-/// Reads of one connection in a row before the others get their turn.
+/// Reads of one connection in a row before the others get their turn; fewer when what came cost more than reading it.
 const READS_IN_A_ROW: usize = 4;
 
 /// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
@@ -34,7 +37,11 @@ impl Shard {
         if connection.is_blocked() && !self.flush(slot) {
             return Poll::Ready(());
         }
+        self.context.begin_turn();
         for _ in 0..READS_IN_A_ROW {
+            if self.context.is_spent() {
+                break;
+            }
             let Self { connections, context, .. } = self;
             let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
             let parting = connection.is_parting();
@@ -68,8 +75,12 @@ impl Shard {
                 }
             }
         }
-        // More may be waiting: after the others.
-        cx.waker().wake_by_ref();
+        // More may be waiting: after the others; after a costly turn also after those whose sockets have become ready in it.
+        if self.context.is_spent() {
+            let _ = pin!(yield_now()).poll(cx);
+        } else {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 
