@@ -87,7 +87,7 @@ export interface WSEServerOptions {
   /** @default none: ws:// */
   tls?: TlsOptions | null;
   rateLimit?: RateLimitOptions;
-  /** Bytes of one inbound message; a larger one closes with 1009. @default 1048576 */
+  /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;
   /** Inbound events waiting for one draining thread. @default 131072 */
   maxInboundQueueSize?: number;
