@@ -228,6 +228,15 @@ impl Context {
         u16::try_from(index).unwrap_or(0)
     }
 
+    /// Forgets consumers that have left, also where no event goes to them that would tell.
+    pub(crate) fn follow_heirs(&mut self) {
+        for stream in &mut self.streams {
+            if let Some(heir) = stream.consumer.heir() {
+                stream.consumer = heir;
+            }
+        }
+    }
+
     /// A connection of the stream is gone.
     pub(crate) fn leave_stream(&mut self, stream: u16) {
         self.streams[stream as usize].connections -= 1;

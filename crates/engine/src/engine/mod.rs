@@ -246,6 +246,12 @@ impl Engine {
     /// A host thread is gone: its connections' events go to another one, or wait for the next to join.
     pub fn leave(&self, consumer: &Arc<Consumer>) {
         self.shared.inbound.leave(consumer);
+        if matches!(self.state(), State::Running | State::Draining) {
+            // They forget it, and what waited for it looks for another.
+            for shard in &self.shared.shards {
+                shard.mailbox.command(Command::Resume);
+            }
+        }
     }
 
     /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`, into `out`; messages of one shape as

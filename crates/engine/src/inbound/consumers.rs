@@ -92,12 +92,10 @@ impl Consumer {
     /// Queues a batch and wakes the host if it waits.
     pub(crate) fn deliver(&self, batch: Batch) -> Delivered {
         let mut queue = self.queue.lock();
-        if let Some(mut successor) = queue.successor.clone() {
+        if let Some(successor) = queue.successor.clone() {
             drop(queue);
             // The stream goes to the last of the line from here on, so lines stay short.
-            while let Some(next) = successor.successor() {
-                successor = next;
-            }
+            let successor = successor.heir().unwrap_or(successor);
             let Delivered { spare, successor: later } = successor.deliver(batch);
             return Delivered { spare, successor: Some(later.unwrap_or(successor)) };
         }
@@ -121,6 +119,15 @@ impl Consumer {
 
     fn successor(&self) -> Option<Arc<Self>> {
         self.queue.lock().successor.clone()
+    }
+
+    /// Who has its connections since it left: the last of the line. `None` while it has not left.
+    pub(crate) fn heir(&self) -> Option<Arc<Self>> {
+        let mut heir = self.successor()?;
+        while let Some(next) = heir.successor() {
+            heir = next;
+        }
+        Some(heir)
     }
 
     /// Takes up to `max` events into `out`, messages as `columns` where that pays. After [`Taken::Nothing`] the wake is
@@ -266,6 +273,7 @@ impl Inbound {
         let mut queue = consumer.queue.lock();
         queue.wake = None;
         queue.claimed = false;
+        queue.spare = Vec::new();
         if live.len() == 1 || !live.iter().any(|other| Arc::ptr_eq(other, consumer)) {
             return;
         }

@@ -116,8 +116,10 @@ impl Shard {
         self.delivery.serve(None);
     }
 
-    /// The host has read events: paused connections are read again, and those that waited for its answers close.
+    /// The host has read events, or a reader has left: paused connections are read again, and those that waited for answers
+    /// close.
     pub(super) fn resume(&mut self) {
+        self.context.follow_heirs();
         for slot in std::mem::take(&mut self.paused) {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.resume(&self.context);
