@@ -249,6 +249,11 @@ const METRICS: &[Metric] = &[
         Read::Shards(|counters| &counters.read_pauses),
     ),
     total("wse_panics_total", "Panics caught while serving a connection.", Read::Shards(|counters| &counters.panics)),
+    total(
+        "wse_shard_restarts_total",
+        "Times a shard lost its connections to a panic that nothing caught, and began again.",
+        Read::Shards(|counters| &counters.restarts),
+    ),
 ];
 
 /// A histogram of durations: its family, its help, where it is.

@@ -34,6 +34,8 @@ pub(crate) struct ShardCounters {
     pub(crate) zombies: Counter,
     /// Panics caught while serving one connection.
     pub(crate) panics: Counter,
+    /// Times the shard lost its connections to a panic nothing caught, and began again.
+    pub(crate) restarts: Counter,
     /// Inbound events dropped (`inboundOverflow: 'drop'`).
     pub(crate) inbound_dropped: Counter,
     /// Times reading was paused because the host did not drain.

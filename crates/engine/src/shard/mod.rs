@@ -43,6 +43,8 @@ pub(super) struct Shard {
     due: Vec<Visit>,
     /// When the wheel was last moved.
     ticked: Millis,
+    /// A panic left something nobody can mend.
+    broken: bool,
 }
 
 impl Shard {
@@ -56,8 +58,14 @@ impl Shard {
             work: None,
             due: Vec::new(),
             ticked: shared.clock.now(),
+            broken: false,
             context: Context::new(shared, index),
         }
+    }
+
+    /// Whether it has to begin again.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Which of the engine's shards it is.

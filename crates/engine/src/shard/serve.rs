@@ -23,8 +23,15 @@ impl Shard {
         match catch_unwind(AssertUnwindSafe(|| self.serve(cx, id))) {
             Ok(poll) => poll,
             Err(_) => {
-                self.recover();
-                self.remove(id);
+                let mended = catch_unwind(AssertUnwindSafe(|| {
+                    self.recover();
+                    self.remove(id);
+                }));
+                if mended.is_err() {
+                    // Its task ends here, so nobody would serve what is left of it: the shard begins again.
+                    self.broken = true;
+                    self.context.shared.shards[self.index].mailbox.nudge();
+                }
                 Poll::Ready(())
             }
         }
@@ -141,6 +148,13 @@ impl Shard {
         if let Some(connection) = connections.get_mut(slot) {
             connection.depart_if_heard(context);
         }
+    }
+
+    /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped.
+    pub(super) fn start_over(&mut self) {
+        self.broken = false;
+        self.recover();
+        self.finish();
     }
 
     /// The last turn: every connection that is left goes, with its event.
