@@ -11,6 +11,7 @@ mod error;
 mod hot;
 mod jwt;
 mod liveness;
+mod memory;
 mod options;
 mod outbox;
 mod registry;
@@ -19,11 +20,6 @@ mod text;
 mod wake;
 
 use napi_derive::napi;
-
-/// Only Rust code of this image uses it. Version 2 on purpose: the crate's vendored v3 crashes when several workers load
-/// the addon one after the other (docs/dependencies.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The number of this border, the same as `BORDER` in `ts/src/version.ts`. Changes with every change of what crosses.
 const BORDER: u32 = 4;

@@ -11,7 +11,7 @@ use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_engine::MAX_SHARDS;
 use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 
-use crate::error;
+use crate::{error, memory};
 
 /// Positions in an inbox are 32 bits, with room for one more message.
 const MAX_HARD_LIMIT: usize = 2 << 30;
@@ -113,6 +113,7 @@ impl NativeOptions {
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
+            release_memory: Some(memory::release),
             max_json_depth: self.max_json_depth,
             inbound_codecs: self.inbound_codecs,
             max_inbound_events: self.max_inbound_queue_size as usize,

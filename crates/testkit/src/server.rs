@@ -41,6 +41,7 @@ pub fn config() -> Config {
         handshake_timeout: Duration::from_secs(10),
         max_pending: 1024,
         max_pending_per_address: 1024,
+        release_memory: None,
         shards: 2,
         high_water_mark: 16 << 20,
         hard_limit: 64 << 20,

@@ -58,7 +58,7 @@ async fn drive(shared: Arc<Shared>, shard: SharedShard, index: usize, handshake:
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut arrivals = Vec::new();
     loop {
-        let busy = shard.borrow().has_connections();
+        let busy = shard.borrow().needs_ticks();
         tokio::select! {
             biased;
             () = mailbox.ready() => {}
@@ -158,6 +158,7 @@ mod tests {
             handshake_timeout: Duration::from_secs(1),
             max_pending: 10,
             max_pending_per_address: 10,
+            release_memory: None,
             shards: 1,
             high_water_mark: 1024,
             hard_limit: 4096,

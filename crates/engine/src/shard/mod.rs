@@ -3,6 +3,7 @@
 
 mod adopt;
 mod driver;
+mod memory;
 mod serve;
 mod subscribe;
 mod turn;
@@ -20,6 +21,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
+use memory::MemoryWatch;
 use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
@@ -43,6 +45,7 @@ pub(super) struct Shard {
     due: Vec<Visit>,
     /// When the wheel was last moved.
     ticked: Millis,
+    memory: MemoryWatch,
     /// A panic left something nobody can mend.
     broken: bool,
 }
@@ -58,6 +61,7 @@ impl Shard {
             work: None,
             due: Vec::new(),
             ticked: shared.clock.now(),
+            memory: MemoryWatch::new(shared.clock.now()),
             broken: false,
             context: Context::new(shared, index),
         }

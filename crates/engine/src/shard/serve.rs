@@ -121,6 +121,11 @@ impl Shard {
             }
         }
         self.delivery.serve(None);
+        if self.memory.is_due(self.held(), now)
+            && let Some(release) = self.context.shared.config.release_memory
+        {
+            release();
+        }
     }
 
     /// The host has read events, or a reader has left: paused connections are read again, and those that waited for answers
@@ -167,9 +172,19 @@ impl Shard {
         self.context.deliver();
     }
 
-    /// Whether timers have to be looked at.
-    pub(super) fn has_connections(&self) -> bool {
-        self.connections.len() > 0
+    /// Whether time alone may give it something to do.
+    pub(super) fn needs_ticks(&self) -> bool {
+        self.connections.len() > 0 || self.memory.is_waiting(self.held())
+    }
+
+    /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.
+    pub(super) fn note_memory(&mut self, more: usize) {
+        self.memory.note(self.held().saturating_add(more));
+    }
+
+    fn held(&self) -> usize {
+        let counters = &self.context.counters;
+        usize::try_from(counters.outbound_bytes.get() + counters.reassembly_bytes.get()).unwrap_or(usize::MAX)
     }
 
     /// Events that have not been delivered to their readers.

@@ -65,6 +65,7 @@ impl Shard {
         if let Some(since) = batch.since {
             self.context.counters.queue_wait.record(began.duration_since(since));
         }
+        self.note_memory(batch.arena.len());
         self.delivery.begin(std::mem::take(&mut batch.arena));
         let commands = VecDeque::from(std::mem::take(&mut batch.list));
         self.work = Some(Work { commands, batch, began, last: false });
@@ -77,6 +78,7 @@ impl Shard {
         let Some(Work { commands, mut batch, began, last }) = self.work.take() else { return false };
         batch.list = Vec::from(commands);
         batch.arena = self.delivery.finish();
+        self.note_memory(0);
         self.context.counters.fan_out.record(began.elapsed());
         let shared = &self.context.shared;
         if shared.shards[self.index].mailbox.done(batch) {
