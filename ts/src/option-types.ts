@@ -101,7 +101,10 @@ export interface WSEServerOptions {
   maxJsonDepth?: number;
   /** Bytes waiting for one connection. @default 16777216 */
   maxOutboundQueueBytes?: number;
-  /** At that limit: drop further frames for it, or close it with 4300. Both count and report `slow_consumer`. @default 'drop' */
+  /**
+   * At that limit: drop further frames for it, or close it with 4300. Both count and report `slow_consumer`. With `'drop'` a
+   * connection is closed too once two pings in a row (`pingInterval` apart) find its queue full. @default 'drop'
+   */
   slowConsumer?: 'drop' | 'close';
   /** Bytes of incomplete inbound messages one shard holds; beyond it a connection above its equal share is closed with 1013. @default 67108864 */
   maxReassemblyBytes?: number;
