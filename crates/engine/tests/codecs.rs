@@ -297,3 +297,23 @@ fn what_is_shed_is_not_inflated_first() {
     attacker.send_binary(&compress(br#"{"t":"ping","p":{"timestamp":5}}"#));
     assert!(attacker.text().contains(r#""client_timestamp":5"#));
 }
+
+#[test]
+fn a_hello_is_answered_with_the_lower_version_and_nonsense_with_1() {
+    let mut server = Server::plain();
+    let (mut peer, _) = server.connect();
+    for (sent, answered) in [
+        ("0", 0),
+        ("1", 1),
+        ("2", 2),
+        ("7", 2),
+        ("-1", 1),
+        ("-9007199254740993", 1),
+        ("1.5", 1),
+        ("\"2\"", 1),
+        ("null", 1),
+    ] {
+        peer.send_text(&format!(r#"{{"t":"client_hello","p":{{"protocol_version":{sent}}}}}"#));
+        assert_eq!(peer.json()["p"]["protocol_version"], answered, "{sent}");
+    }
+}
