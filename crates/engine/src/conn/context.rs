@@ -176,13 +176,14 @@ impl Context {
         self.batch += 1;
     }
 
-    /// Has the shard look at a connection once more at the command that is on its way.
+    /// Has the shard look at a connection once more, in its next batch of commands.
     pub(super) fn look_again(&mut self, slot: u32) {
         self.parting.push(slot);
+        self.shared.shards[self.index].mailbox.command(Command::Resume);
     }
 
     /// Has the shard look at a connection again: when a reader comes back, or, if the stream's is done with its events up to
-    /// `mark` already, behind everything it has sent so far. Returns whether it is.
+    /// `mark` already, in its next batch of commands. Returns whether it is.
     pub(super) fn await_host(&mut self, slot: u32, stream: u16, mark: u64) -> bool {
         let shard = &self.shared.shards[self.index];
         self.parting.push(slot);

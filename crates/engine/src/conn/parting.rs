@@ -32,8 +32,8 @@ impl Connection {
         let slot = self.id().slot();
         let Some(parting) = self.parting.as_mut() else { return };
         match parting.heard {
-            // What waited then has been worked through.
-            Some(batch) if batch != context.batch() => self.depart(context),
+            // What waited then was the rest of that batch and the next, which have been worked through.
+            Some(batch) if context.batch() > batch + 1 => self.depart(context),
             Some(_) => context.look_again(slot),
             None if context.await_host(slot, self.stream, parting.mark) => parting.heard = Some(context.batch()),
             None => {}
