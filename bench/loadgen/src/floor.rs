@@ -1,5 +1,5 @@
 //! The least that two threads can cost: a server that reads and writes sockets on one thread and answers on another, and does
-//! nothing else: no JavaScript, no tokio, no topics, no limits. Beside it stands what an engine adds (docs/performance.md).
+//! nothing else: no JavaScript, no tokio, no topics, no limits. Beside it stands what an engine adds (bench/NOTEBOOK.md).
 //! Understands just enough of the protocol for the rows `echo --raw true` and `fanout-paced`.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Owns where in an upgrade request the token is found (wire-protocol §2.1).
+//! Owns where in an upgrade request the token is found (docs/protocol.md §2.1).
 //! Never judges the token and never copies a byte.
 
 /// The token of a request: the first usable cookie named `cookie_name`, else the `Authorization` bearer.

@@ -1,4 +1,4 @@
-//! The rules of wire-protocol §2.4 and §2.6 for what a correctly signed token may say.
+//! The rules of docs/protocol.md §2.3 and §2.4 for what a correctly signed token may say.
 
 mod common;
 

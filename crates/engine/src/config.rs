@@ -114,6 +114,9 @@ pub struct Config {
     pub max_pending: usize,
     /// Handshakes in progress from one address; one more is answered 503.
     pub max_pending_per_address: usize,
+    /// Has the allocator give back to the system what the calling thread has freed. A shard calls it when a burst of 8 MiB or
+    /// more is over. `None`: the allocator does as it likes.
+    pub release_memory: Option<fn()>,
     /// Shard threads, 1 to [`crate::id::MAX_SHARDS`].
     pub shards: usize,
     /// Time from a publisher's call to the last write above which `broadcast` reports pressure.

@@ -1,4 +1,4 @@
-//! Authentication through a real socket (wire-protocol §2): the upgrade succeeds, a TEXT error says why, Close 4401 ends it.
+//! Authentication through a real socket (docs/protocol.md §2): the upgrade succeeds, a TEXT error says why, Close 4401 ends it.
 
 #![expect(clippy::disallowed_methods, reason = "tokens that expire soon are made by the wall clock")]
 

@@ -2,11 +2,11 @@
 //! subscriptions.
 
 use serde_json::{Map, Value, json};
-use wse_engine::config::{Config, RateLimit, Subscriptions};
+use wse_engine::config::{Config, InboundOverflow, RateLimit, Subscriptions};
 use wse_engine::{SendEventOutcome as Sent, Subscribed};
 use wse_protocol::codec::{MsgpackLimits, ZLIB_PREFIX, compress, decompress, from_json, to_json};
-use wse_protocol::frame::Opcode;
-use wse_testkit::{Event, Request, Server, config};
+use wse_protocol::frame::{Opcode, push_masked_frame};
+use wse_testkit::{Event, Peer, Request, Server, config, wait_until};
 
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
@@ -247,4 +247,73 @@ fn the_acl_mode_answers_before_later_frames() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(first.contains("success_topics") && second == "tick", "{first} then {second}");
     });
+}
+
+/// Frames of some eighty bytes that become 64 KiB each, as one text to send.
+fn bombs(count: usize) -> Vec<u8> {
+    let text = format!(r#"{{"t":"x","p":"{}"}}"#, "a".repeat((64 << 10) - 20));
+    let mut bytes = Vec::new();
+    for _ in 0..count {
+        push_masked_frame(&mut bytes, true, Opcode::Binary, &compress(text.as_bytes()), [0; 4]);
+    }
+    bytes
+}
+
+#[test]
+fn who_sends_what_inflates_leaves_the_others_their_turn() {
+    const COUNT: usize = 90;
+    let mut server = Server::start(Config { shards: 1, ..config() });
+    let (mut bystander, _) = server.connect();
+    let (mut attacker, id) = server.connect();
+    let bytes = bombs(COUNT);
+    assert!(bytes.len() < 60 << 10, "all of it comes in one read: {}", bytes.len());
+    attacker.send_raw(&bytes);
+    wait_until("it has begun", || server.health("messages_received") > 0);
+    bystander.send_text(r#"{"t":"ping"}"#);
+    assert!(bystander.text().contains("PONG"));
+    let inflated = server.health("messages_received");
+    assert!(inflated < COUNT as u64 / 2, "the bystander waited for {inflated} of {COUNT} messages");
+    // Nothing is lost for it, and what follows waits its turn.
+    attacker.send_text("end");
+    for _ in 0..COUNT {
+        assert!(matches!(server.events.event(), Event::Message(of, text) if of == id && text.len() > 60_000));
+    }
+    assert_eq!(server.events.event(), Event::Raw(id, "end".into()));
+    assert_eq!(server.health("reassembly_bytes"), 0);
+}
+
+#[test]
+fn what_is_shed_is_not_inflated_first() {
+    let mut server =
+        Server::start(Config { shards: 1, max_inbound_events: 1, inbound_overflow: InboundOverflow::Drop, ..config() });
+    // The connect of the second is what the host has not read.
+    let (mut attacker, _) = server.connect();
+    let _second = Peer::connect(server.address);
+    wait_until("the host is behind", || server.engine.inbound_queue_depth() == 1);
+    attacker.send_raw(&bombs(300));
+    wait_until("all are shed", || server.engine.inbound_dropped() == 300);
+    assert!(server.metric("wse_decoded_bytes_total") < 300.0 * 16.0 * 1024.0 + 1024.0);
+    // What is the engine's own is short, and is answered all the same.
+    attacker.send_binary(&compress(br#"{"t":"ping","p":{"timestamp":5}}"#));
+    assert!(attacker.text().contains(r#""client_timestamp":5"#));
+}
+
+#[test]
+fn a_hello_is_answered_with_the_lower_version_and_nonsense_with_1() {
+    let mut server = Server::plain();
+    let (mut peer, _) = server.connect();
+    for (sent, answered) in [
+        ("0", 0),
+        ("1", 1),
+        ("2", 2),
+        ("7", 2),
+        ("-1", 1),
+        ("-9007199254740993", 1),
+        ("1.5", 1),
+        ("\"2\"", 1),
+        ("null", 1),
+    ] {
+        peer.send_text(&format!(r#"{{"t":"client_hello","p":{{"protocol_version":{sent}}}}}"#));
+        assert_eq!(peer.json()["p"]["protocol_version"], answered, "{sent}");
+    }
 }

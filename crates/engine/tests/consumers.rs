@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use wse_engine::config::Config;
 use wse_engine::{ConnId, Taken};
-use wse_testkit::{Event, Events, Peer, Server, wait_until};
+use wse_testkit::{Event, Events, Peer, Server, config, wait_until};
 
 fn send_numbers(peers: &mut [Peer], from: u32, to: u32) {
     for n in from..to {
@@ -179,4 +180,30 @@ fn waiting_ends_with_an_event_a_time_limit_or_the_engine() {
     assert_eq!(waiting.join().unwrap(), Taken::Nothing);
     assert_eq!(server.events.next_within(Duration::from_secs(60)), None);
     assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn a_consumer_that_left_is_forgotten_also_behind_connections_that_say_nothing() {
+    let mut server = Server::start(Config { shards: 2, ..config() });
+    let mut silent = Vec::new();
+    let mut left = Vec::new();
+    let mut last = server.engine.join();
+    for _ in 0..50 {
+        // Connections of every generation, which never say a word.
+        silent.extend((0..4).map(|_| Peer::connect(server.address)));
+        let next = server.engine.join();
+        server.engine.leave(&last);
+        left.push(Arc::downgrade(&std::mem::replace(&mut last, next)));
+    }
+    wait_until("all that left are gone", || left.iter().all(|consumer| consumer.upgrade().is_none()));
+    // Nothing of them is lost: who is left has every connect.
+    let mut buffer = vec![0; 1 << 20];
+    let mut connects = 0;
+    wait_until("all connects are there", || {
+        connects += server.events.drain().len();
+        if let Taken::Bytes(size) = server.engine.take_batch(&last, 4096, false, &mut buffer) {
+            connects += wse_testkit::decode_batch(&buffer[..size]).len();
+        }
+        connects == silent.len()
+    });
 }

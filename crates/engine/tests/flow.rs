@@ -304,3 +304,28 @@ fn many_that_stand_still_get_everything_in_order_once_they_read() {
     wait_until("nothing is owed", || server.health("outbound_bytes") == 0);
     assert_eq!(server.metric("wse_slow_consumer_drops_total"), 0.0);
 }
+
+#[test]
+fn answers_of_the_engine_itself_that_overflow_close_with_the_right_report_and_at_once() {
+    let mut server = Server::start(Config {
+        max_outbound_bytes: 64 * 1024,
+        slow_consumer: SlowConsumer::Close,
+        close_timeout: Duration::from_secs(2),
+        shards: 1,
+        ..config()
+    });
+    let (mut peer, id) = narrow(&mut server);
+    // Each ping is answered by a PONG it does not read.
+    wait_until("it overflows", || {
+        for _ in 0..200 {
+            peer.send_text(r#"{"t":"ping"}"#);
+        }
+        server.health("slow_consumer_drops") > 0
+    });
+    let Event::SlowConsumer(of, report) = server.events.event() else { panic!("no report before the disconnect") };
+    assert_eq!((of, &report["policy"]), (id, &serde_json::json!("close")));
+    assert!(report["droppedMessages"].as_u64().unwrap() >= 1);
+    // It is told while it is still there: the disconnect comes with the end of the close handshake.
+    assert_eq!(server.engine.connection_count(), 1);
+    assert_eq!(server.events.event(), Event::Disconnect(id));
+}

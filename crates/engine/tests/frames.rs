@@ -96,20 +96,25 @@ fn control_frames_pass_between_fragments() {
 }
 
 #[test]
-fn the_peers_close_is_answered_with_its_code() {
+fn the_peers_close_is_answered_with_its_code_and_reason() {
     let mut server = Server::plain();
-    for (code, answer) in [(Some(1000), 1000), (Some(1001), 1001), (Some(3000), 3000), (Some(4999), 4999), (None, 1000)]
-    {
+    let longest = "é".repeat(61);
+    for (code, reason) in [(1000, ""), (1001, "page left"), (3000, "x"), (4999, longest.as_str())] {
         let (mut peer, id) = server.connect();
-        match code {
-            Some(code) => peer.send_close(code),
-            None => peer.send_frame(true, Opcode::Close, b""),
-        }
+        let payload = wse_protocol::frame::close_payload(wse_protocol::close_code::CloseCode(code), reason);
+        peer.send_frame(true, Opcode::Close, &payload);
         peer.send_text("nothing follows a close");
-        assert_eq!(peer.expect_close(answer), []);
+        let close = peer.frame();
+        assert_eq!((close.opcode, close.payload), (Opcode::Close, payload));
         peer.expect_end();
         assert_eq!(server.events.event(), Event::Disconnect(id));
     }
+    let (mut peer, id) = server.connect();
+    peer.send_frame(true, Opcode::Close, b"");
+    let close = peer.frame();
+    assert_eq!((close.opcode, close.payload), (Opcode::Close, vec![]), "an empty one with an empty one");
+    peer.expect_end();
+    assert_eq!(server.events.event(), Event::Disconnect(id));
 }
 
 #[test]
@@ -240,4 +245,67 @@ fn reassembly_is_bounded_per_shard() {
     assert!(server.health("reassembly_bytes") <= 256 * 1024);
     first.send_frame(true, Opcode::Continuation, b"");
     wait_until("the first message is whole", || server.health("reassembly_bytes") == 0);
+}
+
+#[test]
+fn a_close_for_a_violation_is_not_lost_however_much_was_on_its_way() {
+    let mut server = Server::plain();
+    for _ in 0..5 {
+        let (mut peer, id) = server.connect();
+        // 24 MiB behind a header that is refused: more than any buffer on the way holds.
+        peer.send_raw(&[0x82, 0xFF, 0, 0, 0, 0, 1, 0x80, 0, 0, 1, 2, 3, 4]);
+        let chunk = vec![0; 1 << 20];
+        for sent in 0..24 {
+            assert!(peer.try_send_raw(&chunk).is_ok(), "cut off after {sent} MiB");
+        }
+        assert_eq!(peer.expect_close(1009), []);
+        peer.end_sending();
+        peer.expect_end();
+        assert_eq!(server.events.event(), Event::Disconnect(id));
+    }
+}
+
+#[test]
+fn a_peer_that_goes_on_sending_after_a_violation_is_cut_off_in_time() {
+    let mut server = Server::start(Config { close_timeout: Duration::from_millis(500), ..config() });
+    let (mut peer, id) = server.connect();
+    peer.send_raw(&[0xFF; 20]);
+    peer.expect_close(1002);
+    let chunk = vec![0xFF; 64 * 1024];
+    let began = std::time::Instant::now();
+    while peer.try_send_raw(&chunk).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it may send for ever");
+    }
+    assert_eq!(server.events.event(), Event::Disconnect(id));
+}
+
+#[test]
+fn each_ping_has_its_pong_in_order_up_to_the_bound() {
+    let mut server = Server::plain();
+    let (mut peer, _) = server.connect();
+    let pings = |range: std::ops::Range<u32>| {
+        let mut bytes = Vec::new();
+        for n in range {
+            wse_protocol::frame::push_masked_frame(&mut bytes, true, Opcode::Ping, n.to_string().as_bytes(), [9; 4]);
+        }
+        bytes
+    };
+    let number = |frame: wse_testkit::Frame| {
+        assert_eq!(frame.opcode, Opcode::Pong);
+        frame.text().parse::<u32>().unwrap()
+    };
+    peer.send_raw(&pings(0..32));
+    for n in 0..32 {
+        assert_eq!(number(peer.frame()), n);
+    }
+    // More at once than may wait: the latest are answered, in order.
+    peer.send_raw(&pings(0..5000));
+    let mut last = number(peer.frame());
+    let mut count = 1;
+    while last != 4999 {
+        let next = number(peer.frame());
+        assert!(next > last);
+        (last, count) = (next, count + 1);
+    }
+    assert!((32..5000).contains(&count), "{count} pongs");
 }

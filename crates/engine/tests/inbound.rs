@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wse_engine::config::{Config, InboundOverflow};
+use wse_protocol::close_code::CloseCode;
 use wse_testkit::{Event, Peer, Server, config, wait_until};
 
 fn text(n: usize) -> String {
@@ -129,4 +130,39 @@ fn the_engines_own_messages_are_answered_while_the_host_sleeps() {
         peer.send_text(text);
         assert!(matches!(server.events.event(), Event::Message(..)), "{text}");
     }
+}
+
+#[test]
+fn a_paused_connection_hears_the_answer_to_our_close() {
+    let mut server =
+        Server::start(Config { max_inbound_events: 10, close_timeout: Duration::from_secs(60), shards: 1, ..config() });
+    let (peer, id) = server.connect();
+    let mut peer = sender(peer, 200).join().unwrap();
+    wait_until("reading is paused", || server.metric("wse_read_pauses_total") >= 1.0);
+    let began = Instant::now();
+    assert!(server.engine.disconnect(id, CloseCode::RECONNECT, "go"));
+    peer.expect_close(4300);
+    peer.send_close(4300);
+    peer.expect_end();
+    wait_until("it is gone", || server.engine.connection_count() == 0);
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "the close time limit was not waited for: {:?}",
+        began.elapsed()
+    );
+    // The same for everybody at once.
+    let (peer, _) = {
+        server.events.drain();
+        server.connect()
+    };
+    let mut peer = sender(peer, 200).join().unwrap();
+    wait_until("reading is paused", || server.metric("wse_read_pauses_total") >= 2.0);
+    let leaving = std::thread::spawn(move || {
+        peer.expect_close(4300);
+        peer.send_close(4300);
+        peer.expect_end();
+    });
+    assert!(server.engine.drain(CloseCode::RECONNECT, "", Duration::from_secs(30)).unwrap());
+    leaving.join().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(20));
 }

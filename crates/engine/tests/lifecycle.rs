@@ -227,3 +227,45 @@ fn memory_does_not_grow_with_connections_that_are_gone() {
     // Other tests share the process; a leak of one connection's parts would show as megabytes.
     assert!(grown < 24 << 20, "{grown} bytes after 600 connections");
 }
+
+#[test]
+fn an_abandoning_stop_waits_for_nobody_and_ends_the_waiting_of_others() {
+    let mut server = Server::start(Config { close_timeout: Duration::from_secs(60), ..config() });
+    // Answers no Close.
+    let (mut rude, _) = server.connect();
+    let engine = Arc::clone(&server.engine);
+    let stopping = std::thread::spawn(move || engine.stop(RESTART, "first", Duration::from_secs(60)));
+    rude.expect_close(1012);
+    let engine = Arc::clone(&server.engine);
+    let draining = std::thread::spawn(move || engine.drain(RESTART, "", Duration::from_secs(60)));
+    let began = Instant::now();
+    server.engine.abandon(RESTART, "second", Duration::from_millis(100));
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    stopping.join().unwrap();
+    assert!(draining.join().unwrap().is_ok());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(server.engine.state(), State::Stopped);
+    rude.expect_end();
+}
+
+#[test]
+fn two_starts_at_once_and_a_stop_in_between_leave_one_outcome() {
+    for _ in 0..20 {
+        let engine = Arc::new(Engine::new(config()));
+        let starts: Vec<_> = (0..2)
+            .map(|_| {
+                let engine = Arc::clone(&engine);
+                std::thread::spawn(move || engine.start())
+            })
+            .collect();
+        let stopped = Arc::clone(&engine);
+        let stopping = std::thread::spawn(move || stopped.stop(RESTART, "", Duration::ZERO));
+        let started: Vec<_> = starts.into_iter().map(|thread| thread.join().unwrap()).collect();
+        stopping.join().unwrap();
+        assert!(started.iter().filter(|outcome| outcome.is_ok()).count() <= 1, "{started:?}");
+        assert_eq!(engine.state(), State::Stopped);
+        for outcome in started.into_iter().flatten() {
+            assert!(std::net::TcpStream::connect(outcome).is_err());
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! wss:// with a certificate that is replaced while it serves; and the text every dashboard reads (wire-protocol §19).
+//! wss:// with a certificate that is replaced while it serves; and the text every dashboard reads (docs/operations.md).
 
 use std::io::Write;
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
 //! The calls a host makes per message or per batch, as free functions on an engine's number: at the border a class method
-//! costs six times as much (docs/performance.md, "The border").
+//! costs six times as much (docs/design/border.md).
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};

@@ -13,6 +13,7 @@ mod error;
 mod hot;
 mod jwt;
 mod liveness;
+mod memory;
 mod options;
 mod outbox;
 mod registry;
@@ -21,11 +22,6 @@ mod text;
 mod wake;
 
 use napi_derive::napi;
-
-/// Only Rust code of this image uses it. Version 2 on purpose: the crate's vendored v3 crashes when several workers load
-/// the addon one after the other (docs/dependencies.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The declaration of this border as `npm run build` generates it from these sources; `npm test` fails while it is not
 /// what they generate.

@@ -12,6 +12,7 @@ use wse_engine::MAX_SHARDS;
 use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 
 use crate::error::{Failure, Outcome};
+use crate::memory;
 
 /// Positions in an inbox are 32 bits, with room for one more message.
 const MAX_HARD_LIMIT: usize = 2 << 30;
@@ -120,6 +121,7 @@ impl NativeOptions {
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
+            release_memory: Some(memory::release),
             max_json_depth: self.max_json_depth,
             inbound_codecs: self.inbound_codecs,
             max_inbound_events: self.max_inbound_queue_size as usize,
@@ -181,7 +183,7 @@ fn seconds(value: f64, path: &str) -> Outcome<Duration> {
 }
 
 /// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing
-/// thread off its core (docs/performance.md, "Shards").
+/// thread off its core (docs/design/shards.md).
 fn shards(wanted: u32) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let wanted = if wanted == 0 { cores - 1 } else { wanted as usize };

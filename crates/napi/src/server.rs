@@ -354,7 +354,7 @@ impl Drop for NativeServer {
         self.stop_consuming();
         if self.owner {
             if self.engine.state() != State::Stopped {
-                self.engine.stop(CloseCode::SERVICE_RESTART, "", ABANDONED_STOP);
+                self.engine.abandon(CloseCode::SERVICE_RESTART, "", ABANDONED_STOP);
             }
             registry::remove(self.handle);
         }

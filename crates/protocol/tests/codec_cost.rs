@@ -1,5 +1,5 @@
-//! What an idle connection and a delivered frame cost through tungstenite and through this crate: the figures behind "Why an
-//! own frame codec" in docs/performance.md. Not a test of anything, hence ignored:
+//! What an idle connection and a delivered frame cost through tungstenite and through this crate: the figures of
+//! docs/design/codec.md. Not a test of anything, hence ignored:
 //! `cargo test --release -p wse-protocol --test codec_cost -- --ignored --nocapture`
 
 #![allow(clippy::print_stdout)]

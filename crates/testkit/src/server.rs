@@ -43,6 +43,7 @@ pub fn config() -> Config {
         handshake_timeout: Duration::from_secs(10),
         max_pending: 1024,
         max_pending_per_address: 1024,
+        release_memory: None,
         shards: 2,
         target_delay: Duration::from_millis(10),
         high_water_mark: 16 << 20,

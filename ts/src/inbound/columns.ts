@@ -108,7 +108,7 @@ const makers = new Map<string, Maker>();
 /**
  * What makes the object that values of these keys are stored into. Each set of keys has a constructor of its own, with the
  * prototype of any plain object: `{}` begins all objects of a program at one hidden class, and once many different keys have
- * been stored into such objects, V8 gives up sharing the classes of all that begin there (docs/performance.md).
+ * been stored into such objects, V8 gives up sharing the classes of all that begin there (docs/design/columns.md).
  */
 function maker(keys: string[]): Maker {
   // A key that plain objects inherit must be there before a value is stored: it could meet a setter, or a frozen prototype.

@@ -19,7 +19,8 @@ const CONNECTIONS: NumberRule = { min: 1, max: 2 ** 21, integer: true };
 const SHARDS: NumberRule = { min: 0, max: 64, integer: true };
 const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
 const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
-const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 30, integer: true, unit: 'bytes' };
+/** Half of what a string of V8 can hold: a longer text would end the loop that reads it. */
+const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 28, integer: true, unit: 'bytes' };
 const QUEUE_BYTES: NumberRule = { min: KIB, max: 2 ** 32 - 1, integer: true, unit: 'bytes' };
 const PING_INTERVAL: SecondsRule = { max: 3600 };
 /** Longer than any interval of the pings. */

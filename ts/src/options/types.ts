@@ -99,7 +99,7 @@ export interface WSEServerOptions {
   /** @default none: ws:// */
   tls?: TlsOptions | null;
   rateLimit?: RateLimitOptions;
-  /** Bytes of one inbound message; a larger one closes with 1009. @default 1048576 */
+  /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;
   /** Inbound events waiting for one draining thread. @default 131072 */
   maxInboundQueueSize?: number;
@@ -113,7 +113,10 @@ export interface WSEServerOptions {
   maxJsonDepth?: number;
   /** Bytes waiting for one connection. @default 16777216 */
   maxOutboundQueueBytes?: number;
-  /** At that limit: drop further frames for it, or close it with 4300. Both count and report `slow_consumer`. @default 'drop' */
+  /**
+   * At that limit: drop further frames for it, or close it with 4300. Both count and report `slow_consumer`. With `'drop'` a
+   * connection is closed too once two pings in a row (`pingInterval` apart) find its queue full. @default 'drop'
+   */
   slowConsumer?: 'drop' | 'close';
   /** Bytes of incomplete inbound messages one shard holds; beyond it a connection above its equal share is closed with 1013. @default 67108864 */
   maxReassemblyBytes?: number;

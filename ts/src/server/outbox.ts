@@ -236,6 +236,15 @@ export class Outbox {
 
   readonly #endOfTurn = (): void => {
     this.#scheduled = false;
-    this.settleIfRunning();
+    try {
+      this.settleIfRunning();
+    } catch (error) {
+      // Nobody's call: thrown from here it would be an unhandled rejection, the end of the process.
+      const text = error instanceof Error ? error.message : String(error);
+      process.emitWarning(`what a turn published and sent could not be handed over: ${text}`, {
+        type: 'WSEHandOverWarning',
+        code: 'WSE_HAND_OVER_FAILED',
+      });
+    }
   };
 }

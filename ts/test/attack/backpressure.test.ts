@@ -101,7 +101,7 @@ describe('a subscriber that never reads', () => {
 });
 
 describe('requests whose answers are never read', () => {
-  it('a flood of pings holds one pong', async () => {
+  it('a flood of pings holds a few pongs', async () => {
     const { target, witness } = await attacked();
     const { peer } = await mute(target, witness);
     const before = rss();
@@ -324,5 +324,23 @@ describe('peers faster than the host', () => {
     expect(kinds).toMatchObject({ connect: 1, disconnect: 1 });
     expect(target.server.inboundDroppedCount()).toBe(count - kinds.msg);
     expect(kinds.msg).toBeLessThan(count);
+  });
+});
+
+describe('memory of a burst', () => {
+  it('goes back to the system once the peer that caused it is gone', async () => {
+    const { target, witness } = await attacked({ maxOutboundQueueBytes: 512 * MIB, shards: 1 });
+    const { peer, conn } = await mute(target, witness);
+    target.server.subscribeConnection(conn, ['t']);
+    await waitUntil(() => target.server.getTopicSubscriberCount('t') === 1, 'subscription');
+    const before = rss();
+    await publishAll(target, 't', 'x'.repeat(MIB), 300 * MIB);
+    await waitUntil(() => target.gauge('outbound_bytes') > 250 * MIB, 'a long queue');
+    const held = rss() - before;
+    expect(held).toBeGreaterThan(200 * MIB);
+    peer.destroy();
+    await alone(target);
+    await waitUntil(() => rss() - before < held / 3, `most of ${Math.round(held / MIB)} MiB`);
+    await unharmed(target, witness);
   });
 });

@@ -163,7 +163,7 @@ describe('errors.json', () => {
     expect(await peer.nextText()).toBe(limited);
   });
 
-  // A text with white space in front is `raw` (wire-protocol §18), although it is JSON.
+  // A text with white space in front is `raw` (docs/protocol.md §10), although it is JSON.
   it.each(vectors('errors', 'json'))('json: %s', async (_, { input, output }) => {
     const text = input as string;
     const [target, peer] = await connected();

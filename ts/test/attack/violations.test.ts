@@ -4,6 +4,7 @@
  */
 
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { WebSocket } from 'ws';
 import { closePayload, fragments, frame, Opcode, RawPeer, upgradeRequest } from '../support/raw-peer.js';
 import { startServer, waitUntil } from '../support/server.js';
 import { alone, attacked, unharmed } from './witness.js';
@@ -75,15 +76,51 @@ describe('violations', () => {
     [1000, 1000],
     [3000, 3000],
     [4999, 4999],
-    [undefined, 1000],
+    [undefined, 1005],
   ])('a close with code %s is answered with %i', async (code, answer) => {
     const { target, witness } = await attacked();
     const peer = await RawPeer.open(target.port);
-    peer.close(code);
-    expect((await peer.closing()).code).toBe(answer);
+    const reason = code === undefined ? '' : 'seen enough';
+    peer.close(code, reason);
+    expect(await peer.closing()).toMatchObject({ code: answer, reason });
     expect(await peer.ended()).toBe('end');
     await unharmed(target, witness);
   });
+
+  it.each([
+    ['a Close', frame({ opcode: close, payload: closePayload(1000) }), 1000],
+    ['a violation', frame({ rsv: 4, payload: 'x' }), 1002],
+  ])('what is answered to messages before %s arrives before ours', async (_, end, code) => {
+    const target = await startServer({ keep: false });
+    target.server.setCallbacks({ onMessage: (conn, payload) => void target.server.send(conn, `re: ${payload as string}`) });
+    for (let round = 0; round < 10; round += 1) {
+      const peer = await RawPeer.open(target.port);
+      peer.send(Buffer.concat([...['a', 'b', 'c'].map((payload) => frame({ payload })), end]));
+      for (const text of ['a', 'b', 'c']) expect(await peer.nextText((reply) => reply.startsWith('re: '))).toBe(`re: ${text}`);
+      expect((await peer.closing()).code).toBe(code);
+      peer.end();
+      await peer.ended();
+    }
+  });
+
+  it('a client that sends 64 MiB hears 1009, every time', async () => {
+    const { target, witness } = await attacked();
+    const codes = [];
+    const message = Buffer.alloc(64 * 2 ** 20);
+    for (let round = 0; round < 20; round += 1) {
+      const client = new WebSocket(`ws://127.0.0.1:${target.port}/`, { perMessageDeflate: false });
+      client.on('open', () => client.send(message));
+      codes.push(
+        await new Promise((resolve, reject) => {
+          client.on('close', resolve);
+          client.on('error', reject);
+        }),
+      );
+    }
+    expect(codes).toEqual(Array<number>(20).fill(1009));
+    await alone(target);
+    await unharmed(target, witness);
+  }, 60_000);
 });
 
 /** A generator of the same numbers in every run. */

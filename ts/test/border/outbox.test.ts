@@ -1,10 +1,11 @@
 /** What one turn says crosses together: order, bounds, and who is told that nobody is there. */
 
 import { Worker } from 'node:worker_threads';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { RustWSEServer } from '../../src/index.js';
+import type { NativeCalls } from '../../src/native/binding.js';
 import { loadNative } from '../../src/native/loader.js';
-import { SEND_BYTES as BYTES, SEND_TEXT as TEXT } from '../../src/server/outbox.js';
+import { SEND_BYTES as BYTES, Outbox, SEND_TEXT as TEXT } from '../../src/server/outbox.js';
 import { startServer, waitUntil } from '../support/server.js';
 import { type Client, heardSoFar, join, QUIET } from './client.js';
 
@@ -263,5 +264,35 @@ describe('a connection id', () => {
     for (const { client, conn } of members) {
       expect((await heardSoFar(on, client, conn)).texts).toEqual(['attached', 'worker', 'worker', 'worker']);
     }
+  });
+});
+
+describe('a crossing that fails where nobody called', () => {
+  it('is a warning and not the end of the process, and the next turn crosses', async () => {
+    const on = await startServer(QUIET);
+    const { client, conn } = await join(on);
+    const heard = listen(client);
+    const calls = loadNative();
+    let failures = 0;
+    const handOver: NativeCalls['handOver'] = (...args) => {
+      failures += 1;
+      // What no engine does: there is no input that makes this one throw here.
+      if (failures === 1) throw new Error('out of something');
+      return calls.handOver(...args);
+    };
+    const outbox = new Outbox({ ...calls, handOver }, on.server.handle);
+    const warnings: Error[] = [];
+    const rejections: unknown[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    const rejected = (reason: unknown): void => void rejections.push(reason);
+    process.on('warning', warned).on('unhandledRejection', rejected);
+    onTestFinished(() => void process.off('warning', warned).off('unhandledRejection', rejected));
+    expect(outbox.send(conn, 'lost')).toBe(true);
+    await waitUntil(() => warnings.length > 0 || rejections.length > 0, 'a report');
+    expect(rejections).toEqual([]);
+    expect(warnings[0]).toMatchObject({ code: 'WSE_HAND_OVER_FAILED', message: expect.stringContaining('out of something') });
+    expect(outbox.send(conn, 'arrives')).toBe(true);
+    await waitUntil(() => heard.length > 0, 'the next');
+    expect(heard).toEqual(['text:arrives']);
   });
 });

@@ -1,4 +1,4 @@
-// Links between the pages lead somewhere.
+// Links between the pages lead somewhere, and so do the sections of the protocol that the code cites.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -25,4 +25,18 @@ test('every link between pages leads to a file', () => {
     return local.filter((target) => !existsSync(join(ROOT, dirname(page), target))).map((target) => `${page}: ${target}`);
   });
   expect(broken).toEqual([]);
+});
+
+test('every page and section that the code cites is there', () => {
+  const sections = new Set([...read('docs/protocol.md').matchAll(/^## (\d+)\./gm)].map(([, number]) => number));
+  expect(sections.size).toBeGreaterThan(10);
+  const missing = files('*.rs', '*.ts', '*.mjs').flatMap((file) => {
+    const cited = [...read(file).matchAll(/\b((?:docs|bench)\/[\w/-]+\.md)(?: §(\d+))?/g)];
+    const wrong = cited.filter(
+      ([, page = '', section]) =>
+        !existsSync(join(ROOT, page)) || (page === 'docs/protocol.md' && section !== undefined && !sections.has(section)),
+    );
+    return wrong.map(([text]) => `${file}: ${text}`);
+  });
+  expect(missing).toEqual([]);
 });

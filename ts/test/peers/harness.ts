@@ -103,7 +103,7 @@ export function echo([type, conn, payload]: WSEEvent, server: RustWSEServer): vo
   else if (type === 'bin') server.sendBytes(conn, payload);
 }
 
-/** What published applications answer to `subscription_update` (wire-protocol §8.2). False: it is another message. */
+/** What published applications answer to `subscription_update` (docs/protocol.md §8). False: it is another message. */
 export function answerSubscription([type, conn, payload]: WSEEvent, server: RustWSEServer): boolean {
   if (type !== 'msg' || payload.t !== 'subscription_update') return false;
   const { action, topics } = payload.p as NonNullable<WSEMessage['p']> & { action: string; topics: string[] };

@@ -55,6 +55,18 @@ describe('worker threads', () => {
     expect(await run('workers', ['orphan'])).toEqual({ codes: Array<number>(25).fill(1012) });
   });
 
+  it('are terminated at once while a stop() of theirs waits for a client', async () => {
+    expect((await run('workers', ['stopping']))['took']).toBeLessThan(1000);
+  });
+
+  it('do not hold process.exit() up while a stop() of theirs waits for a client', async () => {
+    const child = new Child('workers', 'exit-stopping');
+    await child.report('exiting');
+    const began = performance.now();
+    expect(await child.ended(15_000)).toMatchObject({ code: 12, signal: null });
+    expect(performance.now() - began).toBeLessThan(1000);
+  });
+
   it('may die while calls of theirs are pending', async () => {
     expect(await run('workers', ['pending'], 25_000)).toEqual({ rounds: 12 });
   });

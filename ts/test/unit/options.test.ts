@@ -37,7 +37,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['rateLimit', [{}], [1, null, []]],
   ['rateLimit.capacity', [1, 1e6], [0, -1, '1', null]],
   ['rateLimit.refill', [0, 0.5], [-1, '1', Number.NaN]],
-  ['maxMessageSize', [1, 64 * 2 ** 20], [0, 2 ** 30 + 1, 1.5, '1']],
+  ['maxMessageSize', [1, 64 * 2 ** 20], [0, 2 ** 28 + 1, 2 ** 30, 1.5, '1']],
   ['maxInboundQueueSize', [1, 100], [0, 1.5, '1', null]],
   ['inboundOverflow', ['pause', 'drop'], ['close', 1]],
   ['inboundCodecs', [true, false], ['C', null]],

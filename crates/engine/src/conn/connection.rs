@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Decoder, MessageSource};
+use wse_protocol::frame::{Decoder, MessageSource, close_payload};
 
 use super::account::{Account, Report};
 use super::lag::{Census, Found, Lag};
@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     pub(super) last_data: Millis,
     pub(super) next_ping: Millis,
     pub(super) close: CloseProgress,
+    /// Our Close while it waits for the host: in [`Phase::Parting`] and in no other.
+    pub(super) parting: Option<Box<Parting>>,
     /// When the wheel is due to visit; an entry with another time is stale.
     pub(super) timer: Millis,
     /// Token expiry in unix seconds, leeway included; 0 = never.
@@ -89,8 +91,11 @@ pub(super) enum Intake {
     Reading,
     /// It is left in the socket until the host has read events.
     Paused,
-    /// The peer broke the protocol: what it has sent since, so many bytes, has no meaning.
-    Discarding(usize),
+    /// The peer broke the protocol: what it has sent since has no meaning. It is read all the same until the peer has ended or
+    /// the close timeout is over, or the Close would be lost to a reset.
+    Discarding,
+    /// The peer ends its side while our Close is on its way: nothing more comes, and what is owed still goes out.
+    Ended,
 }
 
 /// What the socket takes.
@@ -114,11 +119,26 @@ pub(super) struct CloseProgress {
     pub(super) progressed: Millis,
 }
 
+/// Our Close, and what it waits for.
+pub(super) struct Parting {
+    /// Payload of the Close.
+    pub(super) close: Vec<u8>,
+    /// The phase that follows.
+    pub(super) then: Phase,
+    /// The host is done with this connection's events once it is done with so many of its stream's reader.
+    pub(super) mark: u64,
+    /// It is, and what it sent before is in the mailbox: the batch the shard was in when it found that out.
+    pub(super) heard: Option<u64>,
+    pub(super) until: Millis,
+}
+
 /// Where the close handshake stands (RFC 6455 §7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Messages flow.
     Open,
+    /// The peer has said its last word, ours waits a moment for the host: messages flow outwards only.
+    Parting,
     /// Our Close is queued; what the peer sends is still read for its Close.
     Closing,
     /// The peer said Close, our answer is queued.
@@ -150,6 +170,7 @@ impl Connection {
             last_data: now,
             next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
             close: CloseProgress { began: now, progressed: now },
+            parting: None,
             timer: Millis::default(),
             expires,
             peer,
@@ -209,23 +230,29 @@ impl Connection {
 
     /// Ends the conversation at the next frame boundary, giving up what is queued.
     pub(super) fn close_now(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
-        self.begin_close(context);
-        self.account.out.close_now(code, reason);
+        if !self.depart_now(context) {
+            self.begin_close(context);
+            self.account.out.close_now(&close_payload(code, reason));
+        }
     }
 
     /// Ends the conversation after what is queued.
     pub(crate) fn close_after(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
+        // The peer's end came first, and ours is the answer to it.
+        self.depart(context);
         self.begin_close(context);
-        self.account.out.close_after(code, reason);
+        self.account.out.close_after(close_payload(code, reason));
     }
 
-    fn begin_close(&mut self, context: &mut Context) {
-        if self.phase == Phase::Open {
+    pub(super) fn begin_close(&mut self, context: &mut Context) {
+        if matches!(self.phase, Phase::Open | Phase::Parting) {
             let now = context.now();
             self.phase = Phase::Closing;
             self.close = CloseProgress { began: now, progressed: now };
             self.peer.begin_close();
             self.rearm(context);
+            // A connection left alone for the host's sake must hear the answer.
+            self.resume(context);
         }
     }
 

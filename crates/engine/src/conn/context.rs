@@ -2,19 +2,22 @@
 //! events, one *event stream* per reader. Never the other connections.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 
 use super::lag::{Census, WINDOW_MS};
 use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
 use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
+use crate::mailbox::Command;
 use crate::metrics::ShardCounters;
 use crate::shared::Shared;
 use crate::wheel::Wheel;
 
 /// Bytes read from a socket at once, into the shard's one buffer.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes decoded in one turn of a connection. One message more may go beyond it: some milliseconds at `maxMessageSize` 1 MiB.
+const DECODED_BYTES: usize = 256 * 1024;
 /// An open batch is delivered early above this many bytes: its text becomes one string of the host, and V8 gives strings of
 /// 128 KiB and more pages of their own, mapped and unmapped for each.
 const BATCH_BYTES: usize = 48 * 1024;
@@ -42,6 +45,12 @@ pub(crate) struct Context {
     /// The delay publishers are held to, milliseconds.
     pub(super) target_delay: u32,
     streams: Vec<EventStream>,
+    /// Connections whose Close waits for the host to come back.
+    parting: Vec<u32>,
+    /// Bytes decoded for one connection since its turn began.
+    decoded: usize,
+    /// Batches of commands taken from the mailbox so far.
+    batch: u64,
     index: usize,
 }
 
@@ -71,6 +80,9 @@ impl Context {
             window_began,
             target_delay,
             streams: Vec::new(),
+            parting: Vec::new(),
+            decoded: 0,
+            batch: 0,
             index,
         }
     }
@@ -160,7 +172,70 @@ impl Context {
         }
         // Raise the flag, then look again: the host may have drained, and looked for the flag, in between.
         self.shared.shards[self.index].paused.store(true, SeqCst);
+        // Pairs with the fence in `Engine::resume_reading`: one of the two sees the other.
+        fence(SeqCst);
         over()
+    }
+
+    /// Delivers a stream's events and says at which mark its reader is done with all of them; 0 when there is no reader.
+    pub(super) fn unheard(&mut self, stream: u16) -> u64 {
+        let stream = &mut self.streams[stream as usize];
+        if !stream.batch.is_empty() {
+            stream.deliver();
+        }
+        stream.consumer.unheard()
+    }
+
+    /// A connection's turn begins.
+    pub(crate) fn begin_turn(&mut self) {
+        self.decoded = 0;
+    }
+
+    /// Charges bytes that were decoded to the turn of the connection.
+    pub(super) fn charge_decoded(&mut self, bytes: usize) {
+        self.decoded += bytes;
+        self.counters.decoded_bytes.add(bytes as u64);
+    }
+
+    /// Whether the turn of the connection has cost what one may: the others have theirs first.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.decoded >= DECODED_BYTES
+    }
+
+    /// The number of the batch of commands in work, or worked through last.
+    pub(super) fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// A batch of commands begins.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Has the shard look at a connection once more, in its next batch of commands.
+    pub(super) fn look_again(&mut self, slot: u32) {
+        self.parting.push(slot);
+        self.shared.shards[self.index].mailbox.command(Command::Resume);
+    }
+
+    /// Has the shard look at a connection again: when a reader comes back, or, if the stream's is done with its events up to
+    /// `mark` already, in its next batch of commands. Returns whether it is.
+    pub(super) fn await_host(&mut self, slot: u32, stream: u16, mark: u64) -> bool {
+        let shard = &self.shared.shards[self.index];
+        self.parting.push(slot);
+        shard.parting.store(true, SeqCst);
+        // As in `must_pause`.
+        fence(SeqCst);
+        let heard = self.streams[stream as usize].consumer.heard() >= mark;
+        if heard {
+            shard.mailbox.command(Command::Resume);
+        }
+        heard
+    }
+
+    /// Those that wait for the host.
+    pub(crate) fn take_parting(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.parting)
     }
 
     /// Delivers what the turn produced.
@@ -188,6 +263,15 @@ impl Context {
         self.streams[index].connections += 1;
         // One stream per living reader: a few at most.
         u16::try_from(index).unwrap_or(0)
+    }
+
+    /// Forgets consumers that have left, also where no event goes to them that would tell.
+    pub(crate) fn follow_successors(&mut self) {
+        for stream in &mut self.streams {
+            if let Some(heir) = stream.consumer.heir() {
+                stream.consumer = heir;
+            }
+        }
     }
 
     /// A connection of the stream is gone.

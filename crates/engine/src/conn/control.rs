@@ -1,11 +1,13 @@
 //! Control frames that wait for the next frame boundary of a connection's stream: pongs and the Close. Knows no queue and no
 //! socket.
 
-use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Opcode, push_close, push_frame};
+use wse_protocol::frame::{Opcode, frame_end, push_frame};
 
-/// Control frames waiting for a boundary. A newer pong replaces an unsent older one (RFC 6455 §5.5.3 asks for the latest
-/// only), so a flood of pings cannot grow it.
+/// Pongs that may wait; with one more the oldest goes, unsent. RFC 6455 §5.5.3 asks for an answer to the latest ping only.
+const MAX_PONGS: u8 = 32;
+
+/// Control frames waiting for a boundary. Each ping gets its pong, in order, as long as at most [`MAX_PONGS`] wait (4 KiB): a
+/// flood of pings cannot grow it.
 #[derive(Default)]
 pub(super) struct ControlFrames {
     /// Frames, or a greeting, being written; once begun they are finished first.
@@ -13,7 +15,10 @@ pub(super) struct ControlFrames {
     written: usize,
     /// A Close is the end of `writing`.
     ends: bool,
-    pong: Option<Vec<u8>>,
+    /// Pongs, one behind the other.
+    pongs: Vec<u8>,
+    /// How many.
+    count: u8,
     close: Option<Vec<u8>>,
 }
 
@@ -23,18 +28,22 @@ impl ControlFrames {
         Self { writing: bytes, ..Self::default() }
     }
 
-    /// Adds a pong, replacing one that has not gone out.
+    /// Adds a pong; the oldest one goes if too many wait.
     pub(super) fn pong(&mut self, payload: &[u8]) {
-        let mut frame = Vec::with_capacity(2 + payload.len());
-        push_frame(&mut frame, Opcode::Pong, payload);
-        self.pong = Some(frame);
+        if self.count == MAX_PONGS {
+            let oldest = frame_end(&self.pongs, 0).unwrap_or(self.pongs.len());
+            self.pongs.drain(..oldest);
+        } else {
+            self.count += 1;
+        }
+        push_frame(&mut self.pongs, Opcode::Pong, payload);
     }
 
-    /// Adds the Close, unless there is one.
-    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
+    /// Adds the Close with this payload, unless there is one.
+    pub(super) fn close(&mut self, payload: &[u8]) {
         if self.close.is_none() && !self.ends {
             let mut frame = Vec::new();
-            push_close(&mut frame, code, reason);
+            push_frame(&mut frame, Opcode::Close, payload);
             self.close = Some(frame);
         }
     }
@@ -43,7 +52,8 @@ impl ControlFrames {
     pub(super) fn chunk(&mut self) -> &[u8] {
         if !self.begun() {
             self.written = 0;
-            self.writing = self.pong.take().unwrap_or_default();
+            self.writing = std::mem::take(&mut self.pongs);
+            self.count = 0;
             if let Some(close) = self.close.take() {
                 self.writing.extend_from_slice(&close);
                 self.ends = true;
@@ -64,7 +74,7 @@ impl ControlFrames {
             Wrote::Some
         } else if self.ends {
             Wrote::Close
-        } else if self.pong.is_none() && self.close.is_none() {
+        } else if self.pongs.is_empty() && self.close.is_none() {
             Wrote::All
         } else {
             Wrote::Some

@@ -1,10 +1,10 @@
-//! Gives inbound messages their meaning: answers what is the engine's (wire-protocol §7), decodes `C:` and `M:`, and turns
+//! Gives inbound messages their meaning: answers what is the engine's (docs/protocol.md §7), decodes `C:` and `M:`, and turns
 //! the rest into events. Sees one connection at a time and never touches its socket.
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::codec::{self, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX};
+use wse_protocol::codec::{self, MSGPACK_AMPLIFICATION, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX};
 use wse_protocol::envelope::{self, Control, ServerHello};
-use wse_protocol::frame::MessageSink;
+use wse_protocol::frame::{MessageSink, close_payload};
 use wse_protocol::json::{self, Scan};
 
 use super::Context;
@@ -14,6 +14,8 @@ use crate::config::{InboundOverflow, Subscriptions};
 use crate::inbound::Kind;
 use crate::registry::Peer;
 
+/// While messages are shed, only so much of one is decoded, bytes: those of the engine itself are shorter, and are answered.
+const CONTROL_BYTES: usize = 16 * 1024;
 /// Elements and members one msgpack message may hold.
 const MSGPACK_ELEMENTS: usize = 100_000;
 
@@ -38,8 +40,8 @@ pub(super) struct Heard {
     pub(super) data: bool,
     /// Answers that did not fit the budget.
     pub(super) loss: Loss,
-    /// The peer's Close, if it came, and its code.
-    pub(super) close: Option<Option<CloseCode>>,
+    /// The payload of the peer's Close, if it came.
+    pub(super) close: Option<Vec<u8>>,
 }
 
 impl<'a> MessageHandler<'a> {
@@ -137,15 +139,25 @@ impl<'a> MessageHandler<'a> {
 
     /// Tries the encodings a binary frame may hold; true when it was a message.
     fn decoded(&mut self, bytes: &[u8]) -> bool {
+        // What is thrown away anyway is not decoded first.
+        let keep = self.keeps();
         let config = &self.context.shared.config;
         let (max, depth) = (config.max_message_size, config.max_json_depth);
-        let msgpack = |bytes: &[u8]| {
+        let max = if keep { max } else { max.min(CONTROL_BYTES) };
+        let mut produced = 0;
+        let mut msgpack = |bytes: &[u8]| {
             let limits = MsgpackLimits { max_out: max, max_depth: depth as usize, max_elements: MSGPACK_ELEMENTS };
-            codec::to_json(bytes, limits).ok()
+            let text = codec::to_json(bytes, limits).ok();
+            produced = text.as_ref().map_or_else(|| max.min(MSGPACK_AMPLIFICATION * bytes.len()), Vec::len);
+            text
         };
         let decoded = match bytes.split_first_chunk::<2>() {
             Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.msgpack => msgpack(rest),
-            Some((ZLIB_PREFIX, rest)) if config.inbound_codecs => codec::decompress(rest, max).ok(),
+            Some((ZLIB_PREFIX, rest)) if config.inbound_codecs => {
+                let (text, inflated) = codec::decompress_counted(rest, max);
+                produced = inflated;
+                text.ok()
+            }
             // Plain JSON in a binary frame reaches the host as bytes, but control traffic is answered in every encoding.
             _ if bytes.first() == Some(&b'{') => {
                 return std::str::from_utf8(bytes).is_ok()
@@ -154,6 +166,7 @@ impl<'a> MessageHandler<'a> {
             _ if self.peer.msgpack => msgpack(bytes),
             _ => None,
         };
+        self.context.charge_decoded(produced);
         let Some(text) = decoded.filter(|text| std::str::from_utf8(text).is_ok()) else { return false };
         let (_, body) = codec::strip_category_prefix(&text);
         self.object(body)
@@ -184,14 +197,18 @@ impl MessageSink for MessageHandler<'_> {
         }
     }
 
+    fn wants_more(&self) -> bool {
+        !self.context.is_spent()
+    }
+
     fn ping(&mut self, payload: &[u8]) {
         self.account.out.pong(payload);
     }
 
     fn pong(&mut self, _payload: &[u8]) {}
 
-    fn close(&mut self, code: Option<CloseCode>, _reason: &str) {
-        self.heard.close = Some(code);
+    fn close(&mut self, code: Option<CloseCode>, reason: &str) {
+        self.heard.close = Some(code.map_or_else(Vec::new, |code| close_payload(code, reason)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection's life inside its shard: `reader` brings bytes in, `handler` gives them meaning, `outbound` is the one
-//! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the socket, `timers` what time does to it.
+//! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the socket, `timers` what time does to it,
+//! `parting` what its end waits for.
 //! A connection settles its own account: it counts, reports, rearms and closes itself. Taking it out is its shard's.
 
 mod account;
@@ -11,6 +12,7 @@ mod handler;
 mod lag;
 mod offer;
 mod outbound;
+mod parting;
 mod reader;
 mod timers;
 mod transport;

@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 
-use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, frame_end, frame_size, push_frame};
 
 use super::control::{ControlFrames, Wrote};
@@ -32,8 +31,8 @@ pub(super) struct Outbound {
     /// A frame boundary at or before the head's position: where the search for the next one begins.
     boundary: u32,
     control: Option<Box<ControlFrames>>,
-    /// Sent once the queue is empty.
-    last: Option<Box<(CloseCode, Box<str>)>>,
+    /// Payload of the Close that is sent once the queue is empty.
+    last: Option<Box<[u8]>>,
     end: End,
     /// Bytes that were owed and never will be sent, not counted yet.
     abandoned: usize,
@@ -267,28 +266,28 @@ impl Outbound {
         self.push(bytes, 0);
     }
 
-    /// Queues a pong for the next frame boundary, replacing one that has not gone out.
+    /// Queues a pong for the next frame boundary, behind those that wait.
     pub(super) fn pong(&mut self, payload: &[u8]) {
         if !self.is_closed() {
             self.control.get_or_insert_default().pong(payload);
         }
     }
 
-    /// Queues a Close for the next frame boundary; the data behind it is given up once it is out.
-    pub(super) fn close_now(&mut self, code: CloseCode, reason: &str) {
+    /// Queues a Close with this payload for the next frame boundary; the data behind it is given up once it is out.
+    pub(super) fn close_now(&mut self, payload: &[u8]) {
         if self.end == End::Sent {
             return;
         }
         self.last = None;
         self.end = End::Closed;
-        self.control.get_or_insert_default().close(code, reason);
+        self.control.get_or_insert_default().close(payload);
     }
 
-    /// Queues a Close behind everything that is owed already.
-    pub(super) fn close_after(&mut self, code: CloseCode, reason: &str) {
+    /// Queues a Close with this payload behind everything that is owed already.
+    pub(super) fn close_after(&mut self, payload: Vec<u8>) {
         if self.end == End::Open {
             self.end = End::Closed;
-            self.last = Some(Box::new((code, reason.into())));
+            self.last = Some(payload.into());
         }
     }
 
@@ -303,7 +302,7 @@ impl Outbound {
         if self.queue.is_empty()
             && let Some(last) = self.last.take()
         {
-            self.close_now(last.0, &last.1);
+            self.close_now(&last);
         }
         match self.control_due() {
             Due::No => {}

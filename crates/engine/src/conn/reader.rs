@@ -4,14 +4,11 @@
 use std::task::{self, Poll};
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Decoder, MessageSource, Violation};
+use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_payload};
 
 use super::connection::{Intake, Partial, Phase};
 use super::handler::MessageHandler;
 use super::{Connection, Context};
-
-/// Bytes a closing peer may still send before it is cut off.
-const LINGER_BYTES: usize = 1024 * 1024;
 
 /// What one read came to.
 pub(crate) enum Read {
@@ -52,9 +49,16 @@ impl Connection {
             // It waits in our own buffer; the socket may never have more.
             return self.ingest(&mut [], context);
         }
+        if self.intake == Intake::Ended {
+            return Read::Pending;
+        }
         let mut buffer = std::mem::take(&mut context.read_buffer);
         let read = match self.transport.read_into(cx, &mut buffer) {
             Poll::Pending => Read::Pending,
+            Poll::Ready(Ok(0)) if self.owes_close() => {
+                self.intake = Intake::Ended;
+                Read::Pending
+            }
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Read::Over,
             Poll::Ready(Ok(count)) => {
                 context.counters.bytes_received.add(count as u64);
@@ -76,22 +80,23 @@ impl Connection {
     }
 
     fn ingest(&mut self, bytes: &mut [u8], context: &mut Context) -> Read {
-        if let Intake::Discarding(seen) = &mut self.intake {
-            // After a violation the stream has no meaning: let the Close reach the peer, then go.
-            *seen += bytes.len();
-            return if *seen > LINGER_BYTES { Read::Over } else { Read::NOTHING };
+        if self.intake == Intake::Discarding {
+            return Read::NOTHING;
         }
         let before = self.held();
         let deaf = self.phase != Phase::Open;
         let Self { peer, account, decoder, partial, stream, .. } = self;
         let mut handler = MessageHandler::new(context, peer, account, *stream, deaf);
         let fed = feed(decoder, &mut partial.bytes, bytes, &mut handler);
+        // The turn has cost enough: what is left has its own.
+        partial.unread = !handler.wants_more() && !partial.bytes.is_empty();
         let (heard, subscription_updates) = handler.finish();
         if heard.data {
             self.last_data = context.now();
         }
         context.hold(before, self.held());
-        let over_budget = self.held() > before && context.reassembly_exhausted(self.held());
+        // Whole frames that wait for the next turn are no incomplete message.
+        let over_budget = !self.partial.unread && self.held() > before && context.reassembly_exhausted(self.held());
         match fed {
             Err(violation) => self.violate(violation, context),
             Ok(()) if over_budget => {
@@ -104,7 +109,7 @@ impl Connection {
             self.lose(heard.loss, context);
         }
         match heard.close {
-            Some(code) => self.peer_closed(code, context),
+            Some(payload) => self.peer_closed(payload, context),
             None => Read::More { subscription_updates },
         }
     }
@@ -114,23 +119,38 @@ impl Connection {
         context.hold(self.held(), 0);
         self.partial = Partial::default();
         self.decoder = Decoder::new(0);
-        self.intake = Intake::Discarding(0);
-        self.close_now(violation.code, violation.reason, context);
+        self.intake = Intake::Discarding;
+        let close = close_payload(violation.code, violation.reason);
+        if self.phase == Phase::Open {
+            self.part(close, Phase::Closing, context);
+        } else {
+            self.account.out.close_now(&close);
+        }
     }
 
-    fn peer_closed(&mut self, code: Option<CloseCode>, context: &mut Context) -> Read {
+    /// Whether the peer has had its say and our Close is not out: it may end its side and still hear us.
+    fn owes_close(&self) -> bool {
+        match self.phase {
+            Phase::Parting | Phase::Answering => true,
+            Phase::Closing => self.intake == Intake::Discarding,
+            Phase::Open | Phase::Lingering => false,
+        }
+    }
+
+    /// The peer said Close, with this payload: it gets the same back (RFC 6455 §5.5.1).
+    fn peer_closed(&mut self, payload: Vec<u8>, context: &mut Context) -> Read {
         match self.phase {
             // Our Close is out already: this is the answer to it.
             Phase::Lingering => {
                 self.transport.shut_down(&self.waker);
-                Read::Over
+                return Read::Over;
             }
-            _ => {
-                self.close_now(code.unwrap_or(CloseCode::NORMAL), "", context);
-                self.phase = Phase::Answering;
-                Read::NOTHING
-            }
+            Phase::Open => self.part(payload, Phase::Answering, context),
+            // Ours is queued already, and each side says it once.
+            Phase::Closing => self.phase = Phase::Answering,
+            Phase::Parting | Phase::Answering => {}
         }
+        Read::NOTHING
     }
 }
 

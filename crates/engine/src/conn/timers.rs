@@ -22,7 +22,11 @@ impl Connection {
     /// `stalled`: the shard itself stood still until now, so sockets may hold what was not read.
     pub(crate) fn on_timer(&mut self, stalled: bool, context: &mut Context) -> bool {
         let now = context.now();
-        if self.phase != Phase::Open {
+        if let Some(parting) = &self.parting {
+            if now.has_reached(parting.until) {
+                self.depart(context);
+            }
+        } else if self.phase != Phase::Open {
             let config = &context.shared.config;
             if now.since(self.close.progressed) >= millis(config.close_timeout)
                 || now.since(self.close.began) >= MAX_CLOSING_MS
@@ -83,8 +87,12 @@ impl Connection {
 
     /// When the wheel must visit next.
     pub(super) fn next_timer(&self, config: &Config, now: Millis) -> Millis {
+        if let Some(parting) = &self.parting {
+            return parting.until;
+        }
         if self.phase != Phase::Open {
-            return self.close.progressed.after(millis(config.close_timeout));
+            let stuck = self.close.progressed.after(millis(config.close_timeout));
+            return stuck.earlier(self.close.began.after(MAX_CLOSING_MS));
         }
         let idle = self.last_data.after(millis(config.idle_timeout));
         let mut next = self.next_ping.earlier(idle);

@@ -132,7 +132,7 @@ impl Connection {
         };
         counters.outbound_bytes.shift(before, out.weight());
         counters.abandoned_bytes.add(out.take_abandoned() as u64);
-        if wrote > 0 && self.phase == Phase::Closing {
+        if wrote > 0 && matches!(self.phase, Phase::Closing | Phase::Answering) {
             // What is queued before the Close gets on: the peer is slow, not gone.
             self.close.progressed = shared.clock.now();
         }
@@ -155,12 +155,13 @@ impl Connection {
     }
 
     fn close_went_out(&mut self, now: Millis) -> Flushed {
-        // The peer has said Close already: the handshake is complete, the server ends the TCP connection (§7.1.1).
-        if self.phase == Phase::Answering {
+        // The peer has said Close already: the handshake is complete, the server ends the TCP connection (§7.1.1). Or it has
+        // ended its side: it will never say it.
+        if self.phase == Phase::Answering || self.intake == Intake::Ended {
             self.transport.shut_down(&self.waker);
             return Flushed::Over;
         }
-        if matches!(self.intake, Intake::Discarding(_)) {
+        if self.intake == Intake::Discarding {
             self.transport.shut_down(&self.waker);
         }
         self.phase = Phase::Lingering;

@@ -260,6 +260,11 @@ const METRICS: &[Metric] = &[
         "Sockets the system could not accept.",
         Read::Engine(|engine| &engine.accept_errors),
     ),
+    total(
+        "wse_decoded_bytes_total",
+        "Bytes that compressed and msgpack frames were decoded into.",
+        Read::Shards(|counters| &counters.decoded_bytes),
+    ),
     total("wse_acl_denied_total", "Deliveries withheld by an ACL.", Read::Shards(|counters| &counters.acl_denied)),
     total(
         "wse_match_work_total",
@@ -287,6 +292,11 @@ const METRICS: &[Metric] = &[
         Read::Shards(|counters| &counters.read_pauses),
     ),
     total("wse_panics_total", "Panics caught while serving a connection.", Read::Shards(|counters| &counters.panics)),
+    total(
+        "wse_shard_restarts_total",
+        "Times a shard lost its connections to a panic that nothing caught, and began again.",
+        Read::Shards(|counters| &counters.restarts),
+    ),
 ];
 
 /// A histogram of durations: its family, its help, where it is.

@@ -7,12 +7,11 @@ mod outgoing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst, fence};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use wse_protocol::close_code::CloseCode;
 
 pub use connections::Subscribed;
@@ -48,6 +47,11 @@ pub enum State {
 pub struct Engine {
     shared: Arc<Shared>,
     state: AtomicU8,
+    /// A `start` is under way; the lock on `threads` is not held while a name resolves.
+    starting: AtomicBool,
+    /// When all waiting ends, nanoseconds since `born`: the earliest time any `stop` was given.
+    deadline: AtomicU64,
+    born: Instant,
     threads: Mutex<Threads>,
 }
 
@@ -63,6 +67,9 @@ impl Engine {
         Self {
             shared: Arc::new(Shared::new(config)),
             state: AtomicU8::new(State::Created as u8),
+            starting: AtomicBool::new(false),
+            deadline: AtomicU64::new(u64::MAX),
+            born: Instant::now(),
             threads: Mutex::default(),
         }
     }
@@ -96,14 +103,26 @@ impl Engine {
     /// The address cannot be bound, a thread cannot be spawned, or the engine was started before. A failed start leaves
     /// the engine as it was.
     pub fn start(&self) -> Result<SocketAddr, EngineError> {
-        let mut threads = self.threads.lock();
-        match self.state() {
-            State::Created => {}
-            State::Stopped => return Err(EngineError::Stopped),
-            State::Running | State::Draining => return Err(EngineError::AlreadyRunning),
+        if self.starting.swap(true, SeqCst) {
+            return Err(EngineError::AlreadyRunning);
         }
+        let started = self.try_start();
+        self.starting.store(false, SeqCst);
+        if self.shared.draining.load(SeqCst) && started.is_ok() {
+            // Abandoned meanwhile by somebody who did not wait for us.
+            self.stop(CloseCode::SERVICE_RESTART, "", Duration::ZERO);
+            return Err(EngineError::Stopped);
+        }
+        started
+    }
+
+    fn try_start(&self) -> Result<SocketAddr, EngineError> {
+        self.check_startable()?;
         let config = &self.shared.config;
+        // Before the lock: a name that does not resolve must not make a stop wait.
         let socket = net::bind(&config.host, config.port)?;
+        let mut threads = self.threads.lock();
+        self.check_startable()?;
         for index in 0..config.shards {
             match shard::spawn(Arc::clone(&self.shared), index, net::handshake) {
                 Ok(thread) => threads.shards.push(thread),
@@ -126,6 +145,14 @@ impl Engine {
         Ok(address)
     }
 
+    fn check_startable(&self) -> Result<(), EngineError> {
+        match self.state() {
+            State::Created => Ok(()),
+            State::Stopped => Err(EngineError::Stopped),
+            State::Running | State::Draining => Err(EngineError::AlreadyRunning),
+        }
+    }
+
     /// Refuses new connections, asks the open ones to leave with `code`, and waits up to `timeout` for them. Blocks.
     /// Returns whether all had left in time; nobody is forced.
     ///
@@ -137,15 +164,29 @@ impl Engine {
         // Another state than Running means somebody drains or stops already; closing twice is harmless.
         let _ = self.state.compare_exchange(State::Running as u8, State::Draining as u8, SeqCst, SeqCst);
         self.close_all(code, reason);
-        Ok(self.await_empty(Instant::now() + timeout))
+        Ok(self.await_empty(Some(Instant::now() + timeout)))
     }
 
     /// Closes every connection with `code`, waits up to `timeout` for the close handshakes, and ends the threads. Blocks.
-    /// Does nothing on an engine that is stopped already.
+    /// Does nothing on an engine that is stopped already; while another call stops it, waits for that one, which waits no
+    /// longer than this one would.
     pub fn stop(&self, code: CloseCode, reason: &str, timeout: Duration) {
         self.shared.draining.store(true, SeqCst);
-        // A second call waits here for the first.
-        let mut threads = self.threads.lock();
+        self.end_waiting_in(timeout);
+        self.stop_locked(self.threads.lock(), code, reason);
+    }
+
+    /// As [`Self::stop`] for a host that is about to be gone. Waits up to `timeout` in all: where another call starts or stops
+    /// the engine, that one ends as soon as this one would, whether or not this one has seen it.
+    pub fn abandon(&self, code: CloseCode, reason: &str, timeout: Duration) {
+        self.shared.draining.store(true, SeqCst);
+        self.end_waiting_in(timeout);
+        if let Some(threads) = self.threads.try_lock_for(timeout) {
+            self.stop_locked(threads, code, reason);
+        }
+    }
+
+    fn stop_locked(&self, mut threads: MutexGuard<'_, Threads>, code: CloseCode, reason: &str) {
         if self.state() == State::Stopped {
             return;
         }
@@ -153,9 +194,8 @@ impl Engine {
         drop(listener);
         if !threads.shards.is_empty() {
             self.close_all(code, reason);
-            let deadline = Instant::now() + timeout;
-            self.await_empty(deadline);
-            end_shards(&self.shared, &mut threads, deadline + JOIN_GRACE);
+            self.await_empty(None);
+            end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
         }
         self.state.store(State::Stopped as u8, SeqCst);
         self.shared.inbound.end();
@@ -178,12 +218,20 @@ impl Engine {
         }
     }
 
-    fn await_empty(&self, deadline: Instant) -> bool {
+    /// Nothing waits longer than this from now on.
+    fn end_waiting_in(&self, timeout: Duration) {
+        let at = (self.born.elapsed() + timeout).as_nanos();
+        self.deadline.fetch_min(u64::try_from(at).unwrap_or(u64::MAX), SeqCst);
+    }
+
+    /// Waits until nobody is connected, up to `deadline` and to that of any `stop`; returns whether nobody is.
+    fn await_empty(&self, deadline: Option<Instant>) -> bool {
         loop {
             if self.shared.is_empty() {
                 return true;
             }
-            if Instant::now() >= deadline {
+            let is_over = self.born.elapsed().as_nanos() >= u128::from(self.deadline.load(SeqCst));
+            if is_over || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return false;
             }
             std::thread::sleep(POLL);
@@ -198,6 +246,12 @@ impl Engine {
     /// A host thread is gone: its connections' events go to another one, or wait for the next to join.
     pub fn leave(&self, consumer: &Arc<Consumer>) {
         self.shared.inbound.leave(consumer);
+        if matches!(self.state(), State::Running | State::Draining) {
+            // They forget it, and what waited for it looks for another.
+            for shard in &self.shared.shards {
+                shard.mailbox.command(Command::Resume);
+            }
+        }
     }
 
     /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`, into `out`; messages of one shape as
@@ -218,6 +272,10 @@ impl Engine {
         timeout: Duration,
         out: &mut [u8],
     ) -> Taken {
+        let taken = self.take_batch(consumer, max, columns, out);
+        if taken != Taken::Nothing {
+            return taken;
+        }
         let taken = consumer.wait(max, columns, timeout, out);
         self.resume_reading(consumer);
         taken
@@ -228,13 +286,15 @@ impl Engine {
         consumer.on_batch(wake);
     }
 
-    /// Lets shards read again that had paused because the host was behind.
+    /// Tells shards that wait for the host that it has read: they read on, or close what waited for an answer.
     fn resume_reading(&self, consumer: &Consumer) {
-        if !consumer.is_relieved() {
-            return;
-        }
+        // Pairs with the fences in `Context`: either we see that a shard waits, or it sees what we have read.
+        fence(SeqCst);
+        let relieved = consumer.is_relieved();
         for shard in &self.shared.shards {
-            if shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst) {
+            let paused = relieved && shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst);
+            let parting = shard.parting.load(SeqCst) && shard.parting.swap(false, SeqCst);
+            if paused || parting {
                 shard.mailbox.command(Command::Resume);
             }
         }
@@ -262,7 +322,7 @@ fn end_shards(shared: &Shared, threads: &mut Threads, deadline: Instant) {
 impl Drop for Engine {
     fn drop(&mut self) {
         if self.state() != State::Stopped {
-            self.stop(CloseCode::SERVICE_RESTART, "", Duration::ZERO);
+            self.abandon(CloseCode::SERVICE_RESTART, "", Duration::ZERO);
         }
     }
 }

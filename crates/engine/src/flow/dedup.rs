@@ -1,4 +1,4 @@
-//! Which (connection, event id) pairs were already sent: a window of fixed size, oldest out first (wire-protocol §15).
+//! Which (connection, event id) pairs were already sent: a window of fixed size, oldest out first (docs/protocol.md §12).
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;

@@ -1,7 +1,7 @@
 //! The messages of one crossing that go over as columns: which shapes have enough of them, and the JSON text they become.
 //!
 //! One `JSON.parse` of the columns builds the values without objects and without reading a key twice; storing them into
-//! objects of known keys costs JavaScript a third of parsing those (docs/performance.md).
+//! objects of known keys costs JavaScript a third of parsing those (docs/design/columns.md).
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -23,6 +23,9 @@ pub struct Consumer {
     /// Events and payload bytes waiting, readable without the lock.
     events: AtomicUsize,
     bytes: AtomicUsize,
+    /// Events it was ever given, and those it is done with: what it took before it came for more.
+    given: AtomicU64,
+    heard: AtomicU64,
     /// The most of them.
     limits: Limits,
 }
@@ -57,6 +60,8 @@ impl Consumer {
             ready: Condvar::new(),
             events: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            given: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
         })
     }
 
@@ -74,20 +79,29 @@ impl Consumer {
         self.events.load(Relaxed) >= events || self.bytes.load(Relaxed) >= bytes
     }
 
+    /// Events whose reader is done with them: it took them, and came for more.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
+    /// What [`Self::heard`] is once the reader is done with everything it was given so far; 0 when there is no reader.
+    pub(crate) fn unheard(&self) -> u64 {
+        if self.queue.lock().claimed { self.given.load(Relaxed) } else { 0 }
+    }
+
     /// Queues a batch and wakes the host if it waits.
     pub(crate) fn deliver(&self, batch: Batch) -> Delivered {
         let mut queue = self.queue.lock();
-        if let Some(mut successor) = queue.successor.clone() {
+        if let Some(successor) = queue.successor.clone() {
             drop(queue);
             // The stream goes to the last of the line from here on, so lines stay short.
-            while let Some(next) = successor.successor() {
-                successor = next;
-            }
+            let successor = successor.heir().unwrap_or(successor);
             let Delivered { spare, successor: later } = successor.deliver(batch);
             return Delivered { spare, successor: Some(later.unwrap_or(successor)) };
         }
         self.events.fetch_add(batch.len(), Relaxed);
         self.bytes.fetch_add(batch.bytes(), Relaxed);
+        self.given.fetch_add(batch.len() as u64, Relaxed);
         queue.batches.push_back(batch);
         let spare = queue.spare.pop().unwrap_or_default();
         let wake = if queue.armed { queue.wake.clone() } else { None };
@@ -107,11 +121,22 @@ impl Consumer {
         self.queue.lock().successor.clone()
     }
 
+    /// Who has its connections since it left: the last of the line. `None` while it has not left.
+    pub(crate) fn heir(&self) -> Option<Arc<Self>> {
+        let mut heir = self.successor()?;
+        while let Some(next) = heir.successor() {
+            heir = next;
+        }
+        Some(heir)
+    }
+
     /// Takes up to `max` events into `out`, messages as `columns` where that pays. After [`Taken::Nothing`] the wake is
     /// called once when something arrives.
     pub(crate) fn take(&self, max: usize, columns: bool, out: &mut [u8]) -> Taken {
         let mut guard = self.queue.lock();
         let queue = &mut *guard;
+        // Whoever comes for more is done with what he has.
+        self.heard.store(self.given.load(Relaxed) - self.events.load(Relaxed) as u64, Relaxed);
         let spare = &mut queue.spare;
         let taken = flatten(&mut queue.batches, max.max(1), columns, out, |batch| {
             if spare.len() < SPARE {
@@ -248,6 +273,7 @@ impl Inbound {
         let mut queue = consumer.queue.lock();
         queue.wake = None;
         queue.claimed = false;
+        queue.spare = Vec::new();
         if live.len() == 1 || !live.iter().any(|other| Arc::ptr_eq(other, consumer)) {
             return;
         }

@@ -14,6 +14,8 @@ pub(crate) struct ShardCounters {
     pub(crate) messages_sent: Counter,
     /// Bytes read from sockets.
     pub(crate) bytes_received: Counter,
+    /// Bytes that `C:` and `M:` frames were decoded into, refused ones included.
+    pub(crate) decoded_bytes: Counter,
     /// Bytes written to sockets.
     pub(crate) bytes_sent: Counter,
     /// Writes to sockets; `messages_sent / writes` is the depth of the join.
@@ -34,6 +36,8 @@ pub(crate) struct ShardCounters {
     pub(crate) zombies: Counter,
     /// Panics caught while serving one connection.
     pub(crate) panics: Counter,
+    /// Times the shard lost its connections to a panic nothing caught, and began again.
+    pub(crate) restarts: Counter,
     /// Inbound events dropped (`inboundOverflow: 'drop'`).
     pub(crate) inbound_dropped: Counter,
     /// Times reading was paused because the host did not drain.

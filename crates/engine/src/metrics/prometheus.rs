@@ -1,4 +1,4 @@
-//! The Prometheus text format. Written by hand because the published names and lines are fixed (wire-protocol §19) and the
+//! The Prometheus text format. Written by hand because the published names and lines are fixed (docs/operations.md) and the
 //! counters are owned by shards, which no registry crate can adopt.
 
 use std::fmt::Write;

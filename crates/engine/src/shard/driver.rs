@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -31,10 +31,24 @@ pub(super) type Handshake = fn(Arc<Shared>, SharedShard, Incoming);
 pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("wse-shard-{index}")).spawn(move || {
-        let shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index)));
-        let tasks = LocalSet::new();
-        tasks.block_on(&runtime, tokio::task::unconstrained(drive(shared, shard, index, handshake)));
-        // Dropping the set drops every task, hence every socket.
+        let mut shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index)));
+        loop {
+            let driven = catch_unwind(AssertUnwindSafe(|| {
+                let tasks = LocalSet::new();
+                let drive = drive(Arc::clone(&shared), Rc::clone(&shard), index, handshake);
+                tasks.block_on(&runtime, tokio::task::unconstrained(drive));
+                // Dropping the set drops every task, hence every socket of a handshake.
+            }));
+            if driven.is_ok() {
+                return;
+            }
+            // Something panicked where nothing closer by catches it. A shard whose thread is gone would let its mailbox fill and
+            // its clients wait for ever, so it begins again without them.
+            shared.shards[index].counters.restarts.add(1);
+            if catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().start_over())).is_err() {
+                shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index)));
+            }
+        }
     })
 }
 
@@ -44,13 +58,16 @@ async fn drive(shared: Arc<Shared>, shard: SharedShard, index: usize, handshake:
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut arrivals = Vec::new();
     loop {
-        let busy = shard.borrow().has_connections();
+        let busy = shard.borrow().needs_ticks();
         tokio::select! {
             biased;
             () = mailbox.ready() => {}
             _ = ticks.tick(), if busy => {}
         }
         read_on(&shard).await;
+        if shard.borrow().is_broken() {
+            resume_unwind(Box::new("a panic while a panic was mended"));
+        }
         loop {
             let turn = step(&shard, &mut arrivals);
             for incoming in arrivals.drain(..) {
@@ -101,4 +118,91 @@ fn step(shard: &SharedShard, arrivals: &mut Vec<Incoming>) -> Turn {
 /// Serves a connection until it is over: its task, woken by its socket.
 pub(crate) fn serve(shard: SharedShard, id: ConnId) {
     spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(cx, id)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::admission::Place;
+    use crate::config::{Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+    use crate::mailbox::Command;
+
+    fn config() -> Config {
+        Config {
+            host: "127.0.0.1".into(),
+            port: 0,
+            max_connections: 10,
+            path: None,
+            allowed_origins: None,
+            auth: None,
+            tls: None,
+            server_ready: false,
+            subscriptions: Subscriptions::App,
+            rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },
+            max_message_size: 1024,
+            max_json_depth: 8,
+            inbound_codecs: true,
+            max_inbound_events: 100,
+            max_inbound_bytes: 1024,
+            inbound_overflow: InboundOverflow::Pause,
+            max_outbound_bytes: 1024,
+            slow_consumer: SlowConsumer::Drop,
+            max_reassembly_bytes: 1024,
+            max_subscriptions: 0,
+            max_patterns: 0,
+            max_subscription_bytes: 0,
+            ping_interval: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(1),
+            max_pending: 10,
+            max_pending_per_address: 10,
+            release_memory: None,
+            shards: 1,
+            target_delay: Duration::from_millis(10),
+            high_water_mark: 1024,
+            hard_limit: 4096,
+        }
+    }
+
+    /// Sockets that came as far as a handshake.
+    static HANDSHAKES: AtomicUsize = AtomicUsize::new(0);
+
+    fn panicking(_: Arc<Shared>, _: SharedShard, _: Incoming) {
+        assert!(HANDSHAKES.fetch_add(1, SeqCst) > 0, "the first one brings the shard down");
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !condition() {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_shard_whose_loop_panics_begins_again_and_works_its_mailbox_off() {
+        let shared = Arc::new(Shared::new(config()));
+        let thread = spawn(Arc::clone(&shared), 0, panicking).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mailbox = &shared.shards[0].mailbox;
+        for round in 1..=3 {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let address = stream.local_addr().unwrap().ip();
+            let permit = shared.admission.enter(address).unwrap();
+            let load = Place::take(&shared.shards[0].load);
+            let incoming = Incoming { stream, accepted: Instant::now(), loopback: true, permit, load };
+            mailbox.command(Command::Accept(Box::new(incoming)));
+            wait_until(|| HANDSHAKES.load(SeqCst) == round && mailbox.weight() == 0);
+        }
+        let counters = &shared.shards[0].counters;
+        assert_eq!((counters.restarts.get(), counters.panics.get()), (1, 1));
+        assert_eq!(shared.admission.len(), 0, "the socket it met is closed");
+        mailbox.command(Command::Stop);
+        thread.join().unwrap();
+    }
 }

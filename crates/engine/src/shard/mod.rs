@@ -4,6 +4,7 @@
 mod adopt;
 mod answer;
 mod driver;
+mod memory;
 mod serve;
 mod subscribe;
 mod turn;
@@ -23,6 +24,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
+use memory::MemoryWatch;
 use updates::Updates;
 use work::Work;
 
@@ -51,6 +53,9 @@ pub(super) struct Shard {
     due: Vec<Visit>,
     /// When the wheel was last moved.
     ticked: Millis,
+    memory: MemoryWatch,
+    /// A panic left something nobody can mend.
+    broken: bool,
 }
 
 impl Shard {
@@ -66,8 +71,15 @@ impl Shard {
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),
             ticked: shared.clock.now(),
+            memory: MemoryWatch::new(shared.clock.now()),
+            broken: false,
             context: Context::new(shared, index),
         }
+    }
+
+    /// Whether it has to begin again.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Which of the engine's shards it is.

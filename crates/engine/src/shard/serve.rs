@@ -1,14 +1,17 @@
 //! The two occasions on which a shard attends to one connection: its socket became ready, or its time has come.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{self, Poll};
 
+use tokio::task::yield_now;
+
 use super::Shard;
-use crate::conn::Read;
+use crate::conn::{Connection, Read};
 use crate::id::ConnId;
 use crate::wheel::{TICK_MS, Visit};
 
-/// Reads of one connection in a row before the others get their turn.
+/// Reads of one connection in a row before the others get their turn; fewer when what came cost more than reading it.
 const READS_IN_A_ROW: usize = 4;
 
 /// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
@@ -20,8 +23,15 @@ impl Shard {
         match catch_unwind(AssertUnwindSafe(|| self.serve(cx, id))) {
             Ok(poll) => poll,
             Err(_) => {
-                self.recover();
-                self.remove(id);
+                let mended = catch_unwind(AssertUnwindSafe(|| {
+                    self.recover();
+                    self.remove(id);
+                }));
+                if mended.is_err() {
+                    // Its task ends here, so nobody would serve what is left of it: the shard begins again.
+                    self.broken = true;
+                    self.context.shared.shards[self.index].mailbox.nudge();
+                }
                 Poll::Ready(())
             }
         }
@@ -34,6 +44,7 @@ impl Shard {
         if connection.is_blocked() && !self.flush(slot) {
             return Poll::Ready(());
         }
+        self.context.begin_turn();
         // What the last read brought comes before the next.
         if self.updates.wait_for(slot) {
             let answered = self.answer_updates(slot);
@@ -46,8 +57,12 @@ impl Shard {
             }
         }
         for _ in 0..READS_IN_A_ROW {
+            if self.context.is_spent() {
+                break;
+            }
             let Self { connections, context, .. } = self;
             let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
+            let parting = connection.is_parting();
             match connection.read(cx, context) {
                 Read::Pending => return Poll::Pending,
                 Read::Paused { first } => {
@@ -64,6 +79,9 @@ impl Shard {
                 Read::More { subscription_updates } => {
                     self.keep_updates(slot, subscription_updates);
                     let answered = self.answer_updates(slot);
+                    if !parting && self.connections.get(slot).is_some_and(Connection::is_parting) {
+                        self.depart_if_heard(slot);
+                    }
                     if !self.flush(slot) {
                         return Poll::Ready(());
                     }
@@ -73,8 +91,12 @@ impl Shard {
                 }
             }
         }
-        // More may be waiting: after the others.
-        cx.waker().wake_by_ref();
+        // More may be waiting: after the others; after a costly turn also after those whose sockets have become ready in it.
+        if self.context.is_spent() {
+            let _ = pin!(yield_now()).poll(cx);
+        } else {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 
@@ -108,6 +130,11 @@ impl Shard {
             }
         }
         self.delivery.serve(None);
+        if self.memory.is_due(self.held(), now)
+            && let Some(release) = self.context.shared.config.release_memory
+        {
+            release();
+        }
         self.watch_lagging();
     }
 
@@ -119,13 +146,38 @@ impl Shard {
         context.keep_lagging(slots);
     }
 
-    /// Lets paused connections read again once the host has read enough events.
+    /// The host has read events, or a reader has left: paused connections are read again, and those that waited for answers
+    /// close.
     pub(super) fn resume(&mut self) {
+        self.context.follow_successors();
         for slot in std::mem::take(&mut self.paused) {
             if let Some(connection) = self.connections.get_mut(slot) {
                 connection.resume(&self.context);
             }
         }
+        for slot in self.context.take_parting() {
+            self.depart_if_heard(slot);
+            let Self { connections, delivery, .. } = self;
+            if let Some(connection) = connections.get_mut(slot) {
+                delivery.list(slot, connection);
+            }
+        }
+    }
+
+    /// Closes a connection whose peer has had its say, behind what was sent before, once the host is done with its events.
+    fn depart_if_heard(&mut self, slot: u32) {
+        self.settle_now(slot);
+        let Self { connections, context, .. } = self;
+        if let Some(connection) = connections.get_mut(slot) {
+            connection.depart_if_heard(context);
+        }
+    }
+
+    /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped.
+    pub(super) fn start_over(&mut self) {
+        self.broken = false;
+        self.recover();
+        self.finish();
     }
 
     /// The last turn: every connection that is left goes, with its event.
@@ -138,9 +190,19 @@ impl Shard {
         self.context.deliver();
     }
 
-    /// Whether timers have to be looked at.
-    pub(super) fn has_connections(&self) -> bool {
-        self.connections.len() > 0
+    /// Whether time alone may give it something to do.
+    pub(super) fn needs_ticks(&self) -> bool {
+        self.connections.len() > 0 || self.memory.is_waiting(self.held())
+    }
+
+    /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.
+    pub(super) fn note_memory(&mut self, more: usize) {
+        self.memory.note(self.held().saturating_add(more));
+    }
+
+    fn held(&self) -> usize {
+        let counters = &self.context.counters;
+        usize::try_from(counters.outbound_bytes.get() + counters.reassembly_bytes.get()).unwrap_or(usize::MAX)
     }
 
     /// Events that have not been delivered to their readers.

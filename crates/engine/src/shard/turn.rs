@@ -60,10 +60,12 @@ impl Shard {
     /// Takes what waits in the mailbox; false when nothing does.
     fn begin(&mut self) -> bool {
         let Some(mut batch) = self.context.shared.shards[self.index].mailbox.take() else { return false };
+        self.context.begin_batch();
         let began = Instant::now();
         if let Some(since) = batch.since {
             self.context.counters.queue_wait.record(began.duration_since(since));
         }
+        self.note_memory(batch.arena.len());
         self.delivery.begin(std::mem::take(&mut batch.arena));
         let commands = VecDeque::from(std::mem::take(&mut batch.list));
         self.work = Some(Work { commands, batch, began, writes: self.context.counters.writes.get(), last: false });
@@ -76,6 +78,7 @@ impl Shard {
         let Some(Work { commands, mut batch, began, writes, last }) = self.work.take() else { return false };
         batch.list = Vec::from(commands);
         batch.arena = self.delivery.finish();
+        self.note_memory(0);
         self.context.counters.fan_out.record(began.elapsed());
         let shared = &self.context.shared;
         let mailbox = &shared.shards[self.index].mailbox;

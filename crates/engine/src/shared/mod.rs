@@ -60,6 +60,8 @@ pub(super) struct ShardHandle {
     pub(super) tls_turns: Semaphore,
     /// Some of its connections are not read because the host does not read events.
     pub(super) paused: AtomicBool,
+    /// Some of its connections wait with their Close for the host to come back.
+    pub(super) parting: AtomicBool,
 }
 
 impl Shared {
@@ -71,6 +73,7 @@ impl Shared {
                 load: Arc::default(),
                 tls_turns: Semaphore::new(1),
                 paused: AtomicBool::new(false),
+                parting: AtomicBool::new(false),
             })
             .collect();
         Self {

@@ -1,4 +1,4 @@
-//! The messages of a client that the engine itself reads (wire-protocol §7), known by their type.
+//! The messages of a client that the engine itself reads (docs/protocol.md §7), known by their type.
 //!
 //! Never answers them and never looks at their payloads.
 

@@ -7,6 +7,11 @@ use crate::limits::max_fragments;
 
 /// Takes the messages a [`MessageSource`] finds. The borrowed payloads live in the caller's read buffer.
 pub trait MessageSink {
+    /// Whether another frame may be taken now; false: [`MessageSource::feed`] leaves the rest of its input to the next call.
+    #[inline]
+    fn wants_more(&self) -> bool {
+        true
+    }
     /// A whole text message, checked to be UTF-8.
     fn text(&mut self, text: &str);
     /// A whole binary message.
@@ -22,7 +27,7 @@ pub trait MessageSink {
 /// Turns a byte stream into messages: the one door between the socket and a frame codec.
 pub trait MessageSource {
     /// Consumes the whole frames at the front of `input` (unmasking them in place) and returns how many bytes they were.
-    /// The caller keeps the rest and passes it again with more behind it.
+    /// The caller keeps the rest and passes it again with more behind it, or as it is if the sink wanted no more.
     fn feed(&mut self, input: &mut [u8], sink: &mut impl MessageSink) -> Result<usize, Violation>;
     /// Bytes held between calls.
     fn held(&self) -> usize;
@@ -133,6 +138,9 @@ impl MessageSource for Decoder {
             }
             self.frame(&header, payload, sink)?;
             at = body + length;
+            if !sink.wants_more() && !self.closed {
+                return Ok(at);
+            }
         }
         // After the peer's Close nothing it sends has a meaning (RFC 6455 §5.5.1).
         Ok(input.len())

@@ -1,7 +1,7 @@
 //! RFC 6455 frames, both ways: header, mask, encoder, and the decoder that turns bytes into messages.
 //! Owns bytes only. Never reads a socket, never looks at the clock, and never understands a payload.
 //!
-//! The decoder is ours, not tungstenite's, because of two measured costs (docs/performance.md, "Why an own frame codec"):
+//! The decoder is ours, not tungstenite's, because of two measured costs (docs/design/codec.md):
 //! a read buffer per connection and a copy per outgoing frame. `MessageSource` is the door it stands behind, and the tests
 //! hold it against tungstenite.
 

@@ -84,9 +84,9 @@ pub fn scan_object(text: &[u8], max_depth: u32) -> Result<Scan<'_>, JsonError> {
 fn fill<'a>(text: &'a [u8], max_depth: u32, scan: &mut Scan<'a>) -> Result<(), JsonError> {
     walk(text, max_depth, |key, value| {
         let slot = match &text[key.clone()] {
-            b"t" => &mut scan.t,
-            b"p" => &mut scan.p,
-            b"c" => &mut scan.c,
+            b"t" | b"\\u0074" => &mut scan.t,
+            b"p" | b"\\u0070" => &mut scan.p,
+            b"c" | b"\\u0063" => &mut scan.c,
             b"id" => &mut scan.id,
             b"type" => &mut scan.type_alias,
             b"payload" => &mut scan.payload_alias,

@@ -1,4 +1,4 @@
-//! Owns the question whether one connection may have one topic (wire-protocol §14).
+//! Owns the question whether one connection may have one topic (docs/protocol.md §11.3).
 //! Never knows the connection and never remembers an answer.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Owns the validity of topic names (wire-protocol §14).
+//! Owns the validity of topic names (docs/protocol.md §11.1).
 //! Never changes a name: no trimming, no case folding, no normalisation.
 
 use std::fmt;

@@ -188,6 +188,44 @@ const programs: Record<string, () => Promise<void>> = {
     report({ rounds: 12 });
     process.exit(0); // a drain of 30 s is nobody's any more
   },
+
+  /** A worker dies while its `stop()` waits for a client that never answers. */
+  async stopping() {
+    const worker = stoppingWorker();
+    const client = await connect(await next<number>(worker));
+    client.pause();
+    await next(worker);
+    const began = performance.now();
+    await worker.terminate();
+    report({ took: performance.now() - began });
+    process.exit(0);
+  },
+
+  /** The main thread ends while the `stop()` of a worker waits for a client that never answers: Node joins its workers. */
+  async 'exit-stopping'() {
+    const worker = stoppingWorker();
+    const client = await connect(await next<number>(worker));
+    client.pause();
+    await next(worker);
+    report({ exiting: true });
+    process.exit(12);
+  },
 };
+
+/** Tells its port, and once somebody is there, that it stops with ten seconds of patience. */
+function stoppingWorker(): Worker {
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    import(workerData.facade).then(async ({ RustWSEServer }) => {
+      const server = new RustWSEServer({ port: 0, shards: 1 });
+      const { port } = await server.start();
+      parentPort.postMessage(port);
+      while (server.getConnectionCount() === 0) await new Promise((resolve) => setImmediate(resolve));
+      void server.stop({ timeout: 10 });
+      setTimeout(() => parentPort.postMessage('stopping'), 100);
+    });`;
+  const facade = new URL('../../../src/index.js', import.meta.url).href;
+  return new Worker(code, { eval: true, workerData: { facade } });
+}
 
 await programs[process.argv[2] as string]?.();

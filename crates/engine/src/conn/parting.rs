@@ -1,0 +1,60 @@
+//! The moment between a peer's last word and ours: it has said Close or broken the protocol, and what the host answers to
+//! its messages of before still goes out first. Bounded in time; a host that owes no answer is not waited for.
+
+use super::connection::{Parting, Phase};
+use super::{Connection, Context};
+
+/// How long our Close waits for a host that has not come back from events it was given, milliseconds; the wheel may add
+/// another tick of its own.
+const GRACE_MS: u32 = 100;
+
+impl Connection {
+    /// The peer has had its say: what follows is a Close with this payload, behind what is queued and what the host still
+    /// answers. `then` is the phase that follows. The shard settles what is staged and calls [`Self::depart_if_heard`].
+    pub(super) fn part(&mut self, close: Vec<u8>, then: Phase, context: &mut Context) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.phase = Phase::Parting;
+        let mark = context.unheard(self.stream);
+        self.parting = Some(Box::new(Parting { close, then, mark, heard: None, until: context.now().after(GRACE_MS) }));
+        self.rearm(context);
+    }
+
+    /// Whether its Close waits for the host.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.is_some()
+    }
+
+    /// Closes once the host has come back from the events it was given and what it sent meanwhile is queued. Until then it has
+    /// the shard call it again.
+    pub(crate) fn depart_if_heard(&mut self, context: &mut Context) {
+        let slot = self.id().slot();
+        let Some(parting) = self.parting.as_mut() else { return };
+        match parting.heard {
+            // What waited then was the rest of that batch and the next, which have been worked through.
+            Some(batch) if context.batch() > batch + 1 => self.depart(context),
+            Some(_) => context.look_again(slot),
+            None if context.await_host(slot, self.stream, parting.mark) => parting.heard = Some(context.batch()),
+            None => {}
+        }
+    }
+
+    /// Waits no longer.
+    pub(super) fn depart(&mut self, context: &mut Context) {
+        if let Some(parting) = self.parting.take() {
+            self.begin_close(context);
+            self.account.out.close_after(parting.close);
+            self.phase = parting.then;
+        }
+    }
+
+    /// Waits no longer, and gives up what is queued.
+    pub(super) fn depart_now(&mut self, context: &mut Context) -> bool {
+        let Some(parting) = self.parting.take() else { return false };
+        self.begin_close(context);
+        self.account.out.close_now(&parting.close);
+        self.phase = parting.then;
+        true
+    }
+}
