@@ -117,7 +117,7 @@ impl Outbound {
         let run = slice.run();
         let size = run.size();
         if self.weight + size + ENTRY_COST > self.budget {
-            return self.own(&slice.bytes(), run.count());
+            return self.share_part(slice);
         }
         let (start, end) = (run.start(), run.end());
         if let Some(Entry::Shared { segment, end: until, charge, .. }) = self.queue.back_mut()
@@ -139,6 +139,13 @@ impl Outbound {
         self.fresh += 1;
         self.queue.push_back(Entry::Shared { segment: slice.segment().clone(), at: start, end, charge: end - start });
         Queued::All
+    }
+
+    /// Copies as much of a slice as fits.
+    #[cold]
+    #[inline(never)]
+    fn share_part(&mut self, slice: &Slice) -> Queued {
+        self.own(&slice.bytes(), slice.run().count())
     }
 
     /// Adds an entry of its own frames.
@@ -366,11 +373,19 @@ impl Outbound {
     }
 
     /// Notes that `n` bytes of the last [`Self::next_write`] went out. Returns whether a Close has now gone out whole.
+    #[inline]
     pub(super) fn wrote(&mut self, n: usize) -> bool {
-        let Some(control) = self.control.as_mut().filter(|control| control.begun()) else {
-            self.wrote_data(n);
-            return false;
-        };
+        if self.control.as_ref().is_some_and(|control| control.begun()) {
+            return self.wrote_control(n);
+        }
+        self.wrote_data(n);
+        false
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wrote_control(&mut self, n: usize) -> bool {
+        let Some(control) = &mut self.control else { return false };
         let wrote = control.wrote(n);
         if wrote != Wrote::Some {
             self.control = None;
