@@ -50,6 +50,21 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// What it weighs in the mailbox, beside the arena: its own place and what it holds.
+    fn weight(&self) -> usize {
+        COMMAND_COST
+            + match self {
+                Self::Subscribe { topics, .. } => size_of_val(topics.as_slice()),
+                Self::Unsubscribe { topics: Some(names), .. } => {
+                    names.iter().map(|name| name.len() + size_of_val(name)).sum()
+                }
+                Self::Close { reason, .. } | Self::CloseAll { reason, .. } => reason.len(),
+                _ => 0,
+            }
+    }
+}
+
 /// A message for one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
@@ -202,12 +217,18 @@ impl Mailbox {
     pub(crate) fn command(&self, command: Command) {
         let mut batch = self.waiting.lock();
         let first = batch.list.is_empty();
+        let weight = command.weight();
         batch.list.push(command);
-        self.weigh(&mut batch, COMMAND_COST);
+        self.weigh(&mut batch, weight);
         drop(batch);
         if first {
             self.notify.notify_one();
         }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.lock().list.is_empty()
     }
 
     /// Makes the loop go round once more: events wait to be delivered.
@@ -230,12 +251,13 @@ impl Mailbox {
         Some(std::mem::replace(&mut *waiting, empty))
     }
 
-    /// The batch was worked through; its buffers are used again, and the mark is moved. Returns whether the weight fell from
-    /// above the old mark to the new one or below.
+    /// The batch was worked through; its buffers are used again, and the mark is moved. Returns whether publishers may
+    /// have seen pressure and the weight is at the new mark or below.
     pub(crate) fn done(&self, mut batch: Commands, mark: usize) -> bool {
         let old = self.mark.swap(mark, Relaxed);
         let before = self.weight.fetch_sub(batch.weight, Relaxed);
-        let relieved = before > old && before - batch.weight <= mark;
+        // Whoever looked between the two saw one weight beside either mark: the lower one counts.
+        let relieved = before > old.min(mark) && before - batch.weight <= mark;
         batch.list.clear();
         batch.arena.clear();
         if batch.arena.capacity() > KEEP_CAPACITY {

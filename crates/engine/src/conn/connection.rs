@@ -9,12 +9,12 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
 
 use super::account::{Account, Report};
-use super::lag::{Census, Found, Lag};
+use super::lag::{Census, Found, Lag, YOUNG_MS};
 use super::{Context, Transport};
 use crate::clock::{Millis, millis};
 use crate::config::Config;
 use crate::id::ConnId;
-use crate::inbound::Kind;
+use crate::inbound::{Consumer, Kind};
 use crate::registry::Peer;
 use crate::topics::TopicEntry;
 
@@ -49,6 +49,7 @@ pub(crate) struct Connection {
     lag: Option<Box<Lag>>,
     /// The last window in which it was sent anything.
     active_in: u8,
+    opened: Millis,
     /// Consecutive pings at which the queue was found full.
     pub(super) full_pings: u8,
     pub(super) last_data: Millis,
@@ -125,8 +126,8 @@ pub(super) struct Parting {
     pub(super) close: Vec<u8>,
     /// The phase that follows.
     pub(super) then: Phase,
-    /// The host is done with this connection's events once it is done with so many of its stream's reader.
-    pub(super) mark: u64,
+    /// Who reads this connection's events, and how many it is done with once it is done with them.
+    pub(super) reader: (Arc<Consumer>, u64),
     /// It is, and what it sent before is in the mailbox: the batch the shard was in when it found that out.
     pub(super) heard: Option<u64>,
     pub(super) until: Millis,
@@ -166,6 +167,7 @@ impl Connection {
             congested: false,
             lag: None,
             active_in: 0,
+            opened: now,
             full_pings: 0,
             last_data: now,
             next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
@@ -277,7 +279,9 @@ impl Connection {
             context.lagging.push(self.peer.id.slot());
             Box::new(Lag::new(owed, now))
         });
-        let found = lag.look(owed, self.congested, context.target_delay, now, &mut context.census);
+        let may_press =
+            context.young.is_left() || now.since(self.opened) >= YOUNG_MS || !context.census_so_far().is_few();
+        let found = lag.look(owed, self.congested, context.target_delay, may_press, now, &mut context.census);
         note_lag(found, context);
     }
 
@@ -298,10 +302,19 @@ impl Connection {
     pub(crate) fn watch(&mut self, window: Option<Census>, context: &mut Context) -> bool {
         let Some(lag) = &mut self.lag else { return false };
         let now = context.now();
-        let found = match window {
+        let young = now.since(self.opened) < YOUNG_MS
+            && lag.presses()
+            && window.unwrap_or_else(|| context.census_so_far()).is_few();
+        if young {
+            context.young.charge();
+        }
+        let mut found = match window {
             Some(census) => lag.judge(census, now),
             None => lag.stand_still(now),
         };
+        if found == Found::Nothing && young && !context.young.is_left() {
+            found = lag.release(now);
+        }
         if lag.is_over() {
             self.lag = None;
         }

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{Ordering::SeqCst, fence};
 
-use super::lag::{Census, WINDOW_MS};
+use super::lag::{Census, WINDOW_MS, YoungCredit};
 use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
 use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
-use crate::mailbox::Command;
 use crate::metrics::ShardCounters;
 use crate::shared::Shared;
 use crate::wheel::Wheel;
@@ -39,6 +38,11 @@ pub(crate) struct Context {
     pub(super) lagging: Vec<u32>,
     /// Who was sent anything in this window.
     pub(super) census: Census,
+    /// How many were sent anything in the window before.
+    active_before: u32,
+    /// How long publishers may still wait for young connections.
+    pub(super) young: YoungCredit,
+    looked: Millis,
     /// The number of this window.
     pub(super) window: u8,
     window_began: Millis,
@@ -76,6 +80,9 @@ impl Context {
             wheel,
             lagging: Vec::new(),
             census: Census::default(),
+            active_before: 0,
+            young: YoungCredit::full(),
+            looked: window_began,
             window: 1,
             window_began,
             target_delay,
@@ -97,13 +104,24 @@ impl Context {
     /// Connections to look at again, and the census of the window that has ended with this look, if one has.
     pub(crate) fn take_lagging(&mut self) -> (Vec<u32>, Option<Census>) {
         let now = self.now();
+        self.young.pass(now.since(self.looked));
+        self.looked = now;
         let ended = now.since(self.window_began) >= WINDOW_MS;
         let census = ended.then(|| {
             self.window_began = now;
             self.window = self.window.wrapping_add(1);
-            std::mem::take(&mut self.census)
+            let census = self.census_so_far();
+            // While publishers wait nobody is sent anything: those that were before still count.
+            self.active_before = if self.counters.pressing.get() > 0 { census.active } else { self.census.active };
+            self.census = Census::default();
+            census
         });
         (std::mem::take(&mut self.lagging), census)
+    }
+
+    /// The census of this window, which has just begun, perhaps: whoever was sent anything in the one before counts too.
+    pub(super) fn census_so_far(&self) -> Census {
+        Census { active: self.census.active.max(self.active_before), ..self.census }
     }
 
     /// Connections that are still behind.
@@ -177,15 +195,6 @@ impl Context {
         over()
     }
 
-    /// Delivers a stream's events and says at which mark its reader is done with all of them; 0 when there is no reader.
-    pub(super) fn unheard(&mut self, stream: u16) -> u64 {
-        let stream = &mut self.streams[stream as usize];
-        if !stream.batch.is_empty() {
-            stream.deliver();
-        }
-        stream.consumer.unheard()
-    }
-
     /// A connection's turn begins.
     pub(crate) fn begin_turn(&mut self) {
         self.decoded = 0;
@@ -212,30 +221,37 @@ impl Context {
         self.batch += 1;
     }
 
-    /// Has the shard look at a connection once more, in its next batch of commands.
-    pub(super) fn look_again(&mut self, slot: u32) {
+    /// Has the shard look at a connection after each batch, and when a reader comes back. Delivers the stream's events; returns
+    /// its reader, and how many events that is done with once it is done with all of these.
+    pub(super) fn await_host(&mut self, slot: u32, stream: u16) -> (Arc<Consumer>, u64) {
         self.parting.push(slot);
-        self.shared.shards[self.index].mailbox.command(Command::Resume);
-    }
-
-    /// Has the shard look at a connection again: when a reader comes back, or, if the stream's is done with its events up to
-    /// `mark` already, in its next batch of commands. Returns whether it is.
-    pub(super) fn await_host(&mut self, slot: u32, stream: u16, mark: u64) -> bool {
-        let shard = &self.shared.shards[self.index];
-        self.parting.push(slot);
-        shard.parting.store(true, SeqCst);
-        // As in `must_pause`.
-        fence(SeqCst);
-        let heard = self.streams[stream as usize].consumer.heard() >= mark;
-        if heard {
-            shard.mailbox.command(Command::Resume);
+        let stream = &mut self.streams[stream as usize];
+        if !stream.batch.is_empty() {
+            stream.deliver();
         }
-        heard
+        self.shared.shards[self.index].mailbox.nudge();
+        (Arc::clone(&stream.consumer), stream.consumer.unheard())
     }
 
-    /// Those that wait for the host.
+    /// Whether no command waits.
+    pub(super) fn mailbox_is_empty(&self) -> bool {
+        self.shared.shards[self.index].mailbox.is_empty()
+    }
+
+    /// Those that wait for the host, to be asked whether they still do. From now on a reader that comes back wakes the shard.
     pub(crate) fn take_parting(&mut self) -> Vec<u32> {
+        if !self.parting.is_empty() {
+            self.shared.shards[self.index].parting.store(true, SeqCst);
+            // As in `must_pause`.
+            fence(SeqCst);
+        }
         std::mem::take(&mut self.parting)
+    }
+
+    /// Those that still wait.
+    pub(crate) fn keep_parting(&mut self, slots: Vec<u32>) {
+        debug_assert!(self.parting.is_empty(), "nobody parts while the others are asked");
+        self.parting = slots;
     }
 
     /// Delivers what the turn produced.
@@ -268,8 +284,8 @@ impl Context {
     /// Forgets consumers that have left, also where no event goes to them that would tell.
     pub(crate) fn follow_successors(&mut self) {
         for stream in &mut self.streams {
-            if let Some(heir) = stream.consumer.heir() {
-                stream.consumer = heir;
+            if let Some(successor) = stream.consumer.last_successor() {
+                stream.consumer = successor;
             }
         }
     }
@@ -284,7 +300,7 @@ impl Context {
         self.counters.reassembly_bytes.shift(before, after);
     }
 
-    /// Whether a connection that holds `held` bytes may not grow further. While the budget is exceeded, those below tsuccessor
+    /// Whether a connection that holds `held` bytes may not grow further. While the budget is exceeded, those below their
     /// fair share of it still may: some who fill it must not lock the others out.
     pub(super) fn reassembly_exhausted(&self, held: usize) -> bool {
         let budget = self.shared.config.max_reassembly_bytes;

@@ -8,6 +8,12 @@
 
 use crate::clock::Millis;
 
+/// A connection is young for so long, milliseconds: it has proved nothing yet, and may be the next of one that was given up.
+pub(super) const YOUNG_MS: u32 = 10_000;
+/// The longest time publishers wait for young connections that are few, milliseconds; it comes back at a quarter of the time that
+/// passes, so whoever connects anew again and again holds them for a quarter of it.
+const YOUNG_CREDIT_MS: u32 = 1000;
+
 /// A socket that took nothing for so long stands still, milliseconds.
 const STILL_MS: u32 = 2000;
 /// Length of a window, milliseconds.
@@ -53,11 +59,51 @@ pub(super) enum Found {
     Slow,
 }
 
+/// Time between two looks at those that are behind, milliseconds.
+const LOOK_MS: u32 = 100;
+
+/// The time publishers may still wait for young connections, over all of a shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct YoungCredit {
+    left: u32,
+    /// Time that has passed since the last look, milliseconds, not charged yet.
+    passed: u32,
+}
+
+impl YoungCredit {
+    pub(super) const fn full() -> Self {
+        Self { left: YOUNG_CREDIT_MS, passed: 0 }
+    }
+
+    /// So many milliseconds have passed.
+    pub(super) fn pass(&mut self, ms: u32) {
+        self.left = (self.left + ms / 4).min(YOUNG_CREDIT_MS);
+        self.passed = ms;
+    }
+
+    /// Whether publishers may wait for a young connection until the next look.
+    pub(super) const fn is_left(self) -> bool {
+        self.left >= LOOK_MS
+    }
+
+    /// They did in the time that has passed: charged once, however many those were.
+    pub(super) fn charge(&mut self) {
+        self.left = self.left.saturating_sub(std::mem::take(&mut self.passed));
+    }
+}
+
 /// How many connections were sent anything in a window, and how many were behind.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Census {
     pub(super) active: u32,
     pub(super) behind: u32,
+}
+
+impl Census {
+    /// Whether those that were behind are few beside the others.
+    pub(super) const fn is_few(self) -> bool {
+        self.behind * FEW < self.active
+    }
 }
 
 impl Lag {
@@ -91,8 +137,16 @@ impl Lag {
     }
 
     /// Looks whether it is behind: its watched byte is older than `target` milliseconds, or it owes `too_much`. `owed` bytes
-    /// wait for the socket.
-    pub(super) fn look(&mut self, owed: usize, too_much: bool, target: u32, now: Millis, census: &mut Census) -> Found {
+    /// wait for the socket. It may be behind and not press: `may_press`.
+    pub(super) fn look(
+        &mut self,
+        owed: usize,
+        too_much: bool,
+        target: u32,
+        may_press: bool,
+        now: Millis,
+        census: &mut Census,
+    ) -> Found {
         if owed == 0 {
             return self.clear(now);
         }
@@ -106,7 +160,7 @@ impl Lag {
         if !std::mem::replace(&mut self.behind, true) {
             census.behind += 1;
         }
-        if self.pressing.is_some() || self.slow_until.is_some() {
+        if self.pressing.is_some() || self.slow_until.is_some() || !may_press {
             return Found::Nothing;
         }
         self.pressing = Some(now);
@@ -127,7 +181,8 @@ impl Lag {
         self.ahead == 0 && !self.behind && self.slow_until.is_none()
     }
 
-    fn release(&mut self, now: Millis) -> Found {
+    /// Publishers wait for it no longer, whether or not it is behind.
+    pub(super) fn release(&mut self, now: Millis) -> Found {
         let Some(since) = self.pressing.take() else { return Found::Nothing };
         self.pressed += now.since(since);
         Found::Released
@@ -149,8 +204,7 @@ impl Lag {
         if self.pressing.is_some() {
             self.pressing = Some(now);
         }
-        let few = census.behind * FEW < census.active;
-        if few && pressed * 100 > WINDOW_MS * PRESSED_PERCENT { self.slow(now) } else { Found::Nothing }
+        if census.is_few() && pressed * 100 > WINDOW_MS * PRESSED_PERCENT { self.slow(now) } else { Found::Nothing }
     }
 
     fn slow(&mut self, now: Millis) -> Found {
@@ -172,7 +226,7 @@ mod tests {
     }
 
     fn look(lag: &mut Lag, owed: usize, ms: u32) -> Found {
-        lag.look(owed, false, TARGET, at(ms), &mut Census::default())
+        lag.look(owed, false, TARGET, true, at(ms), &mut Census::default())
     }
 
     /// Presses from 11 ms on; its socket goes on taking a little.
@@ -224,5 +278,20 @@ mod tests {
         // Alone with nobody to compare with.
         let mut lag = pressing();
         assert_eq!(lag.judge(Census { active: 1, behind: 1 }, at(1000)), Found::Nothing);
+    }
+
+    #[test]
+    fn the_young_are_waited_for_a_quarter_of_the_time_in_the_long_run() {
+        let mut credit = YoungCredit::full();
+        let mut held = 0;
+        for _ in 0..1000 {
+            credit.pass(100);
+            if credit.is_left() {
+                held += 100;
+                credit.charge();
+                credit.charge();
+            }
+        }
+        assert!((20_000..=30_000).contains(&held), "{held} of 100,000 ms");
     }
 }

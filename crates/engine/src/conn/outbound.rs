@@ -26,7 +26,7 @@ pub(super) struct Outbound {
     owed: usize,
     /// The most it may weigh; a single frame may be larger.
     budget: usize,
-    /// Entries at the back that were added or have grown since [`Self::settle`].
+    /// Entries at the back among which those are that were shared, or have grown, since [`Self::settle`].
     fresh: usize,
     /// A frame boundary at or before the head's position: where the search for the next one begins.
     boundary: u32,
@@ -155,6 +155,8 @@ impl Outbound {
         }
         self.weight += bytes.capacity() + ENTRY_COST;
         self.owed += bytes.len() - at as usize;
+        // Those that are fresh are counted from the back.
+        self.fresh += usize::from(self.fresh > 0);
         self.queue.push_back(Entry::Own { bytes, at });
     }
 

@@ -10,14 +10,15 @@ const GRACE_MS: u32 = 100;
 
 impl Connection {
     /// The peer has had its say: what follows is a Close with this payload, behind what is queued and what the host still
-    /// answers. `then` is the phase that follows. The shard settles what is staged and calls [`Self::depart_if_heard`].
+    /// answers. `then` is the phase that follows. The shard asks [`Self::waits_for_host`] after each batch.
     pub(super) fn part(&mut self, close: Vec<u8>, then: Phase, context: &mut Context) {
         if self.phase != Phase::Open {
             return;
         }
         self.phase = Phase::Parting;
-        let mark = context.unheard(self.stream);
-        self.parting = Some(Box::new(Parting { close, then, mark, heard: None, until: context.now().after(GRACE_MS) }));
+        let reader = context.await_host(self.id().slot(), self.stream);
+        self.parting =
+            Some(Box::new(Parting { close, then, reader, heard: None, until: context.now().after(GRACE_MS) }));
         self.rearm(context);
     }
 
@@ -26,18 +27,20 @@ impl Connection {
         self.parting.is_some()
     }
 
-    /// Closes once the host has come back from the events it was given and what it sent meanwhile is queued. Until then it has
-    /// the shard call it again.
-    pub(crate) fn depart_if_heard(&mut self, context: &mut Context) {
-        let slot = self.id().slot();
-        let Some(parting) = self.parting.as_mut() else { return };
-        match parting.heard {
-            // What waited then was the rest of that batch and the next, which have been worked through.
-            Some(batch) if context.batch() > batch + 1 => self.depart(context),
-            Some(_) => context.look_again(slot),
-            None if context.await_host(slot, self.stream, parting.mark) => parting.heard = Some(context.batch()),
-            None => {}
+    /// Closes once the host has come back from the events it was given and what it sent meanwhile has been worked through.
+    /// Called between two batches of commands. True: it still waits.
+    pub(crate) fn waits_for_host(&mut self, context: &mut Context) -> bool {
+        let Some(parting) = self.parting.as_mut() else { return false };
+        let (reader, mark) = &parting.reader;
+        if parting.heard.is_none() && reader.heard() >= *mark {
+            parting.heard = Some(context.batch());
         }
+        // What waited in the mailbox when that was found out is the next batch, if anything waited.
+        let done = parting.heard.is_some_and(|batch| context.batch() > batch || context.mailbox_is_empty());
+        if done {
+            self.depart(context);
+        }
+        !done
     }
 
     /// Waits no longer.

@@ -108,10 +108,12 @@ impl Connection {
         if !heard.loss.is_none() {
             self.lose(heard.loss, context);
         }
-        match heard.close {
-            Some(payload) => self.peer_closed(payload, context),
-            None => Read::More { subscription_updates },
+        if let Some(payload) = heard.close
+            && self.peer_closed(payload, context)
+        {
+            return Read::Over;
         }
+        Read::More { subscription_updates }
     }
 
     fn violate(&mut self, violation: Violation, context: &mut Context) {
@@ -137,20 +139,20 @@ impl Connection {
         }
     }
 
-    /// The peer said Close, with this payload: it gets the same back (RFC 6455 §5.5.1).
-    fn peer_closed(&mut self, payload: Vec<u8>, context: &mut Context) -> Read {
+    /// The peer said Close, with this payload: it gets the same back (RFC 6455 §5.5.1). Returns whether that ends the connection.
+    fn peer_closed(&mut self, payload: Vec<u8>, context: &mut Context) -> bool {
         match self.phase {
             // Our Close is out already: this is the answer to it.
             Phase::Lingering => {
                 self.transport.shut_down(&self.waker);
-                return Read::Over;
+                return true;
             }
             Phase::Open => self.part(payload, Phase::Answering, context),
             // Ours is queued already, and each side says it once.
             Phase::Closing => self.phase = Phase::Answering,
             Phase::Parting | Phase::Answering => {}
         }
-        Read::NOTHING
+        false
     }
 }
 

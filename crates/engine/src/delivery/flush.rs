@@ -134,6 +134,7 @@ impl Delivery {
                 break;
             }
             if !self.flush(floor, slot) {
+                floor.context.counters.too_late.add(u64::from(loss.frames));
                 return;
             }
             let Some(connection) = floor.connections.get_mut(slot) else { return };

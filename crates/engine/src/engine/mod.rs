@@ -292,10 +292,11 @@ impl Engine {
         fence(SeqCst);
         let relieved = consumer.is_relieved();
         for shard in &self.shared.shards {
-            let paused = relieved && shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst);
-            let parting = shard.parting.load(SeqCst) && shard.parting.swap(false, SeqCst);
-            if paused || parting {
+            if relieved && shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst) {
                 shard.mailbox.command(Command::Resume);
+            }
+            if shard.parting.load(SeqCst) && shard.parting.swap(false, SeqCst) {
+                shard.mailbox.nudge();
             }
         }
     }

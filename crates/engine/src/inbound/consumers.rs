@@ -95,7 +95,7 @@ impl Consumer {
         if let Some(successor) = queue.successor.clone() {
             drop(queue);
             // The stream goes to the last of the line from here on, so lines stay short.
-            let successor = successor.heir().unwrap_or(successor);
+            let successor = successor.last_successor().unwrap_or(successor);
             let Delivered { spare, successor: later } = successor.deliver(batch);
             return Delivered { spare, successor: Some(later.unwrap_or(successor)) };
         }
@@ -122,7 +122,7 @@ impl Consumer {
     }
 
     /// Who has its connections since it left: the last of the line. `None` while it has not left.
-    pub(crate) fn heir(&self) -> Option<Arc<Self>> {
+    pub(crate) fn last_successor(&self) -> Option<Arc<Self>> {
         let mut heir = self.successor()?;
         while let Some(next) = heir.successor() {
             heir = next;
@@ -312,7 +312,7 @@ impl Inbound {
         self.live.read().iter().any(|consumer| consumer.queue.lock().claimed)
     }
 
-    /// Whether all consumers are above tsuccessor limits: then no new connections are accepted either.
+    /// Whether all consumers are above their limits: then no new connections are accepted either.
     pub(crate) fn all_over(&self) -> bool {
         self.live.read().iter().all(|consumer| consumer.is_over())
     }

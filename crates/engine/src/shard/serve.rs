@@ -7,7 +7,7 @@ use std::task::{self, Poll};
 use tokio::task::yield_now;
 
 use super::Shard;
-use crate::conn::{Connection, Read};
+use crate::conn::Read;
 use crate::id::ConnId;
 use crate::wheel::{TICK_MS, Visit};
 
@@ -62,7 +62,6 @@ impl Shard {
             }
             let Self { connections, context, .. } = self;
             let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
-            let parting = connection.is_parting();
             match connection.read(cx, context) {
                 Read::Pending => return Poll::Pending,
                 Read::Paused { first } => {
@@ -79,9 +78,6 @@ impl Shard {
                 Read::More { subscription_updates } => {
                     self.keep_updates(slot, subscription_updates);
                     let answered = self.answer_updates(slot);
-                    if !parting && self.connections.get(slot).is_some_and(Connection::is_parting) {
-                        self.depart_if_heard(slot);
-                    }
                     if !self.flush(slot) {
                         return Poll::Ready(());
                     }
@@ -146,8 +142,7 @@ impl Shard {
         context.keep_lagging(slots);
     }
 
-    /// The host has read events, or a reader has left: paused connections are read again, and those that waited for answers
-    /// close.
+    /// The host has read events, or a reader has left: paused connections are read again.
     pub(super) fn resume(&mut self) {
         self.context.follow_successors();
         for slot in std::mem::take(&mut self.paused) {
@@ -155,22 +150,27 @@ impl Shard {
                 connection.resume(&self.context);
             }
         }
-        for slot in self.context.take_parting() {
-            self.depart_if_heard(slot);
-            let Self { connections, delivery, .. } = self;
-            if let Some(connection) = connections.get_mut(slot) {
-                delivery.list(slot, connection);
-            }
-        }
     }
 
-    /// Closes a connection whose peer has had its say, behind what was sent before, once the host is done with its events.
-    fn depart_if_heard(&mut self, slot: u32) {
-        self.settle_now(slot);
-        let Self { connections, context, .. } = self;
-        if let Some(connection) = connections.get_mut(slot) {
-            connection.depart_if_heard(context);
-        }
+    /// Asks those whose peers have had their say whether the host is done with their events: then they close, behind what it
+    /// sent. Between two batches of commands, so that nothing is staged.
+    pub(super) fn see_off(&mut self) {
+        let mut slots = self.context.take_parting();
+        slots.retain(|slot| {
+            if self.updates.wait_for(*slot) {
+                return true;
+            }
+            let Self { connections, context, .. } = self;
+            let Some(connection) = connections.get_mut(*slot).filter(|connection| connection.is_parting()) else {
+                return false;
+            };
+            let waits = connection.waits_for_host(context);
+            if !waits {
+                self.flush(*slot);
+            }
+            waits
+        });
+        self.context.keep_parting(slots);
     }
 
     /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped.

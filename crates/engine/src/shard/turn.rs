@@ -31,6 +31,7 @@ impl Shard {
         self.tick();
         if self.work.is_none() && !self.begin() {
             self.context.deliver();
+            self.see_off();
             return Turn::Idle;
         }
         while !self.delivery.is_due()
@@ -54,6 +55,7 @@ impl Shard {
             self.finish();
             return Turn::Ended;
         }
+        self.see_off();
         Turn::Done
     }
 

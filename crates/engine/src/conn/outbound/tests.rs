@@ -94,3 +94,19 @@ fn a_slice_is_charged_with_the_segment_it_keeps_alive() {
     queue.settle();
     assert!(queue.weight() >= slice.segment().pinned());
 }
+
+/// A send behind a publication of the same batch: the slice in front of it is looked at all the same.
+#[test]
+fn a_slice_is_charged_also_when_frames_of_its_own_stand_behind_it() {
+    let mut queue = Outbound::new(1 << 20);
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    push_frame(&mut short, Opcode::Text, &[b'x'; 2000]);
+    push_frame(&mut long, Opcode::Text, &vec![b'x'; 250_000]);
+    let segment = Segment::default();
+    queue.share(&Slice::append(segment.clone(), &short, 1));
+    queue.reply("behind it");
+    // Others get more of the segment; this queue does not.
+    Slice::append(segment.clone(), &long, 1);
+    queue.settle();
+    assert!(segment.unshared(), "a short slice keeps {} bytes alive and weighs {}", segment.pinned(), queue.weight());
+}
