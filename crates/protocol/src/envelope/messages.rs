@@ -144,7 +144,7 @@ pub const RATE_LIMITED: &str = concat!(
 pub struct RateLimitWarning {
     /// Size of the token bucket.
     pub capacity: f64,
-    /// Tokens left in it.
+    /// Tokens in it before the event took one.
     pub tokens: f64,
 }
 
