@@ -90,7 +90,7 @@ pub(crate) struct Net {
     receive_buffer: i32,
     /// Subscription message per slot; a short list is used in turn. Empty: rows without subscriptions.
     subscriptions: Vec<String>,
-    sources: u32,
+    sources: u8,
     mask: u32,
     opening: usize,
     open: usize,
@@ -167,7 +167,7 @@ impl Net {
     pub(crate) fn connect(&mut self, slot: usize) -> Outcome<()> {
         // 127.0.0.2 to .201: ports run out per pair of addresses, and closing ones stay reserved for a while.
         self.sources = (self.sources + 1) % 200;
-        let source = Ipv4Addr::new(127, 0, 0, 2 + self.sources as u8);
+        let source = Ipv4Addr::new(127, 0, 0, 2 + self.sources);
         let stream = sys::connect(source, self.target, self.receive_buffer).map_err(|e| format!("connect: {e}"))?;
         self.epoll.add(&stream, WRITE, slot as u64).map_err(|e| format!("epoll: {e}"))?;
         let fresh = |life| Conn {
@@ -213,7 +213,7 @@ impl Net {
         let mut events = std::mem::take(&mut self.events);
         let waited = self.epoll.wait(&mut events, nanos);
         for event in &events {
-            let (slot, ready) = (event.u64 as usize, event.events);
+            let (slot, ready) = (sys::index(event.u64), event.events);
             let life = self.conns[slot].life;
             if ready & WRITE != 0 {
                 self.on_writable(slot, handler);

@@ -60,6 +60,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds of a run, not negative")]
     fn planned(&self, seq: u64) -> u64 {
         self.start + (seq as f64 * 1e9 / self.rate) as u64
     }
