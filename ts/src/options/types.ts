@@ -1,4 +1,4 @@
-/** The options of a server, as their user writes them. Defaults are set in `options.ts`. */
+/** The options of a server, as their user writes them. Defaults are set in `resolve.ts`. */
 
 import type { BytesLike } from '../bytes.js';
 
