@@ -192,11 +192,11 @@ impl Fan {
         }
     }
 
-    /// Adds what became of the `published` messages. Once the subscribers have read all there is ([`drain`]), what was sent
+    /// Adds what became of the `published` messages. Once the subscribers have read all there is ([`read_rest`]), what was sent
     /// and has not arrived is dropped: that is counted here, at the receivers. `counted` is what the server says it dropped,
     /// where it says so, and then both must agree.
     ///
-    /// [`drain`]: crate::rows::flood::drain
+    /// [`read_rest`]: crate::rows::flood::read_rest
     pub(crate) fn account(&self, report: Report, published: u64, counted: Option<u64>) -> Report {
         let sent = published * (self.per_message - u64::from(self.apart.is_some()));
         let dropped = sent.cast_signed() - self.delivered.cast_signed();
