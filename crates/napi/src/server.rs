@@ -1,5 +1,5 @@
 //! `NativeServer`: one engine as one JavaScript thread sees it. The first one owns the engine; the others are attached to it
-//! by number. Each becomes a consumer of its own when it begins to drain, and stops being one when its thread goes away.
+//! by number. Each becomes a consumer of its own when it begins to read events, and stops being one when its thread goes away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -335,7 +335,7 @@ impl NativeServer {
         Ok(self.engine.check_running()?)
     }
 
-    /// Gives this thread's connections to the next one that drains.
+    /// Gives this thread's connections to the next one that reads.
     fn stop_consuming(&mut self) {
         if let Some(consumer) = self.consumer.take() {
             self.engine.leave(&consumer);
