@@ -182,6 +182,7 @@ describe('prototype pollution', () => {
       failed_topics: ['a\nwse_connections 7'],
     });
     target.server.broadcast(topic, 'x');
+    await null; // what a turn publishes crosses at its end, and reading the metrics hands nothing over
     const lines = target.server.prometheusMetrics().split('\n');
     expect(lines.filter((line) => line.startsWith('wse_connections '))).toEqual(['wse_connections 1']);
     expect(lines).toContain('wse_topic_messages_total{topic="a\\"} 1e9 # \\\\\\" {x=\\""} 1');

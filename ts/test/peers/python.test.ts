@@ -89,6 +89,8 @@ describe('the published Python client', () => {
     await using host = await startServer(options);
     await using client = Python.join(host);
     const conn = await subscribe(host, client, 'news');
+    // The answer to its hello is a message of its own, behind server_ready.
+    await waitUntil(async () => (await client.stats())['limit'] !== null, 'server_hello');
     expect(await client.stats()).toMatchObject({
       state: 'connected',
       is_fully_ready: true,

@@ -132,7 +132,7 @@ describe('resolveOptions', () => {
       rateLimit: { capacity: 100_000, refill: 10_000 },
       maxMessageSize: 1_048_576,
       maxInboundQueueSize: 131_072,
-      maxInboundQueueBytes: 67_108_864,
+      maxInboundQueueBytes: 4_194_304,
       inboundOverflow: 'pause',
       inboundCodecs: true,
       maxJsonDepth: 64,

@@ -1,14 +1,15 @@
 //! An entry of the outbound queue: frames that others may owe too, or a connection's own, and how far they are written.
 
-use crate::frames::Slice;
+use crate::frames::Segment;
 
 /// What an entry of the queue weighs beside its bytes, so that many tiny entries cannot outgrow the budget.
 pub(super) const ENTRY_COST: usize = 32;
 
 /// One entry.
 pub(super) enum Entry {
-    /// Frames that others may owe too; `at` is the position in the segment up to which they are written.
-    Shared { slice: Slice, at: u32, charge: usize },
+    /// Frames that others may owe too: `at..end` of the segment, and what is charged for them. Positions are 32 bits, because a
+    /// segment holds one run or one message.
+    Shared { segment: Segment, at: u32, end: u32, charge: u32 },
     /// Frames nobody else owes, written up to `at`.
     Own { bytes: Vec<u8>, at: u32 },
 }
@@ -17,7 +18,7 @@ impl Entry {
     /// Bytes not written yet.
     pub(super) fn left(&self) -> usize {
         match self {
-            Self::Shared { slice, at, .. } => (slice.run().end() - at) as usize,
+            Self::Shared { at, end, .. } => (end - at) as usize,
             Self::Own { bytes, at } => bytes.len() - *at as usize,
         }
     }

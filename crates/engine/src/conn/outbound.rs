@@ -119,25 +119,35 @@ impl Outbound {
         let run = slice.run();
         let size = run.size();
         if self.weight + size + ENTRY_COST > self.budget {
-            return self.own(&slice.bytes(), run.count());
+            return self.share_part(slice);
         }
-        if let Some(Entry::Shared { slice: last, charge, .. }) = self.queue.back_mut()
-            && last.join(slice)
+        let (start, end) = (run.start(), run.end());
+        if let Some(Entry::Shared { segment, end: until, charge, .. }) = self.queue.back_mut()
+            && *until == start
+            && segment.is(slice.segment())
         {
-            *charge += size;
+            *until = end;
+            *charge += end - start;
             self.weight += size;
             self.owed += size;
             self.fresh = self.fresh.max(1);
             return Queued::All;
         }
         if self.queue.is_empty() {
-            self.boundary = run.start();
+            self.boundary = start;
         }
         self.weight += size + ENTRY_COST;
         self.owed += size;
         self.fresh += 1;
-        self.queue.push_back(Entry::Shared { slice: slice.clone(), at: run.start(), charge: size });
+        self.queue.push_back(Entry::Shared { segment: slice.segment().clone(), at: start, end, charge: end - start });
         Queued::All
+    }
+
+    /// Copies as much of a slice as fits.
+    #[cold]
+    #[inline(never)]
+    fn share_part(&mut self, slice: &Slice) -> Queued {
+        self.own(&slice.bytes(), slice.run().count())
     }
 
     /// Adds an entry of its own frames.
@@ -164,20 +174,24 @@ impl Outbound {
         // Some of them may be written already.
         let first = queue.len().saturating_sub(self.fresh);
         for (index, entry) in queue.iter_mut().enumerate().skip(first) {
-            let Entry::Shared { slice, at, charge } = entry else { continue };
-            let (size, pinned) = (slice.run().size(), slice.pinned());
-            if pinned <= size * PIN_FACTOR && *weight + pinned - *charge <= *budget {
-                *weight = *weight + pinned - *charge;
-                *charge = pinned;
+            let Entry::Shared { segment, at, end, charge } = entry else { continue };
+            // The head may be written in part; what is left begins with the frame it stopped in.
+            let start = if index == 0 { std::mem::take(boundary) } else { *at };
+            let (size, pinned, charged) = ((*end - start) as usize, segment.pinned(), *charge as usize);
+            if pinned <= size * PIN_FACTOR
+                && *weight + pinned <= *budget + charged
+                && let Ok(new) = u32::try_from(pinned)
+            {
+                *weight = *weight + pinned - charged;
+                *charge = new;
+                if index == 0 {
+                    *boundary = start;
+                }
                 continue;
             }
-            let start = slice.run().start();
-            if index == 0 {
-                *boundary -= start;
-            }
-            let own = Entry::Own { bytes: slice.bytes().to_vec(), at: *at - start };
-            *weight = *weight - *charge + size;
-            *entry = own;
+            let bytes = segment.until(*end)[start as usize..].to_vec();
+            *weight = *weight - charged + bytes.capacity();
+            *entry = Entry::Own { bytes, at: *at - start };
         }
         self.fresh = 0;
     }

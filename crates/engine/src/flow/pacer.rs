@@ -8,8 +8,10 @@ use std::time::Duration;
 
 /// The least that may wait, in bytes of weight: a handful of short messages.
 const FLOOR: usize = 1024;
-/// What may wait before anything was measured.
-const FIRST: usize = 64 * 1024;
+/// What may wait before anything was measured: one message of the size most servers allow is no pressure.
+const FIRST: usize = 1024 * 1024;
+/// One batch cuts the mark to this part at most: it may have been slow for a reason of the machine's.
+const DEEPEST_CUT: f64 = 0.25;
 /// What one write to each socket takes at least, four times over. A batch that is cut shorter than that costs every subscriber a
 /// system call for a message or two, so the target gives way to it.
 const WRITE: Duration = Duration::from_micros(4);
@@ -38,9 +40,8 @@ impl Pacer {
     pub(crate) fn observe(&mut self, weight: usize, delay: Duration, writes: u64) {
         let target = self.target.max(WRITE * u32::try_from(writes).unwrap_or(u32::MAX));
         if delay > target {
-            // At most halved: one slow batch may be the machine's fault.
             let part = target.as_secs_f64() / delay.as_secs_f64();
-            self.mark = scaled(self.mark, part.max(0.5)).max(FLOOR.min(self.ceiling));
+            self.mark = scaled(self.mark, part.max(DEEPEST_CUT)).max(FLOOR.min(self.ceiling));
         } else if delay < target * 3 / 4 && weight >= self.mark / 2 {
             // Only where the mark was what held publishers back.
             self.mark = scaled(self.mark, 1.25).min(self.ceiling);

@@ -40,25 +40,15 @@ impl Slice {
         self.run
     }
 
-    /// Its frames and, before them, whatever else its segment begins with.
-    pub(crate) fn with_head(&self) -> Ref<'_, [u8]> {
-        Ref::map(self.segment.0.borrow(), |bytes| &bytes[..self.run.end() as usize])
-    }
-
     /// Its frames.
     pub(crate) fn bytes(&self) -> Ref<'_, [u8]> {
         Ref::map(self.segment.0.borrow(), |bytes| self.run.of(bytes))
     }
 
-    /// Takes in `next` if that stands right behind in the same segment.
+    /// Where they are.
     #[inline]
-    pub(crate) fn join(&mut self, next: &Self) -> bool {
-        Rc::ptr_eq(&self.segment.0, &next.segment.0) && self.run.join(next.run)
-    }
-
-    /// Bytes of memory this slice keeps alive, whoever else does: its segment's whole buffer.
-    pub(crate) fn pinned(&self) -> usize {
-        self.segment.0.borrow().capacity()
+    pub(crate) const fn segment(&self) -> &Segment {
+        &self.segment
     }
 }
 
@@ -75,6 +65,23 @@ impl Segment {
     pub(crate) fn has_room(&self, more: usize) -> bool {
         let used = self.0.borrow().len();
         used == 0 || used + more <= SEGMENT_BYTES
+    }
+
+    /// Everything from its beginning to `end`.
+    #[inline]
+    pub(crate) fn until(&self, end: u32) -> Ref<'_, [u8]> {
+        Ref::map(self.0.borrow(), |bytes| &bytes[..end as usize])
+    }
+
+    /// Whether both are one.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Bytes of memory whoever holds it keeps alive: its whole buffer.
+    pub(crate) fn pinned(&self) -> usize {
+        self.0.borrow().capacity()
     }
 
     /// Nobody but the caller holds it.
@@ -124,13 +131,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_pins_its_whole_segment_and_joins_only_its_own() {
+    fn frames_stand_one_behind_the_other_and_all_of_the_buffer_is_pinned() {
         let segment = Segment::default();
-        let mut first = Slice::append(segment.clone(), b"\x81\x00", 1);
-        let next = Slice::append(segment.clone(), &[0x82, 0x7E, 0x10, 0x00], 1);
-        let other = Slice::append(Segment::default(), b"\x81\x00", 1);
-        assert!(!first.join(&other) && first.join(&next) && first.run().count() == 2);
-        assert!(first.pinned() >= 6 && !segment.unshared());
+        let first = Slice::append(segment.clone(), b"\x81\x00", 1);
+        let next = Slice::append(segment.clone(), &[0x82, 0x01, 0x10], 1);
+        assert_eq!((first.run().end(), &*next.bytes()), (next.run().start(), &[0x82, 0x01, 0x10][..]));
+        assert!(first.segment().is(next.segment()) && !first.segment().is(&Segment::default()));
+        assert!(segment.pinned() >= 5 && segment.until(5).len() == 5 && !segment.unshared());
     }
 
     #[test]
@@ -138,7 +145,7 @@ mod tests {
         let mut pool = SegmentPool::default();
         let large = Slice::append(pool.take(400 * 1024), &vec![0; 400 * 1024], 1).segment;
         pool.give(large);
-        assert!(Slice::append(pool.take(20 * 1024), &[0; 20 * 1024], 1).pinned() < 100 * 1024);
-        assert!(Slice::append(pool.take(120 * 1024), &[0; 120 * 1024], 1).pinned() >= 400 * 1024);
+        assert!(Slice::append(pool.take(20 * 1024), &[0; 20 * 1024], 1).segment().pinned() < 100 * 1024);
+        assert!(Slice::append(pool.take(120 * 1024), &[0; 120 * 1024], 1).segment().pinned() >= 400 * 1024);
     }
 }

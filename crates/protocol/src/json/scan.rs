@@ -249,15 +249,28 @@ fn key_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
     string_end(text, at)
 }
 
-/// Words of a string after which the rest is looked through in blocks: short ones are found sooner word by word.
-const LONG_WORDS: u32 = 16;
+/// In texts with so many bytes left, strings are looked through in blocks; those of shorter ones are found sooner word by word.
+const LONG: usize = 512;
 /// Bytes of a block.
 const BLOCK: usize = 64;
 
+/// First byte after the string whose opening quote must stand at `at`.
+#[inline(always)]
+fn string_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
+    if text.get(at) != Some(&b'"') {
+        return Err(JsonError::Syntax { at });
+    }
+    if text.len() - at >= LONG { long_string_end(text, at + 1) } else { content_end(text, at + 1) }
+}
+
+/// First byte behind the quote that ends the string whose content is at `at`, in a long text.
+#[inline(never)]
+fn long_string_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
+    content_end(text, skip_plain(text, at))
+}
+
 /// Goes on from `at` over whole blocks that hold no quote, backslash or control character. Without a branch in a block, so that the
 /// compiler compares as many bytes at once as the machine can.
-#[cold]
-#[inline(never)]
 fn skip_plain(text: &[u8], mut at: usize) -> usize {
     while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
         let special = |found: bool, byte: &u8| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
@@ -269,14 +282,9 @@ fn skip_plain(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// First byte after the string whose opening quote must stand at `at`.
+/// First byte behind the quote that ends the string whose content is at `at`.
 #[inline(always)]
-fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
-    if text.get(at) != Some(&b'"') {
-        return Err(JsonError::Syntax { at });
-    }
-    at += 1;
-    let mut words = 0;
+fn content_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
     loop {
         while let Some(word) = word_at(text, at) {
             let marks = json_special(word);
@@ -285,10 +293,6 @@ fn string_end(text: &[u8], mut at: usize) -> Result<usize, JsonError> {
                 break;
             }
             at += 8;
-            words += 1;
-            if words == LONG_WORDS {
-                at = skip_plain(text, at);
-            }
         }
         // Either on a special byte, or within the last seven bytes of the text.
         match text.get(at) {

@@ -40,7 +40,9 @@ impl Outbound {
         scratch.clear();
         for entry in &self.queue {
             match entry {
-                Entry::Shared { slice, at, .. } => scratch.extend_from_slice(&slice.with_head()[*at as usize..]),
+                Entry::Shared { segment, at, end, .. } => {
+                    scratch.extend_from_slice(&segment.until(*end)[*at as usize..]);
+                }
                 Entry::Own { bytes, at } => scratch.extend_from_slice(&bytes[*at as usize..]),
             }
             if scratch.len() >= OWN_BYTES {
@@ -75,11 +77,19 @@ impl Outbound {
     }
 
     /// Notes that `n` bytes of the last [`Self::next_write`] went out. Returns whether a Close has now gone out whole.
+    #[inline]
     pub(in crate::conn) fn wrote(&mut self, n: usize) -> bool {
-        let Some(control) = self.control.as_mut().filter(|control| control.begun()) else {
-            self.wrote_data(n);
-            return false;
-        };
+        if self.control.as_ref().is_some_and(|control| control.begun()) {
+            return self.wrote_control(n);
+        }
+        self.wrote_data(n);
+        false
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wrote_control(&mut self, n: usize) -> bool {
+        let Some(control) = &mut self.control else { return false };
         let wrote = control.wrote(n);
         if wrote != Wrote::Some {
             self.control = None;
@@ -99,7 +109,7 @@ impl Outbound {
         self.owed = self.owed.saturating_sub(n);
         while let Some(head) = self.queue.front_mut() {
             let (at, end, charge) = match head {
-                Entry::Shared { slice, at, charge } => (at, slice.run().end() as usize, *charge),
+                Entry::Shared { at, end, charge, .. } => (at, *end as usize, *charge as usize),
                 Entry::Own { bytes, at } => (at, bytes.len(), bytes.capacity()),
             };
             let left = end - *at as usize;
@@ -122,7 +132,7 @@ impl Outbound {
     #[inline]
     fn head<R>(&self, with: impl FnOnce(&[u8], usize) -> R) -> Option<R> {
         match self.queue.front()? {
-            Entry::Shared { slice, at, .. } => Some(with(&slice.with_head(), *at as usize)),
+            Entry::Shared { segment, at, end, .. } => Some(with(&segment.until(*end), *at as usize)),
             Entry::Own { bytes, at } => Some(with(bytes, *at as usize)),
         }
     }

@@ -92,5 +92,5 @@ fn a_slice_is_charged_with_the_segment_it_keeps_alive() {
     let slice = Slice::append(Segment::default(), &long, 1);
     queue.share(&slice);
     queue.settle();
-    assert!(queue.weight() >= slice.pinned());
+    assert!(queue.weight() >= slice.segment().pinned());
 }
