@@ -13,7 +13,10 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   });
 }
 
-const roomOf = (message) => (typeof message.p?.room === 'string' ? `room.${message.p.room}` : undefined);
+/** The topic of a room. In a name `*` and `?` stand for others: a room called `*` would be every room. */
+function roomOf({ p }) {
+  return typeof p?.room === 'string' && /^[^*?]{1,64}$/.test(p.room) ? `room.${p.room}` : undefined;
+}
 
 for await (const batch of server.batches()) {
   if (!server.isRunning()) break;
@@ -26,6 +29,7 @@ for await (const batch of server.batches()) {
       server.publish(room, 'joined', { conn, members: server.getTopicSubscriberCount(room) });
     }
     if (payload.t === 'leave') server.unsubscribeConnection(conn, [room]);
-    if (payload.t === 'say') server.publish(room, 'said', { conn, text: String(payload.p.text) });
+    // What a client sends can be anything: what throws here ends the loop, and with it the program.
+    if (payload.t === 'say' && typeof payload.p.text === 'string') server.publish(room, 'said', { conn, text: payload.p.text });
   }
 }

@@ -1,4 +1,4 @@
-// node scripts/check-modules.mjs [--print]: the law within our crates. Imports between the modules of the engine go one way,
+// npm run check:modules [-- --print]: the law within our crates. Imports between the modules of the engine go one way,
 // in the order of ENGINE, and no file of any crate is in a circle of imports. `--print` shows every edge.
 //
 // Read from the `use` lines: a name that a folder's mod.rs hands on counts as its file's. A path in the middle of an expression

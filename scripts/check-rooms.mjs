@@ -1,5 +1,5 @@
-// The law between the rooms: dependencies point one way. That each foreign library has one home is said in deny.toml and
-// checked by cargo-deny, in the workflow: building it takes longer than all of this.
+// npm run check:rooms: the law between the rooms: dependencies point one way. That each foreign library has one home is
+// said in deny.toml and checked by cargo-deny, in the workflow: building it takes longer than all of this.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';

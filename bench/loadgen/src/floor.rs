@@ -89,9 +89,10 @@ fn answer(hands: &Hands, mut wake: File) {
 
 fn push(batch: &mut Batch, slot: usize, payload: &[u8]) {
     let before = batch.bytes.len();
-    match text_header(payload.len()) {
-        Some(header) => batch.bytes.extend(header),
-        None => batch.bytes.extend([0x80 | TEXT, payload.len() as u8]),
+    match (u8::try_from(payload.len()), text_header(payload.len())) {
+        (_, Some(header)) => batch.bytes.extend(header),
+        (Ok(len), None) => batch.bytes.extend([0x80 | TEXT, len]),
+        (Err(_), None) => unreachable!("no row sends 64 KiB to this server"),
     }
     batch.bytes.extend(payload);
     batch.parts.push((slot, batch.bytes.len() - before));
@@ -140,7 +141,10 @@ fn sockets(listener: &TcpListener, mut wake: File, hands: &Hands) -> std::io::Re
                     }
                 }
                 WAKE => drop(wake.read(&mut [0; 8])),
-                slot => read(&epoll, &mut peers[slot as usize], slot as usize, &mut buffer, &mut asked)?,
+                slot => {
+                    let slot = sys::index(slot);
+                    read(&epoll, &mut peers[slot], slot, &mut buffer, &mut asked)?;
+                }
             }
         }
         if !asked.parts.is_empty() {

@@ -36,7 +36,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let (head, len) = match (second & 0x7f, rest) {
         (126, [a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
         (127, [a, b, c, d, e, f, g, h, ..]) => {
-            (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]).min(u64::from(u32::MAX)) as usize)
+            (10, usize::try_from(u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])).unwrap_or(usize::MAX))
         }
         (126 | 127, _) => return Parsed::Partial,
         (len, _) => (2, usize::from(len)),
@@ -60,15 +60,15 @@ pub(crate) fn text_header(size: usize) -> Option<[u8; 4]> {
 /// Appends one masked client frame to `out`.
 pub(crate) fn push_masked(out: &mut Vec<u8>, opcode: u8, key: [u8; 4], payload: &[u8]) {
     out.push(0x80 | opcode);
-    match payload.len() {
-        len @ 0..=125 => out.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(len @ 0..=125), _) => out.push(0x80 | len),
+        (_, Ok(len)) => {
             out.push(0x80 | 126);
-            out.extend((len as u16).to_be_bytes());
+            out.extend(len.to_be_bytes());
         }
-        len => {
+        _ => {
             out.push(0x80 | 127);
-            out.extend((len as u64).to_be_bytes());
+            out.extend((payload.len() as u64).to_be_bytes());
         }
     }
     out.extend(key);
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn every_length_form_survives_every_split() {
         for len in [0, 1, 125, 126, 127, 300, 65_535, 65_536, 70_000] {
-            let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let payload: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
             let frame = server_frame(TEXT, &payload);
             let cuts = (0..frame.len().min(20)).chain([frame.len() - 1]);
             for cut in cuts.filter(|cut| *cut < frame.len()) {

@@ -4,6 +4,11 @@
 //! written in `bench/README.md`; which options it reads, in the row's own file. `wse-loadgen two-threads` is no row but a server:
 //! see `floor.rs`.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds become figures of a report: nobody reads 16 digits"
+)]
+
 mod args;
 mod envelope;
 mod floor;

@@ -80,6 +80,7 @@ fn drops(net: &mut Net, handler: &mut impl Handler) -> Outcome<Option<u64>> {
     Ok(optional(&ask(net, handler, r#"{"op":"drops"}"#, "drops")?, "n"))
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and no option is negative")]
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
 }

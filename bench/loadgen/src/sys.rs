@@ -14,7 +14,7 @@ pub(crate) fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec for the length of the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 /// User and system time of this thread, which is the whole process but for the `ceiling` row, in nanoseconds.
@@ -25,13 +25,15 @@ pub(crate) fn own_cpu() -> u64 {
         libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
         usage
     };
-    [usage.ru_utime, usage.ru_stime].iter().map(|t| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1_000).sum()
+    let nanos =
+        |time: libc::timeval| time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_usec.cast_unsigned() * 1_000;
+    nanos(usage.ru_utime) + nanos(usage.ru_stime)
 }
 
 /// Clock ticks per second of /proc figures.
 pub(crate) fn ticks_per_second() -> u64 {
     // SAFETY: takes no pointers.
-    unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as u64
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1).cast_unsigned()
 }
 
 /// Raises the limit of open files to what the system allows and returns it.
@@ -46,9 +48,22 @@ pub(crate) fn raise_file_limit() -> u64 {
     limit.rlim_cur
 }
 
+/// What was a `usize` before it went through 64 bits: a token of epoll, a remainder.
+pub(crate) fn index(value: u64) -> usize {
+    usize::try_from(value).expect("it was one")
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a constant, 2")]
+const FAMILY: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+
+#[expect(clippy::cast_possible_truncation, reason = "a few bytes")]
+const fn socklen<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
+
 fn address(of: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_family: FAMILY,
         sin_port: of.port().to_be(),
         sin_addr: libc::in_addr { s_addr: u32::from(*of.ip()).to_be() },
         sin_zero: [0; 8],
@@ -56,7 +71,7 @@ fn address(of: SocketAddrV4) -> libc::sockaddr_in {
 }
 
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    let len = size_of::<i32>() as libc::socklen_t;
+    let len = socklen::<i32>();
     // SAFETY: `value` lives through the call and `len` is its size.
     check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) }).map(drop)
 }
@@ -79,7 +94,7 @@ pub(crate) fn connect(source: Ipv4Addr, target: SocketAddrV4, receive_buffer: i3
     if receive_buffer > 0 {
         set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, receive_buffer)?;
     }
-    let len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    let len = socklen::<libc::sockaddr_in>();
     let (from, to) = (address(SocketAddrV4::new(source, 0)), address(target));
     // SAFETY: both addresses live through the calls and `len` is their size.
     unsafe {
@@ -104,8 +119,8 @@ pub(crate) fn eventfd() -> io::Result<File> {
 pub(crate) struct Epoll(OwnedFd);
 
 pub(crate) use libc::epoll_event as Event;
-pub(crate) const READ: u32 = libc::EPOLLIN as u32;
-pub(crate) const WRITE: u32 = libc::EPOLLOUT as u32;
+pub(crate) const READ: u32 = libc::EPOLLIN.cast_unsigned();
+pub(crate) const WRITE: u32 = libc::EPOLLOUT.cast_unsigned();
 
 impl Epoll {
     pub(crate) fn new() -> io::Result<Self> {
@@ -129,13 +144,15 @@ impl Epoll {
 
     /// Waits up to `nanos`; `events` receives what is ready.
     pub(crate) fn wait(&self, events: &mut Vec<Event>, nanos: u64) -> io::Result<()> {
-        let timeout =
-            libc::timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as i64 };
+        let timeout = libc::timespec {
+            tv_sec: (nanos / 1_000_000_000).cast_signed(),
+            tv_nsec: (nanos % 1_000_000_000).cast_signed(),
+        };
         events.clear();
         // SAFETY: the spare capacity of `events` is writable memory for that many entries, the kernel fills the first
         // `ready` of them, and no signal mask is passed.
         unsafe {
-            let room = events.capacity() as i32;
+            let room = i32::try_from(events.capacity()).unwrap_or(i32::MAX);
             match check(libc::epoll_pwait2(
                 self.0.as_raw_fd(),
                 events.as_mut_ptr(),
@@ -143,7 +160,7 @@ impl Epoll {
                 &raw const timeout,
                 std::ptr::null(),
             )) {
-                Ok(ready) => events.set_len(ready as usize),
+                Ok(ready) => events.set_len(ready.cast_unsigned() as usize),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -16,10 +16,10 @@ pub enum SlowConsumer {
     Close,
 }
 
-/// What happens to inbound data while the host does not drain.
+/// What happens to inbound data while the host does not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InboundOverflow {
-    /// Sockets are not read until the host has drained half of the limit. Nothing is lost.
+    /// Sockets are not read until the host has read half of the limit. Nothing is lost.
     Pause,
     /// New data events are dropped and counted. Connect and disconnect events never are.
     Drop,

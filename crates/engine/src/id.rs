@@ -57,8 +57,9 @@ mod tests {
 
     #[test]
     fn parts_survive_and_stay_below_2_53() {
-        let id = ConnId::new(MAX_SHARDS - 1, MAX_SLOTS as u32 - 1, MAX_GENERATION);
-        assert_eq!((id.shard(), id.slot()), (MAX_SHARDS - 1, MAX_SLOTS as u32 - 1));
+        let last = u32::try_from(MAX_SLOTS - 1).unwrap();
+        let id = ConnId::new(MAX_SHARDS - 1, last, MAX_GENERATION);
+        assert_eq!((id.shard(), id.slot()), (MAX_SHARDS - 1, last));
         assert_eq!(id.generation(), MAX_GENERATION);
         assert!(id.as_u64() < 1 << 53);
         assert_ne!(ConnId::new(3, 9, 1), ConnId::new(3, 9, 2));

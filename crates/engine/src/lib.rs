@@ -1,6 +1,6 @@
 //! The WebSocket engine as a plain Rust crate: no Node vocabulary, no global state.
 //!
-//! [`Engine`] is the whole public face. Inside, dependencies run one way (`scripts/check-rooms.mjs` says so in CI):
+//! [`Engine`] is the whole public face. Inside, dependencies run one way (`npm run check:modules` says so):
 //!
 //! ```text
 //! engine -> net -> shard -> delivery -> conn -> shared -> mailbox, registry, inbound -> topics, admission -> frames, flow

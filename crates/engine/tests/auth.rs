@@ -67,11 +67,11 @@ fn every_failure_has_its_code_and_message() {
         ("numeric sub", bearer(&token("u", json!({ "sub": 7 }))), &nobody),
         ("bad cookie, good header", cookie("bad").field("Authorization", &format!("Bearer {good}")), &failed),
     ];
-    let count = cases.len();
+    let count = cases.len() as u64;
     for (name, request, expected) in cases {
         assert_eq!(refused(&server, &request), *expected, "{name}");
     }
-    assert_eq!(server.metric("wse_auth_failures_total"), count as f64);
+    assert_eq!(server.counter("wse_auth_failures_total"), count);
     assert_eq!(server.engine.connection_count(), 0);
     wait_until("no handshake is left", || server.health("pending_handshakes") == 0);
 }

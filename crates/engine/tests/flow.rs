@@ -69,7 +69,7 @@ fn what_a_slow_consumer_loses_is_counted_to_the_frame() {
     }
     settled(&server);
     let dropped = server.health("slow_consumer_drops");
-    assert!(dropped > 1000 && server.metric("wse_slow_consumer_drops_total") == dropped as f64);
+    assert!(dropped > 1000 && server.counter("wse_slow_consumer_drops_total") == dropped);
     assert_eq!(server.health("messages_sent"), u64::from(total) - dropped);
     // It reads at last: everything that was taken comes, whole and in order.
     let reader = std::thread::spawn(move || (read_numbers(&mut peer), peer));
@@ -170,7 +170,7 @@ fn the_close_policy_closes_with_4300() {
     assert_eq!((of, &report["policy"]), (id, &serde_json::json!("close")));
     let before = peer.expect_close(4300);
     let numbers: Vec<u32> = before.iter().map(number).collect();
-    assert_eq!(numbers, (0..numbers.len() as u32).collect::<Vec<_>>(), "whole frames, then the Close");
+    assert!(numbers.iter().copied().eq(0..u32::try_from(numbers.len()).unwrap()), "whole frames, then the Close");
     peer.send_close(4300);
     assert_eq!(server.events.event(), Event::Disconnect(id));
     assert_eq!(server.health("outbound_bytes"), 0);
@@ -261,7 +261,7 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
     wait_until("the publisher is told", || drained.load(SeqCst) == 1);
     assert_eq!(server.engine.pressure(), Pressure::Fine);
     server.engine.send(id, "end");
-    assert_eq!(reader.join().unwrap().0.len() as u32, n, "what was taken under pressure is delivered");
+    assert_eq!(u32::try_from(reader.join().unwrap().0.len()).unwrap(), n, "what was taken under pressure is delivered");
     server.engine.off_writable(&wake);
     assert_eq!(Arc::strong_count(&drained), 2, "only this test and the closure it holds");
 }

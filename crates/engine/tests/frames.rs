@@ -11,7 +11,7 @@ use wse_testkit::{Event, Peer, Server, config, wait_until};
 fn every_violation_has_its_close_code() {
     let mut server = Server::start(Config { max_message_size: 1000, ..config() });
     let masked = |first: u8, payload: &[u8]| {
-        let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
         frame.extend_from_slice(payload);
         frame
     };
@@ -57,7 +57,7 @@ fn every_violation_has_its_close_code() {
         assert_eq!(server.events.event(), Event::Raw(id, "before".into()), "{name}");
         assert_eq!(server.events.event(), Event::Disconnect(id), "{name}");
     }
-    assert_eq!(server.metric("wse_protocol_errors_total"), count as f64);
+    assert_eq!(server.counter("wse_protocol_errors_total"), count as u64);
     assert_eq!((server.health("reassembly_bytes"), server.engine.connection_count()), (0, 0));
     assert_eq!(server.metric("wse_panics_total"), 0.0);
 }
@@ -143,8 +143,8 @@ fn a_ping_flood_from_a_peer_that_never_reads_costs_nothing() {
     let mut server = Server::plain();
     let (mut peer, _) = server.connect();
     let mut flood = Vec::new();
-    for n in 0..2000_u32 {
-        wse_protocol::frame::push_masked_frame(&mut flood, true, Opcode::Ping, &[n as u8; 125], [9, 9, 9, 9]);
+    for n in (0..=u8::MAX).cycle().take(2000) {
+        wse_protocol::frame::push_masked_frame(&mut flood, true, Opcode::Ping, &[n; 125], [9, 9, 9, 9]);
     }
     for _ in 0..60 {
         peer.send_raw(&flood);

@@ -104,7 +104,7 @@ fn shedding_counts_what_it_sheds_and_never_a_connect_or_disconnect() {
     assert!(
         gone.len() == 2 && events.contains(&Event::Disconnect(id)) && events.contains(&Event::Disconnect(other_id))
     );
-    assert_eq!(server.metric("wse_inbound_dropped_total"), dropped as f64);
+    assert_eq!(server.counter("wse_inbound_dropped_total"), dropped);
     assert_eq!(server.health("inbound_dropped"), dropped);
     server.connect();
 }

@@ -9,6 +9,10 @@ use wse_testkit::{Peer, Server, config, wait_until};
 
 const HIGH: usize = 128 * 1024;
 const HARD: usize = 512 * 1024;
+
+fn bytes(server: &Server, name: &str) -> usize {
+    usize::try_from(server.health(name)).unwrap()
+}
 /// What a command weighs beside its bytes, at most.
 const COMMAND: usize = 100;
 
@@ -53,10 +57,10 @@ fn pressure_rises_at_the_mark_and_nothing_is_taken_above_the_hard_limit() {
     let accepted = while_stalled(&mut server, &mut peer, |server| {
         let (mut accepted, mut refused) = (Vec::new(), 0);
         // It follows the time that delivery takes, and stays below what the host allows.
-        let mark = server.health("inbox_mark_bytes") as usize;
+        let mark = bytes(server, "inbox_mark_bytes");
         assert!((1024..=HIGH).contains(&mark), "{mark}");
         for n in 0..200 {
-            let waiting = server.health("inbox_bytes") as usize;
+            let waiting = bytes(server, "inbox_bytes");
             match server.engine.broadcast("t", &format!("{n} {filler}")) {
                 Pressure::Refused => {
                     refused += 1;
@@ -107,7 +111,7 @@ fn every_way_out_respects_the_hard_limit() {
         let taken = while_stalled(&mut server, &mut peer, |server| {
             let taken = (0..100).take_while(|_| !publish()).count();
             // `send_event` looks before it knows its size: it may end above the limit by one event.
-            assert!(server.health("inbox_bytes") as usize <= HARD + 51_000, "{name}");
+            assert!(bytes(server, "inbox_bytes") <= HARD + 51_000, "{name}");
             taken
         });
         assert!((5..=11).contains(&taken), "{name}: {taken} messages of 50 KB");

@@ -93,7 +93,7 @@ fn large_messages_pass_whole_in_both_directions_up_to_the_limit() {
     let mut server = Server::plain();
     let (mut peer, id) = connect(&mut server);
     for size in [125, 126, 65_535, 65_536, 1 << 20] {
-        let bytes: Vec<u8> = (0..size).map(|at: usize| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..251).cycle().take(size).collect();
         peer.send(Message::binary(bytes.clone()));
         assert_eq!(server.events.event(), Event::Binary(id, bytes.clone()));
         server.engine.send_bytes(id, &bytes);

@@ -58,7 +58,11 @@ fn the_work_patterns_can_make_is_bounded() {
 #[test]
 fn the_memory_of_subscriptions_is_counted_and_bounded() {
     let limit = 1024 * 1024;
-    let mut server = Server::start(Config { max_connections: 8, max_subscription_bytes: limit as usize, ..config() });
+    let mut server = Server::start(Config {
+        max_connections: 8,
+        max_subscription_bytes: usize::try_from(limit).unwrap(),
+        ..config()
+    });
     let topic = |who: &str, n: usize| format!("{who}:{n}:{}", "x".repeat(1000));
     let (greedy, greedy_id) = server.connect();
     let Subscribed::Accepted(many) = server.engine.subscribe(greedy_id, &names(10_000, |n| topic("greedy", n)), None)

@@ -82,7 +82,10 @@ fn a_flood_of_client_hellos_takes_turns_with_everybody_else() {
             for socket in &mut flood {
                 socket.write_all(&hello).unwrap();
             }
-            let unanswered = || flood.iter().filter(|socket| socket.peek(&mut [0]).is_err()).count() as f64;
+            let unanswered = || {
+                let count = flood.iter().filter(|socket| socket.peek(&mut [0]).is_err()).count();
+                f64::from(u32::try_from(count).unwrap())
+            };
             let before = unanswered();
             assert_eq!(bystander.frames_until_pong("x"), []);
             let after = unanswered();

@@ -14,7 +14,7 @@ use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer,
 use crate::error::{Failure, Outcome};
 use crate::memory;
 
-/// Positions in an inbox are 32 bits, with room for one more message.
+/// Positions in a mailbox are 32 bits, with room for one more message.
 const MAX_HARD_LIMIT: usize = 2 << 30;
 
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,

@@ -1,5 +1,5 @@
 //! `NativeServer`: one engine as one JavaScript thread sees it. The first one owns the engine; the others are attached to it
-//! by number. Each becomes a consumer of its own when it begins to drain, and stops being one when its thread goes away.
+//! by number. Each becomes a consumer of its own when it begins to read events, and stops being one when its thread goes away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -308,7 +308,9 @@ impl NativeServer {
     /// Inbound events dropped since the start.
     #[napi]
     pub fn inbound_dropped_count(&self) -> f64 {
-        self.engine.inbound_dropped() as f64
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+        let dropped = self.engine.inbound_dropped() as f64;
+        dropped
     }
 
     /// The state of the engine as the text of a JSON object.
@@ -333,7 +335,7 @@ impl NativeServer {
         Ok(self.engine.check_running()?)
     }
 
-    /// Gives this thread's connections to the next one that drains.
+    /// Gives this thread's connections to the next one that reads.
     fn stop_consuming(&mut self) {
         if let Some(consumer) = self.consumer.take() {
             self.engine.leave(&consumer);

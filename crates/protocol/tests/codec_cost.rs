@@ -118,7 +118,7 @@ fn best(frames: usize, mut round: impl FnMut()) -> f64 {
         round();
         best = best.min(began.elapsed());
     }
-    best.as_nanos() as f64 / (frames * CONNECTIONS) as f64
+    best.as_secs_f64() * 1e9 / f64::from(u32::try_from(frames * CONNECTIONS).unwrap())
 }
 
 fn tungstenite_fan_out(config: WebSocketConfig, frames: usize) -> f64 {

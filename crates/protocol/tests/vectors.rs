@@ -39,6 +39,10 @@ fn number_of(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a number, not {value}"))
 }
 
+fn length_of(value: &Value) -> usize {
+    usize::try_from(number_of(value)).unwrap()
+}
+
 fn flag_of(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| panic!("true or false, not {value}"))
 }
@@ -159,7 +163,7 @@ fn codecs() {
         let decoded = match kind {
             "zlib" => {
                 let message = STANDARD.decode(text_of(&vector["base64"])).unwrap();
-                decompress(message.strip_prefix(ZLIB_PREFIX).unwrap(), number_of(&vector["max_out"]) as usize)
+                decompress(message.strip_prefix(ZLIB_PREFIX).unwrap(), length_of(&vector["max_out"]))
             }
             "msgpack" => {
                 let message = from_hex(text_of(&vector["hex"]));
@@ -229,7 +233,7 @@ fn frames() {
             "decode" => {
                 // Whole, and byte by byte.
                 for step in [bytes.len().max(1), 1] {
-                    let mut decoder = Decoder::new(number_of(&vector["max"]) as usize);
+                    let mut decoder = Decoder::new(length_of(&vector["max"]));
                     let (mut messages, mut carry, mut violation) = (Messages::default(), Vec::new(), None);
                     for piece in bytes.chunks(step) {
                         carry.extend_from_slice(piece);
@@ -247,7 +251,7 @@ fn frames() {
                 return;
             }
             "encode" => push_frame(&mut out, opcode(&vector["opcode"]), &from_hex(text_of(&vector["payload"]))),
-            "header" => push_header(&mut out, opcode(&vector["opcode"]), number_of(&vector["length"]) as usize),
+            "header" => push_header(&mut out, opcode(&vector["opcode"]), length_of(&vector["length"])),
             "close" => {
                 let code = CloseCode(u16::try_from(number_of(&vector["code"])).unwrap());
                 push_close(&mut out, code, text_of(&vector["reason"]));

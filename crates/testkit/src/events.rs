@@ -64,6 +64,7 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
     let mut events = Vec::with_capacity(count);
     for index in 0..count {
         let id = f64::from_le_bytes(bytes[24 + index * 8..32 + index * 8].try_into().expect("8 bytes"));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number below 2^53")]
         let id = ConnId::from_u64(id as u64);
         let length = word(24 + count * 8 + index * 4) as usize;
         let kind = bytes[24 + count * 12 + index];

@@ -113,6 +113,20 @@ impl Server {
     /// When there is none.
     #[track_caller]
     pub fn metric(&self, name: &str) -> f64 {
+        self.sample(name)
+    }
+
+    /// A counter of the metrics text by its exact name and labels.
+    ///
+    /// # Panics
+    /// When there is none, or when it is not a whole number.
+    #[track_caller]
+    pub fn counter(&self, name: &str) -> u64 {
+        self.sample(name)
+    }
+
+    #[track_caller]
+    fn sample<T: std::str::FromStr>(&self, name: &str) -> T {
         let text = self.engine.prometheus();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_else(|| panic!("no sample {name}"))

@@ -78,7 +78,7 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         let end = (at + 1 + random.below(16)).min(data.len());
         match random.below(9) {
             0 if at < data.len() => data[at] ^= 1 << random.below(8),
-            1 if at < data.len() => data[at] = random.next() as u8,
+            1 if at < data.len() => data[at] = random.next().to_le_bytes()[0],
             2 if at < data.len() => data[at] = ODD[random.below(ODD.len())],
             3 => data.insert(at, ODD[random.below(ODD.len())]),
             4 if at < end => drop(data.drain(at..end)),
@@ -92,7 +92,7 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
                 data.truncate(at);
                 data.extend_from_slice(&other[random.below(other.len() + 1)..]);
             }
-            _ if at + 4 <= data.len() => data[at..at + 4].copy_from_slice(&(random.next() as u32).to_be_bytes()),
+            _ if at + 4 <= data.len() => data[at..at + 4].copy_from_slice(&random.next().to_be_bytes()[4..]),
             _ => {}
         }
     }

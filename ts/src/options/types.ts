@@ -1,4 +1,4 @@
-/** The options of a server, as their user writes them. Defaults are set in `options.ts`. */
+/** The options of a server, as their user writes them. Defaults are set in `resolve.ts`. */
 
 import type { BytesLike } from '../bytes.js';
 
@@ -101,9 +101,9 @@ export interface WSEServerOptions {
   rateLimit?: RateLimitOptions;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;
-  /** Inbound events waiting for one draining thread. @default 131072 */
+  /** Inbound events waiting for one reading thread. @default 131072 */
   maxInboundQueueSize?: number;
-  /** Payload bytes waiting for one draining thread. @default 4194304 */
+  /** Payload bytes waiting for one reading thread. @default 4194304 */
   maxInboundQueueBytes?: number;
   /** At either limit: stop reading sockets, or drop the new message and count it. @default 'pause' */
   inboundOverflow?: 'pause' | 'drop';

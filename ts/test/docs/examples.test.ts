@@ -14,13 +14,21 @@ test('no example is forgotten', () => {
 test('chat', async () => {
   const program = new Program(['examples/chat.mjs']);
   const url = await program.firstLine();
-  const [ann, bob] = [await Client.open(url), await Client.open(url)];
+  const [ann, bob, eve] = [await Client.open(url), await Client.open(url), await Client.open(url)];
+  // Neither everybody's room nor a text that cannot become one does anything; a room's answer comes after both.
+  eve.send('join', { room: '*' });
+  eve.send('say', { room: 'tea', text: { toString: null, valueOf: null } });
+  eve.send('join', { room: 'eve' });
+  expect((await eve.next('joined')).p['members']).toBe(1);
   ann.send('join', { room: 'tea' });
-  await ann.next('joined');
+  expect((await ann.next('joined')).p['members']).toBe(1);
   bob.send('join', { room: 'tea' });
   expect((await bob.next('joined')).p['members']).toBe(2);
   ann.send('say', { room: 'tea', text: '<b>hi</b>' });
   expect((await bob.next('said')).p['text']).toBe('<b>hi</b>');
+  // Of all that eve hears, what was said in another room is none.
+  eve.send('say', { room: 'eve', text: 'me' });
+  expect((await eve.next('said')).p['text']).toBe('me');
   const closed = [ann.closed(), bob.closed()];
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(await Promise.all(closed)).toEqual([4300, 4300]);

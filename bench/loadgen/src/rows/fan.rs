@@ -40,7 +40,7 @@ pub(crate) struct Fan {
     listed: Option<Vec<Vec<u32>>>,
     /// Per slot: the sequence number that must come next, and (with listed topics) its place in the list.
     next: Vec<u64>,
-    place: Vec<u32>,
+    place: Vec<usize>,
     /// A subscriber that is not counted: the one that stops reading.
     pub(crate) ignored: Option<usize>,
     /// A subscriber whose figures stand apart: the one that reads slower than the others.
@@ -145,10 +145,10 @@ impl Fan {
             None => self.next[slot] += 1,
             Some(listed) => {
                 let own = &listed[slot - 1];
-                let at = self.place[slot] as usize;
+                let at = self.place[slot];
                 let (next, round) = if at + 1 == own.len() { (0, self.topics) } else { (at + 1, 0) };
                 self.next[slot] = self.next[slot] + round + u64::from(own[next]) - u64::from(own[at]);
-                self.place[slot] = next as u32;
+                self.place[slot] = next;
             }
         }
     }
@@ -192,17 +192,17 @@ impl Fan {
         }
     }
 
-    /// Adds what became of the `published` messages. Once the subscribers have read all there is ([`drain`]), what was sent
+    /// Adds what became of the `published` messages. Once the subscribers have read all there is ([`read_rest`]), what was sent
     /// and has not arrived is dropped: that is counted here, at the receivers. `counted` is what the server says it dropped,
     /// where it says so, and then both must agree.
     ///
-    /// [`drain`]: crate::rows::flood::drain
+    /// [`read_rest`]: crate::rows::flood::read_rest
     pub(crate) fn account(&self, report: Report, published: u64, counted: Option<u64>) -> Report {
         let sent = published * (self.per_message - u64::from(self.apart.is_some()));
-        let dropped = sent as i64 - self.delivered as i64;
-        let apart = self.apart.map(|_| published as i64 - self.apart_delivered as i64);
+        let dropped = sent.cast_signed() - self.delivered.cast_signed();
+        let apart = self.apart.map(|_| published.cast_signed() - self.apart_delivered.cast_signed());
         let lost = dropped + apart.unwrap_or(0);
-        let agreed = counted.is_none_or(|counted| counted as i64 == lost);
+        let agreed = counted.is_none_or(|counted| counted.cast_signed() == lost);
         let report = with(
             report,
             json!({

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     if let Some(throttle) = throttle {
         throttle.end(&mut net);
     }
-    drain(&mut net, &mut fan, published)?;
+    read_rest(&mut net, &mut fan, published)?;
     let dropped = drops(&mut net, &mut fan)?;
     let report = with(
         report(args),
@@ -137,7 +137,7 @@ fn acknowledge(
 }
 
 /// Reads on until every subscriber has everything, or until nothing has come for two seconds.
-pub(crate) fn drain(net: &mut Net, fan: &mut Fan, published: u64) -> Outcome<()> {
+pub(crate) fn read_rest(net: &mut Net, fan: &mut Fan, published: u64) -> Outcome<()> {
     let (mut seen, mut quiet) = (fan.seen(), sys::now());
     while !fan.has_all(published) && sys::now() - quiet < 2_000_000_000 {
         net.turn(fan, 20_000_000)?;

@@ -48,13 +48,13 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let pid = args.pid()?;
     let mut net = open(args)?;
     let mut block = Vec::new();
-    let mut seq = 0;
+    let mut frames = 0;
     while block.len() < BLOCK.max(4 * args.size) {
         let mask = net.next_mask();
-        frame::push_masked(&mut block, TEXT, mask, &different(seq, args.size));
-        seq += 1;
+        frame::push_masked(&mut block, TEXT, mask, &different(frames as u64, args.size));
+        frames += 1;
     }
-    let frame = block.len() / seq as usize;
+    let frame = block.len() / frames;
     let mut senders = Senders { block, frame, at: vec![0; args.connections + 1], sent_bytes: 0, stopping: false };
     net.connect_all(&mut senders, 1, args.connections)?;
     (1..=args.connections).for_each(|slot| net.want_write(slot));
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
         json!({
             "sent": sent,
             "delivered": count.0,
-            "in_flight": sent as i64 - count.0 as i64,
+            "in_flight": sent.cast_signed() - count.0.cast_signed(),
             "accounted": count.0 == sent && (count.1 == 0 || count.1 == sent * 12),
             "parsed": count.1 > 0,
         }),

@@ -11,7 +11,7 @@ use crate::args::{Args, Outcome};
 use crate::net::Net;
 use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
-use crate::rows::flood::drain;
+use crate::rows::flood::read_rest;
 use crate::rows::plan::Plan;
 use crate::rows::{ask, drops, nanos, open, report, tell};
 use crate::sys;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let (used, work) = schedule.measure(args, &mut net, &mut fan)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
     let published = number(&done, "published")?;
-    drain(&mut net, &mut fan, published)?;
+    read_rest(&mut net, &mut fan, published)?;
     let dropped = drops(&mut net, &mut fan)?;
     let report = with(report(args), json!({"rate": rounded(rate), "clock": clock}));
     let report = used.report(report, "deliveries", work);
@@ -60,6 +60,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "nanoseconds of a run, not negative")]
     fn planned(&self, seq: u64) -> u64 {
         self.start + (seq as f64 * 1e9 / self.rate) as u64
     }

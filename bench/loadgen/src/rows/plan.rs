@@ -72,7 +72,7 @@ fn spread(topics: usize, per_topic: usize, connections: usize) -> Outcome<Vec<Ve
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state % below as u64) as usize
+        crate::sys::index(state % below as u64)
     };
     for _ in 0..100 {
         if let Some(hands) = deal(topics, places, each, &mut random) {
@@ -84,7 +84,8 @@ fn spread(topics: usize, per_topic: usize, connections: usize) -> Outcome<Vec<Ve
 
 /// One attempt: shuffle, deal, and swap away what a hand holds twice; `None` when that gets stuck.
 fn deal(topics: usize, places: usize, each: usize, random: &mut impl FnMut(usize) -> usize) -> Option<Vec<Vec<u32>>> {
-    let mut deck: Vec<u32> = (0..places).map(|place| (place % topics) as u32).collect();
+    let numbers = 0..u32::try_from(topics).ok()?;
+    let mut deck: Vec<u32> = numbers.cycle().take(places).collect();
     for at in (1..places).rev() {
         deck.swap(at, random(at + 1));
     }

@@ -8,7 +8,7 @@ use crate::latency::Latency;
 use crate::net::Net;
 use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
-use crate::rows::flood::drain;
+use crate::rows::flood::read_rest;
 use crate::rows::idle::settled;
 use crate::rows::paced::Schedule;
 use crate::rows::plan::Plan;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let after = resident(pid)?;
     let done = ask(&mut net, &mut fan, r#"{"op":"stop"}"#, "done")?;
     let published = number(&done, "published")?;
-    drain(&mut net, &mut fan, published)?;
+    read_rest(&mut net, &mut fan, published)?;
     let dropped = drops(&mut net, &mut fan)?;
 
     let p99 = |hist: &Latency| hist.quantile(0.99) as f64;

@@ -46,13 +46,14 @@ pub(super) fn check(claims: &Map<String, Value>, config: &JwtConfig, now: u64) -
         None => return Err(JwtError::Invalid("exp is missing")),
         Some(exp) => numeric_date(exp).ok_or(JwtError::Invalid("exp is not a finite number"))?,
     };
+    let (now, leeway) = (seconds(now), seconds(config.leeway_secs));
     // RFC 7519 §4.1.4: "on or after" exp the token is dead, so equality refuses.
-    if now as f64 >= exp + config.leeway_secs as f64 {
+    if now >= exp + leeway {
         return Err(JwtError::Invalid("expired"));
     }
     if let Some(nbf) = claims.get("nbf") {
         let nbf = numeric_date(nbf).ok_or(JwtError::Invalid("nbf is not a finite number"))?;
-        if nbf > now as f64 + config.leeway_secs as f64 {
+        if nbf > now + leeway {
             return Err(JwtError::Invalid("not valid yet"));
         }
     }
@@ -72,8 +73,18 @@ pub(super) fn check(claims: &Map<String, Value>, config: &JwtConfig, now: u64) -
             Some(_) => return Err(JwtError::Invalid("aud differs")),
         }
     }
-    // `as` saturates: a negative exp within the leeway becomes 0.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates: a negative exp within the leeway becomes 0"
+    )]
     Ok((exp as u64).min(MAX_EXP))
+}
+
+/// Seconds as the number a claim is.
+#[expect(clippy::cast_precision_loss, reason = "whole below 2^53, which is 285 million years")]
+const fn seconds(whole: u64) -> f64 {
+    whole as f64
 }
 
 /// The subject: a string that is not empty. A number is refused as the published engine refuses it.

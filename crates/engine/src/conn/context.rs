@@ -188,7 +188,7 @@ impl Context {
         if config.inbound_overflow != InboundOverflow::Pause || !over() {
             return false;
         }
-        // Raise the flag, then look again: the host may have drained, and looked for the flag, in between.
+        // Raise the flag, then look again: the host may have read, and looked for the flag, in between.
         self.shared.shards[self.index].paused.store(true, SeqCst);
         // Pairs with the fence in `Engine::resume_reading`: one of the two sees the other.
         fence(SeqCst);

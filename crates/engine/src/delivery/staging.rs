@@ -170,8 +170,8 @@ mod tests {
     fn places_come_back_by_connection_and_in_order() {
         let mut staging = Staging::default();
         for round in 0..2 {
-            for (at, slot) in [7, 0, 7, 3, 0, 7].into_iter().enumerate() {
-                staging.push(slot, place(at as u32));
+            for (at, slot) in (0..).zip([7, 0, 7, 3, 0, 7]) {
+                staging.push(slot, place(at));
             }
             assert_eq!(staging.connections(), 3);
             assert_eq!(all(&mut staging), [(7, vec![0, 2, 5]), (0, vec![1, 4]), (3, vec![3])], "round {round}");

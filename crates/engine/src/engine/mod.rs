@@ -238,7 +238,7 @@ impl Engine {
         }
     }
 
-    /// A host thread begins to drain.
+    /// A host thread begins to read events.
     pub fn join(&self) -> Arc<Consumer> {
         self.shared.inbound.join()
     }

@@ -23,7 +23,7 @@ pub(crate) struct TokenBucket {
 pub(crate) enum Token {
     /// There was one.
     Ok,
-    /// There was one, but few are left: send a warning with the tokens that remain.
+    /// There was one, but few: send a warning with the tokens there were before this one was taken.
     Warn(f64),
     /// There was none. `notify`: the connection has not been told within the last second.
     Empty { notify: bool },
@@ -42,9 +42,11 @@ impl TokenBucket {
         if self.tokens < 1.0 {
             return Token::Empty { notify: due(&mut self.noticed, now) };
         }
+        // Counted as published servers count: the warning speaks of the bucket before the event took its token.
+        let left = self.tokens;
         self.tokens -= 1.0;
-        if self.tokens < self.limit.capacity * WARN_BELOW && due(&mut self.warned, now) {
-            return Token::Warn(self.tokens);
+        if left < self.limit.capacity * WARN_BELOW && due(&mut self.warned, now) {
+            return Token::Warn(left);
         }
         Token::Ok
     }
@@ -68,14 +70,24 @@ mod tests {
 
     #[test]
     fn empties_warns_once_a_second_and_refills() {
-        let mut bucket = TokenBucket::new(RateLimit { capacity: 10.0, refill: 1.0 }, at(0));
-        for _ in 0..8 {
+        let mut bucket = TokenBucket::new(RateLimit { capacity: 20.0, refill: 2.0 }, at(0));
+        for _ in 0..17 {
             assert_eq!(bucket.take(at(0)), Token::Ok);
         }
-        assert_eq!(bucket.take(at(0)), Token::Warn(1.0));
+        assert_eq!(bucket.take(at(0)), Token::Warn(3.0), "before the 18th event took one");
         assert_eq!(bucket.take(at(0)), Token::Ok, "the second warning within a second is held back");
+        assert_eq!(bucket.take(at(0)), Token::Ok);
         assert_eq!(bucket.take(at(0)), Token::Empty { notify: true });
-        assert_eq!(bucket.take(at(999)), Token::Empty { notify: false });
-        assert_eq!(bucket.take(at(1500)), Token::Warn(0.5));
+        assert_eq!(bucket.take(at(499)), Token::Empty { notify: false });
+        assert_eq!(bucket.take(at(1500)), Token::Warn(3.0));
+    }
+
+    #[test]
+    fn a_bucket_of_five_never_warns() {
+        let mut bucket = TokenBucket::new(RateLimit { capacity: 5.0, refill: 0.0 }, at(0));
+        for _ in 0..5 {
+            assert_eq!(bucket.take(at(0)), Token::Ok, "a fifth is one token: with less there is none to take");
+        }
+        assert_eq!(bucket.take(at(0)), Token::Empty { notify: true });
     }
 }

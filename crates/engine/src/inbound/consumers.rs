@@ -1,4 +1,4 @@
-//! Consumers: the host threads that drain. A connection belongs to one for life; when a consumer leaves, its queue and its
+//! Consumers: the host threads that read events. A connection belongs to one for life; when a consumer leaves, its queue and its
 //! connections go to another, or wait for the next one. Order per connection holds throughout.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ const SPARE: usize = 8;
 
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// One draining thread's queue.
+/// One reading thread's queue.
 pub struct Consumer {
     queue: Mutex<Queue>,
     ready: Condvar,
@@ -246,7 +246,7 @@ impl Inbound {
         Arc::clone((0..live.len()).map(turn).find(|consumer| !consumer.is_over()).unwrap_or(turn(0)))
     }
 
-    /// A host thread begins to drain: it gets the queue nobody drains, or a new one.
+    /// A host thread begins to read: it gets the queue nobody reads, or a new one.
     pub(crate) fn join(&self) -> Arc<Consumer> {
         let mut live = self.live.write();
         for consumer in live.iter() {
@@ -307,7 +307,7 @@ impl Inbound {
         self.live.read().iter().map(|consumer| consumer.events.load(Relaxed)).sum()
     }
 
-    /// Whether a host thread drains.
+    /// Whether a host thread reads.
     pub(crate) fn has_reader(&self) -> bool {
         self.live.read().iter().any(|consumer| consumer.queue.lock().claimed)
     }

@@ -40,7 +40,7 @@ pub(crate) struct ShardCounters {
     pub(crate) restarts: Counter,
     /// Inbound events dropped (`inboundOverflow: 'drop'`).
     pub(crate) inbound_dropped: Counter,
-    /// Times reading was paused because the host did not drain.
+    /// Times reading was paused because the host did not read.
     pub(crate) read_pauses: Counter,
     /// Bytes queued in outbound queues now.
     pub(crate) outbound_bytes: Counter,
@@ -54,7 +54,7 @@ pub(crate) struct ShardCounters {
     pub(crate) slow_consumers: Counter,
     /// Accepted socket until the connection is open.
     pub(crate) handshake: Histogram,
-    /// First command of a batch waiting in the inbox.
+    /// First command of a batch waiting in the mailbox.
     pub(crate) queue_wait: Histogram,
     /// One batch distributed and flushed.
     pub(crate) fan_out: Histogram,

@@ -40,14 +40,19 @@ impl Exposition {
     pub(crate) fn histogram(&mut self, name: &str, help: &str, values: &Snapshot) {
         self.family(name, help, "histogram");
         let mut below = 0;
-        let mut micros = 1_u64;
+        let mut micros = 1.0;
         for bucket in values.buckets {
             below += bucket;
-            let _ = writeln!(self.0, "{name}_bucket{{le=\"{}\"}} {below}", micros as f64 / 1e6);
-            micros *= 4;
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{}\"}} {below}", micros / 1e6);
+            micros *= 4.0;
         }
         let _ = writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {}", values.count);
-        let _ = writeln!(self.0, "{name}_sum {}", values.sum_nanos as f64 / 1e9);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact for 104 days of waiting, then to the nanosecond's neighbour"
+        )]
+        let sum = values.sum_nanos as f64 / 1e9;
+        let _ = writeln!(self.0, "{name}_sum {sum}");
         let _ = writeln!(self.0, "{name}_count {}", values.count);
     }
 

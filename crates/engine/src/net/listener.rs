@@ -24,7 +24,7 @@ const BACKLOG: i32 = 4096;
 /// bounded, and not for seconds in the system's, which grows to megabytes for a reader that is slower than a flood.
 #[cfg(target_os = "linux")]
 const NOTSENT_BYTES: u32 = 32 * 1024;
-/// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not drain.
+/// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not read.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Sockets accepted between two looks at whether to end.
 const ACCEPTS_IN_A_ROW: usize = 64;
@@ -118,7 +118,7 @@ impl Acceptor {
         let mut events = Events::with_capacity(2);
         let mut paused = false;
         loop {
-            // Connect events are never shed, so while the host does not drain no more of them may arise.
+            // Connect events are never shed, so while the host does not read no more of them may arise.
             let wait = if self.shared.inbound.all_over() {
                 if !std::mem::replace(&mut paused, true) {
                     bump(&counters.accept_pauses);

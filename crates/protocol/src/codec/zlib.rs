@@ -38,7 +38,7 @@ impl Compressor {
         let mut out = Vec::with_capacity(ZLIB_PREFIX.len() + data.len() / 2 + 64);
         out.extend_from_slice(ZLIB_PREFIX);
         loop {
-            let done = self.state.total_in() as usize;
+            let done = of_a_slice(self.state.total_in());
             let status = self.state.compress_vec(&data[done..], &mut out, FlushCompress::Finish);
             if status.expect("deflate refuses only a state it did not make") == Status::StreamEnd {
                 return out;
@@ -79,6 +79,12 @@ pub fn decompress_counted(stream: &[u8], max_out: usize) -> (Result<Vec<u8>, Cod
     (inflated.map(|()| out), produced)
 }
 
+/// How many bytes of a slice were taken.
+#[expect(clippy::cast_possible_truncation, reason = "at most the length of the slice")]
+const fn of_a_slice(taken: u64) -> usize {
+    taken as usize
+}
+
 fn inflate(stream: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let mut state = Decompress::new(true);
     loop {
@@ -87,17 +93,17 @@ fn inflate(stream: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), CodecEr
             let more = out.len().max(CHUNK).min(limit.saturating_add(1) - out.len());
             out.reserve_exact(more);
         }
-        let (read, written) = (state.total_in() as usize, out.len());
+        let (read, written) = (of_a_slice(state.total_in()), out.len());
         let status =
             state.decompress_vec(&stream[read..], out, FlushDecompress::None).map_err(|_| CodecError::Corrupt)?;
         if out.len() > limit {
             return Err(CodecError::TooLarge);
         }
         if status == Status::StreamEnd {
-            let all_read = state.total_in() as usize == stream.len();
+            let all_read = state.total_in() == stream.len() as u64;
             return if all_read { Ok(()) } else { Err(CodecError::TrailingData) };
         }
-        if state.total_in() as usize == read && out.len() == written {
+        if state.total_in() == read as u64 && out.len() == written {
             // Neither took nor gave although there was room: it wants more input than there is.
             return Err(CodecError::Truncated);
         }
@@ -115,7 +121,8 @@ mod tests {
     #[test]
     fn round_trip_and_exact_limit() {
         for size in [0, 1, 100, 4095, 4096, 4097, 100_000] {
-            let data: Vec<u8> = (0..size).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            let data: Vec<u8> =
+                (0..size).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
             let packed = stream(&data);
             assert_eq!(decompress(&packed, data.len()).unwrap(), data, "{size}");
             assert_eq!(decompress(&packed, usize::MAX).unwrap(), data, "{size}");

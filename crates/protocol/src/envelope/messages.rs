@@ -144,14 +144,18 @@ pub const RATE_LIMITED: &str = concat!(
 pub struct RateLimitWarning {
     /// Size of the token bucket.
     pub capacity: f64,
-    /// Tokens left in it.
+    /// Tokens in it before the event took one.
     pub tokens: f64,
 }
 
 /// The warning sent when a bucket is nearly empty. All numbers are rounded down.
 pub fn rate_limit_warning(input: RateLimitWarning) -> String {
     let RateLimitWarning { capacity, tokens } = input;
-    // A float-to-integer cast saturates, so no input can print anything but digits.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates: no input prints anything but digits"
+    )]
     let (rate, limit, remaining) = ((capacity - tokens) as u64, capacity as u64, tokens as u64);
     format!(
         r#"{{"c":"WSE","t":"rate_limit_warning","p":{{"current_rate":{rate},"limit":{limit},"remaining":{remaining},"retry_after":1.0}},"v":1}}"#

@@ -140,11 +140,12 @@ fn depth_is_limited_and_exact() {
         let core = if inner % 2 == 1 { "" } else { "0" };
         format!("{{\"p\":{open}{core}{close}}}")
     };
-    for limit in [1, 2, 3, 63, 64, 127, 128] {
-        let fits = nested(limit);
-        assert!(scan_object(fits.as_bytes(), limit as u32).is_ok(), "{limit}: {fits}");
-        let over = nested(limit + 1);
-        assert_eq!(scan_object(over.as_bytes(), limit as u32), Err(JsonError::TooDeep), "{limit}");
+    for limit in [1, 2, 3, 63, 64, 127, 128_u32] {
+        let levels = limit as usize;
+        let fits = nested(levels);
+        assert!(scan_object(fits.as_bytes(), limit).is_ok(), "{limit}: {fits}");
+        let over = nested(levels + 1);
+        assert_eq!(scan_object(over.as_bytes(), limit), Err(JsonError::TooDeep), "{limit}");
     }
     assert_eq!(scan_object(b"{}", 0), Err(JsonError::TooDeep));
     assert_eq!(scan_object(nested(129).as_bytes(), u32::MAX), Err(JsonError::TooDeep));

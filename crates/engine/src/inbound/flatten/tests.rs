@@ -25,6 +25,11 @@ fn flat(queue: &mut VecDeque<Batch>, max: usize, columns: bool) -> Option<(Vec<u
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
+fn number(id: ConnId) -> f64 {
+    id.as_u64() as f64
+}
+
 fn words(bytes: &[u8]) -> Vec<u32> {
     bytes[..24].chunks(4).map(|w| u32::from_le_bytes(w.try_into().unwrap())).collect()
 }
@@ -147,7 +152,7 @@ fn layout_is_the_documented_one() {
     assert_eq!(&bytes[head..head + 14], br#"[{"t":"x"},{}]"#);
     assert_eq!(&bytes[head + 14..], "é".as_bytes());
     assert_eq!(&bytes[24 + 4 * 12..][..4], [2, 3, 2, 5]);
-    assert_eq!(f64::from_le_bytes(bytes[32..40].try_into().unwrap()), b.as_u64() as f64);
+    assert_eq!(f64::from_le_bytes(bytes[32..40].try_into().unwrap()), number(b));
 }
 
 #[test]
@@ -185,7 +190,7 @@ fn mixture() -> (VecDeque<Batch>, Vec<Heard>) {
         let mut batch = Batch::default();
         for slot in 0..40 {
             let id = ConnId::new(shard, slot, 1);
-            let heard = |kind: Kind, value: Value| Heard(id.as_u64() as f64, kind as u8, value);
+            let heard = |kind: Kind, value: Value| Heard(number(id), kind as u8, value);
             let text = match slot % 5 {
                 0 | 1 => format!(r#"{{"p":{{"seq":{slot},"text":"{}"}},"t":"a"}}"#, "ž".repeat(slot as usize)),
                 2 => format!(r#"{{"n":[{slot}],"t":"b"}}"#),
@@ -211,7 +216,7 @@ fn mixture() -> (VecDeque<Batch>, Vec<Heard>) {
             });
         }
         batch.push(Kind::Disconnect, ConnId::new(shard, 0, 1), b"");
-        expected.push(Heard(ConnId::new(shard, 0, 1).as_u64() as f64, 5, "".into()));
+        expected.push(Heard(number(ConnId::new(shard, 0, 1)), 5, "".into()));
         queue.push_back(batch);
     }
     (queue, expected)

@@ -30,10 +30,11 @@ fn push(batch: &mut Batch, event: &Value, shapes: &mut Vec<Arc<Shape>>) {
         other => panic!("no event of this engine: {other}"),
     };
     let Some(index) = event[3].as_u64() else { return batch.push(kind, id, text) };
-    if index as usize == shapes.len() {
+    let index = usize::try_from(index).expect("a place in a list");
+    if index == shapes.len() {
         shapes.push(Arc::new(Shape::learn(text, 64).expect("a shape")));
     }
-    let shape = &shapes[index as usize];
+    let shape = &shapes[index];
     let mut cells = [0; MAX_LEAVES];
     assert!(shape.matches(text, 64, &mut cells), "{event}");
     batch.push_shaped(id, text, shape, &cells[..shape.leaves()]);
