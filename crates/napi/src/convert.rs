@@ -36,7 +36,7 @@ pub(crate) fn taken(sent: Option<Pressure>) -> Outcome<bool> {
     sent.map_or(Ok(false), |pressure| accepted(pressure, SHARD_OVERLOADED).map(|_| true))
 }
 
-/// Whether the engine is below the high-water mark after it has taken a message for everybody.
+/// Whether publishing may go on after the engine has taken a message for everybody.
 pub(crate) fn below_mark(pressure: Pressure) -> Outcome<bool> {
     accepted(pressure, "the engine holds publisher.hardLimit bytes: nothing was taken")
 }

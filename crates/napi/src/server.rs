@@ -127,27 +127,27 @@ impl NativeServer {
         sent().map_err(|failure| failure.thrown(env))
     }
 
-    /// Sends a text to everybody; false: taken, but the engine is above its high-water mark.
+    /// Sends a text to everybody; false: taken, but publishers should wait.
     #[napi]
     pub fn broadcast_all(&self, env: &Env, #[napi(ts_arg_type = "string")] text: Text) -> napi::Result<bool> {
         let sent = self.running().and_then(|()| below_mark(self.engine.broadcast_all(&text)));
         sent.map_err(|failure| failure.thrown(env))
     }
 
-    /// Sends bytes to everybody; false: taken, but the engine is above its high-water mark.
+    /// Sends bytes to everybody; false: taken, but publishers should wait.
     #[napi]
     pub fn broadcast_all_bytes(&self, env: &Env, bytes: &[u8]) -> napi::Result<bool> {
         let sent = self.running().and_then(|()| below_mark(self.engine.broadcast_all_bytes(bytes)));
         sent.map_err(|failure| failure.thrown(env))
     }
 
-    /// Whether what waits in the engine is below the high-water mark.
+    /// Whether publishing may go on.
     #[napi]
     pub fn is_below_mark(&self) -> bool {
         self.engine.pressure() == Pressure::Fine
     }
 
-    /// Called, unreferenced, each time what waits falls below the high-water mark; null: not any more.
+    /// Called, unreferenced, each time publishing may go on again; null: not any more.
     #[napi]
     pub fn on_drained(
         &mut self,

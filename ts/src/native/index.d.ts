@@ -19,13 +19,13 @@ export declare class NativeServer {
    * has this id.
    */
   sendEvent(conn: number, json: string, compressionThreshold: number): number | null
-  /** Sends a text to everybody; false: taken, but the engine is above its high-water mark. */
+  /** Sends a text to everybody; false: taken, but publishers should wait. */
   broadcastAll(text: string): boolean
-  /** Sends bytes to everybody; false: taken, but the engine is above its high-water mark. */
+  /** Sends bytes to everybody; false: taken, but publishers should wait. */
   broadcastAllBytes(bytes: Uint8Array): boolean
-  /** Whether what waits in the engine is below the high-water mark. */
+  /** Whether publishing may go on. */
   isBelowMark(): boolean
-  /** Called, unreferenced, each time what waits falls below the high-water mark; null: not any more. */
+  /** Called, unreferenced, each time publishing may go on again; null: not any more. */
   onDrained(callback?: (() => void) | null): void
   /**
    * How many of the topics were accepted; null: nobody has this id. Throws `WSE_SUBSCRIPTION_LIMIT` when the connection

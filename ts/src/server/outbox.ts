@@ -210,7 +210,7 @@ export class Outbox {
     const size = Buffer.byteLength(text) + OVERHEAD_BYTES;
     this.#flush();
     this.#measure(native(() => this.#calls.room(this.#handle, size)));
-    // Below the mark a message of any size is taken: it is what brings the pressure.
+    // Below the mark whatever the hard limit allows is taken: it is what brings the pressure.
     if (this.#pressure && size > this.#room) {
       throw new WSEOverloadedError('WSE_OVERLOADED', 'the engine holds publisher.hardLimit bytes: nothing was taken');
     }

@@ -265,7 +265,7 @@ export class RustWSEServer {
   }
 
   /**
-   * Resolves once publishing may go on: at once below the high-water mark, else when the engine has caught up.
+   * Resolves once publishing may go on: at once without pressure, else when the engine has caught up.
    *
    * @throws the reason of `signal` when it is aborted; WSEStateError when the server does not run or stops meanwhile.
    */

@@ -65,7 +65,7 @@ describe('a subscriber that never reads', () => {
     await unharmed(target, witness);
   });
 
-  // It is half of its shard's connections here, so its congestion does count, but for two seconds only.
+  // It stands still: publishers wait for it for two seconds at most.
   it('does not stop publishers who wait for drained()', async () => {
     const { target, witness } = await attacked({ maxOutboundQueueBytes: budget, slowConsumer: 'drop' });
     const { conn } = await mute(target, witness);

@@ -65,7 +65,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming)
 enum Outcome {
     /// The socket is a connection, or was one.
     Adopted,
-    /// It was refused, and the peer has been told.
+    /// It was refused; the peer has been told, if there was a way to.
     Refused,
 }
 
