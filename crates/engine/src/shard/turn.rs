@@ -44,8 +44,12 @@ impl Shard {
                 command => self.apply(command),
             }
         }
+        let written = self.context.counters.writes.get();
         let (delivery, mut floor) = self.delivery();
         delivery.flush_some(&mut floor, FLUSH_CONNECTIONS);
+        if let Some(work) = &mut self.work {
+            work.writes += self.context.counters.writes.get() - written;
+        }
         self.reap();
         self.context.deliver();
         if self.delivery.is_unflushed() || self.work.as_ref().is_some_and(|work| !work.commands.is_empty()) {
@@ -70,7 +74,7 @@ impl Shard {
         self.note_memory(batch.arena.len());
         self.delivery.begin(std::mem::take(&mut batch.arena));
         let commands = VecDeque::from(std::mem::take(&mut batch.list));
-        self.work = Some(Work { commands, batch, began, writes: self.context.counters.writes.get(), last: false });
+        self.work = Some(Work { commands, batch, began, writes: 0, last: false });
         true
     }
 
@@ -85,7 +89,7 @@ impl Shard {
         let shared = &self.context.shared;
         let mailbox = &shared.shards[self.index].mailbox;
         if let Some(since) = batch.since {
-            self.pacer.observe(batch.weight, since.elapsed(), self.context.counters.writes.get() - writes);
+            self.pacer.observe(batch.weight, since.elapsed(), writes);
         }
         if mailbox.done(batch, self.pacer.mark()) {
             shared.relieve();

@@ -11,7 +11,7 @@ pub(super) struct Work {
     /// What is left of the batch, for the mailbox to use again.
     pub(super) batch: Commands,
     pub(super) began: Instant,
-    /// Writes to sockets before it began.
+    /// Writes to sockets it took so far; what connections answer in between does not count.
     pub(super) writes: u64,
     /// The shard ends with this batch.
     pub(super) last: bool,
