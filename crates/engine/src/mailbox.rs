@@ -118,6 +118,10 @@ pub(crate) struct Mailbox {
     weight: AtomicUsize,
     /// The weight above which publishers should wait; the shard moves it.
     mark: AtomicUsize,
+    /// The weight of a single message that found nothing waiting, or 0: alone it is no pressure, up to the ceiling.
+    alone: AtomicUsize,
+    /// The highest mark.
+    ceiling: usize,
     hard_limit: usize,
 }
 
@@ -129,6 +133,8 @@ impl Mailbox {
             notify: Notify::new(),
             weight: AtomicUsize::new(0),
             mark: AtomicUsize::new(mark),
+            alone: AtomicUsize::new(0),
+            ceiling: mark,
             hard_limit,
         }
     }
@@ -140,12 +146,16 @@ impl Mailbox {
 
     /// Whether publishers should wait.
     pub(crate) fn is_above_mark(&self) -> bool {
-        self.weight() > self.mark()
+        self.weight() > self.threshold()
+    }
+
+    fn threshold(&self) -> usize {
+        self.mark().max(self.alone.load(Relaxed))
     }
 
     /// Bytes that may be pushed before publishers should wait.
     pub(crate) fn until_mark(&self) -> usize {
-        self.mark().saturating_sub(self.weight())
+        self.threshold().saturating_sub(self.weight())
     }
 
     /// The weight above which publishers should wait.
@@ -189,14 +199,15 @@ impl Mailbox {
     pub(crate) fn send_many<'a>(&self, sends: impl Iterator<Item = &'a Outgoing<'a>>) -> Pressure {
         let mut batch = self.waiting.lock();
         let first = batch.list.is_empty();
-        let mut cost = 0;
+        let (mut cost, mut count) = (0, 0);
         for &Outgoing { to, opcode, payload } in sends {
+            count += 1;
             let start = batch.arena.len();
             push_frame(&mut batch.arena, opcode, payload);
             let end = batch.arena.len();
             cost += end - start + note_send(&mut batch.list, to, Run::new(start, end, 1));
         }
-        self.pushed(batch, first, cost)
+        self.pushed(batch, first, cost, count)
     }
 
     /// Appends one frame for all connections.
@@ -284,19 +295,22 @@ impl Mailbox {
         write(&mut batch.arena);
         let end = batch.arena.len();
         let cost = note(&mut batch.list, Run::new(start, end, count));
-        self.pushed(batch, first, cost + end - start)
+        self.pushed(batch, first, cost + end - start, count as usize)
     }
 
-    /// The end of a push that began with an empty batch, or not.
+    /// The end of a push of `count` messages that began with an empty batch, or not.
     #[inline]
-    fn pushed(&self, mut batch: MutexGuard<'_, Commands>, first: bool, cost: usize) -> Pressure {
+    fn pushed(&self, mut batch: MutexGuard<'_, Commands>, first: bool, cost: usize, count: usize) -> Pressure {
         let weight = self.weigh(&mut batch, cost);
+        if weight == cost {
+            self.alone.store(if count == 1 { cost.min(self.ceiling) } else { 0 }, Relaxed);
+        }
         drop(batch);
         // Whoever put the first command in has woken the shard; it takes everything at once.
         if first {
             self.notify.notify_one();
         }
-        if weight > self.mark() { Pressure::High } else { Pressure::Fine }
+        if weight > self.threshold() { Pressure::High } else { Pressure::Fine }
     }
 
     fn weigh(&self, batch: &mut Commands, cost: usize) -> usize {
