@@ -27,7 +27,7 @@ const CONGESTION_BYTES: usize = 1024 * 1024;
 pub(crate) struct Connection {
     pub(super) peer: Arc<Peer>,
     pub(super) transport: Transport,
-    /// Wakes the connection's task.
+    /// Has the connection served: its socket calls it.
     pub(super) waker: Waker,
     pub(super) decoder: Decoder,
     /// Bytes of an incomplete frame.
@@ -103,7 +103,7 @@ pub(super) enum Intake {
 pub(super) enum Socket {
     /// As far as is known, more.
     Ready,
-    /// Nothing now: the connection's task flushes when it does.
+    /// Nothing now: the connection's next turn flushes, when it takes more.
     Blocked,
     /// Nothing now, and the Close is written, but TLS holds some of it.
     BlockedClose,
@@ -153,7 +153,7 @@ impl Connection {
         let Opening { peer, transport, early, greeting, stream, expires } = opening;
         Self {
             transport,
-            waker: Waker::noop().clone(),
+            waker: Waker::from(Arc::clone(&peer)),
             decoder: Decoder::new(config.max_message_size),
             partial: Partial { unread: !early.is_empty(), bytes: early },
             account: Account::new(config.max_outbound_bytes, greeting),
@@ -184,6 +184,11 @@ impl Connection {
 
     pub(crate) fn id(&self) -> ConnId {
         self.peer.id
+    }
+
+    /// Has it served.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
     }
 
     /// What it is subscribed to.
@@ -337,8 +342,6 @@ impl Connection {
         self.report_losses(Report::Leaving, context);
         context.event(self.stream, Kind::Disconnect, self.peer.id, b"");
         context.leave_stream(self.stream);
-        // Its task finds the slot empty and ends.
-        self.waker.wake();
     }
 }
 

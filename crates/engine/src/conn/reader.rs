@@ -1,7 +1,7 @@
 //! Brings bytes from a connection's socket to its decoder: the shard's one buffer first, the connection's own only for what is
 //! incomplete. Decides nothing about messages.
 
-use std::task::{self, Poll};
+use std::task::Poll;
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_payload};
@@ -30,15 +30,8 @@ impl Read {
 }
 
 impl Connection {
-    /// Notes the task that is to be woken when the socket can go on.
-    pub(crate) fn woken_by(&mut self, cx: &task::Context<'_>) {
-        if !self.waker.will_wake(cx.waker()) {
-            self.waker.clone_from(cx.waker());
-        }
-    }
-
     /// Reads once and handles what came.
-    pub(crate) fn read(&mut self, cx: &mut task::Context<'_>, context: &mut Context) -> Read {
+    pub(crate) fn read(&mut self, context: &mut Context) -> Read {
         // A closing connection is read all the same: what counts is its Close.
         if self.phase == Phase::Open && context.must_pause(self.stream) {
             let first = self.intake != Intake::Paused;
@@ -53,7 +46,7 @@ impl Connection {
             return Read::Pending;
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
-        let read = match self.transport.read_into(cx, &mut buffer) {
+        let read = match self.transport.read_into(&self.waker, &mut buffer) {
             Poll::Pending => Read::Pending,
             Poll::Ready(Ok(0)) if self.owes_close() => {
                 self.intake = Intake::Ended;

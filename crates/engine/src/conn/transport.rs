@@ -1,4 +1,4 @@
-//! The socket of a connection, plain or TLS, behind two non-blocking calls. Wakes the connection's task when it can go on.
+//! The socket of a connection, plain or TLS, behind two non-blocking calls. Wakes the connection when it can go on.
 
 use std::io;
 use std::pin::Pin;
@@ -53,10 +53,11 @@ impl Transport {
         matches!(self, Self::Plain(_))
     }
 
-    /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream.
-    pub(super) fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream; `Pending`: `waker` is called when there is more.
+    pub(super) fn read_into(&mut self, waker: &Waker, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(buffer);
-        AsyncRead::poll_read(Pin::new(self), cx, &mut into).map_ok(|()| into.filled().len())
+        AsyncRead::poll_read(Pin::new(self), &mut Context::from_waker(waker), &mut into)
+            .map_ok(|()| into.filled().len())
     }
 
     /// Writes what the socket takes now. `None`: nothing, and `waker` is called when it takes more.

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 enum Flushed {
     /// Nothing is owed any more.
     All,
-    /// The socket takes no more for now; the connection's task is woken when it does.
+    /// The socket takes no more for now; the connection is woken when it does.
     Blocked,
     /// The connection is finished.
     Over,
