@@ -48,8 +48,12 @@ pub(crate) struct Details {
     pub(crate) gone: bool,
     pub(crate) bucket: Option<Box<TokenBucket>>,
     /// Queue groups the connection is a member of.
-    pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
+    pub(crate) groups: Option<Box<Memberships>>,
 }
+
+/// Topics and the names of groups.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships(pub(crate) Vec<(Arc<TopicEntry>, Box<str>)>);
 
 impl Peer {
     pub(crate) fn new(

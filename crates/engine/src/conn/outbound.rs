@@ -27,16 +27,17 @@ pub(super) struct Outbound {
     /// The most it may weigh; a single frame may be larger.
     budget: usize,
     /// Entries at the back that were added or have grown since [`Self::settle`].
-    fresh: usize,
+    fresh: u32,
     /// A frame boundary at or before the head's position: where the search for the next one begins.
     boundary: u32,
     control: Option<Box<ControlFrames>>,
     /// Payload of the Close that is sent once the queue is empty.
-    last: Option<Box<[u8]>>,
+    last: Option<Box<Last>>,
     end: End,
-    /// Bytes that were owed and never will be sent, not counted yet.
-    abandoned: usize,
 }
+
+/// Payload of a Close.
+struct Last(Vec<u8>);
 
 /// How far the end of the stream has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,6 @@ impl Outbound {
             control: None,
             last: None,
             end: End::Open,
-            abandoned: 0,
         }
     }
 
@@ -160,7 +160,7 @@ impl Outbound {
     fn settle_fresh(&mut self) {
         let Self { queue, weight, budget, boundary, .. } = self;
         // Some of them may be written already.
-        let first = queue.len().saturating_sub(self.fresh);
+        let first = queue.len().saturating_sub(self.fresh as usize);
         for (index, entry) in queue.iter_mut().enumerate().skip(first) {
             let Entry::Shared { slice, at, charge } = entry else { continue };
             let (size, pinned) = (slice.run().size(), slice.pinned());
@@ -287,13 +287,8 @@ impl Outbound {
     pub(super) fn close_after(&mut self, payload: Vec<u8>) {
         if self.end == End::Open {
             self.end = End::Closed;
-            self.last = Some(payload.into());
+            self.last = Some(Box::new(Last(payload)));
         }
-    }
-
-    /// Bytes given up since the last call.
-    pub(super) fn take_abandoned(&mut self) -> usize {
-        std::mem::take(&mut self.abandoned)
     }
 
     /// What to write next: calls `write` with contiguous bytes and returns its answer, or `None` when nothing is owed.
@@ -302,7 +297,7 @@ impl Outbound {
         if self.queue.is_empty()
             && let Some(last) = self.last.take()
         {
-            self.close_now(&last);
+            self.close_now(&last.0);
         }
         match self.control_due() {
             Due::No => {}
@@ -356,25 +351,26 @@ impl Outbound {
         Due::At(end)
     }
 
-    /// Notes that `n` bytes of the last [`Self::next_write`] went out. Returns whether a Close has now gone out whole.
-    pub(super) fn wrote(&mut self, n: usize) -> bool {
+    /// Notes that `n` bytes of the last [`Self::next_write`] went out. Once a Close has gone out whole: the bytes that were
+    /// owed behind it and never will be sent.
+    pub(super) fn wrote(&mut self, n: usize) -> Option<usize> {
         let Some(control) = self.control.as_mut().filter(|control| control.begun()) else {
             self.wrote_data(n);
-            return false;
+            return None;
         };
         let wrote = control.wrote(n);
         if wrote != Wrote::Some {
             self.control = None;
         }
-        if wrote == Wrote::Close {
-            // Data behind a Close is never sent.
-            self.abandoned += std::mem::take(&mut self.owed);
-            self.queue = VecDeque::new();
-            self.weight = 0;
-            self.fresh = 0;
-            self.end = End::Sent;
+        if wrote != Wrote::Close {
+            return None;
         }
-        wrote == Wrote::Close
+        // Data behind a Close is never sent.
+        self.queue = VecDeque::new();
+        self.weight = 0;
+        self.fresh = 0;
+        self.end = End::Sent;
+        Some(std::mem::take(&mut self.owed))
     }
 
     /// Bytes of data that are queued and not written.

@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::Context;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
 use tokio::task::yield_now;
 
@@ -49,18 +50,18 @@ impl Shard {
     /// It has its next turn after the others, and after a costly one also after those whose sockets have become ready in it.
     fn serve_again(&mut self, id: ConnId) {
         let spent = self.context.is_spent();
-        let Some(waker) = self.find(id).map(|connection| connection.waker().clone()) else { return };
+        let Some(peer) = self.find(id).map(|connection| Arc::clone(connection.peer())) else { return };
         if spent {
-            let _ = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
+            let _ = pin!(yield_now()).poll(&mut Context::from_waker(&Waker::from(peer)));
         } else {
-            waker.wake();
+            peer.wake();
         }
     }
 
     /// It has a turn.
     pub(super) fn wake(&mut self, id: ConnId) {
         if let Some(connection) = self.find(id) {
-            connection.waker().wake_by_ref();
+            connection.peer().wake_by_ref();
         }
     }
 
