@@ -27,6 +27,7 @@ mod mailbox;
 mod metrics;
 mod net;
 pub mod outbox;
+mod ready;
 mod registry;
 mod shard;
 mod shared;

@@ -247,6 +247,11 @@ impl Mailbox {
         self.notify.notify_one();
     }
 
+    /// Whether commands wait.
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.waiting.lock().list.is_empty()
+    }
+
     /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
         self.notify.notified().await;

@@ -2,7 +2,9 @@
 //! Never iterated to deliver anything.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::task::Wake;
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
@@ -11,9 +13,10 @@ use wse_protocol::topic::Acl;
 use crate::flow::TokenBucket;
 use crate::id::ConnId;
 use crate::liveness::Liveness;
+use crate::ready::ReadyQueue;
 use crate::topics::{Holdings, Readiness, TopicEntry};
 
-/// The shared face of one connection.
+/// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: ConnId,
@@ -26,6 +29,10 @@ pub(crate) struct Peer {
     /// A Close is queued or sent: nothing reaches it any more.
     closing: AtomicBool,
     liveness: Arc<Liveness>,
+    /// Where its shard finds it when its socket can go on.
+    ready: Arc<ReadyQueue>,
+    /// It is there.
+    is_ready: AtomicBool,
     /// What it may subscribe to and receive; `None` = anything. The one place: checks always see the newest.
     acl: RwLock<Option<Arc<Acl>>>,
     /// What it holds of topics, patterns and groups included.
@@ -41,8 +48,12 @@ pub(crate) struct Details {
     pub(crate) gone: bool,
     pub(crate) bucket: Option<Box<TokenBucket>>,
     /// Queue groups the connection is a member of.
-    pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
+    pub(crate) groups: Option<Box<Memberships>>,
 }
+
+/// Topics and the names of groups.
+#[derive(Debug, Default)]
+pub(crate) struct Memberships(pub(crate) Vec<(Arc<TopicEntry>, Box<str>)>);
 
 impl Peer {
     pub(crate) fn new(
@@ -51,6 +62,7 @@ impl Peer {
         msgpack: bool,
         acl: Option<Arc<Acl>>,
         liveness: &Arc<Liveness>,
+        ready: &Arc<ReadyQueue>,
     ) -> Self {
         Self {
             id,
@@ -59,6 +71,8 @@ impl Peer {
             congested: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             liveness: Arc::clone(liveness),
+            ready: Arc::clone(ready),
+            is_ready: AtomicBool::new(false),
             acl: RwLock::new(acl),
             holdings: Holdings::default(),
             details: Mutex::default(),
@@ -84,6 +98,11 @@ impl Peer {
         self.closing.load(Relaxed)
     }
 
+    /// Its shard has taken it from the queue of those that are ready: from here on it may get there again.
+    pub(crate) fn begin_turn(&self) {
+        self.is_ready.store(false, Release);
+    }
+
     /// Whether a queue group may give it a publication of `topic`: not at all, if it must, or gladly.
     pub(crate) fn readiness(&self, topic: &str) -> Readiness {
         if self.is_closing() || !self.allows(topic) {
@@ -92,6 +111,18 @@ impl Peer {
             Readiness::Busy
         } else {
             Readiness::Ready
+        }
+    }
+}
+
+impl Wake for Peer {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_ready.swap(true, AcqRel) {
+            self.ready.push(self.id);
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Waker;
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
@@ -27,11 +26,9 @@ const CONGESTION_BYTES: usize = 1024 * 1024;
 pub(crate) struct Connection {
     pub(super) peer: Arc<Peer>,
     pub(super) transport: Transport,
-    /// Wakes the connection's task.
-    pub(super) waker: Waker,
     pub(super) decoder: Decoder,
-    /// Bytes of an incomplete frame.
-    pub(super) partial: Partial,
+    /// Received bytes of an incomplete frame.
+    pub(super) partial: Vec<u8>,
     /// What it is owed. Frames for it will be of its class: plain, deflated with such parameters, sealed.
     pub(super) account: Account,
     /// What it is subscribed to. A policy per subscription (filter, conflation) will stand beside the topic.
@@ -41,6 +38,8 @@ pub(crate) struct Connection {
     pub(super) phase: Phase,
     pub(super) intake: Intake,
     pub(super) socket: Socket,
+    /// `partial` holds what has not been looked at: it came behind the upgrade request, or was left for the next turn.
+    pub(super) unread: bool,
     /// Listed for the flush at the end of the batch.
     listed: bool,
     /// Its queue is above the congestion mark.
@@ -77,14 +76,6 @@ pub(crate) struct Opening {
     pub(crate) expires: u64,
 }
 
-/// Received bytes of an incomplete frame.
-#[derive(Default)]
-pub(super) struct Partial {
-    pub(super) bytes: Vec<u8>,
-    /// They came behind the upgrade request and have not been looked at.
-    pub(super) unread: bool,
-}
-
 /// What becomes of what the peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intake {
@@ -104,7 +95,7 @@ pub(super) enum Intake {
 pub(super) enum Socket {
     /// As far as is known, more.
     Ready,
-    /// Nothing now: the connection's task flushes when it does.
+    /// Nothing now: the connection's next turn flushes, when it takes more.
     Blocked,
     /// Nothing now, and the Close is written, but TLS holds some of it.
     BlockedClose,
@@ -154,9 +145,9 @@ impl Connection {
         let Opening { peer, transport, early, greeting, stream, expires } = opening;
         Self {
             transport,
-            waker: Waker::noop().clone(),
             decoder: Decoder::new(config.max_message_size),
-            partial: Partial { unread: !early.is_empty(), bytes: early },
+            unread: !early.is_empty(),
+            partial: early,
             account: Account::new(config.max_outbound_bytes, greeting),
             subscriptions: Vec::new(),
             stream,
@@ -201,7 +192,7 @@ impl Connection {
 
     /// Bytes held for incomplete messages.
     pub(crate) fn held(&self) -> usize {
-        self.partial.bytes.len() + self.decoder.held()
+        self.partial.len() + self.decoder.held()
     }
 
     /// Whether frames must go through its queue: its socket takes no more for now, or has a buffer of its own (TLS).
@@ -350,8 +341,6 @@ impl Connection {
         self.report_losses(Report::Leaving, context);
         context.event(self.stream, Kind::Disconnect, self.peer.id, b"");
         context.leave_stream(self.stream);
-        // Its task finds the slot empty and ends.
-        self.waker.wake();
     }
 }
 
@@ -375,4 +364,17 @@ fn stagger(id: ConnId, interval: u32) -> u32 {
     let spread = id.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let part = (spread * u64::from(interval)) >> 32;
     u32::try_from(part).unwrap_or(0).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_idle_connection_stays_small() {
+        // With the counts of its `Arc` a peer fills 128 bytes. Allocators round up to the next of 112, 128, 160, 192, 224, 256, 320.
+        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+        assert!(size_of::<Peer>() + 2 * size_of::<usize>() <= 128, "{}", size_of::<Peer>());
+    }
 }

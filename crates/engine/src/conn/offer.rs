@@ -18,7 +18,7 @@ impl Connection {
     }
 
     /// The budget is used up and these frames are lost: counts them, reports them, and closes the connection if that is the
-    /// policy. The caller flushes it, or its task does when the socket takes more.
+    /// policy. The caller flushes it, or its next turn does, when the socket takes more.
     #[cold]
     pub(crate) fn lose(&mut self, loss: Loss, context: &mut Context) {
         let now = context.now();

@@ -29,16 +29,17 @@ pub(super) struct Outbound {
     /// The most it may weigh; a single frame may be larger.
     budget: usize,
     /// Entries at the back among which those are that were shared, or have grown, since [`Self::settle`].
-    fresh: usize,
+    fresh: u32,
     /// A frame boundary at or before the head's position: where the search for the next one begins.
     boundary: u32,
     control: Option<Box<ControlFrames>>,
     /// Payload of the Close that is sent once the queue is empty.
-    last: Option<Box<[u8]>>,
+    last: Option<Box<Last>>,
     end: End,
-    /// Bytes that were owed and never will be sent, not counted yet.
-    abandoned: usize,
 }
+
+/// Payload of a Close.
+struct Last(Vec<u8>);
 
 /// How far the end of the stream has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,6 @@ impl Outbound {
             control: None,
             last: None,
             end: End::Open,
-            abandoned: 0,
         }
     }
 
@@ -158,7 +158,7 @@ impl Outbound {
         self.weight += bytes.capacity() + ENTRY_COST;
         self.owed += bytes.len() - at as usize;
         // Those that are fresh are counted from the back.
-        self.fresh += usize::from(self.fresh > 0);
+        self.fresh += u32::from(self.fresh > 0);
         self.queue.push_back(Entry::Own { bytes, at });
     }
 
@@ -174,7 +174,7 @@ impl Outbound {
     fn settle_fresh(&mut self) {
         let Self { queue, weight, budget, boundary, .. } = self;
         // Some of them may be written already.
-        let first = queue.len().saturating_sub(self.fresh);
+        let first = queue.len().saturating_sub(self.fresh as usize);
         for (index, entry) in queue.iter_mut().enumerate().skip(first) {
             let Entry::Shared { segment, at, end, charge } = entry else { continue };
             // The head may be written in part; what is left begins with the frame it stopped in.
@@ -305,13 +305,8 @@ impl Outbound {
     pub(super) fn close_after(&mut self, payload: Vec<u8>) {
         if self.end == End::Open {
             self.end = End::Closed;
-            self.last = Some(payload.into());
+            self.last = Some(Box::new(Last(payload)));
         }
-    }
-
-    /// Bytes given up since the last call.
-    pub(super) fn take_abandoned(&mut self) -> usize {
-        std::mem::take(&mut self.abandoned)
     }
 
     /// Bytes of data that are queued and not written.

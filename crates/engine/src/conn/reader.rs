@@ -1,12 +1,12 @@
 //! Brings bytes from a connection's socket to its decoder: the shard's one buffer first, the connection's own only for what is
 //! incomplete. Decides nothing about messages.
 
-use std::task::{self, Poll};
+use std::task::{Poll, Wake};
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_payload};
 
-use super::connection::{Intake, Partial, Phase};
+use super::connection::{Intake, Phase};
 use super::handler::MessageHandler;
 use super::{Connection, Context};
 
@@ -30,22 +30,15 @@ impl Read {
 }
 
 impl Connection {
-    /// Notes the task that is to be woken when the socket can go on.
-    pub(crate) fn woken_by(&mut self, cx: &task::Context<'_>) {
-        if !self.waker.will_wake(cx.waker()) {
-            self.waker.clone_from(cx.waker());
-        }
-    }
-
     /// Reads once and handles what came.
-    pub(crate) fn read(&mut self, cx: &mut task::Context<'_>, context: &mut Context) -> Read {
+    pub(crate) fn read(&mut self, context: &mut Context) -> Read {
         // A closing connection is read all the same: what counts is its Close.
         if self.phase == Phase::Open && context.must_pause(self.stream) {
             let first = self.intake != Intake::Paused;
             self.intake = Intake::Paused;
             return Read::Paused { first };
         }
-        if std::mem::take(&mut self.partial.unread) {
+        if std::mem::take(&mut self.unread) {
             // It waits in our own buffer; the socket may never have more.
             return self.ingest(&mut [], context);
         }
@@ -53,7 +46,7 @@ impl Connection {
             return Read::Pending;
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
-        let read = match self.transport.read_into(cx, &mut buffer) {
+        let read = match self.transport.read_into(&self.peer, &mut buffer) {
             Poll::Pending => Read::Pending,
             Poll::Ready(Ok(0)) if self.owes_close() => {
                 self.intake = Intake::Ended;
@@ -75,7 +68,7 @@ impl Connection {
             self.intake = Intake::Reading;
             // Its silence was ours: the idle time begins now.
             self.last_data = context.now();
-            self.waker.wake_by_ref();
+            self.peer.wake_by_ref();
         }
     }
 
@@ -85,18 +78,18 @@ impl Connection {
         }
         let before = self.held();
         let deaf = self.phase != Phase::Open;
-        let Self { peer, account, decoder, partial, stream, .. } = self;
+        let Self { peer, account, decoder, partial, unread, stream, .. } = self;
         let mut handler = MessageHandler::new(context, peer, account, *stream, deaf);
-        let fed = feed(decoder, &mut partial.bytes, bytes, &mut handler);
+        let fed = feed(decoder, partial, bytes, &mut handler);
         // The turn has cost enough: what is left has its own.
-        partial.unread = !handler.wants_more() && !partial.bytes.is_empty();
+        *unread = !handler.wants_more() && !partial.is_empty();
         let (heard, subscription_updates) = handler.finish();
         if heard.data {
             self.last_data = context.now();
         }
         context.hold(before, self.held());
         // Whole frames that wait for the next turn are no incomplete message.
-        let over_budget = !self.partial.unread && self.held() > before && context.reassembly_exhausted(self.held());
+        let over_budget = !self.unread && self.held() > before && context.reassembly_exhausted(self.held());
         match fed {
             Err(violation) => self.violate(violation, context),
             Ok(()) if over_budget => {
@@ -119,7 +112,8 @@ impl Connection {
     fn violate(&mut self, violation: Violation, context: &mut Context) {
         context.counters.protocol_errors.add(1);
         context.hold(self.held(), 0);
-        self.partial = Partial::default();
+        self.partial = Vec::new();
+        self.unread = false;
         self.decoder = Decoder::new(0);
         self.intake = Intake::Discarding;
         let close = close_payload(violation.code, violation.reason);
@@ -144,7 +138,7 @@ impl Connection {
         match self.phase {
             // Our Close is out already: this is the answer to it.
             Phase::Lingering => {
-                self.transport.shut_down(&self.waker);
+                self.transport.shut_down(&self.peer);
                 return true;
             }
             Phase::Open => self.part(payload, Phase::Answering, context),

@@ -1,17 +1,26 @@
-//! The socket of a connection, plain or TLS, behind two non-blocking calls. Wakes the connection's task when it can go on.
+//! The socket of a connection, plain or TLS, behind two non-blocking calls. Wakes the connection's peer, so that the connection has its turn, when
+//! it can go on.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wse_crypto::tls::TlsStream;
 
+use crate::registry::Peer;
+
 /// A connection's socket.
 pub(crate) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream>),
+}
+
+/// A clone of an `Arc`: cheaper than to keep one per connection.
+fn waker(peer: &Arc<Peer>) -> Waker {
+    Waker::from(Arc::clone(peer))
 }
 
 /// During the handshake a transport is an ordinary stream.
@@ -53,39 +62,42 @@ impl Transport {
         matches!(self, Self::Plain(_))
     }
 
-    /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream.
-    pub(super) fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream; `Pending`: `peer` is woken when there is more.
+    pub(super) fn read_into(&mut self, peer: &Arc<Peer>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(buffer);
-        AsyncRead::poll_read(Pin::new(self), cx, &mut into).map_ok(|()| into.filled().len())
+        AsyncRead::poll_read(Pin::new(self), &mut Context::from_waker(&waker(peer)), &mut into)
+            .map_ok(|()| into.filled().len())
     }
 
-    /// Writes what the socket takes now. `None`: nothing, and `waker` is called when it takes more.
-    pub(super) fn try_write(&mut self, waker: &Waker, bytes: &[u8]) -> Option<io::Result<usize>> {
+    /// Writes what the socket takes now. `None`: nothing, and `peer` is woken when it takes more.
+    pub(super) fn try_write(&mut self, peer: &Arc<Peer>, bytes: &[u8]) -> Option<io::Result<usize>> {
         match self {
             Self::Plain(stream) => loop {
                 match stream.try_write(bytes) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => return Some(result),
                 }
-                match stream.poll_write_ready(&mut Context::from_waker(waker)) {
+                match stream.poll_write_ready(&mut Context::from_waker(&waker(peer))) {
                     // Became writable in between: try again.
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Some(Err(error)),
                     Poll::Pending => return None,
                 }
             },
-            Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_write(&mut Context::from_waker(waker), bytes) {
-                Poll::Ready(result) => Some(result),
-                Poll::Pending => None,
-            },
+            Self::Tls(stream) => {
+                match Pin::new(stream.as_mut()).poll_write(&mut Context::from_waker(&waker(peer)), bytes) {
+                    Poll::Ready(result) => Some(result),
+                    Poll::Pending => None,
+                }
+            }
         }
     }
 
-    /// Pushes out what TLS still holds. `false`: not all yet, and `waker` is called.
-    pub(super) fn try_flush(&mut self, waker: &Waker) -> io::Result<bool> {
+    /// Pushes out what TLS still holds. `false`: not all yet, and `peer` is woken.
+    pub(super) fn try_flush(&mut self, peer: &Arc<Peer>) -> io::Result<bool> {
         match self {
             Self::Plain(_) => Ok(true),
-            Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_flush(&mut Context::from_waker(waker)) {
+            Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_flush(&mut Context::from_waker(&waker(peer))) {
                 Poll::Ready(result) => result.map(|()| true),
                 Poll::Pending => Ok(false),
             },
@@ -93,8 +105,8 @@ impl Transport {
     }
 
     /// Says that nothing more will be written, so that a Close arrives before the end of the stream.
-    pub(super) fn shut_down(&mut self, waker: &Waker) {
+    pub(super) fn shut_down(&mut self, peer: &Arc<Peer>) {
         // Best effort: a peer that is gone already is what we want.
-        let _ = AsyncWrite::poll_shutdown(Pin::new(self), &mut Context::from_waker(waker));
+        let _ = AsyncWrite::poll_shutdown(Pin::new(self), &mut Context::from_waker(&waker(peer)));
     }
 }

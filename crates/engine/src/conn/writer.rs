@@ -11,7 +11,7 @@ use crate::clock::Millis;
 enum Flushed {
     /// Nothing is owed any more.
     All,
-    /// The socket takes no more for now; the connection's task is woken when it does.
+    /// The socket takes no more for now; the connection is woken when it does.
     Blocked,
     /// The connection is finished.
     Over,
@@ -38,7 +38,7 @@ impl Connection {
         }
         let mut written = 0;
         while written < frames.len() {
-            match self.transport.try_write(&self.waker, &frames[written..]) {
+            match self.transport.try_write(&self.peer, &frames[written..]) {
                 None => {
                     self.socket = Socket::Blocked;
                     self.moved_on(written, context);
@@ -103,14 +103,14 @@ impl Connection {
 
     fn write_queue(&mut self, context: &mut Context) -> Flushed {
         let Context { scratch, counters, shared, .. } = context;
-        let Self { account, transport, waker, .. } = self;
+        let Self { account, transport, peer, .. } = self;
         let out = &mut account.out;
         let before = out.weight();
         let mut wrote = 0;
         let mut close_is_written = false;
         let flushed = loop {
-            let Some(result) = out.next_write(scratch, |bytes| transport.try_write(waker, bytes)) else {
-                break match transport.try_flush(waker) {
+            let Some(result) = out.next_write(scratch, |bytes| transport.try_write(peer, bytes)) else {
+                break match transport.try_flush(peer) {
                     Ok(true) => Flushed::All,
                     Ok(false) => Flushed::Blocked,
                     Err(_) => Flushed::Over,
@@ -123,7 +123,8 @@ impl Connection {
                     wrote += written;
                     counters.writes.add(1);
                     counters.bytes_sent.add(written as u64);
-                    if out.wrote(written) {
+                    if let Some(abandoned) = out.wrote(written) {
+                        counters.abandoned_bytes.add(abandoned as u64);
                         close_is_written = true;
                         break Flushed::All;
                     }
@@ -131,7 +132,6 @@ impl Connection {
             }
         };
         counters.outbound_bytes.shift(before, out.weight());
-        counters.abandoned_bytes.add(out.take_abandoned() as u64);
         if wrote > 0 && matches!(self.phase, Phase::Closing | Phase::Answering) {
             // What is queued before the Close gets on: the peer is slow, not gone.
             self.close.progressed = shared.clock.now();
@@ -144,7 +144,7 @@ impl Connection {
 
     /// The Close is written. TLS may still hold it: only what the socket has taken is out.
     fn flush_close(&mut self, now: Millis) -> Flushed {
-        match self.transport.try_flush(&self.waker) {
+        match self.transport.try_flush(&self.peer) {
             Ok(true) => self.close_went_out(now),
             Ok(false) => {
                 self.socket = Socket::BlockedClose;
@@ -158,11 +158,11 @@ impl Connection {
         // The peer has said Close already: the handshake is complete, the server ends the TCP connection (§7.1.1). Or it has
         // ended its side: it will never say it.
         if self.phase == Phase::Answering || self.intake == Intake::Ended {
-            self.transport.shut_down(&self.waker);
+            self.transport.shut_down(&self.peer);
             return Flushed::Over;
         }
         if self.intake == Intake::Discarding {
-            self.transport.shut_down(&self.waker);
+            self.transport.shut_down(&self.peer);
         }
         self.phase = Phase::Lingering;
         self.close = CloseProgress { began: now, progressed: now };

@@ -56,7 +56,7 @@ impl Engine {
             }
             let mut joined = false;
             match self.shared.topics.entry(topic, |entry| joined = entry.join_group(group, peer.id)) {
-                Ok(entry) if joined => details.groups.push((entry, group.into())),
+                Ok(entry) if joined => details.groups.get_or_insert_default().0.push((entry, group.into())),
                 // A member already.
                 _ => self.shared.give_back(peer, topic),
             }
@@ -69,13 +69,15 @@ impl Engine {
     pub fn unsubscribe(&self, to: ConnId, topics: Option<&[String]>) -> bool {
         let Some(peer) = self.shared.registry.get(to) else { return false };
         let mut left = Vec::new();
-        peer.details.lock().groups.retain(|(entry, group)| {
-            let leaves = topics.is_none_or(|topics| topics.iter().any(|topic| **topic == *entry.name));
-            if leaves {
-                left.push((Arc::clone(entry), group.clone()));
-            }
-            !leaves
-        });
+        if let Some(groups) = &mut peer.details.lock().groups {
+            groups.0.retain(|(entry, group)| {
+                let leaves = topics.is_none_or(|topics| topics.iter().any(|topic| **topic == *entry.name));
+                if leaves {
+                    left.push((Arc::clone(entry), group.clone()));
+                }
+                !leaves
+            });
+        }
         for (entry, group) in left {
             if entry.leave_group(&group, to) {
                 self.shared.give_back(&peer, &entry.name);

@@ -32,7 +32,7 @@ use crate::config::Auth;
 use crate::conn::Transport;
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
-use crate::shard::{self, Admitted, NotAdopted, SharedShard};
+use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
 /// Time a TLS handshake may take, whatever the whole upgrade may.
@@ -146,12 +146,8 @@ async fn admit(
     };
     let adopted = shard.borrow_mut().adopt(admitted);
     match adopted {
-        Ok(id) => {
-            shard::serve(SharedShard::clone(shard), id);
-            Ok(Outcome::Adopted)
-        }
-        // It failed while being greeted.
-        Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
+        // It may have failed while being greeted.
+        Ok(_) | Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
         Err(NotAdopted::NoSlot) => Ok(Outcome::Refused),
     }
 }

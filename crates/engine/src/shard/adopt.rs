@@ -74,10 +74,10 @@ impl Shard {
             push_ready(&mut greeting, uuid, user.as_deref());
         }
         let stream = self.context.join_stream();
-        let index = self.index;
+        let (index, queue) = (self.index, &self.ready);
         let slot = self.connections.insert(|slot, generation| {
             let id = ConnId::new(index, slot, generation);
-            let peer = Arc::new(Peer::new(id, uuid, msgpack, acl, &shared.liveness));
+            let peer = Arc::new(Peer::new(id, uuid, msgpack, acl, &shared.liveness, queue));
             Connection::open(Opening { peer, transport, early, greeting, stream, expires }, config, now)
         });
         let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.get_mut(slot)?))) else {
@@ -99,7 +99,12 @@ impl Shard {
         }
         bump(&shared.counters.accepted);
         self.context.counters.handshake.record(accepted.elapsed());
-        if self.flush(slot) { Ok(id) } else { Err(NotAdopted::Removed) }
+        if !self.flush(slot) {
+            return Err(NotAdopted::Removed);
+        }
+        // Its first turn finds what has come meanwhile; from then on its socket wakes it.
+        self.wake(id);
+        Ok(id)
     }
 }
 

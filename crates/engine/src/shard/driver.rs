@@ -1,4 +1,5 @@
-//! The thread of a shard: waits until there is something to do, calls its turns, and runs its connections' tasks in between.
+//! The thread of a shard: waits until there is something to do, serves the connections that are ready, calls its turns, and
+//! runs the tasks of its handshakes in between.
 //! Decides nothing about messages.
 
 use std::cell::RefCell;
@@ -6,16 +7,17 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{LocalSet, coop, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::turn::Turn;
 use super::{Shard, SharedShard};
-use crate::id::ConnId;
 use crate::mailbox::Incoming;
+use crate::ready::ReadyQueue;
 use crate::shared::Shared;
 use crate::wheel::TICK_MS;
 
@@ -23,6 +25,9 @@ use crate::wheel::TICK_MS;
 const SEVERAL_EVENTS: usize = 4;
 /// Turns of the sockets for which that batch may grow, as long as each brings more.
 const READ_ON_TURNS: usize = 4;
+
+/// Connections served before the driver and the handshakes have their turn.
+const SERVED_AT_ONCE: usize = 61;
 
 /// What spawns the handshake of an accepted socket; called on the shard's thread.
 pub(super) type Handshake = fn(Arc<Shared>, SharedShard, Incoming);
@@ -35,8 +40,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> 
         loop {
             let driven = catch_unwind(AssertUnwindSafe(|| {
                 let tasks = LocalSet::new();
-                let drive = drive(Arc::clone(&shared), Rc::clone(&shard), index, handshake);
-                tasks.block_on(&runtime, tokio::task::unconstrained(drive));
+                tasks.block_on(&runtime, drive(Arc::clone(&shared), Rc::clone(&shard), index, handshake));
                 // Dropping the set drops every task, hence every socket of a handshake.
             }));
             if driven.is_ok() {
@@ -52,8 +56,11 @@ pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> 
     })
 }
 
+/// Waits, serves, calls turns. Each time it gives way the handshakes have their turn and the runtime asks the sockets who is
+/// ready.
 async fn drive(shared: Arc<Shared>, shard: SharedShard, index: usize, handshake: Handshake) {
     let mailbox = &shared.shards[index].mailbox;
+    let ready = Arc::clone(shard.borrow().ready());
     let mut ticks = interval(Duration::from_millis(u64::from(TICK_MS)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut arrivals = Vec::new();
@@ -62,38 +69,64 @@ async fn drive(shared: Arc<Shared>, shard: SharedShard, index: usize, handshake:
         tokio::select! {
             biased;
             () = mailbox.ready() => {}
+            () = poll_fn(|cx| ready.poll_some(cx.waker())) => {}
             _ = ticks.tick(), if busy => {}
         }
-        read_on(&shard).await;
+        // What was published before goes out before what is read now is answered.
+        if !mailbox.has_commands() {
+            serve_ready(&shard, &ready);
+            read_on(&shard, &ready).await;
+        }
         if shard.borrow().is_broken() {
             resume_unwind(Box::new("a panic while a panic was mended"));
         }
         loop {
-            let turn = step(&shard, &mut arrivals);
+            // TLS writes as much as its socket takes, whatever the runtime's budget.
+            let turn = coop::unconstrained(poll_fn(|_| Poll::Ready(step(&shard, &mut arrivals)))).await;
             for incoming in arrivals.drain(..) {
                 handshake(Arc::clone(&shared), Rc::clone(&shard), incoming);
             }
             match turn {
-                Turn::More => {
-                    // The first turn of the tasks asks the sockets who is ready, the second serves them.
-                    yield_now().await;
-                    yield_now().await;
-                }
+                Turn::More => serve_more(&shard, &ready).await,
                 Turn::Done => {
                     // Sockets have their turn after every batch, whatever has come in meanwhile.
+                    serve_ready(&shard, &ready);
                     yield_now().await;
                     break;
                 }
-                Turn::Idle => break,
+                Turn::Idle => {
+                    if !ready.is_empty() {
+                        yield_now().await;
+                    }
+                    break;
+                }
                 Turn::Ended => return,
             }
         }
     }
 }
 
+/// Serves connections that are ready, so many at most, and as long as the runtime's budget lasts, which bounds what TLS reads.
+fn serve_ready(shard: &SharedShard, ready: &ReadyQueue) {
+    let mut left = SERVED_AT_ONCE;
+    while left > 0
+        && coop::has_budget_remaining()
+        && let Some(id) = ready.pop()
+    {
+        shard.borrow_mut().serve(id);
+        left -= 1;
+    }
+}
+
+/// Asks the sockets who is ready, and serves them.
+async fn serve_more(shard: &SharedShard, ready: &ReadyQueue) {
+    yield_now().await;
+    serve_ready(shard, ready);
+}
+
 /// Where several sockets are at it, those that are ready too are read before the host is woken: every hand-over between the
 /// two threads then serves more messages. Who is alone does not wait.
-async fn read_on(shard: &SharedShard) {
+async fn read_on(shard: &SharedShard, ready: &ReadyQueue) {
     let mut seen = SEVERAL_EVENTS - 1;
     for _ in 0..READ_ON_TURNS {
         let open = shard.borrow().open_events();
@@ -101,7 +134,7 @@ async fn read_on(shard: &SharedShard) {
             break;
         }
         seen = open;
-        yield_now().await;
+        serve_more(shard, ready).await;
     }
 }
 
@@ -113,11 +146,6 @@ fn step(shard: &SharedShard, arrivals: &mut Vec<Incoming>) -> Turn {
         shard.borrow_mut().recover();
         Turn::More
     })
-}
-
-/// Serves a connection until it is over: its task, woken by its socket.
-pub(crate) fn serve(shard: SharedShard, id: ConnId) {
-    spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(cx, id)));
 }
 
 #[cfg(test)]

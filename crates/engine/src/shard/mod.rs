@@ -20,6 +20,7 @@ use crate::conn::{Connection, Context};
 use crate::delivery::{Delivery, Floor};
 use crate::flow::Pacer;
 use crate::id::ConnId;
+use crate::ready::ReadyQueue;
 use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
@@ -29,9 +30,9 @@ use updates::Updates;
 use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
-pub(crate) use driver::{serve, spawn};
+pub(crate) use driver::spawn;
 
-/// A shard, shared between its loop and its connections' tasks on one thread.
+/// A shard, shared between its loop and the tasks of handshakes on one thread.
 pub(super) type SharedShard = Rc<RefCell<Shard>>;
 
 /// Everything one shard owns.
@@ -41,6 +42,8 @@ pub(super) struct Shard {
     topics: Subscribers,
     delivery: Delivery,
     context: Context,
+    /// Connections whose sockets can go on.
+    ready: Arc<ReadyQueue>,
     /// Connections not read while the host does not read events.
     paused: Vec<u32>,
     /// Subscription updates to be answered.
@@ -65,6 +68,7 @@ impl Shard {
             connections: Slab::default(),
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
+            ready: Arc::default(),
             paused: Vec::new(),
             updates: Updates::default(),
             work: None,
@@ -80,6 +84,11 @@ impl Shard {
     /// Whether it has to begin again.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Connections whose sockets can go on.
+    pub(super) fn ready(&self) -> &Arc<ReadyQueue> {
+        &self.ready
     }
 
     /// Which of the engine's shards it is.

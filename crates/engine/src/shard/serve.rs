@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::{self, Poll};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
 use tokio::task::yield_now;
 
@@ -17,43 +18,69 @@ const READS_IN_A_ROW: usize = 4;
 /// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
 const STALL_MS: u32 = 1000;
 
+/// What a connection's turn came to.
+enum Served {
+    /// Whoever wakes it has it served again, if it still is a connection.
+    Waiting,
+    /// There may be more to do for it.
+    More,
+}
+
 impl Shard {
-    /// The body of a connection's task. A panic in it ends this connection and nothing else.
-    pub(super) fn poll(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
-        match catch_unwind(AssertUnwindSafe(|| self.serve(cx, id))) {
-            Ok(poll) => poll,
-            Err(_) => {
-                let mended = catch_unwind(AssertUnwindSafe(|| {
-                    self.recover();
-                    self.remove(id);
-                }));
-                if mended.is_err() {
-                    // Its task ends here, so nobody would serve what is left of it: the shard begins again.
-                    self.broken = true;
-                    self.context.shared.shards[self.index].mailbox.nudge();
-                }
-                Poll::Ready(())
-            }
+    /// A connection's turn, if it still is one. A panic in it ends this connection and nothing else.
+    pub(super) fn serve(&mut self, id: ConnId) {
+        let served = catch_unwind(AssertUnwindSafe(|| match self.serve_some(id) {
+            Served::Waiting => {}
+            Served::More => self.serve_again(id),
+        }));
+        if served.is_ok() {
+            return;
+        }
+        let mended = catch_unwind(AssertUnwindSafe(|| {
+            self.recover();
+            self.remove(id);
+        }));
+        if mended.is_err() {
+            // Nobody would serve what is left of it: the shard begins again.
+            self.broken = true;
+            self.context.shared.shards[self.index].mailbox.nudge();
         }
     }
 
-    fn serve(&mut self, cx: &mut task::Context<'_>, id: ConnId) -> Poll<()> {
+    /// It has its next turn after the others, and after a costly one also after those whose sockets have become ready in it.
+    fn serve_again(&mut self, id: ConnId) {
+        let spent = self.context.is_spent();
+        let Some(peer) = self.find(id).map(|connection| Arc::clone(connection.peer())) else { return };
+        if spent {
+            let _ = pin!(yield_now()).poll(&mut Context::from_waker(&Waker::from(peer)));
+        } else {
+            peer.wake();
+        }
+    }
+
+    /// It has a turn.
+    pub(super) fn wake(&mut self, id: ConnId) {
+        if let Some(connection) = self.find(id) {
+            connection.peer().wake_by_ref();
+        }
+    }
+
+    fn serve_some(&mut self, id: ConnId) -> Served {
         let slot = id.slot();
-        let Some(connection) = self.find(id) else { return Poll::Ready(()) };
-        connection.woken_by(cx);
+        let Some(connection) = self.find(id) else { return Served::Waiting };
+        connection.peer().begin_turn();
         if connection.is_blocked() && !self.flush(slot) {
-            return Poll::Ready(());
+            return Served::Waiting;
         }
         self.context.begin_turn();
         // What the last read brought comes before the next.
         if self.updates.wait_for(slot) {
             let answered = self.answer_updates(slot);
             if !self.flush(slot) {
-                return Poll::Ready(());
+                return Served::Waiting;
             }
             if !answered {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return Served::More;
             }
         }
         for _ in 0..READS_IN_A_ROW {
@@ -61,25 +88,25 @@ impl Shard {
                 break;
             }
             let Self { connections, context, .. } = self;
-            let Some(connection) = connections.get_mut(slot) else { return Poll::Ready(()) };
-            match connection.read(cx, context) {
-                Read::Pending => return Poll::Pending,
+            let Some(connection) = connections.get_mut(slot) else { return Served::Waiting };
+            match connection.read(context) {
+                Read::Pending => return Served::Waiting,
                 Read::Paused { first } => {
                     if first {
                         self.paused.push(slot);
                         self.context.counters.read_pauses.add(1);
                     }
-                    return Poll::Pending;
+                    return Served::Waiting;
                 }
                 Read::Over => {
                     self.remove(id);
-                    return Poll::Ready(());
+                    return Served::Waiting;
                 }
                 Read::More { subscription_updates } => {
                     self.keep_updates(slot, subscription_updates);
                     let answered = self.answer_updates(slot);
                     if !self.flush(slot) {
-                        return Poll::Ready(());
+                        return Served::Waiting;
                     }
                     if !answered {
                         break;
@@ -87,13 +114,7 @@ impl Shard {
                 }
             }
         }
-        // More may be waiting: after the others; after a costly turn also after those whose sockets have become ready in it.
-        if self.context.is_spent() {
-            let _ = pin!(yield_now()).poll(cx);
-        } else {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
+        Served::More
     }
 
     /// Visits every connection whose time has come, at most once per [`TICK_MS`].

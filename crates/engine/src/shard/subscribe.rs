@@ -94,7 +94,7 @@ impl Shard {
             details.gone = true;
             std::mem::take(&mut details.groups)
         };
-        for (entry, group) in groups {
+        for (entry, group) in groups.into_iter().flat_map(|groups| groups.0) {
             entry.leave_group(&group, id);
             shared.give_back(connection.peer(), &entry.name);
             shared.topics.sweep(&entry);

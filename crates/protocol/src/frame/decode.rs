@@ -38,7 +38,8 @@ pub trait MessageSource {
 /// This crate's [`MessageSource`].
 #[derive(Debug)]
 pub struct Decoder {
-    max_message: usize,
+    /// A frame's header is compared with it, so 4 GiB are as good as no limit.
+    max_message: u32,
     closed: bool,
     partial: Option<Box<Partial>>,
 }
@@ -53,7 +54,9 @@ struct Partial {
 impl Decoder {
     /// A decoder that refuses messages above `max_message` bytes (after joining fragments) with 1009, and those in more
     /// than [`max_fragments`] fragments with 1008.
+    #[expect(clippy::cast_possible_truncation, reason = "compared before")]
     pub const fn new(max_message: usize) -> Self {
+        let max_message = if max_message < u32::MAX as usize { max_message as u32 } else { u32::MAX };
         Self { max_message, closed: false, partial: None }
     }
 
@@ -73,7 +76,7 @@ impl Decoder {
             _ => {}
         }
         let joined = if header.opcode.is_control() { 0 } else { self.held() };
-        if header.payload.saturating_add(joined as u64) > self.max_message as u64 && !header.opcode.is_control() {
+        if header.payload.saturating_add(joined as u64) > u64::from(self.max_message) && !header.opcode.is_control() {
             return Err(Violation::too_big());
         }
         Ok(())
@@ -109,7 +112,7 @@ impl Decoder {
             return Err(Violation::protocol("continuation without a message"));
         };
         partial.fragments += 1;
-        if partial.fragments > max_fragments(self.max_message) {
+        if partial.fragments > max_fragments(self.max_message as usize) {
             return Err(Violation::policy("too many fragments"));
         }
         partial.data.extend_from_slice(payload);

@@ -20,7 +20,7 @@ impl Outbound {
         if self.queue.is_empty()
             && let Some(last) = self.last.take()
         {
-            self.close_now(&last);
+            self.close_now(&last.0);
         }
         match self.control_due() {
             Due::No => {}
@@ -76,33 +76,33 @@ impl Outbound {
         Due::At(end)
     }
 
-    /// Notes that `n` bytes of the last [`Self::next_write`] went out. Returns whether a Close has now gone out whole.
+    /// Notes that `n` bytes of the last [`Self::next_write`] went out. Once a Close has gone out whole: the bytes that were
+    /// owed behind it and never will be sent.
     #[inline]
-    pub(in crate::conn) fn wrote(&mut self, n: usize) -> bool {
+    pub(in crate::conn) fn wrote(&mut self, n: usize) -> Option<usize> {
         if self.control.as_ref().is_some_and(|control| control.begun()) {
             return self.wrote_control(n);
         }
         self.wrote_data(n);
-        false
+        None
     }
 
     #[cold]
     #[inline(never)]
-    fn wrote_control(&mut self, n: usize) -> bool {
-        let Some(control) = &mut self.control else { return false };
-        let wrote = control.wrote(n);
+    fn wrote_control(&mut self, n: usize) -> Option<usize> {
+        let wrote = self.control.as_mut()?.wrote(n);
         if wrote != Wrote::Some {
             self.control = None;
         }
-        if wrote == Wrote::Close {
-            // Data behind a Close is never sent.
-            self.abandoned += std::mem::take(&mut self.owed);
-            self.queue = VecDeque::new();
-            self.weight = 0;
-            self.fresh = 0;
-            self.end = End::Sent;
+        if wrote != Wrote::Close {
+            return None;
         }
-        wrote == Wrote::Close
+        // Data behind a Close is never sent.
+        self.queue = VecDeque::new();
+        self.weight = 0;
+        self.fresh = 0;
+        self.end = End::Sent;
+        Some(std::mem::take(&mut self.owed))
     }
 
     fn wrote_data(&mut self, mut n: usize) {
