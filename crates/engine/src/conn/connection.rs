@@ -48,7 +48,6 @@ pub(crate) struct Connection {
     lag: Option<Box<Lag>>,
     /// The last window in which it was sent anything.
     active_in: u8,
-    opened: Millis,
     /// Consecutive pings at which the queue was found full.
     pub(super) full_pings: u8,
     pub(super) last_data: Millis,
@@ -106,6 +105,7 @@ pub(super) enum Socket {
 /// The times of a close handshake.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CloseProgress {
+    /// Before it began: when the connection was opened.
     pub(super) began: Millis,
     /// When it last got on.
     pub(super) progressed: Millis,
@@ -158,7 +158,6 @@ impl Connection {
             congested: false,
             lag: None,
             active_in: 0,
-            opened: now,
             full_pings: 0,
             last_data: now,
             next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
@@ -271,7 +270,7 @@ impl Connection {
             Box::new(Lag::new(owed, now))
         });
         let may_press =
-            context.young.is_left() || now.since(self.opened) >= YOUNG_MS || !context.census_so_far().is_few();
+            context.young.is_left() || now.since(self.close.began) >= YOUNG_MS || !context.census_so_far().is_few();
         let found = lag.look(owed, self.congested, context.target_delay, may_press, now, &mut context.census);
         note_lag(found, context);
     }
@@ -293,7 +292,7 @@ impl Connection {
     pub(crate) fn watch(&mut self, window: Option<Census>, context: &mut Context) -> bool {
         let Some(lag) = &mut self.lag else { return false };
         let now = context.now();
-        let young = now.since(self.opened) < YOUNG_MS
+        let young = now.since(self.close.began) < YOUNG_MS
             && lag.presses()
             && window.unwrap_or_else(|| context.census_so_far()).is_few();
         if young {
