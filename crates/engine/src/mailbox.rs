@@ -227,10 +227,6 @@ impl Mailbox {
     /// Appends any other command. These are never refused: they end or bound work.
     pub(crate) fn command(&self, command: Command) {
         let mut batch = self.waiting.lock();
-        // One look is enough for all who ask: many connections that close at once each ask in every batch.
-        if matches!((&command, batch.list.last()), (Command::Resume, Some(Command::Resume))) {
-            return;
-        }
         let first = batch.list.is_empty();
         let weight = command.weight();
         batch.list.push(command);
