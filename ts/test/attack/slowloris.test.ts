@@ -159,7 +159,7 @@ describe('slowloris', () => {
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
     try {
-      peer.frame({ declared: 1_000_000 });
+      peer.frame({ opcode: Opcode.binary, declared: 1_000_000 });
       await drip(peer, () => Buffer.from('x'));
     } finally {
       clearInterval(watch);
