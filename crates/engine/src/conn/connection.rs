@@ -52,7 +52,8 @@ pub(crate) struct Connection {
     opened: Millis,
     /// Consecutive pings at which the queue was found full.
     pub(super) full_pings: u8,
-    pub(super) last_data: Millis,
+    /// When a frame of it began or ended last.
+    pub(super) last_heard: Millis,
     pub(super) next_ping: Millis,
     pub(super) close: CloseProgress,
     /// Our Close while it waits for the host: in [`Phase::Parting`] and in no other.
@@ -169,7 +170,7 @@ impl Connection {
             active_in: 0,
             opened: now,
             full_pings: 0,
-            last_data: now,
+            last_heard: now,
             next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
             close: CloseProgress { began: now, progressed: now },
             parting: None,
