@@ -1,11 +1,13 @@
-// The real peers the tests talk to: a browser, and the published Python client in an environment of its own.
+// The real peers the tests talk to: a browser, the published Python client in an environment of its own, and the Autobahn suite
+// where a Python 2.7 is at hand.
 
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { must, Problem, ROOT, read, run, which } from './run.mjs';
 import { say } from './steps.mjs';
 
 const PYTHON_CLIENT = 'wse-client[msgpack]==2.5.1';
+const AUTOBAHN = 'autobahntestsuite==0.8.2';
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 const MIN_PYTHON = [3, 11];
 
@@ -38,6 +40,26 @@ export async function ensurePythonClient() {
     quiet: true,
   });
   return python;
+}
+
+/**
+ * A Python 2.7 and the folder with the Autobahn suite for its PYTHONPATH, or undefined: the suite was never ported, and few
+ * machines still have such a Python. WSE_TEST_PYTHON2 gives its path.
+ */
+export async function ensureAutobahn() {
+  const candidates = [process.env.WSE_TEST_PYTHON2, ...['python2.7', 'python2', 'pypy2', 'pypy'].map(which)].filter(Boolean);
+  const code = 'import sys, pip; print(sys.version_info[:2] == (2, 7))';
+  const python = candidates.find((file) => read(file, ['-c', code])?.trim() === 'True');
+  if (python === undefined) return undefined;
+  const home = join(ROOT, 'node_modules', '.cache', 'wse', 'autobahn');
+  const mark = join(home, 'zope', '__init__.py');
+  if (!existsSync(mark)) {
+    say(`installing ${AUTOBAHN} (pip) …`);
+    await must('pip install', python, ['-m', 'pip', 'install', '-q', '--upgrade', '--target', home, AUTOBAHN], { quiet: true });
+    // pip leaves out what makes `zope` a package when it installs beside others.
+    writeFileSync(mark, '');
+  }
+  return { python, home };
 }
 
 function findPython() {

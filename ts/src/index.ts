@@ -6,6 +6,7 @@ export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSE
 export type { LazyMessage } from './inbound/lazy.js';
 export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
 export type {
+  EndpointOptions,
   HandshakeOptions,
   JwtAlgorithm,
   JwtOptions,

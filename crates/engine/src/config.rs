@@ -55,6 +55,32 @@ pub struct RateLimit {
     pub refill: f64,
 }
 
+/// A path that upgrades, and what is spoken there.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoint {
+    /// The request's path, compared byte for byte; `None` = any.
+    pub path: Option<String>,
+    /// No WSE: every message is the host's, byte for byte, and only the control frames of RFC 6455 are the engine's.
+    pub raw: bool,
+    /// Subprotocols (RFC 6455 §1.9). The first a client offers that is among them is agreed on.
+    pub protocols: Vec<Arc<str>>,
+    /// Answer 400 to a client that offers none of them.
+    pub require_protocol: bool,
+}
+
+impl Endpoint {
+    /// Whether a request for `path` is its.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        self.path.as_ref().is_none_or(|own| own == path)
+    }
+
+    /// The first subprotocol of a `Sec-WebSocket-Protocol` list that it has.
+    pub(crate) fn choose(&self, offered: &[u8]) -> Option<Arc<str>> {
+        let mut offered = offered.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        offered.find_map(|name| self.protocols.iter().find(|own| own.as_bytes() == name)).map(Arc::clone)
+    }
+}
+
 /// Everything an engine needs to know.
 pub struct Config {
     /// Host name or address to bind.
@@ -63,8 +89,8 @@ pub struct Config {
     pub port: u16,
     /// Connections open at once; one more is answered 503.
     pub max_connections: usize,
-    /// Only this request path upgrades (404 otherwise); `None` = any.
-    pub path: Option<String>,
+    /// What upgrades; the first that serves a request's path counts, and without one it is answered 404.
+    pub endpoints: Vec<Endpoint>,
     /// Origins accepted when a request carries one; `None` = all, but for loopback hosts only when bound to a loopback address.
     pub allowed_origins: Option<Vec<String>>,
     /// Token check; `None` = no authentication.
@@ -102,9 +128,9 @@ pub struct Config {
     /// Bytes of memory topics and subscriptions may take, over all connections; beyond it each may still have its equal part
     /// (this divided by `max_connections`). 0 = no limit.
     pub max_subscription_bytes: usize,
-    /// Time between the JSON pings a connection gets.
+    /// Time between the pings a connection gets.
     pub ping_interval: Duration,
-    /// Time without an inbound data frame after which a connection is closed.
+    /// Time without the beginning or the end of an inbound frame of any kind after which a connection is closed.
     pub idle_timeout: Duration,
     /// Time the peer has to answer a Close.
     pub close_timeout: Duration,
@@ -131,6 +157,11 @@ pub struct Config {
 const BUDGET_SHARE: usize = 4;
 
 impl Config {
+    /// Whether any connection may speak WSE.
+    pub(crate) fn speaks_wse(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| !endpoint.raw)
+    }
+
     /// The most that may wait for a shard before publishers should: what is in work, what waits behind it and what a subscriber
     /// owes already must fit its budget together, or it would lose frames before its lag is seen.
     pub(crate) fn mailbox_ceiling(&self) -> usize {

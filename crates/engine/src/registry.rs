@@ -16,14 +16,28 @@ use crate::liveness::Liveness;
 use crate::ready::ReadyQueue;
 use crate::topics::{Holdings, Readiness, TopicEntry};
 
+/// What a connection speaks, settled by its upgrade.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Speech {
+    /// No WSE, only RFC 6455.
+    pub(crate) raw: bool,
+    /// `?format=msgpack`.
+    pub(crate) msgpack: bool,
+    /// The subprotocol that was agreed on.
+    pub(crate) subprotocol: Option<Arc<str>>,
+}
+
 /// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: ConnId,
     /// UUIDv7, the connection's name on the wire.
     pub(crate) uuid: uuid::Uuid,
-    /// `?format=msgpack`.
-    pub(crate) msgpack: bool,
+    pub(crate) speech: Speech,
+    /// It has said `client_hello`: events for it may be compressed. Set by its shard.
+    greeted: AtomicBool,
+    /// It talks WSE: it has said something the engine answers, or asked for msgpack. Set by its shard.
+    talks: AtomicBool,
     /// Its queue is above the congestion mark: queue groups skip it if they can.
     pub(crate) congested: AtomicBool,
     /// A Close is queued or sent: nothing reaches it any more.
@@ -59,7 +73,7 @@ impl Peer {
     pub(crate) fn new(
         id: ConnId,
         uuid: uuid::Uuid,
-        msgpack: bool,
+        speech: Speech,
         acl: Option<Arc<Acl>>,
         liveness: &Arc<Liveness>,
         ready: &Arc<ReadyQueue>,
@@ -67,7 +81,9 @@ impl Peer {
         Self {
             id,
             uuid,
-            msgpack,
+            greeted: AtomicBool::new(false),
+            talks: AtomicBool::new(speech.msgpack),
+            speech,
             congested: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             liveness: Arc::clone(liveness),
@@ -77,6 +93,24 @@ impl Peer {
             holdings: Holdings::default(),
             details: Mutex::default(),
         }
+    }
+
+    /// It has said something of WSE; `hello`: its `client_hello`.
+    pub(crate) fn note_talk(&self, hello: bool) {
+        self.talks.store(true, Relaxed);
+        if hello {
+            self.greeted.store(true, Relaxed);
+        }
+    }
+
+    /// Whether it has said `client_hello`.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeted.load(Relaxed)
+    }
+
+    /// Whether it has said anything of WSE.
+    pub(crate) fn talks_wse(&self) -> bool {
+        self.talks.load(Relaxed)
     }
 
     /// Whether its ACL lets it have `topic`.

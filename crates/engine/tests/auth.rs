@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wse_engine::config::{Auth, Config};
+use wse_engine::config::{Auth, Config, Endpoint};
 use wse_testkit::{Event, Peer, Request, Server, auth, config, token, wait_until};
 
 fn server() -> Server {
@@ -169,4 +169,25 @@ fn the_topics_claim_is_the_acl() {
     assert_eq!(peer.frames_until_pong("end"), []);
     // A claim that cannot be read is no permission.
     assert_eq!(refused(&server, &bearer(&token("1", json!({ "wse_topics": { "allow": 1 } })))).0, "AUTH_FAILED");
+}
+
+#[test]
+fn on_a_raw_endpoint_a_refused_token_is_answered_over_http() {
+    let raw = Endpoint { raw: true, ..Endpoint::default() };
+    let mut server = Server::start(Config { auth: Some(auth()), endpoints: vec![raw], ..config() });
+    for request in [Request::default(), cookie("nonsense"), bearer(&token("u", json!({ "exp": 1_000_000 })))] {
+        let mut peer = Peer::open(server.address);
+        peer.send_raw(&request.bytes());
+        let response = peer.response();
+        assert_eq!((response.status, response.field("WWW-Authenticate")), (401, Some("Bearer")));
+    }
+    assert_eq!(server.metric("wse_auth_failures_total"), 3.0);
+    let (mut peer, id) = {
+        let peer = Peer::connect_with(server.address, &bearer(&token("ann", json!({}))));
+        let Event::AuthConnect(id, user) = server.events.event() else { panic!("not let in") };
+        assert_eq!(user, "ann");
+        (peer, id)
+    };
+    server.engine.send(id, "first");
+    assert_eq!(peer.text(), "first", "no greeting");
 }

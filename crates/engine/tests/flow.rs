@@ -224,14 +224,24 @@ fn silent_peers_are_closed_and_pings_go_out() {
     let (mut silent, silent_id) = server.connect();
     let (mut lively, _) = server.connect();
     let alive = std::thread::spawn(move || {
-        for _ in 0..20 {
-            let ping = lively.text();
+        // Whoever talks WSE is pinged both ways.
+        lively.send_text(r#"{"c":"WSE","t":"PONG","p":{}}"#);
+        let (mut texts, mut pings) = (0, 0);
+        while texts < 20 || pings < 20 {
+            let frame = lively.frame();
+            if frame.opcode == Opcode::Ping {
+                pings += 1;
+                continue;
+            }
+            let ping = frame.text();
             assert!(ping.starts_with(r#"{"c":"WSE","t":"ping","p":{"server_time":""#), "{ping}");
+            texts += 1;
             lively.send_text(r#"{"c":"WSE","t":"PONG","p":{}}"#);
         }
         lively
     });
     let pings = silent.expect_close(4300);
+    assert!(pings.iter().all(|ping| ping.opcode == Opcode::Ping && ping.payload.is_empty()), "{pings:?}");
     assert!((3..=8).contains(&pings.len()), "{} pings", pings.len());
     assert_eq!(server.events.event(), Event::Disconnect(silent_id));
     alive.join().unwrap();

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use wse_engine::ConnId;
+use wse_engine::config::Endpoint;
 use wse_protocol::frame::{Opcode, push_masked_frame};
 use wse_testkit::{Certificate, DEADLINE, Event, Peer, PeerError, Request, Response, Server, config, wait_until};
 
@@ -18,7 +19,7 @@ fn answer(server: &Server, request: &[u8]) -> Response {
 #[test]
 fn refusals_have_their_status() {
     let server = Server::start(wse_engine::config::Config {
-        path: Some("/wse".into()),
+        endpoints: vec![Endpoint { path: Some("/wse".into()), ..Endpoint::default() }],
         allowed_origins: Some(vec!["https://app.example.com".into()]),
         ..config()
     });

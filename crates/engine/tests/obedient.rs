@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use wse_engine::config::Config;
 use wse_engine::{Engine, Pressure};
+use wse_protocol::frame::Opcode;
 use wse_testkit::{Event, Peer, Request, Server, config, wait_until};
 
 /// Bytes of a published message.
@@ -33,8 +34,8 @@ impl Reader {
                 if text == "end" {
                     return;
                 }
-                if text.starts_with('{') {
-                    continue; // a ping
+                if frame.opcode == Opcode::Ping {
+                    continue;
                 }
                 // In order; what was lost is missing, and never comes later.
                 let number: u64 = text.split_once(' ').unwrap().0.parse().unwrap();

@@ -9,7 +9,7 @@ use napi_derive::napi;
 use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier};
 use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_engine::MAX_SHARDS;
-use wse_engine::config::{Auth, Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+use wse_engine::config::{Auth, Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 
 use crate::error::{Failure, Outcome};
 use crate::memory;
@@ -24,7 +24,7 @@ pub struct NativeOptions {
     pub host: String,
     pub port: u16,
     pub max_connections: u32,
-    pub path: Option<String>,
+    pub endpoints: Vec<NativeEndpoint>,
     pub allowed_origins: Option<Vec<String>>,
     #[napi(ts_type = "'app' | 'acl'")]
     pub subscriptions: String,
@@ -52,6 +52,16 @@ pub struct NativeOptions {
     pub handshake: NativeHandshake,
     pub publisher: NativePublisher,
     pub close_timeout: f64,
+}
+
+/// A path that upgrades, `null` for any, and what is spoken there.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeEndpoint {
+    pub path: Option<String>,
+    #[napi(ts_type = "'wse' | 'raw'")]
+    pub protocol: String,
+    pub protocols: Vec<String>,
+    pub require_protocol: bool,
 }
 
 /// Claims and keys the engine checks tokens with. Times in seconds.
@@ -113,7 +123,7 @@ impl NativeOptions {
             host: self.host,
             port: self.port,
             max_connections: self.max_connections as usize,
-            path: self.path,
+            endpoints: self.endpoints.into_iter().map(NativeEndpoint::into_endpoint).collect(),
             allowed_origins: self.allowed_origins,
             auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
             tls,
@@ -148,6 +158,17 @@ impl NativeOptions {
             high_water_mark: bytes(self.publisher.high_water_mark),
             hard_limit: bytes(self.publisher.hard_limit).min(MAX_HARD_LIMIT),
         })
+    }
+}
+
+impl NativeEndpoint {
+    fn into_endpoint(self) -> Endpoint {
+        Endpoint {
+            path: self.path,
+            raw: self.protocol == "raw",
+            protocols: self.protocols.into_iter().map(Into::into).collect(),
+            require_protocol: self.require_protocol,
+        }
     }
 }
 

@@ -242,6 +242,12 @@ impl NativeServer {
         self.engine.connection_uuid(id(conn))
     }
 
+    /// The subprotocol a connection has agreed on; null: none, or nobody has this id.
+    #[napi]
+    pub fn connection_protocol(&self, conn: f64) -> Option<String> {
+        self.engine.connection_protocol(id(conn)).map(|name| name.to_string())
+    }
+
     /// How many connections are subscribed to exactly this name.
     #[napi]
     pub fn topic_subscriber_count(&self, topic: String) -> u32 {

@@ -73,6 +73,31 @@ fn every_violation_has_its_code() {
     assert_eq!(code_of(&client(true, Opcode::Close, b"\x03\xE8\xFF")), 1007, "close reason");
 }
 
+#[test]
+fn text_is_refused_at_the_byte_that_cannot_be_utf8() {
+    let bad = b"\xCE\xBA\xE1\xBD\xB9\xF4\x90";
+    // Within a frame whose end has not come, alone or behind fragments of the same message.
+    let whole = client(true, Opcode::Text, &[&bad[..], &[b'x'; 100]].concat());
+    let fragments = [
+        client(false, Opcode::Text, &bad[..4]),
+        client(true, Opcode::Ping, b""),
+        client(true, Opcode::Continuation, &[&bad[4..], &[b'x'; 100]].concat()),
+    ]
+    .concat();
+    let at_bad = [whole.len() - 100, fragments.len() - 100];
+    for (stream, bad_at) in [whole, fragments].into_iter().zip(at_bad) {
+        for cuts in [&[1][..], &[bad_at], &[3, 5]] {
+            assert_eq!(decode(&stream[..bad_at - 1], cuts, 1 << 20).1, None);
+            assert_eq!(decode(&stream[..bad_at], cuts, 1 << 20).1.map(|v| v.code.0), Some(1007));
+        }
+    }
+    // At the end of a fragment that is not the last, and in no binary message.
+    assert_eq!(code_of(&client(false, Opcode::Text, bad)), 1007);
+    assert_eq!(decode(&client(false, Opcode::Binary, bad), &[1], 1 << 20), (vec![], None));
+    let cut_short = [client(false, Opcode::Text, &bad[..3]), client(true, Opcode::Continuation, b"")].concat();
+    assert_eq!(code_of(&cut_short), 1007);
+}
+
 /// A text of `count` fragments of one byte each.
 fn pieces(count: usize) -> Vec<u8> {
     let mut stream = client(false, Opcode::Text, b"x");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wse_engine::config::{Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+use wse_engine::config::{Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 use wse_engine::{ConnId, Engine, State};
 use wse_protocol::close_code::CloseCode;
 
@@ -18,7 +18,7 @@ pub fn config() -> Config {
         host: "127.0.0.1".into(),
         port: 0,
         max_connections: 10_000,
-        path: None,
+        endpoints: vec![Endpoint::default()],
         allowed_origins: None,
         auth: None,
         tls: None,

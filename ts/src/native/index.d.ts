@@ -44,6 +44,8 @@ export declare class NativeServer {
   connections(): Float64Array
   /** The UUID a client knows its connection by; null: nobody has this id. */
   connectionId(conn: number): string | null
+  /** The subprotocol a connection has agreed on; null: none, or nobody has this id. */
+  connectionProtocol(conn: number): string | null
   /** How many connections are subscribed to exactly this name. */
   topicSubscriberCount(topic: string): number
   /** The queue groups of a topic. */
@@ -117,6 +119,14 @@ export interface NativeDecodeOptions {
   keyId: string | null
 }
 
+/** A path that upgrades, `null` for any, and what is spoken there. */
+export interface NativeEndpoint {
+  path: string | null
+  protocol: 'wse' | 'raw'
+  protocols: Array<string>
+  requireProtocol: boolean
+}
+
 /** Bounds of handshakes in progress. */
 export interface NativeHandshake {
   timeout: number
@@ -146,7 +156,7 @@ export interface NativeOptions {
   host: string
   port: number
   maxConnections: number
-  path: string | null
+  endpoints: Array<NativeEndpoint>
   allowedOrigins: Array<string> | null
   subscriptions: 'app' | 'acl'
   serverReady: boolean

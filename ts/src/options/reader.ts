@@ -38,6 +38,11 @@ export class OptionReader {
     throw new WSEConfigError('WSE_CONFIG_INVALID', this.at(name), message);
   }
 
+  /** The names of the members that are there. */
+  names(): string[] {
+    return Object.keys(this.#values).filter((name) => this.has(name));
+  }
+
   has(name: string): boolean {
     return this.#values[name] !== undefined;
   }

@@ -2,6 +2,7 @@
 
 import { WSEConfigError } from '../errors.js';
 import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
+import { readEndpoints } from './endpoints.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
@@ -52,7 +53,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     host: reader.text('host', '127.0.0.1'),
     port: reader.number('port', PORT),
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
-    path: readPath(reader),
+    endpoints: readEndpoints(reader),
     allowedOrigins: readOrigins(reader),
     subscriptions,
     serverReady: reader.boolean('serverReady', true),
@@ -107,12 +108,6 @@ function refuseUnsupported(options: Record<string, unknown>): void {
       throw new WSEConfigError('WSE_CONFIG_UNSUPPORTED', name, 'not available in this version');
     }
   }
-}
-
-function readPath(reader: OptionReader): string | null {
-  const path = reader.textOrNull('path');
-  if (path !== null && !/^\/[^?#\s]*$/.test(path)) reader.fail('path', `must start with / and have no query, not '${path}'`);
-  return path;
 }
 
 function readOrigins(reader: OptionReader): string[] | null {

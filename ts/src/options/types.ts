@@ -75,8 +75,25 @@ export interface PublisherOptions {
   hardLimit?: number;
 }
 
+/** What is spoken on a path, or on all of them. */
+export interface EndpointOptions {
+  /**
+   * `'raw'`: nothing but RFC 6455. No greeting; nothing is parsed, decoded or answered; text arrives as `raw` events, bytes as
+   * `bin`, as they came; a refused token is answered with 401. Where no path speaks WSE, what is published gets no category.
+   * @default 'wse'
+   */
+  protocol?: 'wse' | 'raw';
+  /**
+   * Subprotocols (RFC 6455 §1.9), such as `chat.v1`: the first a client offers that is among them is agreed on, and
+   * `getConnectionProtocol()` tells which. @default none
+   */
+  protocols?: readonly string[] | null;
+  /** Answer 400 to a client that offers none of `protocols`; false lets it in without one. @default false */
+  requireProtocol?: boolean;
+}
+
 /** The options of `new RustWSEServer()`. Each is checked; an error names the path of the option. */
-export interface WSEServerOptions {
+export interface WSEServerOptions extends EndpointOptions {
   /** Address to listen on. @default '127.0.0.1' */
   host?: string;
   /** Port to listen on; 0 lets the system choose, `start()` tells which. */
@@ -85,6 +102,11 @@ export interface WSEServerOptions {
   maxConnections?: number;
   /** The only path that upgrades, such as `/ws`; others are answered 404. @default any path */
   path?: string | null;
+  /**
+   * Several paths that upgrade, each with what is spoken there: `{ '/ws': {}, '/feed': { protocol: 'raw' } }`. What a path leaves
+   * out is as for the whole server. Instead of `path`. @default any path
+   */
+  paths?: Readonly<Record<string, EndpointOptions>> | null;
   /**
    * Origins let in, such as `https://app.example.com`; checked when a request carries one. Without them a server bound to a
    * loopback address answers 403 to requests for any other host than this machine's names. @default not checked
@@ -129,9 +151,12 @@ export interface WSEServerOptions {
    * its equal part (this divided by `maxConnections`). 0 is no limit. @default 0, with `subscriptions: 'acl'` 268435456
    */
   maxSubscriptionBytes?: number;
-  /** Seconds. Time between server pings; less than `idleTimeout`, at most 3600. @default 25 */
+  /**
+   * Seconds. Time between the pings (RFC 6455 §5.5.2) a connection gets; whoever talks WSE gets a `ping` message as well. Less
+   * than `idleTimeout`, at most 3600. @default 25
+   */
   pingInterval?: number;
-  /** Seconds. Time without a frame after which a connection is closed; at most 7200. @default 60 */
+  /** Seconds. Time without a frame, of any kind, after which a connection is closed; at most 7200. @default 60 */
   idleTimeout?: number;
   /** Engine threads; 0 is one per core but one, which is left to JavaScript, and at least one. @default 0 */
   shards?: number;

@@ -64,6 +64,11 @@ export class ConnectionCalls {
     return this.#engine.ask((engine) => engine.connectionId(conn));
   }
 
+  protocol(conn: number): string | null {
+    toConn(conn);
+    return this.#engine.ask((engine) => engine.connectionProtocol(conn));
+  }
+
   subscriberCount(topic: string): number {
     toText(topic, 'topic');
     return this.#engine.ask((engine) => engine.topicSubscriberCount(topic));

@@ -203,8 +203,8 @@ export class RustWSEServer {
   }
 
   /**
-   * Sends an object as an envelope: `c` and `v` are set, `id`, `ts` and `seq` when they are missing; compressed
-   * above the threshold, as msgpack to clients that asked for it.
+   * Sends an object as an envelope: `c` and `v` are set, `id`, `ts` and `seq` when they are missing. Text; to clients that have
+   * said `client_hello` bytes, compressed above the threshold; msgpack to those that asked for it.
    *
    * Bytes become hex, dates ISO text, NaN and infinities null, big integers beyond 64 bits and maps text.
    *
@@ -331,6 +331,11 @@ export class RustWSEServer {
   /** The connection id clients know (a UUID), or null: no such connection. */
   getConnectionId(conn: number): string | null {
     return this.#connections.uuid(conn);
+  }
+
+  /** The subprotocol a connection has agreed on (`protocols`), or null: none, or no such connection. */
+  getConnectionProtocol(conn: number): string | null {
+    return this.#connections.protocol(conn);
   }
 
   /** How many connections are subscribed to exactly this name; patterns and queue groups do not count. */

@@ -33,7 +33,8 @@ describe('length overflow: CVE-2026-27889 GHSA-pq2q-rcw4-3hr6 (nats), CVE-2026-1
     const { target, witness } = await attacked({ maxMessageSize: 256 * MIB, maxReassemblyBytes: 1024 * MIB });
     const before = rss();
     const peers = await Promise.all(Array.from({ length: 100 }, () => RawPeer.open(target.port)));
-    for (const peer of peers) peer.send(Buffer.concat([frame({ declared: 256 * MIB }), Buffer.alloc(100)]));
+    for (const peer of peers)
+      peer.send(Buffer.concat([frame({ opcode: Opcode.binary, declared: 256 * MIB }), Buffer.alloc(100)]));
     await waitUntil(() => target.gauge('reassembly_bytes') >= 100 * 100, 'beginnings');
     expect(target.gauge('reassembly_bytes')).toBeLessThan(100 * 1024);
     expect(rss() - before).toBeLessThan(64 * MIB);

@@ -124,7 +124,7 @@ describe('slowloris', () => {
     await unharmed(target, witness);
   });
 
-  it('closes a connection that sends no message with 4300', async () => {
+  it('closes a connection that sends nothing with 4300', async () => {
     const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
@@ -137,16 +137,17 @@ describe('slowloris', () => {
   });
 
   it.each([
-    ['frames of a message that never ends', frame({ opcode: Opcode.continuation, fin: false, payload: 'x' })],
-    ['pings', frame({ opcode: Opcode.ping })],
-    ['unasked pongs', frame({ opcode: Opcode.pong })],
-  ])('closes with 4300 although %s keep coming', async (_, bytes) => {
+    ['a frame', Buffer.alloc(0)],
+    ['a fragment of a message', frame({ opcode: Opcode.binary, fin: false, payload: 'x' })],
+  ])('closes with 4300 although %s comes byte by byte', async (_, before) => {
     const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
     try {
-      peer.frame({ fin: false, payload: '{' });
-      await drip(peer, () => bytes);
+      peer.send(before);
+      const opcode = before.length === 0 ? Opcode.binary : Opcode.continuation;
+      peer.frame({ opcode, declared: 1_000_000 });
+      await drip(peer, () => Buffer.from('x'));
     } finally {
       clearInterval(watch);
     }
@@ -154,17 +155,19 @@ describe('slowloris', () => {
     await unharmed(target, witness);
   });
 
-  it('closes with 4300 although a large frame comes byte by byte', async () => {
-    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
+  it('bounds a message that never ends although its frames keep the connection alive', async () => {
+    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8, maxMessageSize: 100 });
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
+    const began = performance.now();
     try {
-      peer.frame({ declared: 1_000_000 });
-      await drip(peer, () => Buffer.from('x'));
+      peer.frame({ fin: false, payload: '{' });
+      await drip(peer, () => frame({ opcode: Opcode.continuation, fin: false, payload: 'x' }));
     } finally {
       clearInterval(watch);
     }
-    expect(peer.closed).toMatchObject({ code: 4300 });
+    expect(peer.closed).toMatchObject({ code: 1009 });
+    expect(performance.now() - began).toBeGreaterThan(1500);
     await unharmed(target, witness);
   });
 });

@@ -73,6 +73,14 @@ export async function join(on: TestServer, options: ClientTarget = {}): Promise<
   return { client, conn: conn as number };
 }
 
+/** Says `client_hello`, as WSE clients do, and waits for the answer. */
+export async function greet(client: Client): Promise<void> {
+  const isHello = (text: string): boolean => text.includes('"t":"server_hello"');
+  client.send('{"c":"WSE","t":"client_hello","p":{},"v":1}');
+  await waitUntil(() => client.texts.some(isHello), 'server_hello');
+  client.texts.splice(client.texts.findIndex(isHello), 1);
+}
+
 /**
  * What `client` heard before a mark sent now: everything that was sent to it earlier.
  * The mark itself and what the engine says on its own are left out.

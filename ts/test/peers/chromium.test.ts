@@ -100,7 +100,7 @@ interface BrowserSocket {
 
 /** What the page has; the tests are compiled without the DOM's types. */
 interface BrowserScope {
-  WebSocket: new (url: string) => BrowserSocket;
+  WebSocket: new (url: string, protocols?: string[]) => BrowserSocket;
   socket: BrowserSocket;
   heard: unknown[];
 }
@@ -113,6 +113,38 @@ async function heardMany(page: Page, n: number): Promise<unknown[]> {
 }
 
 describe("the browser's WebSocket", () => {
+  it('stays connected although the page only listens, and hears what it is sent as text', async () => {
+    await using site = await blankSite();
+    const times = { pingInterval: 0.3, idleTimeout: 1 };
+    await using host = await startServer({ allowedOrigins: [site.origin], serverReady: false, ...times });
+    await using tab = await openPage(site.origin);
+    await openSocket(tab.page, host.port);
+    const [, conn] = await host.take('connect');
+    await tab.page.waitForTimeout(4000);
+    expect(await heard(tab.page)).toEqual([]);
+    const event = { t: 'x', id: '1', ts: '', seq: 0, p: 'y'.repeat(3000) };
+    expect(host.server.sendEvent(conn, event)).toBeGreaterThan(3000);
+    const [text] = await heardMany(tab.page, 1);
+    expect(JSON.parse(text as string)).toEqual({ ...event, c: 'U', v: 1 });
+    expect(host.metric('wse_messages_sent_total'), 'nobody was pinged in text').toBe(1);
+  });
+
+  it('gets the subprotocol it asked for', async () => {
+    await using site = await blankSite();
+    await using host = await startServer({ allowedOrigins: [site.origin], protocol: 'raw', protocols: ['chat.v1'] });
+    await using tab = await openPage(site.origin);
+    const protocol = await tab.page.evaluate((url) => {
+      const socket = new (globalThis as unknown as BrowserScope).WebSocket(url, ['mqtt', 'chat.v1']);
+      return new Promise<string>((resolve) => {
+        socket.onopen = () => resolve(socket.protocol);
+        socket.onclose = ({ code }) => resolve(`closed ${code}`);
+      });
+    }, `ws://127.0.0.1:${host.port}/`);
+    expect(protocol).toBe('chat.v1');
+    const [, conn] = await host.take('connect');
+    expect(host.server.getConnectionProtocol(conn)).toBe('chat.v1');
+  });
+
   it('talks in text and in bytes', async () => {
     await using site = await blankSite();
     await using host = await startServer({ allowedOrigins: [site.origin], onEvent: echo });

@@ -173,6 +173,7 @@ export function all(items: readonly Disposable[]): Disposable {
 interface PeerTools {
   ensureBrowser(): Promise<string>;
   ensurePythonClient(): Promise<string>;
+  ensureAutobahn(): Promise<{ python: string; home: string } | undefined>;
 }
 
 /** The same steps as `npm test` takes; they fail when a peer can neither be found nor installed. */
@@ -180,6 +181,9 @@ const peerTools = async (): Promise<PeerTools> => import(new URL('../../../scrip
 
 /** A Python that has the published client. */
 export const findPython = async (): Promise<string> => (await peerTools()).ensurePythonClient();
+
+/** A Python 2.7 and where it finds the Autobahn suite; undefined: this machine has none. */
+export const findAutobahn = async (): ReturnType<PeerTools['ensureAutobahn']> => (await peerTools()).ensureAutobahn();
 
 /** A Chromium. */
 export const findChromium = async (): Promise<string> => process.env['CHROMIUM'] ?? (await peerTools()).ensureBrowser();

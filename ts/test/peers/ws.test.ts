@@ -271,6 +271,8 @@ describe('ws: encodings', () => {
     await using host = await startServer();
     const { client, conn } = await join(host);
     using _ = client;
+    client.send({ t: 'client_hello' });
+    await client.frame(({ data }) => data.includes('"t":"server_hello"'), 'server_hello');
     const p = { text: 'long '.repeat(1000) };
     const sent = host.server.sendEvent(conn, { t: 'big', p });
     const packed = await client.bytes((data) => data.subarray(0, 2).toString() === 'C:');

@@ -61,12 +61,16 @@ test('methods take and return what they say', () => {
   expectTypeOf(server.broadcast('t', 'x')).toEqualTypeOf<boolean>();
   expectTypeOf(server.sendEvent(1, { t: 'x', at: new Date() })).toEqualTypeOf<number | false>();
   expectTypeOf(server.getConnections()).toEqualTypeOf<number[]>();
+  expectTypeOf(server.getConnectionProtocol(1)).toEqualTypeOf<string | null>();
   expectTypeOf(server.getQueueGroupInfo('t')).toEqualTypeOf<Record<string, number>>();
   expectTypeOf(RustWSEServer.attach).parameters.toEqualTypeOf<[handle: number]>();
   // @ts-expect-error port is required
   new RustWSEServer({});
   // @ts-expect-error an unknown option
   new RustWSEServer({ port: 0, prot: 1 });
+  new RustWSEServer({ port: 0, paths: { '/ws': {}, '/feed': { protocol: 'raw', protocols: ['a'] } } });
+  // @ts-expect-error a subprotocol goes into protocols
+  new RustWSEServer({ port: 0, protocol: 'chat.v1' });
   // @ts-expect-error text only
   server.send(1, new Uint8Array(1));
 });

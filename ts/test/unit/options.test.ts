@@ -11,6 +11,11 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['port', [0, 65_535], [-1, 65_536, 1.5, '80', null, Number.NaN, undefined]],
   ['maxConnections', [1, 2 ** 21], [0, 2 ** 21 + 1, 1.5, '1', Infinity]],
   ['path', ['/ws', '/', null], ['ws', '/ws?x', '', 7, '/a b']],
+  ['paths', [{ '/ws': {} }, { '/a': {}, '/b': { protocol: 'raw' } }, null], ['/ws', [], ['/ws'], {}, { '/ws': undefined }, 7]],
+  ['protocol', ['wse', 'raw'], ['RAW', 'chat.v1', ['raw'], null, 1]],
+  ['protocols', [['chat.v1', "a!#$%&'*+-.^_`|~Z9"], [], null], ['chat.v1', {}, 7]],
+  ['protocols[0]', [], []],
+  ['requireProtocol', [false], ['yes', 1, null, true]],
   ['allowedOrigins', [['https://a.example', 'http://localhost:3000', 'null'], [], null], ['https://a.example', [1], {}]],
   ['allowedOrigins[1]', [], []],
   ['subscriptions', ['app', 'acl'], ['engine', 1, null]],
@@ -115,7 +120,8 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    expect(paths.filter((path) => !rows.includes(path))).toEqual([]);
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol.
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints']);
   });
 
   it('sets every field, with null for none', () => {
@@ -123,7 +129,7 @@ describe('resolveOptions', () => {
       host: '127.0.0.1',
       port: 5007,
       maxConnections: 1000,
-      path: null,
+      endpoints: [{ path: null, protocol: 'wse', protocols: [], requireProtocol: false }],
       allowedOrigins: null,
       subscriptions: 'app',
       serverReady: true,
@@ -149,6 +155,58 @@ describe('resolveOptions', () => {
       publisher: { targetDelay: 0.01, highWaterMark: 4_194_304, hardLimit: 67_108_864 },
       closeTimeout: 5,
     });
+  });
+
+  it('makes an endpoint of each path, which inherits what it does not say', () => {
+    const endpoints = (options: Partial<WSEServerOptions>) => resolveOptions({ port: 0, ...options }).endpoints;
+    const wse = { protocol: 'wse', protocols: [], requireProtocol: false };
+    expect(endpoints({ path: '/ws', protocol: 'raw' })).toEqual([{ ...wse, path: '/ws', protocol: 'raw' }]);
+    expect(
+      endpoints({
+        protocols: ['a', 'b'],
+        requireProtocol: true,
+        paths: {
+          '/ws': {},
+          '/feed': { protocol: 'raw', protocols: ['c'] },
+          '/open': { protocols: null, requireProtocol: false },
+        },
+      }),
+    ).toEqual([
+      { path: '/ws', protocol: 'wse', protocols: ['a', 'b'], requireProtocol: true },
+      { path: '/feed', protocol: 'raw', protocols: ['c'], requireProtocol: true },
+      { path: '/open', protocol: 'wse', protocols: [], requireProtocol: false },
+    ]);
+  });
+
+  it.each<[object, string, string]>([
+    [{ path: '/a', paths: { '/b': {} } }, 'paths', 'stands instead of path'],
+    [{ paths: {} }, 'paths', 'at least one path'],
+    [{ paths: { feed: {} } }, 'paths.feed', "must start with / and have no query, not 'feed'"],
+    [{ paths: { '/a?b': {} } }, 'paths./a?b', 'no query'],
+    [{ paths: { '/a': null } }, 'paths./a', 'must be an object'],
+    [{ paths: { '/a': 'raw' } }, 'paths./a', 'must be an object'],
+    [{ paths: { '/a': { protocol: 'ws' } } }, 'paths./a.protocol', "must be 'wse' or 'raw', not 'ws'"],
+    [{ paths: { '/a': { protocols: ['x', 'x'] } } }, 'paths./a.protocols[1]', "'x' is there already"],
+    [{ paths: { '/a': { requireProtocol: true } } }, 'paths./a.requireProtocol', 'needs protocols'],
+    [{ requireProtocol: true }, 'requireProtocol', 'needs protocols'],
+    [{ requireProtocol: true, protocols: ['x'], paths: { '/a': { protocols: [] } } }, 'paths./a.requireProtocol', 'needs'],
+    [{ protocols: ['a b'] }, 'protocols[0]', "must be a token such as chat.v1, not 'a b'"],
+    [{ protocols: ['a', 'b,c'] }, 'protocols[1]', 'must be a token'],
+    [{ protocols: ['a\r\nX: y'] }, 'protocols[0]', 'must be a token'],
+    [{ protocols: ['a\n'] }, 'protocols[0]', 'must be a token'],
+    [{ protocols: ['é'] }, 'protocols[0]', 'must be a token'],
+    [{ protocols: [''] }, 'protocols[0]', 'must be a non-empty string'],
+    [{ protocols: ['a', 'b', 'a'] }, 'protocols[2]', "'a' is there already"],
+  ])('refuses %j', (options, path, message) => {
+    const error = failure({ port: 0, ...options });
+    expect([error.code, error.path]).toEqual(['WSE_CONFIG_INVALID', path]);
+    expect(error.message).toContain(message);
+  });
+
+  it('knows the names within a path', () => {
+    const error = failure({ port: 0, paths: { '/a': { protocl: 'raw' } } });
+    expect([error.code, error.path]).toEqual(['WSE_CONFIG_UNKNOWN', 'paths./a.protocl']);
+    expect(error.message).toContain('did you mean protocol?');
   });
 
   it('bounds what clients subscribe where they do so themselves', () => {

@@ -50,7 +50,8 @@ pub(crate) struct Connection {
     active_in: u8,
     /// Consecutive pings at which the queue was found full.
     pub(super) full_pings: u8,
-    pub(super) last_data: Millis,
+    /// When a frame of it began or ended last.
+    pub(super) last_heard: Millis,
     pub(super) next_ping: Millis,
     pub(super) close: CloseProgress,
     /// Our Close while it waits for the host: in [`Phase::Parting`] and in no other.
@@ -159,7 +160,7 @@ impl Connection {
             lag: None,
             active_in: 0,
             full_pings: 0,
-            last_data: now,
+            last_heard: now,
             next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
             close: CloseProgress { began: now, progressed: now },
             parting: None,

@@ -1,5 +1,5 @@
-//! Control frames that wait for the next frame boundary of a connection's stream: pongs and the Close. Knows no queue and no
-//! socket.
+//! Control frames that wait for the next frame boundary of a connection's stream: a ping, pongs and the Close. Knows no queue
+//! and no socket.
 
 use wse_protocol::frame::{Opcode, frame_end, push_frame};
 
@@ -19,6 +19,8 @@ pub(super) struct ControlFrames {
     pongs: Vec<u8>,
     /// How many.
     count: u8,
+    /// A ping of ours.
+    ping: bool,
     close: Option<Vec<u8>>,
 }
 
@@ -39,6 +41,11 @@ impl ControlFrames {
         push_frame(&mut self.pongs, Opcode::Pong, payload);
     }
 
+    /// Adds an empty ping, unless there is one.
+    pub(super) fn ping(&mut self) {
+        self.ping = true;
+    }
+
     /// Adds the Close with this payload, unless there is one.
     pub(super) fn close(&mut self, payload: &[u8]) {
         if self.close.is_none() && !self.ends {
@@ -54,6 +61,9 @@ impl ControlFrames {
             self.written = 0;
             self.writing = std::mem::take(&mut self.pongs);
             self.count = 0;
+            if std::mem::take(&mut self.ping) {
+                push_frame(&mut self.writing, Opcode::Ping, b"");
+            }
             if let Some(close) = self.close.take() {
                 self.writing.extend_from_slice(&close);
                 self.ends = true;
@@ -74,7 +84,7 @@ impl ControlFrames {
             Wrote::Some
         } else if self.ends {
             Wrote::Close
-        } else if self.pongs.is_empty() && self.close.is_none() {
+        } else if self.pongs.is_empty() && !self.ping && self.close.is_none() {
             Wrote::All
         } else {
             Wrote::Some

@@ -1,5 +1,6 @@
 //! Gives inbound messages their meaning: answers what is the engine's (docs/protocol.md §7), decodes `C:` and `M:`, and turns
-//! the rest into events. Sees one connection at a time and never touches its socket.
+//! the rest into events. On a raw connection every message is an event as it came. Sees one connection at a time and never
+//! touches its socket.
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{self, MSGPACK_AMPLIFICATION, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX};
@@ -36,8 +37,6 @@ pub(super) struct MessageHandler<'a> {
 /// What a read brought beside events and answers.
 #[derive(Default)]
 pub(super) struct Heard {
-    /// A whole data message came in.
-    pub(super) data: bool,
     /// Answers that did not fit the budget.
     pub(super) loss: Loss,
     /// The payload of the peer's Close, if it came.
@@ -100,21 +99,22 @@ impl<'a> MessageHandler<'a> {
 
     /// Answers the engine's own messages; true when this was one.
     fn intercept(&mut self, scan: &Scan<'_>) -> bool {
-        let Some(t) = &scan.t else { return false };
-        match Control::of(t.raw) {
-            Some(Control::Ping) => {
+        let Some(control) = scan.t.as_ref().and_then(|t| Control::of(t.raw)) else { return false };
+        match control {
+            Control::Ping => {
                 let timestamp =
                     scan.p.as_ref().and_then(|p| json::member(p.raw, "timestamp")).and_then(json::int_value);
                 self.reply(&envelope::pong(timestamp.unwrap_or(0), unix_millis()));
             }
-            Some(Control::Pong) => {}
-            Some(Control::ClientHello) => self.hello(scan),
-            Some(Control::SubscriptionUpdate) if self.context.shared.config.subscriptions == Subscriptions::Acl => {
+            Control::Pong => {}
+            Control::ClientHello => self.hello(scan),
+            Control::SubscriptionUpdate if self.context.shared.config.subscriptions == Subscriptions::Acl => {
                 let payload = scan.p.as_ref().map_or(&b"{}"[..], |p| p.raw);
                 self.subscription_updates.push(payload.into());
             }
-            _ => return false,
+            Control::SubscriptionUpdate => return false,
         }
+        self.peer.note_talk(control == Control::ClientHello);
         true
     }
 
@@ -152,7 +152,7 @@ impl<'a> MessageHandler<'a> {
             text
         };
         let decoded = match bytes.split_first_chunk::<2>() {
-            Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.msgpack => msgpack(rest),
+            Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.speech.msgpack => msgpack(rest),
             Some((ZLIB_PREFIX, rest)) if config.inbound_codecs => {
                 let (text, inflated) = codec::decompress_counted(rest, max);
                 produced = inflated;
@@ -163,7 +163,7 @@ impl<'a> MessageHandler<'a> {
                 return std::str::from_utf8(bytes).is_ok()
                     && json::scan_object(bytes, depth).is_ok_and(|scan| self.intercept(&scan));
             }
-            _ if self.peer.msgpack => msgpack(bytes),
+            _ if self.peer.speech.msgpack => msgpack(bytes),
             _ => None,
         };
         self.context.charge_decoded(produced);
@@ -175,11 +175,13 @@ impl<'a> MessageHandler<'a> {
 
 impl MessageSink for MessageHandler<'_> {
     fn text(&mut self, text: &str) {
-        self.heard.data = true;
         if self.deaf {
             return;
         }
         self.context.counters.messages_received.add(1);
+        if self.peer.speech.raw {
+            return self.event(Kind::Raw, text.as_bytes());
+        }
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
         if body.first() != Some(&b'{') || !self.object(body) {
             self.event(Kind::Raw, text.as_bytes());
@@ -187,12 +189,11 @@ impl MessageSink for MessageHandler<'_> {
     }
 
     fn binary(&mut self, bytes: &[u8]) {
-        self.heard.data = true;
         if self.deaf {
             return;
         }
         self.context.counters.messages_received.add(1);
-        if !self.decoded(bytes) {
+        if self.peer.speech.raw || !self.decoded(bytes) {
             self.event(Kind::Binary, bytes);
         }
     }

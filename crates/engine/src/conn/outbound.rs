@@ -16,6 +16,8 @@ use crate::frames::{Slice, skip_frames};
 const OWN_BYTES: usize = 64 * 1024;
 /// An empty queue keeps room for this many entries.
 const KEEP_ENTRIES: usize = 4;
+/// The size of a short reply such as the ping in text, bytes.
+const SHORT_REPLY: usize = 80;
 /// A slice may keep alive so many times its own bytes; one that would keep more is copied.
 const PIN_FACTOR: usize = 4;
 
@@ -289,6 +291,18 @@ impl Outbound {
         if !self.is_closed() {
             self.control.get_or_insert_default().pong(payload);
         }
+    }
+
+    /// Queues an empty ping for the next frame boundary, unless one waits.
+    pub(super) fn ping(&mut self) {
+        if !self.is_closed() {
+            self.control.get_or_insert_default().ping();
+        }
+    }
+
+    /// Whether a short reply would not fit.
+    pub(super) fn is_full(&self) -> bool {
+        self.weight + SHORT_REPLY + ENTRY_COST > self.budget
     }
 
     /// Queues a Close with this payload for the next frame boundary; the data behind it is given up once it is out.

@@ -67,7 +67,7 @@ impl Connection {
         if self.intake == Intake::Paused {
             self.intake = Intake::Reading;
             // Its silence was ours: the idle time begins now.
-            self.last_data = context.now();
+            self.last_heard = context.now();
             self.peer.wake_by_ref();
         }
     }
@@ -80,23 +80,25 @@ impl Connection {
         let deaf = self.phase != Phase::Open;
         let Self { peer, account, decoder, partial, unread, stream, .. } = self;
         let mut handler = MessageHandler::new(context, peer, account, *stream, deaf);
+        // Whoever begins a frame, or ends one, is alive; the bytes between prove nothing.
+        let begins = partial.is_empty();
         let fed = feed(decoder, partial, bytes, &mut handler);
         // The turn has cost enough: what is left has its own.
         *unread = !handler.wants_more() && !partial.is_empty();
         let (heard, subscription_updates) = handler.finish();
-        if heard.data {
-            self.last_data = context.now();
+        if begins || !matches!(fed, Ok(0)) {
+            self.last_heard = context.now();
         }
         context.hold(before, self.held());
         // Whole frames that wait for the next turn are no incomplete message.
         let over_budget = !self.unread && self.held() > before && context.reassembly_exhausted(self.held());
         match fed {
             Err(violation) => self.violate(violation, context),
-            Ok(()) if over_budget => {
+            Ok(_) if over_budget => {
                 let violation = Violation { code: CloseCode::TRY_AGAIN_LATER, reason: "server is low on memory" };
                 self.violate(violation, context);
             }
-            Ok(()) => {}
+            Ok(_) => {}
         }
         if !heard.loss.is_none() {
             self.lose(heard.loss, context);
@@ -150,19 +152,19 @@ impl Connection {
     }
 }
 
-/// Feeds new bytes behind the kept ones and keeps what is incomplete.
+/// Feeds new bytes behind the kept ones and keeps what is incomplete; returns how many bytes were whole frames.
 fn feed(
     decoder: &mut impl MessageSource,
     kept: &mut Vec<u8>,
     bytes: &mut [u8],
     handler: &mut MessageHandler<'_>,
-) -> Result<(), Violation> {
+) -> Result<usize, Violation> {
     if kept.is_empty() {
         let used = decoder.feed(bytes, handler)?;
         if used < bytes.len() {
             *kept = bytes[used..].to_vec();
         }
-        return Ok(());
+        return Ok(used);
     }
     kept.extend_from_slice(bytes);
     let used = decoder.feed(kept, handler)?;
@@ -172,5 +174,5 @@ fn feed(
         // What is left is short unless a large frame has just begun; it gets a buffer of its own size.
         *kept = kept[used..].to_vec();
     }
-    Ok(())
+    Ok(used)
 }

@@ -4,7 +4,7 @@
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope;
 
-use super::account::{Offer, Report};
+use super::account::{Loss, Offer, Report};
 use super::connection::{Intake, Phase};
 use super::{Connection, Context};
 use crate::clock::{Millis, millis, unix_millis};
@@ -51,12 +51,12 @@ impl Connection {
         }
         if self.intake == Intake::Paused {
             // It is the host that is behind: what the peer has sent meanwhile is still in the socket.
-            self.last_data = now;
+            self.last_heard = now;
         }
         let idle = millis(context.shared.config.idle_timeout);
-        if now.since(self.last_data) >= idle {
+        if now.since(self.last_heard) >= idle {
             if stalled {
-                self.last_data = now.before(idle.saturating_sub(GRACE_MS));
+                self.last_heard = now.before(idle.saturating_sub(GRACE_MS));
                 return;
             }
             context.counters.zombies.add(1);
@@ -69,14 +69,21 @@ impl Connection {
         }
     }
 
+    /// Every WebSocket stack answers the ping of RFC 6455; published WSE clients look for the one in text.
     fn ping(&mut self, context: &mut Context) {
-        let loss = self.offer(Offer::Reply(&envelope::ping(unix_millis())), context);
-        if loss.is_none() {
+        self.account.out.ping();
+        let loss = match self.peer.talks_wse() {
+            true => self.offer(Offer::Reply(&envelope::ping(unix_millis())), context),
+            false => Loss::default(),
+        };
+        if loss.is_none() && !self.account.out.is_full() {
             self.full_pings = 0;
             return;
         }
         self.full_pings += 1;
-        self.lose(loss, context);
+        if !loss.is_none() {
+            self.lose(loss, context);
+        }
         if self.full_pings >= FULL_PINGS {
             self.close_now(CloseCode::RECONNECT, "slow consumer", context);
         }
@@ -94,7 +101,7 @@ impl Connection {
             let stuck = self.close.progressed.after(millis(config.close_timeout));
             return stuck.earlier(self.close.began.after(MAX_CLOSING_MS));
         }
-        let idle = self.last_data.after(millis(config.idle_timeout));
+        let idle = self.last_heard.after(millis(config.idle_timeout));
         let mut next = self.next_ping.earlier(idle);
         if let Some(due) = self.account.dropped.as_ref().and_then(|dropped| dropped.due(now)) {
             next = next.earlier(due);

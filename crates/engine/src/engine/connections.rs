@@ -128,6 +128,11 @@ impl Engine {
         self.shared.registry.get(id).map(|peer| peer.uuid.hyphenated().to_string())
     }
 
+    /// The subprotocol its upgrade agreed on. `None`: there is none, or nobody has this id.
+    pub fn connection_protocol(&self, id: ConnId) -> Option<Arc<str>> {
+        self.shared.registry.get(id)?.speech.subprotocol.clone()
+    }
+
     /// Direct subscribers of exactly this name, queue groups not counted.
     pub fn topic_subscribers(&self, topic: &str) -> u64 {
         self.shared.topics.get(topic).map_or(0, |entry| entry.subscribers())

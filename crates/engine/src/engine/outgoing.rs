@@ -13,7 +13,7 @@ use crate::shared::SendEventOutcome;
 
 impl Engine {
     /// Publishes a text to the topic's subscribers on this server, unless that would break the hard limit. A JSON object gets
-    /// its category (`c`) if it has none.
+    /// its category (`c`) if it has none, unless all endpoints are raw.
     pub fn broadcast(&self, topic: &str, text: &str) -> Pressure {
         let size = frame_size(text.len());
         if size > self.room_for(size) { Pressure::Refused } else { self.publish(topic, &[text]) }
@@ -59,8 +59,8 @@ impl Engine {
     }
 
     /// Sends an event: completes its envelope, drops a repetition of its `id`, applies the rate limit, and encodes it as the
-    /// connection wants it (JSON, `C:` above `compression_threshold` bytes, `M:` for `format=msgpack`). A threshold of 0
-    /// never compresses.
+    /// connection wants it: `M:` for `format=msgpack`; in bytes, above `compression_threshold` as `C:`, for whoever has said
+    /// `client_hello`; as text for everybody else. A threshold of 0 never compresses.
     pub fn send_event(&self, to: ConnId, event: Map<String, Value>, compression_threshold: usize) -> SendEventOutcome {
         self.shared.send_event(to, event, compression_threshold)
     }

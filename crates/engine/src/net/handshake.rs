@@ -32,6 +32,7 @@ use crate::config::Auth;
 use crate::conn::Transport;
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
+use crate::registry::Speech;
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
@@ -115,16 +116,21 @@ async fn admit(
         Ok(read) => read,
         Err(refusal) => return refuse(&mut transport, refusal).await,
     };
-    if let Some(refusal) = check(shared, &upgrade, found.loopback) {
-        return refuse(&mut transport, refusal).await;
-    }
+    let speech = match check(shared, &upgrade, found.loopback) {
+        Ok(speech) => speech,
+        Err(refusal) => return refuse(&mut transport, refusal).await,
+    };
+    let response = http::accepted(&upgrade.accept, speech.subprotocol.as_deref()).into_bytes();
     let user = match &shared.config.auth {
         None => None,
         Some(auth) => match authenticate(auth, &upgrade) {
             Ok(user) => Some(user),
             Err(failure) => {
                 bump(&shared.counters.auth_failures);
-                return deny(&mut transport, &upgrade, failure).await;
+                if speech.raw {
+                    return refuse(&mut transport, Refusal::Unauthorized).await;
+                }
+                return deny(&mut transport, response, failure).await;
             }
         },
     };
@@ -135,12 +141,12 @@ async fn admit(
     let admitted = Admitted {
         transport,
         early,
-        response: http::accepted(&upgrade.accept).into_bytes(),
+        response,
         user: name,
         cookies: upgrade.cookies,
         acl,
         expires,
-        msgpack: upgrade.msgpack,
+        speech,
         accepted: found.accepted,
         places: [place, found.load],
     };
@@ -160,26 +166,28 @@ async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: TcpStream) -> io
     in_turns(turns, tls.accept(stream)).await
 }
 
-/// What is wrong with a well-formed upgrade.
-fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Option<Refusal> {
+/// What a well-formed upgrade asks to speak, or what is wrong with it.
+fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<Speech, Refusal> {
     let config = &shared.config;
     if shared.draining.load(Relaxed) {
-        return Some(Refusal::Unavailable);
+        return Err(Refusal::Unavailable);
     }
-    if config.path.as_ref().is_some_and(|path| *path != upgrade.path) {
-        return Some(Refusal::NotFound);
-    }
+    let endpoint = config.endpoints.iter().find(|endpoint| endpoint.serves(&upgrade.path)).ok_or(Refusal::NotFound)?;
     if let (Some(allowed), Some(origin)) = (&config.allowed_origins, &upgrade.origin)
         && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
     {
-        return Some(Refusal::Forbidden);
+        return Err(Refusal::Forbidden);
     }
     // A page whose name was made to resolve to this machine (DNS rebinding) sends its own name. Who names origins has
     // answered the question which pages may come.
     if loopback && config.allowed_origins.is_none() && !is_loopback_host(&upgrade.host) {
-        return Some(Refusal::ForeignHost);
+        return Err(Refusal::ForeignHost);
     }
-    None
+    let subprotocol = endpoint.choose(&upgrade.protocols);
+    if subprotocol.is_none() && endpoint.require_protocol {
+        return Err(Refusal::NoSubprotocol);
+    }
+    Ok(Speech { raw: endpoint.raw, msgpack: upgrade.msgpack && !endpoint.raw, subprotocol })
 }
 
 fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
@@ -203,9 +211,9 @@ async fn refuse(transport: &mut Transport, refusal: Refusal) -> io::Result<Outco
     linger(transport).await
 }
 
-/// Published clients expect the upgrade to succeed first (docs/protocol.md, "Handshake"): 101, a TEXT error, Close 4401.
-async fn deny(transport: &mut Transport, upgrade: &Upgrade, failure: AuthFailure) -> io::Result<Outcome> {
-    let mut answer = http::accepted(&upgrade.accept).into_bytes();
+/// Published clients expect the upgrade to succeed first (docs/protocol.md §2): 101, a TEXT error, Close 4401.
+async fn deny(transport: &mut Transport, response: Vec<u8>, failure: AuthFailure) -> io::Result<Outcome> {
+    let mut answer = response;
     push_frame(&mut answer, Opcode::Text, auth_error(failure, unix_millis()).as_bytes());
     push_close(&mut answer, CloseCode::UNAUTHORIZED, "Authentication failed");
     transport.write_all(&answer).await?;

@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
     Forbidden,
     ForeignHost,
     NotFound,
+    Unauthorized,
+    NoSubprotocol,
     UpgradeRequired,
     UnsupportedVersion,
     HeadTooLarge,
@@ -50,6 +52,12 @@ impl Refusal {
                 "A server bound to loopback is asked for as localhost, 127.0.0.1 or [::1]. Set allowedOrigins to serve other hosts."
             ),
             Self::NotFound => response!("404 Not Found", "", "There is no WebSocket endpoint at this path."),
+            Self::Unauthorized => {
+                response!("401 Unauthorized", "WWW-Authenticate: Bearer\r\n", "This endpoint needs a valid token.")
+            }
+            Self::NoSubprotocol => {
+                response!("400 Bad Request", "", "None of the subprotocols this endpoint speaks was offered.")
+            }
             Self::UpgradeRequired => response!(
                 "426 Upgrade Required",
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -82,6 +90,8 @@ pub(crate) struct Upgrade {
     pub(crate) host: Vec<u8>,
     /// The query says `format=msgpack`.
     pub(crate) msgpack: bool,
+    /// All Sec-WebSocket-Protocol headers, joined with `,`.
+    pub(crate) protocols: Vec<u8>,
     pub(crate) origin: Option<Vec<u8>>,
     /// All Cookie headers, joined with `; `.
     pub(crate) cookies: Vec<u8>,
@@ -129,7 +139,8 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
     }
     let (mut upgrade, mut connection) = (false, false);
     let (mut version, mut key, mut host) = (None, None, None);
-    let (mut origin, mut authorization, mut cookies) = (None, None, Vec::new());
+    let (mut origin, mut authorization) = (None, None);
+    let (mut cookies, mut protocols) = (Vec::new(), Vec::new());
     // Whoever reads another one of several than we do would be deceived.
     fn once<'a>(place: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), Refusal> {
         if place.replace(value).is_some() { Err(Refusal::BadRequest) } else { Ok(()) }
@@ -161,6 +172,9 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
                 cookies.extend_from_slice(b"; ");
             }
             cookies.extend_from_slice(value);
+        } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+            protocols.extend_from_slice(value);
+            protocols.push(b',');
         }
     }
     // RFC 9112 §3.2: a request of HTTP/1.1 names its host, once.
@@ -184,6 +198,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         host: target.authority.map(str::as_bytes).or(host).unwrap_or_default().to_vec(),
         msgpack: query.split('&').any(|pair| pair == "format=msgpack"),
+        protocols,
         origin: origin.map(<[u8]>::to_vec),
         cookies,
         authorization: authorization.map(<[u8]>::to_vec),
@@ -230,9 +245,10 @@ fn has_token(value: &[u8], token: &[u8]) -> bool {
 }
 
 /// The 101 response.
-pub(crate) fn accepted(accept: &str) -> String {
+pub(crate) fn accepted(accept: &str, subprotocol: Option<&str>) -> String {
+    let (field, name) = subprotocol.map_or(("", ""), |name| ("\r\nSec-WebSocket-Protocol: ", name));
     format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}{field}{name}\r\n\r\n"
     )
 }
 

@@ -16,7 +16,7 @@ use crate::conn::{Connection, Opening, Transport};
 use crate::id::ConnId;
 use crate::inbound::Kind;
 use crate::metrics::bump;
-use crate::registry::Peer;
+use crate::registry::{Peer, Speech};
 
 /// What the handshake found out.
 pub(crate) struct Admitted {
@@ -32,7 +32,7 @@ pub(crate) struct Admitted {
     pub(crate) acl: Option<Arc<Acl>>,
     /// Unix seconds at which the token is no longer valid, leeway included; 0 = never.
     pub(crate) expires: u64,
-    pub(crate) msgpack: bool,
+    pub(crate) speech: Speech,
     pub(crate) accepted: Instant,
     /// Its places among the engine's connections and in the shard's load. They go with the connection, or come back.
     pub(crate) places: [Place; 2],
@@ -62,13 +62,13 @@ impl Shard {
 
     /// Enters it everywhere; `known` is set as soon as it is a connection, and then [`Self::remove`] undoes it.
     fn enroll(&mut self, admitted: Admitted, known: &mut Option<ConnId>) -> Result<ConnId, NotAdopted> {
-        let Admitted { transport, early, user, cookies, acl, expires, msgpack, accepted, places, .. } = admitted;
+        let Admitted { transport, early, user, cookies, acl, expires, speech, accepted, places, .. } = admitted;
         let mut greeting = admitted.response;
         let shared = Arc::clone(&self.context.shared);
         let config = &shared.config;
         let now = self.context.now();
         let uuid = Uuid::now_v7();
-        let ready = user.is_some() || config.server_ready;
+        let ready = !speech.raw && (user.is_some() || config.server_ready);
         if ready {
             // Behind the 101 in the same write: one packet and one system call less for every connect.
             push_ready(&mut greeting, uuid, user.as_deref());
@@ -77,7 +77,7 @@ impl Shard {
         let (index, queue) = (self.index, &self.ready);
         let slot = self.connections.insert(|slot, generation| {
             let id = ConnId::new(index, slot, generation);
-            let peer = Arc::new(Peer::new(id, uuid, msgpack, acl, &shared.liveness, queue));
+            let peer = Arc::new(Peer::new(id, uuid, speech, acl, &shared.liveness, queue));
             Connection::open(Opening { peer, transport, early, greeting, stream, expires }, config, now)
         });
         let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.get_mut(slot)?))) else {

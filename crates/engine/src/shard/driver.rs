@@ -164,7 +164,7 @@ mod tests {
             host: "127.0.0.1".into(),
             port: 0,
             max_connections: 10,
-            path: None,
+            endpoints: vec![crate::config::Endpoint::default()],
             allowed_origins: None,
             auth: None,
             tls: None,

@@ -45,6 +45,8 @@ pub(super) struct Shared {
     sequence: AtomicU64,
     /// Connections open or about to be: the authority on `max_connections`.
     connections: Arc<AtomicUsize>,
+    /// Texts that are published get their category: some connections may speak WSE.
+    injects: bool,
     /// No new connection is accepted.
     pub(super) draining: AtomicBool,
     writable: Mutex<Vec<OnWritable>>,
@@ -88,6 +90,7 @@ impl Shared {
             dedup: Mutex::default(),
             sequence: AtomicU64::new(0),
             connections: Arc::default(),
+            injects: config.speaks_wse(),
             draining: AtomicBool::new(false),
             writable: Mutex::default(),
             config,

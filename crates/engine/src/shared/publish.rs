@@ -1,6 +1,7 @@
 //! What is published and sent, by a host's thread or by a shard: framed once, into the mailbox of each shard that cares.
 //! Whatever a call refuses is refused before anything was queued. Writes no socket.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,9 +22,9 @@ thread_local! {
     static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Appends a text frame, with the category injected if it is missing.
-fn push_injected(frames: &mut Vec<u8>, text: &str) {
-    match envelope::find_injection(text) {
+/// Appends a text frame, with the category injected if it is missing and wanted.
+fn push_text(frames: &mut Vec<u8>, text: &str, inject: bool) {
+    match inject.then(|| envelope::find_injection(text)).flatten() {
         None => push_frame(frames, Opcode::Text, text.as_bytes()),
         Some(injection) => {
             let (head, tail) = text.split_at(injection.at);
@@ -37,8 +38,9 @@ fn push_injected(frames: &mut Vec<u8>, text: &str) {
 }
 
 impl Shared {
-    /// Publishes texts to one topic, in order, whatever the hard limit says: whoever publishes has asked
-    /// [`Self::room_for`] before. A JSON object gets its category (`c`) if it has none. One lock and one wake per interested shard.
+    /// Publishes texts to one topic, in order, whatever the hard limit says: whoever publishes has asked [`Self::room_for`]
+    /// before. A JSON object gets its category (`c`) if it has none, unless no connection speaks WSE. One lock and one wake per
+    /// interested shard.
     pub(crate) fn publish(&self, topic: &str, texts: &[&str]) -> Pressure {
         let entry = match self.topics.get(topic) {
             Some(entry) => entry,
@@ -51,7 +53,8 @@ impl Shared {
         let mut pressure = Pressure::Fine;
         FRAMES.with_borrow_mut(|frames| {
             frames.clear();
-            texts.iter().for_each(|text| push_injected(frames, text));
+            let inject = self.injects;
+            texts.iter().for_each(|text| push_text(frames, text, inject));
             let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
             for (index, shard) in self.shards.iter().enumerate() {
                 let patterns = self.topics.has_patterns(index);
@@ -77,7 +80,7 @@ impl Shared {
     fn publish_to_groups(&self, entry: &TopicEntry, text: &str) -> Pressure {
         let registry = &self.registry;
         let readiness = |id| registry.get(id).map_or(Readiness::Never, |peer| peer.readiness(&entry.name));
-        let text = envelope::inject_category(text);
+        let text = self.categorised(text);
         let mut pressure = Pressure::Fine;
         let unserved = entry.groups.lock().pick(readiness, |id| {
             pressure = pressure.max(self.shards[id.shard()].mailbox.send(id, Opcode::Text, text.as_bytes()));
@@ -104,13 +107,18 @@ impl Shared {
 
     /// Sends a text to every connection of this server; the category is added as in [`Self::publish`].
     pub(crate) fn broadcast_all(&self, text: &str) -> Pressure {
-        let text = envelope::inject_category(text);
+        let text = self.categorised(text);
         self.to_all(Opcode::Text, text.as_bytes())
     }
 
     /// Sends bytes to every connection of this server.
     pub(crate) fn broadcast_all_bytes(&self, bytes: &[u8]) -> Pressure {
         self.to_all(Opcode::Binary, bytes)
+    }
+
+    /// The text with its category, where connections may speak WSE.
+    fn categorised<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.injects { envelope::inject_category(text) } else { text.into() }
     }
 
     fn to_all(&self, opcode: Opcode, payload: &[u8]) -> Pressure {

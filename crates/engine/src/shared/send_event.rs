@@ -31,8 +31,8 @@ pub enum SendEventOutcome {
 
 impl Shared {
     /// Sends an event: completes its envelope, drops a repetition of its `id`, applies the rate limit, and encodes it as the
-    /// connection wants it (JSON, `C:` above `compression_threshold` bytes, `M:` for `format=msgpack`). A threshold of 0
-    /// never compresses.
+    /// connection wants it: `M:` for `format=msgpack`; in bytes, above `compression_threshold` as `C:`, for whoever has said
+    /// `client_hello`; as text for everybody else. A threshold of 0 never compresses.
     pub(crate) fn send_event(
         &self,
         to: ConnId,
@@ -71,7 +71,11 @@ impl Shared {
                 seq: self.sequence.fetch_add(1, Relaxed),
             },
         );
-        let payload = if peer.msgpack {
+        if !peer.speech.msgpack && !peer.is_greeted() {
+            mailbox.send(to, Opcode::Text, text.as_bytes());
+            return SendEventOutcome::Sent(text.len());
+        }
+        let payload = if peer.speech.msgpack {
             match serde_json::from_str(&text) {
                 Ok(value) => codec::from_json(&value),
                 Err(_) => text.into_bytes(),
@@ -93,15 +97,18 @@ impl Shared {
             let mut details = peer.details.lock();
             details.bucket.get_or_insert_with(|| Box::new(TokenBucket::new(limit, now))).take(now)
         };
+        // On a raw connection nothing is said that the host did not say.
+        let silent = peer.speech.raw;
         let notice = |text: &str| self.shards[peer.id.shard()].mailbox.send(peer.id, Opcode::Text, text.as_bytes());
         match taken {
             Token::Ok => true,
+            Token::Warn(_) if silent => true,
             Token::Warn(tokens) => {
                 notice(&envelope::rate_limit_warning(RateLimitWarning { capacity: limit.capacity, tokens }));
                 true
             }
             Token::Empty { notify } => {
-                if notify {
+                if notify && !silent {
                     notice(envelope::RATE_LIMITED);
                 }
                 false

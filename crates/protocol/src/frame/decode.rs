@@ -1,6 +1,8 @@
 //! Bytes into messages, the server's side of RFC 6455: unmasks in place, joins fragments, checks UTF-8, and names the close
-//! code of each violation. Holds memory only while a fragmented message is incomplete, and never by a declared length.
+//! code of each violation, at the byte that makes it one. Holds memory only while a fragmented message is incomplete, and
+//! never by a declared length.
 
+use super::utf8::{self, Ahead};
 use super::{Header, Opcode, Violation, apply_mask, parse_header};
 use crate::close_code::CloseCode;
 use crate::limits::max_fragments;
@@ -40,6 +42,8 @@ pub trait MessageSource {
 pub struct Decoder {
     /// A frame's header is compared with it, so 4 GiB are as good as no limit.
     max_message: u32,
+    /// How far the payload of the frame that has not arrived whole is known to be UTF-8.
+    ahead: Ahead,
     closed: bool,
     partial: Option<Box<Partial>>,
 }
@@ -48,6 +52,8 @@ pub struct Decoder {
 struct Partial {
     opcode: Opcode,
     data: Vec<u8>,
+    /// Bytes of `data` that are whole characters, where it is text.
+    whole: usize,
     fragments: usize,
 }
 
@@ -57,7 +63,7 @@ impl Decoder {
     #[expect(clippy::cast_possible_truncation, reason = "compared before")]
     pub const fn new(max_message: usize) -> Self {
         let max_message = if max_message < u32::MAX as usize { max_message as u32 } else { u32::MAX };
-        Self { max_message, closed: false, partial: None }
+        Self { max_message, ahead: Ahead::new(), closed: false, partial: None }
     }
 
     /// What the header says is wrong before a byte of payload has arrived.
@@ -87,7 +93,9 @@ impl Decoder {
         match header.opcode {
             Opcode::Text | Opcode::Binary if header.fin => deliver(header.opcode, payload, sink),
             Opcode::Text | Opcode::Binary => {
-                self.partial = Some(Box::new(Partial { opcode: header.opcode, data: payload.to_vec(), fragments: 1 }));
+                let mut partial = Partial { opcode: header.opcode, data: payload.to_vec(), whole: 0, fragments: 1 };
+                partial.check()?;
+                self.partial = Some(Box::new(partial));
                 Ok(())
             }
             Opcode::Continuation => self.continuation(header.fin, payload, sink),
@@ -117,12 +125,37 @@ impl Decoder {
         }
         partial.data.extend_from_slice(payload);
         if !fin {
-            return Ok(());
+            return partial.check();
         }
         match self.partial.take() {
             Some(whole) => deliver(whole.opcode, &whole.data, sink),
             None => Ok(()),
         }
+    }
+
+    /// Looks at what has arrived of a frame whose end has not: text that can no longer become UTF-8 is refused at once.
+    #[cold]
+    fn look_ahead(&mut self, header: &Header, arrived: &[u8]) -> Result<(), Violation> {
+        let before = match (&self.partial, header.opcode) {
+            (_, Opcode::Text) => &[][..],
+            (Some(partial), Opcode::Continuation) if partial.opcode == Opcode::Text => &partial.data[partial.whole..],
+            _ => return Ok(()),
+        };
+        let Some(key) = header.mask else { return Ok(()) };
+        if self.ahead.check(before, arrived, key) { Ok(()) } else { Err(NOT_UTF8) }
+    }
+}
+
+/// What a text that is not UTF-8 is refused with.
+const NOT_UTF8: Violation = Violation::utf8("text is not UTF-8");
+
+impl Partial {
+    /// Looks at what a fragment has added to a text, which may end within a character.
+    fn check(&mut self) -> Result<(), Violation> {
+        if self.opcode == Opcode::Text {
+            self.whole += utf8::whole(&self.data[self.whole..]).ok_or(NOT_UTF8)?;
+        }
+        Ok(())
     }
 }
 
@@ -135,7 +168,11 @@ impl MessageSource for Decoder {
             // `check` bounded the payload by `max_message` or 125, so this fits a usize.
             let body = at + header.size;
             let Ok(length) = usize::try_from(header.payload) else { return Err(Violation::too_big()) };
-            let Some(payload) = input[body..].get_mut(..length) else { return Ok(at) };
+            let Some(payload) = input[body..].get_mut(..length) else {
+                self.look_ahead(&header, &input[body..])?;
+                return Ok(at);
+            };
+            self.ahead = Ahead::new();
             if let Some(key) = header.mask {
                 apply_mask(payload, key);
             }
@@ -169,7 +206,7 @@ fn deliver(opcode: Opcode, payload: &[u8], sink: &mut impl MessageSink) -> Resul
             sink.text(text);
             Ok(())
         }
-        Err(_) => Err(Violation::utf8("text is not UTF-8")),
+        Err(_) => Err(NOT_UTF8),
     }
 }
 

@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod header;
 mod mask;
+mod utf8;
 
 pub use decode::{Decoder, MessageSink, MessageSource};
 pub use encode::{close_payload, frame_size, push_close, push_frame, push_header, push_masked_frame};
