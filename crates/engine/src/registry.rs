@@ -17,14 +17,12 @@ use crate::ready::ReadyQueue;
 use crate::topics::{Holdings, Readiness, TopicEntry};
 
 /// What a connection speaks, settled by its upgrade.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Speech {
     /// No WSE, only RFC 6455.
     pub(crate) raw: bool,
     /// `?format=msgpack`.
     pub(crate) msgpack: bool,
-    /// The subprotocol that was agreed on.
-    pub(crate) subprotocol: Option<Arc<str>>,
 }
 
 /// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
@@ -61,13 +59,18 @@ pub(crate) struct Details {
     /// Set once the shard has let the connection go: nothing may be added any more.
     pub(crate) gone: bool,
     pub(crate) bucket: Option<Box<TokenBucket>>,
-    /// Queue groups the connection is a member of.
-    pub(crate) groups: Option<Box<Memberships>>,
+    /// What nearly none has.
+    pub(crate) extras: Option<Box<Extras>>,
 }
 
-/// Topics and the names of groups.
+/// What nearly no [`Peer`] has.
 #[derive(Debug, Default)]
-pub(crate) struct Memberships(pub(crate) Vec<(Arc<TopicEntry>, Box<str>)>);
+pub(crate) struct Extras {
+    /// Queue groups the connection is a member of: their topics and names.
+    pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
+    /// The subprotocol its upgrade agreed on.
+    pub(crate) subprotocol: Option<Arc<str>>,
+}
 
 impl Peer {
     pub(crate) fn new(
@@ -101,6 +104,18 @@ impl Peer {
         if hello {
             self.greeted.store(true, Relaxed);
         }
+    }
+
+    /// Notes the subprotocol its upgrade agreed on, if it did on one.
+    pub(crate) fn agree(&self, subprotocol: Option<Arc<str>>) {
+        if subprotocol.is_some() {
+            self.details.lock().extras.get_or_insert_default().subprotocol = subprotocol;
+        }
+    }
+
+    /// The subprotocol its upgrade agreed on.
+    pub(crate) fn subprotocol(&self) -> Option<Arc<str>> {
+        self.details.lock().extras.as_ref()?.subprotocol.clone()
     }
 
     /// Whether it has said `client_hello`.

@@ -58,8 +58,8 @@ pub(crate) struct Connection {
     pub(super) parting: Option<Box<Parting>>,
     /// When the wheel is due to visit; an entry with another time is stale.
     pub(super) timer: Millis,
-    /// Token expiry in unix seconds, leeway included; 0 = never.
-    pub(super) expires: u64,
+    /// Token expiry in unix seconds, leeway included; 0 = never. A token for longer than 32 bits count outlives us.
+    pub(super) expires: u32,
 }
 
 /// What a connection begins with.
@@ -165,7 +165,7 @@ impl Connection {
             close: CloseProgress { began: now, progressed: now },
             parting: None,
             timer: Millis::default(),
-            expires,
+            expires: u32::try_from(expires).unwrap_or(0),
             peer,
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Outbound {
     /// Bytes of data that are not written.
     owed: usize,
     /// The most it may weigh; a single frame may be larger.
-    budget: usize,
+    budget: u32,
     /// Entries at the back among which those are that were shared, or have grown, since [`Self::settle`].
     fresh: u32,
     /// A frame boundary at or before the head's position: where the search for the next one begins.
@@ -72,7 +72,8 @@ impl Outbound {
             queue: VecDeque::new(),
             weight: 0,
             owed: 0,
-            budget,
+            // 4 GiB are as good as no limit.
+            budget: u32::try_from(budget).unwrap_or(u32::MAX),
             fresh: 0,
             boundary: 0,
             control: None,
@@ -91,8 +92,8 @@ impl Outbound {
         self.weight
     }
 
-    pub(super) fn budget(&self) -> usize {
-        self.budget
+    pub(super) const fn budget(&self) -> usize {
+        self.budget as usize
     }
 
     /// Nothing at all is waiting to be written.
@@ -120,7 +121,7 @@ impl Outbound {
         }
         let run = slice.run();
         let size = run.size();
-        if self.weight + size + ENTRY_COST > self.budget {
+        if self.weight + size + ENTRY_COST > self.budget() {
             return self.share_part(slice);
         }
         let (start, end) = (run.start(), run.end());
@@ -174,7 +175,8 @@ impl Outbound {
     }
 
     fn settle_fresh(&mut self) {
-        let Self { queue, weight, budget, boundary, .. } = self;
+        let budget = self.budget();
+        let Self { queue, weight, boundary, .. } = self;
         // Some of them may be written already.
         let first = queue.len().saturating_sub(self.fresh as usize);
         for (index, entry) in queue.iter_mut().enumerate().skip(first) {
@@ -183,7 +185,7 @@ impl Outbound {
             let start = if index == 0 { std::mem::take(boundary) } else { *at };
             let (size, pinned, charged) = ((*end - start) as usize, segment.pinned(), *charge as usize);
             if pinned <= size * PIN_FACTOR
-                && *weight + pinned <= *budget + charged
+                && *weight + pinned <= budget + charged
                 && let Ok(new) = u32::try_from(pinned)
             {
                 *weight = *weight + pinned - charged;
@@ -202,7 +204,7 @@ impl Outbound {
 
     /// How many frames at the front of `frames` fit the budget, and where they end.
     fn fitting(&self, frames: &[u8]) -> (usize, u32) {
-        let room = self.budget.saturating_sub(self.weight + ENTRY_COST);
+        let room = self.budget().saturating_sub(self.weight + ENTRY_COST);
         let (mut size, mut taken) = (0, 0);
         while let Some(next) = frame_end(frames, size) {
             // An empty queue takes one frame of any size, or a small budget would starve it for ever.
@@ -220,7 +222,7 @@ impl Outbound {
         if self.is_closed() {
             return Queued::Closed;
         }
-        let (size, taken) = if self.weight + frames.len() + ENTRY_COST > self.budget {
+        let (size, taken) = if self.weight + frames.len() + ENTRY_COST > self.budget() {
             self.fitting(frames)
         } else {
             (frames.len(), count)
@@ -256,7 +258,7 @@ impl Outbound {
             return Queued::Closed;
         }
         let size = frame_size(text.len());
-        if self.weight + size + ENTRY_COST > self.budget {
+        if self.weight + size + ENTRY_COST > self.budget() {
             return Queued::Part(0);
         }
         self.push_own(size, |bytes| push_frame(bytes, Opcode::Text, text.as_bytes()));
@@ -270,7 +272,7 @@ impl Outbound {
         {
             let before = bytes.capacity();
             // Grows ahead, but never past the budget.
-            let room = self.budget.saturating_sub(self.weight);
+            let room = (self.budget as usize).saturating_sub(self.weight);
             if bytes.len() + size > before {
                 let ahead = (2 * before).max(bytes.len() + size).min(before + room);
                 bytes.reserve_exact(ahead.max(bytes.len() + size) - bytes.len());
@@ -302,7 +304,7 @@ impl Outbound {
 
     /// Whether a short reply would not fit.
     pub(super) fn is_full(&self) -> bool {
-        self.weight + SHORT_REPLY + ENTRY_COST > self.budget
+        self.weight + SHORT_REPLY + ENTRY_COST > self.budget()
     }
 
     /// Queues a Close with this payload for the next frame boundary; the data behind it is given up once it is out.

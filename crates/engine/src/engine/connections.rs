@@ -56,7 +56,7 @@ impl Engine {
             }
             let mut joined = false;
             match self.shared.topics.entry(topic, |entry| joined = entry.join_group(group, peer.id)) {
-                Ok(entry) if joined => details.groups.get_or_insert_default().0.push((entry, group.into())),
+                Ok(entry) if joined => details.extras.get_or_insert_default().groups.push((entry, group.into())),
                 // A member already.
                 _ => self.shared.give_back(peer, topic),
             }
@@ -69,8 +69,8 @@ impl Engine {
     pub fn unsubscribe(&self, to: ConnId, topics: Option<&[String]>) -> bool {
         let Some(peer) = self.shared.registry.get(to) else { return false };
         let mut left = Vec::new();
-        if let Some(groups) = &mut peer.details.lock().groups {
-            groups.0.retain(|(entry, group)| {
+        if let Some(extras) = &mut peer.details.lock().extras {
+            extras.groups.retain(|(entry, group)| {
                 let leaves = topics.is_none_or(|topics| topics.iter().any(|topic| **topic == *entry.name));
                 if leaves {
                     left.push((Arc::clone(entry), group.clone()));
@@ -130,7 +130,7 @@ impl Engine {
 
     /// The subprotocol its upgrade agreed on. `None`: there is none, or nobody has this id.
     pub fn connection_protocol(&self, id: ConnId) -> Option<Arc<str>> {
-        self.shared.registry.get(id)?.speech.subprotocol.clone()
+        self.shared.registry.get(id)?.subprotocol()
     }
 
     /// Direct subscribers of exactly this name, queue groups not counted.

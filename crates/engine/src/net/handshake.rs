@@ -116,11 +116,11 @@ async fn admit(
         Ok(read) => read,
         Err(refusal) => return refuse(&mut transport, refusal).await,
     };
-    let speech = match check(shared, &upgrade, found.loopback) {
-        Ok(speech) => speech,
+    let (speech, subprotocol) = match check(shared, &upgrade, found.loopback) {
+        Ok(agreed) => agreed,
         Err(refusal) => return refuse(&mut transport, refusal).await,
     };
-    let response = http::accepted(&upgrade.accept, speech.subprotocol.as_deref()).into_bytes();
+    let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
     let user = match &shared.config.auth {
         None => None,
         Some(auth) => match authenticate(auth, &upgrade) {
@@ -147,6 +147,7 @@ async fn admit(
         acl,
         expires,
         speech,
+        subprotocol,
         accepted: found.accepted,
         places: [place, found.load],
     };
@@ -167,7 +168,7 @@ async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: TcpStream) -> io
 }
 
 /// What a well-formed upgrade asks to speak, or what is wrong with it.
-fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<Speech, Refusal> {
+fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, Option<Arc<str>>), Refusal> {
     let config = &shared.config;
     if shared.draining.load(Relaxed) {
         return Err(Refusal::Unavailable);
@@ -187,7 +188,7 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<Speech, R
     if subprotocol.is_none() && endpoint.require_protocol {
         return Err(Refusal::NoSubprotocol);
     }
-    Ok(Speech { raw: endpoint.raw, msgpack: upgrade.msgpack && !endpoint.raw, subprotocol })
+    Ok((Speech { raw: endpoint.raw, msgpack: upgrade.msgpack && !endpoint.raw }, subprotocol))
 }
 
 fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {

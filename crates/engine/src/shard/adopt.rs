@@ -33,6 +33,8 @@ pub(crate) struct Admitted {
     /// Unix seconds at which the token is no longer valid, leeway included; 0 = never.
     pub(crate) expires: u64,
     pub(crate) speech: Speech,
+    /// The subprotocol that was agreed on.
+    pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) accepted: Instant,
     /// Its places among the engine's connections and in the shard's load. They go with the connection, or come back.
     pub(crate) places: [Place; 2],
@@ -62,7 +64,8 @@ impl Shard {
 
     /// Enters it everywhere; `known` is set as soon as it is a connection, and then [`Self::remove`] undoes it.
     fn enroll(&mut self, admitted: Admitted, known: &mut Option<ConnId>) -> Result<ConnId, NotAdopted> {
-        let Admitted { transport, early, user, cookies, acl, expires, speech, accepted, places, .. } = admitted;
+        let Admitted { transport, early, user, cookies, acl, expires, speech, subprotocol, accepted, places, .. } =
+            admitted;
         let mut greeting = admitted.response;
         let shared = Arc::clone(&self.context.shared);
         let config = &shared.config;
@@ -78,6 +81,7 @@ impl Shard {
         let slot = self.connections.insert(|slot, generation| {
             let id = ConnId::new(index, slot, generation);
             let peer = Arc::new(Peer::new(id, uuid, speech, acl, &shared.liveness, queue));
+            peer.agree(subprotocol);
             Connection::open(Opening { peer, transport, early, greeting, stream, expires }, config, now)
         });
         let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.get_mut(slot)?))) else {

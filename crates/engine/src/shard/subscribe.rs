@@ -89,12 +89,12 @@ impl Shard {
             shared.topics.release(&entry, self.index);
             shared.give_back(connection.peer(), &entry.name);
         }
-        let groups = {
+        let extras = {
             let mut details = connection.peer().details.lock();
             details.gone = true;
-            std::mem::take(&mut details.groups)
+            std::mem::take(&mut details.extras)
         };
-        for (entry, group) in groups.into_iter().flat_map(|groups| groups.0) {
+        for (entry, group) in extras.into_iter().flat_map(|extras| extras.groups) {
             entry.leave_group(&group, id);
             shared.give_back(connection.peer(), &entry.name);
             shared.topics.sweep(&entry);
