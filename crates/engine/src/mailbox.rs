@@ -339,3 +339,38 @@ fn note_send(commands: &mut Vec<Command>, target: ConnId, next: Run) -> usize {
     commands.push(Command::Send { to: target, run: next });
     COMMAND_COST
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mailbox with this mark, one batch taken out of it, and what that weighs.
+    fn working(mark: usize) -> (Mailbox, Commands, usize) {
+        let mailbox = Mailbox::new(mark, usize::MAX);
+        mailbox.send_all(Opcode::Text, &[7; 500]);
+        mailbox.send_all(Opcode::Text, &[7; 500]);
+        let batch = mailbox.take().expect("two messages wait");
+        let weight = mailbox.weight();
+        (mailbox, batch, weight)
+    }
+
+    #[test]
+    fn pressure_that_was_seen_beside_either_mark_is_taken_back() {
+        // Between the move of the mark and that of the weight a publisher sees the old weight beside the new mark.
+        let (falls, batch, weight) = working(10_000);
+        assert!(weight < 10_000);
+        assert!(falls.done(batch, 100), "the mark fell below what waited");
+        let (rises, batch, weight) = working(100);
+        assert!(weight > 100);
+        assert!(rises.done(batch, 10_000), "the mark rose above what waited");
+    }
+
+    #[test]
+    fn nobody_is_woken_where_nobody_can_have_seen_pressure() {
+        let (calm, batch, _) = working(10_000);
+        assert!(!calm.done(batch, 20_000));
+        let (still, batch, _) = working(100);
+        still.send_all(Opcode::Text, &[7; 500]);
+        assert!(!still.done(batch, 100), "more waits than the mark allows");
+    }
+}
