@@ -152,6 +152,20 @@ fn first(peer: &mut Peer, wanted: [&str; 2]) -> usize {
     }
 }
 
+/// The ping of a peer that came before `work` began is answered before the shard is through with it.
+fn answered_within(server: &mut Server, work: impl FnOnce(&Engine) + Send + 'static, why: &str) {
+    let (mut observer, id) = server.connect();
+    one_batch(
+        server,
+        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+        move |engine| {
+            work(engine);
+            engine.send(id, "end");
+        },
+    );
+    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "{why}");
+}
+
 #[test]
 fn sockets_have_their_turn_within_a_batch_for_peers_that_stand_still() {
     let mut server = Server::start(Config {
@@ -174,18 +188,15 @@ fn sockets_have_their_turn_within_a_batch_for_peers_that_stand_still() {
         .collect();
     wait_until("it is queued", || server.health("inbox_bytes") == 0);
     assert!(server.health("outbound_bytes") > 20 << 20, "they do stand still");
-    let (mut observer, id) = server.connect();
-    one_batch(
-        &server,
-        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+    answered_within(
+        &mut server,
         move |engine| {
             for n in 0..40_000 {
                 engine.broadcast(if n % 2 == 0 { "a" } else { "b" }, "x");
             }
-            engine.send(id, "end");
         },
+        "the ping was answered before the batch was over",
     );
-    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "the ping was answered before the batch was over");
     drop(standing);
 }
 
@@ -216,36 +227,30 @@ fn sockets_have_their_turn_among_publications_that_reach_nobody() {
     // They begin and end alike, so each is tried for each topic.
     let names: Vec<String> = (0..1000).map(|n| format!("*x{n}*")).collect();
     assert_eq!(server.engine.subscribe(id, &names, None), Subscribed::Accepted(1000));
-    let (mut observer, id) = server.connect();
-    one_batch(
-        &server,
-        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+    answered_within(
+        &mut server,
         move |engine| {
             for n in 0..2000 {
                 engine.broadcast(&format!("nobody:{n}"), "x");
             }
-            engine.send(id, "end");
         },
+        "2,000,000 patterns were tried without a turn of the sockets",
     );
-    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "2,000,000 patterns were tried without a turn of the sockets");
 }
 
 #[test]
 fn sockets_have_their_turn_among_subscriptions() {
     let mut server = Server::start(Config { shards: 1, high_water_mark: 1, hard_limit: 512 << 20, ..config() });
     let (_holder, holder) = server.connect();
-    let (mut observer, id) = server.connect();
-    one_batch(
-        &server,
-        || observer.send_text(r#"{"t":"ping","p":{"timestamp":1}}"#),
+    answered_within(
+        &mut server,
         move |engine| {
             for n in 0..40_000 {
                 let name = [format!("topic:{n}")];
                 engine.subscribe(holder, &name, None);
                 engine.unsubscribe(holder, Some(&name));
             }
-            engine.send(id, "end");
         },
+        "80,000 changes were made without a turn of the sockets",
     );
-    assert_eq!(first(&mut observer, ["PONG", "end"]), 0, "80,000 changes were made without a turn of the sockets");
 }

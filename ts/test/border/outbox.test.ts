@@ -6,7 +6,7 @@ import { RustWSEServer } from '../../src/index.js';
 import type { NativeCalls } from '../../src/native/binding.js';
 import { loadNative } from '../../src/native/loader.js';
 import { SEND_BYTES as BYTES, Outbox, SEND_TEXT as TEXT } from '../../src/server/outbox.js';
-import { startServer, waitUntil } from '../support/server.js';
+import { startServer, type TestServer, waitUntil } from '../support/server.js';
 import { type Client, heardSoFar, join, QUIET } from './client.js';
 
 const MODULE = new URL('../../../dist/index.cjs', import.meta.url).pathname;
@@ -18,10 +18,8 @@ function listen(client: Client): string[] {
   return heard;
 }
 
-/** Messages the engine has written. */
-function sent(server: RustWSEServer): number {
-  return Number(/^wse_messages_sent_total(?:\{.*\})? (\d+)/m.exec(server.prometheusMetrics())?.[1]);
-}
+/** Data frames the engine has queued for connections. */
+const sent = (on: TestServer): number => on.metric('wse_messages_sent_total');
 
 /** Small, long, and of characters of one, two, three and four bytes; a lone surrogate arrives as U+FFFD. */
 const BODIES = ['', 'x', 'ü', '€uro', '😀', '\ud800', 'y'.repeat(200), 'ß'.repeat(3000), 'z'.repeat(20_000), '😀'.repeat(9000)];
@@ -169,23 +167,23 @@ describe('what one turn sends and publishes', () => {
     const { conn } = await join(on);
     for (let i = 0; i < 1000; i += 1) on.server.send(conn, `m${i}`);
     const until = performance.now() + 5000;
-    while (sent(on.server) < 900 && performance.now() < until);
-    expect(sent(on.server)).toBeGreaterThanOrEqual(900);
+    while (sent(on) < 900 && performance.now() < until);
+    expect(sent(on)).toBeGreaterThanOrEqual(900);
   });
 
   it('is not handed over by a question, but by a command', async () => {
     const on = await startServer(QUIET);
     const { client, conn } = await join(on);
-    const before = sent(on.server);
+    const before = sent(on);
     on.server.send(conn, 'x');
     const until = performance.now() + 100;
     while (performance.now() < until) {
-      expect([on.server.getConnectionCount(), on.server.getConnections(), sent(on.server)]).toEqual([1, [conn], before]);
+      expect([on.server.getConnectionCount(), on.server.getConnections(), sent(on)]).toEqual([1, [conn], before]);
     }
     on.server.subscribeConnection(conn, ['t']);
     const later = performance.now() + 5000;
-    while (sent(on.server) === before && performance.now() < later);
-    expect(sent(on.server)).toBe(before + 1);
+    while (sent(on) === before && performance.now() < later);
+    expect(sent(on)).toBe(before + 1);
     expect((await heardSoFar(on, client, conn)).texts).toEqual(['x']);
   });
 });

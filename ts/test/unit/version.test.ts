@@ -12,6 +12,12 @@ it('is the version of both manifests', () => {
   expect(/^version = "(.+)"$/m.exec(read('Cargo.toml'))?.[1]).toBe(VERSION);
 });
 
+it('asks for the Rust that the manifest names', () => {
+  const asked = /MIN_RUST = \[(\d+), (\d+)\]/.exec(read('scripts/lib/steps.mjs'))?.slice(1).join('.');
+  expect(asked).toMatch(/^1\.\d+$/);
+  expect(/^rust-version = "(.+)"$/m.exec(read('Cargo.toml'))?.[1]).toBe(asked);
+});
+
 it.each(SUPPORTED_PLATFORMS)('has a package for %s, of that version', (platform) => {
   const manifest = JSON.parse(read(`npm/${platform}/package.json`)) as { name: string; version: string; main: string };
   expect(manifest).toMatchObject({ name: `wse-server-${platform}`, version: VERSION, main: `wse-server.${platform}.node` });
