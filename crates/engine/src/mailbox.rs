@@ -247,11 +247,6 @@ impl Mailbox {
         self.notify.notify_one();
     }
 
-    /// Whether commands wait.
-    pub(crate) fn has_commands(&self) -> bool {
-        !self.waiting.lock().list.is_empty()
-    }
-
     /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
         self.notify.notified().await;
@@ -270,6 +265,8 @@ impl Mailbox {
     /// The batch was worked through; its buffers are used again, and the mark is moved. Returns whether publishers may
     /// have seen pressure and the weight is at the new mark or below.
     pub(crate) fn done(&self, mut batch: Commands, mark: usize) -> bool {
+        // What was alone is in this batch, if there was any: later pushes found its weight.
+        self.alone.store(0, Relaxed);
         let old = self.mark.swap(mark, Relaxed);
         let before = self.weight.fetch_sub(batch.weight, Relaxed);
         // Whoever looked between the two saw one weight beside either mark: the lower one counts.
@@ -363,6 +360,19 @@ mod tests {
         let (rises, batch, weight) = working(100);
         assert!(weight > 100);
         assert!(rises.done(batch, 10_000), "the mark rose above what waited");
+    }
+
+    #[test]
+    fn a_long_message_raises_the_mark_only_while_it_is_there() {
+        let mailbox = Mailbox::new(1000, usize::MAX);
+        assert_eq!(mailbox.send_all(Opcode::Binary, &[0; 900]), Pressure::Fine, "alone");
+        let batch = mailbox.take().expect("it waits");
+        for _ in 0..2 {
+            mailbox.send_all(Opcode::Binary, &[0; 300]);
+        }
+        mailbox.done(batch, 500);
+        assert!(mailbox.is_above_mark());
+        assert_eq!(mailbox.until_mark(), 0);
     }
 
     #[test]

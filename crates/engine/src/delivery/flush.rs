@@ -33,7 +33,7 @@ impl Delivery {
         let Some(connection) = floor.connections.get_mut(slot) else { return };
         connection.unlist();
         self.serving = Some(slot);
-        // A blocked socket is flushed by its own task when it takes more.
+        // A blocked socket is flushed in its connection's own turn, once it takes more.
         if connection.is_blocked() {
             connection.settle(floor.context);
         } else {

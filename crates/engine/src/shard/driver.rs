@@ -73,7 +73,7 @@ async fn drive(shared: Arc<Shared>, shard: SharedShard, index: usize, handshake:
             _ = ticks.tick(), if busy => {}
         }
         // What was published before goes out before what is read now is answered.
-        if !mailbox.has_commands() {
+        if mailbox.is_empty() {
             serve_ready(&shard, &ready);
             read_on(&shard, &ready).await;
         }

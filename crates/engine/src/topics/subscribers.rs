@@ -262,6 +262,8 @@ fn resolve(
     slots.dedup();
     let all = slots.len();
     slots.retain(|slot| allows(*slot, name));
+    // It is kept: what several patterns found more than once takes no place.
+    slots.shrink_to_fit();
     let denied = (all - slots.len()) as u64;
     (Resolved { epoch, slots, denied }, work)
 }
