@@ -16,6 +16,13 @@ pub(super) struct Resolved {
     pub(super) denied: u64,
 }
 
+impl Resolved {
+    /// Bytes of its list.
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.len() * size_of::<u32>()
+    }
+}
+
 /// Two generations: what is asked for moves into the young one. When that is full it becomes the old one, and what was not
 /// asked for since the time before is forgotten.
 #[derive(Default)]
@@ -65,7 +72,7 @@ impl Matches {
 }
 
 fn size(name: &str, resolved: &Resolved) -> usize {
-    name.len() + resolved.slots.len() * size_of::<u32>()
+    name.len() + resolved.bytes()
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use super::patterns::Patterns;
 use super::{Map, SlotSet, Target, TopicEntry};
 use crate::frames::{Segment, SegmentPool};
 
+/// Most bytes of recipients that are remembered for topics with exact subscribers; a single topic may be above.
+const REMEMBERED: usize = 32 * 1024 * 1024;
+
 /// Subscriber lists of one shard.
 pub(crate) struct Subscribers {
     /// The shard's number.
@@ -20,6 +23,8 @@ pub(crate) struct Subscribers {
     places: Map<u64, u32>,
     patterns: Patterns,
     matches: Matches,
+    /// Bytes of what is remembered in `exact`.
+    remembered: usize,
     /// Moves whenever a pattern subscription or an ACL changes: older resolutions are void.
     epoch: u64,
     /// An ACL changed after its connection had subscribed, so exact subscribers are checked too.
@@ -37,6 +42,7 @@ impl Subscribers {
             places: Map::default(),
             patterns: Patterns::default(),
             matches: Matches::default(),
+            remembered: 0,
             epoch: 1,
             acl_changed: false,
         }
@@ -49,6 +55,13 @@ struct LocalTopic {
     /// Where this topic's frames are appended while somebody still owes the earlier ones.
     segment: Option<Segment>,
     resolved: Option<Resolved>,
+}
+
+impl LocalTopic {
+    /// Forgets who receives it in the end; returns the bytes that took.
+    fn forget(&mut self) -> usize {
+        self.resolved.take().map_or(0, |resolved| resolved.bytes())
+    }
 }
 
 /// Who receives a topic in this shard.
@@ -137,7 +150,7 @@ impl Subscribers {
             place
         });
         let Some(topic) = &mut exact[place as usize] else { return false };
-        topic.resolved = None;
+        self.remembered -= topic.forget();
         topic.subscribers.insert(slot)
     }
 
@@ -150,7 +163,7 @@ impl Subscribers {
         }
         let Some(place) = self.places.get(&entry.id).copied() else { return false };
         let Some(topic) = &mut self.exact[place as usize] else { return false };
-        topic.resolved = None;
+        self.remembered -= topic.forget();
         let removed = topic.subscribers.swap_remove(&slot);
         if topic.subscribers.is_empty() {
             if let Some(segment) = topic.segment.take() {
@@ -193,7 +206,12 @@ impl Subscribers {
     /// was not settled when it subscribed.
     pub(crate) fn route(&mut self, target: &Target, allows: impl Fn(u32, &str) -> bool) -> Route<'_> {
         let place = self.lookup(target);
-        let Self { exact, patterns, matches, epoch, acl_changed, .. } = self;
+        if self.remembered > REMEMBERED {
+            for topic in self.exact.iter_mut().flatten() {
+                self.remembered -= topic.forget();
+            }
+        }
+        let Self { exact, patterns, matches, remembered, epoch, acl_changed, .. } = self;
         let topic = place.and_then(|place| exact.get_mut(place as usize)?.as_mut());
         if patterns.is_empty() && !*acl_changed {
             return topic.map_or(Route::NOWHERE, |LocalTopic { subscribers, segment, .. }| Route {
@@ -210,11 +228,14 @@ impl Subscribers {
             resolved
         };
         let (resolved, segment) = match (topic, target) {
-            (Some(LocalTopic { entry, subscribers, segment, resolved }), _) => {
-                if resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
-                    *resolved = Some(resolve(&entry.name, Some(subscribers)));
+            (Some(topic), _) => {
+                if topic.resolved.as_ref().is_none_or(|old| old.epoch != *epoch) {
+                    *remembered -= topic.forget();
+                    let found = resolve(&topic.entry.name, Some(&topic.subscribers));
+                    *remembered += found.bytes();
+                    topic.resolved = Some(found);
                 }
-                (resolved.as_ref(), Some(segment))
+                (topic.resolved.as_ref(), Some(&mut topic.segment))
             }
             (None, Target::Named(entry)) => {
                 (Some(matches.of(&entry.name, *epoch, || resolve(&entry.name, None))), None)
@@ -266,4 +287,35 @@ fn resolve(
     slots.shrink_to_fit();
     let denied = (all - slots.len()) as u64;
     (Resolved { epoch, slots, denied }, work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_for_exact_topics_is_bounded_and_let_go() {
+        let (mut lists, mut pool) = (Subscribers::new(0), SegmentPool::default());
+        let everybody = Arc::new(TopicEntry::new(1, "*", 1));
+        for slot in 0..100_000 {
+            lists.subscribe(&everybody, slot);
+        }
+        let topics: Vec<_> = (2..102).map(|id| Arc::new(TopicEntry::new(id, &format!("t{id}"), 1))).collect();
+        let mut most = 0;
+        for topic in &topics {
+            lists.subscribe(topic, 100_000);
+            let route = lists.route(&Target::Named(Arc::clone(topic)), |_, _| true);
+            assert_eq!(route.recipients.len(), 100_001);
+            most = most.max(lists.remembered);
+        }
+        // 100 lists of 400 KB would be 40 MB.
+        assert!(most > REMEMBERED && most < REMEMBERED + 500_000, "{most}");
+        let held: usize =
+            lists.exact.iter().flatten().filter_map(|topic| topic.resolved.as_ref()).map(Resolved::bytes).sum();
+        assert_eq!(held, lists.remembered);
+        for topic in &topics {
+            assert!(lists.unsubscribe(topic, 100_000, &mut pool));
+        }
+        assert_eq!(lists.remembered, 0);
+    }
 }
