@@ -111,6 +111,7 @@ fn two_engines_do_not_mix() {
     assert_eq!((peer_a.text(), peer_b.text()), ("from a".into(), "from b".into()));
     assert_eq!(b.events.event(), Event::Raw(id_b, "to b".into()));
     assert_eq!(a.events.drain(), []);
+    wait_until("what was sent is counted", || a.health("messages_sent") > 0);
     assert_eq!((a.health("messages_sent"), a.health("messages_received")), (1, 0));
     a.engine.stop(RESTART, "", Duration::ZERO);
     b.engine.broadcast("t", "still here");

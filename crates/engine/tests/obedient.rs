@@ -60,11 +60,16 @@ impl Reader {
 /// Publishes for `time` and waits whenever it is told to; returns how many messages it published, and how many of them in the
 /// last second.
 fn publish(engine: &Engine, time: Duration) -> (u64, u64) {
+    publish_from(0, engine, time)
+}
+
+/// As [`publish`], with numbers from `first` on.
+fn publish_from(first: u64, engine: &Engine, time: Duration) -> (u64, u64) {
     let filler = "x".repeat(SIZE);
     let began = Instant::now();
     let (mut published, mut late) = (0, 0);
     while began.elapsed() < time {
-        let pressure = engine.broadcast("t", &format!("{published} {filler}"));
+        let pressure = engine.broadcast("t", &format!("{} {filler}", first + published));
         assert_ne!(pressure, Pressure::Refused, "an obedient publisher never meets the hard limit");
         published += 1;
         late += u64::from(began.elapsed() > time - Duration::from_secs(1));
@@ -124,14 +129,29 @@ fn a_single_reader_sets_the_pace() {
 }
 
 #[test]
+fn one_of_many_that_is_only_somewhat_slower_loses_nothing() {
+    let (pace, slower) = ((20, Duration::from_millis(20)), (20, Duration::from_millis(35)));
+    let budget = Config { max_outbound_bytes: 16 << 20, ..config() };
+    let (server, all) = readers(budget, &[pace, pace, pace, pace, pace, pace, pace, slower]);
+    let (published, _) = publish(&server.engine, Duration::from_secs(5));
+    all.iter().for_each(|reader| reader.stop.store(true, Relaxed));
+    end(&server);
+    for reader in all {
+        assert_eq!(reader.finish(), published);
+    }
+    // It may be taken for slow until it was compared with the others: its budget holds what it owes meanwhile.
+    assert_eq!(server.health("slow_consumer_drops"), 0);
+}
+
+#[test]
 fn one_of_many_that_is_much_slower_is_not_waited_for_and_alone_loses_frames() {
     let fast = (u64::MAX, Duration::ZERO);
     let slow = (20, Duration::from_millis(200));
     let (server, mut all) =
         readers(Config { max_outbound_bytes: 1 << 20, ..config() }, &[fast, fast, fast, fast, fast, fast, fast, slow]);
     let (published, late) = publish(&server.engine, Duration::from_secs(5));
-    // 100 messages a second is what the slow one takes.
-    assert!(late > 2_000, "{late} in the last second: publishers wait for the slow one");
+    // 100 messages a second is what the slow one takes; the others take all that the machine has to give.
+    assert!(late > 400, "{late} in the last second: publishers wait for the slow one");
     assert!(server.health("slow_consumers") >= 1);
     all.iter().for_each(|reader| reader.stop.store(true, Relaxed));
     end(&server);
@@ -147,7 +167,7 @@ fn one_of_many_that_is_much_slower_is_not_waited_for_and_alone_loses_frames() {
 fn who_stands_still_holds_nobody_for_long_even_alone() {
     let (server, all) = readers(Config { max_outbound_bytes: 1 << 20, ..config() }, &[(1, Duration::from_secs(8))]);
     let (_, late) = publish(&server.engine, Duration::from_secs(5));
-    assert!(late > 2_000, "{late} in the last second: publishers wait for one that stands still");
+    assert!(late > 400, "{late} in the last second: publishers wait for one that stands still");
     assert!(server.health("slow_consumer_drops") > 0 && server.health("slow_consumers") >= 1);
     assert_eq!(server.health("pressing_connections"), 0);
     drop(server);
@@ -179,6 +199,7 @@ fn one_that_reads_nothing_and_connects_anew_again_and_again_does_not_stop_the_ot
     let fast = (u64::MAX, Duration::ZERO);
     let (mut server, all) = readers(config(), &[fast; 8]);
     let (engine, address) = (Arc::clone(&server.engine), server.address);
+    let (before, alone) = publish(&engine, Duration::from_secs(2));
     let over = AtomicBool::new(false);
     let late = std::thread::scope(|scope| {
         // The host lets whoever comes subscribe.
@@ -199,12 +220,12 @@ fn one_that_reads_nothing_and_connects_anew_again_and_again_does_not_stop_the_ot
                 std::thread::sleep(Duration::from_millis(600));
             }
         });
-        let (_, late) = publish(&engine, Duration::from_secs(6));
+        let (_, late) = publish_from(before, &engine, Duration::from_secs(6));
         over.store(true, Relaxed);
         late
     });
-    // Held by it for all of the time, publishers came to some hundreds.
-    assert!(late > 4_000, "{late} in the last second");
+    // It may hold publishers for a quarter of the time; held for all of it, they came to a fiftieth.
+    assert!(late > alone / 10, "{late} in the last second, {alone} without it");
     wait_until("everything is written", || {
         server.health("inbox_bytes") == 0 && server.health("pressing_connections") == 0
     });

@@ -8,7 +8,8 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
 
 use super::account::{Account, Report};
-use super::lag::{Census, Found, Lag, YOUNG_MS};
+use super::convoy::{Census, YOUNG_MS};
+use super::lag::{Found, Lag};
 use super::{Context, Transport};
 use crate::clock::{Millis, millis};
 use crate::config::Config;
@@ -266,26 +267,31 @@ impl Connection {
 
     fn look_behind(&mut self, context: &mut Context) {
         let (owed, now) = (self.account.out.owed(), context.now());
+        let young = now.since(self.close.began) < YOUNG_MS;
         let lag = self.lag.get_or_insert_with(|| {
-            context.lagging.push(self.peer.id.slot());
+            context.convoy.watch(self.peer.id.slot());
             Box::new(Lag::new(owed, now))
         });
+        let behind = lag.is_behind(owed, self.congested, context.target_delay, now);
+        context.convoy.behind(lag.count(behind));
         let may_press =
-            context.young.is_left() || now.since(self.close.began) >= YOUNG_MS || !context.census_so_far().is_few();
-        let found = lag.look(owed, self.congested, context.target_delay, may_press, now, &mut context.census);
+            !young || lag.is_proved() || context.convoy.young().is_left() || !context.convoy.few_are_behind();
+        let found = lag.look(owed, behind, may_press, now);
         note_lag(found, context);
     }
 
     /// Its socket took `written` bytes.
     #[inline]
     pub(super) fn moved_on(&mut self, written: usize, context: &mut Context) {
-        if self.active_in != context.window {
-            self.active_in = context.window;
-            context.census.active += 1;
-        }
+        context.convoy.count(&mut self.active_in);
         if let Some(lag) = &mut self.lag {
             lag.wrote(written, self.account.out.owed(), context.now());
         }
+    }
+
+    /// Whether publishers waited for it as long as for the slowest, in the window that ends now.
+    pub(crate) fn is_of_the_slowest(&self, now: Millis) -> bool {
+        self.lag.as_ref().is_some_and(|lag| lag.is_of_the_slowest(now))
     }
 
     /// A regular look at a connection that is behind; at the end of a window it is judged beside the others. False when it is
@@ -293,28 +299,40 @@ impl Connection {
     pub(crate) fn watch(&mut self, window: Option<Census>, context: &mut Context) -> bool {
         let Some(lag) = &mut self.lag else { return false };
         let now = context.now();
-        let young = now.since(self.close.began) < YOUNG_MS
-            && lag.presses()
-            && window.unwrap_or_else(|| context.census_so_far()).is_few();
-        if young {
-            context.young.charge();
-        }
-        let mut found = match window {
+        let (others, look) = context.convoy.pace();
+        lag.compare(others, look, now);
+        let found = match window {
             Some(census) => lag.judge(census, now),
             None => lag.stand_still(now),
         };
-        if found == Found::Nothing && young && !context.young.is_left() {
-            found = lag.release(now);
-        }
-        if lag.is_over() {
-            self.lag = None;
+        note_lag(found, context);
+        self.hold_back_young(true, context);
+        if let Some(mut lag) = self.lag.take_if(|lag| lag.is_over()) {
+            context.convoy.behind(lag.count(false));
         }
         let behind = self.lag.is_some();
-        note_lag(found, context);
         if behind {
             self.look_behind(context);
         }
         behind
+    }
+
+    /// Publishers wait for the young that are few no longer than their credit lasts; `charge`: it is charged with the time
+    /// since the last look.
+    pub(crate) fn hold_back_young(&mut self, charge: bool, context: &mut Context) {
+        let Some(lag) = self.lag.as_mut().filter(|lag| lag.presses() && !lag.is_proved()) else { return };
+        let now = context.now();
+        if now.since(self.close.began) >= YOUNG_MS || !context.convoy.few_are_behind() {
+            return;
+        }
+        let credit = context.convoy.young();
+        if charge {
+            credit.charge();
+        }
+        if !credit.is_left() {
+            let found = lag.release(now);
+            note_lag(found, context);
+        }
     }
 
     /// Whether a visit of the wheel that was due at `due` is the one it waits for.
@@ -335,8 +353,9 @@ impl Connection {
         context.counters.outbound_bytes.shift(weight, 0);
         context.counters.abandoned_bytes.add(self.account.out.owed() as u64);
         context.counters.congested.shift(usize::from(self.congested), 0);
-        if self.lag.as_ref().is_some_and(|lag| lag.presses()) {
-            note_lag(Found::Released, context);
+        if let Some(mut lag) = self.lag.take() {
+            context.convoy.behind(lag.count(false));
+            note_lag(lag.release(context.now()), context);
         }
         self.report_losses(Report::Leaving, context);
         context.event(self.stream, Kind::Disconnect, self.peer.id, b"");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{Ordering::SeqCst, fence};
 
-use super::lag::{Census, WINDOW_MS, YoungCredit};
+use super::convoy::{Census, Convoy};
 use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
@@ -34,18 +34,8 @@ pub(crate) struct Context {
     pub(super) shapes: Shapes,
     /// When connections are visited next.
     pub(crate) wheel: Wheel,
-    /// Connections that owe more than their sockets took, lately.
-    pub(super) lagging: Vec<u32>,
-    /// Who was sent anything in this window.
-    pub(super) census: Census,
-    /// How many were sent anything in the window before.
-    active_before: u32,
-    /// How long publishers may still wait for young connections.
-    pub(super) young: YoungCredit,
-    looked: Millis,
-    /// The number of this window.
-    pub(super) window: u8,
-    window_began: Millis,
+    /// The connections beside each other, as publishers see them.
+    pub(super) convoy: Convoy,
     /// The delay publishers are held to, milliseconds.
     pub(super) target_delay: u32,
     streams: Vec<EventStream>,
@@ -68,8 +58,8 @@ struct EventStream {
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
         let counters = Arc::clone(&shared.shards[index].counters);
-        let window_began = shared.clock.now();
-        let wheel = Wheel::new(window_began);
+        let now = shared.clock.now();
+        let (wheel, convoy) = (Wheel::new(now), Convoy::new(now));
         let target_delay = millis(shared.config.target_delay);
         Self {
             shared,
@@ -78,13 +68,7 @@ impl Context {
             scratch: Vec::new(),
             shapes: Shapes::new(),
             wheel,
-            lagging: Vec::new(),
-            census: Census::default(),
-            active_before: 0,
-            young: YoungCredit::full(),
-            looked: window_began,
-            window: 1,
-            window_began,
+            convoy,
             target_delay,
             streams: Vec::new(),
             parting: Vec::new(),
@@ -101,33 +85,25 @@ impl Context {
         }
     }
 
-    /// Connections to look at again, and the census of the window that has ended with this look, if one has.
-    pub(crate) fn take_lagging(&mut self) -> (Vec<u32>, Option<Census>) {
-        let now = self.now();
-        self.young.pass(now.since(self.looked));
-        self.looked = now;
-        let ended = now.since(self.window_began) >= WINDOW_MS;
-        let census = ended.then(|| {
-            self.window_began = now;
-            self.window = self.window.wrapping_add(1);
-            let census = self.census_so_far();
-            // While publishers wait nobody is sent anything: those that were before still count.
-            self.active_before = if self.counters.pressing.get() > 0 { census.active } else { self.census.active };
-            self.census = Census::default();
-            census
-        });
-        (std::mem::take(&mut self.lagging), census)
+    /// Connections to look at again, and whether a window ends with this look.
+    pub(crate) fn begin_look(&mut self) -> (Vec<u32>, bool) {
+        let (sent, pressing) = (self.counters.bytes_sent.get(), self.counters.pressing.get() > 0);
+        self.convoy.begin_look(sent, pressing, self.now())
     }
 
-    /// The census of this window, which has just begun, perhaps: whoever was sent anything in the one before counts too.
-    pub(super) fn census_so_far(&self) -> Census {
-        Census { active: self.census.active.max(self.active_before), ..self.census }
+    /// Ends the window: so many were of the slowest.
+    pub(crate) fn end_window(&mut self, slowest: u32) -> Census {
+        self.convoy.end_window(slowest)
     }
 
-    /// Connections that are still behind.
-    pub(crate) fn keep_lagging(&mut self, mut slots: Vec<u32>) {
-        slots.append(&mut self.lagging);
-        self.lagging = slots;
+    /// Connections to look at next time.
+    pub(crate) fn keep_lagging(&mut self, slots: Vec<u32>) {
+        self.convoy.keep(slots);
+    }
+
+    /// Connections of which the young may have to let publishers go, if those that are behind have just become few.
+    pub(crate) fn take_thinned(&mut self) -> Option<Vec<u32>> {
+        self.convoy.take_thinned().then(|| self.convoy.lagging().to_vec())
     }
 
     pub(crate) fn now(&self) -> Millis {

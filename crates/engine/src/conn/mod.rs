@@ -7,6 +7,7 @@ mod account;
 mod connection;
 mod context;
 mod control;
+mod convoy;
 mod entry;
 mod handler;
 mod lag;

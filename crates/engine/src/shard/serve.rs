@@ -157,10 +157,24 @@ impl Shard {
 
     /// Looks at the connections that are behind: who stands still or is much slower than the others is not waited for.
     fn watch_lagging(&mut self) {
-        let (mut slots, census) = self.context.take_lagging();
+        let (mut slots, ended) = self.context.begin_look();
         let Self { connections, context, .. } = self;
+        let now = context.now();
+        let slowest =
+            || slots.iter().filter(|slot| connections.get(**slot).is_some_and(|it| it.is_of_the_slowest(now)));
+        let census = ended.then(|| context.end_window(u32::try_from(slowest().count()).unwrap_or(u32::MAX)));
         slots.retain(|slot| connections.get_mut(*slot).is_some_and(|connection| connection.watch(census, context)));
         context.keep_lagging(slots);
+    }
+
+    /// Once those that are behind are few, publishers wait for the young among them no longer than their credit lasts.
+    pub(super) fn hold_back_young(&mut self) {
+        let Self { connections, context, .. } = self;
+        for slot in context.take_thinned().unwrap_or_default() {
+            if let Some(connection) = connections.get_mut(slot) {
+                connection.hold_back_young(false, context);
+            }
+        }
     }
 
     /// The host has read events, or a reader has left: paused connections are read again.

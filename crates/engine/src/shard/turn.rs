@@ -29,6 +29,7 @@ impl Shard {
     pub(super) fn turn(&mut self, arrivals: &mut Vec<Incoming>) -> Turn {
         // By the clock, not by who woke us: publishers that never pause must not stop the wheel.
         self.tick();
+        self.hold_back_young();
         if self.work.is_none() && !self.begin() {
             self.context.deliver();
             self.see_off();
@@ -51,6 +52,7 @@ impl Shard {
             work.writes += self.context.counters.writes.get() - written;
         }
         self.reap();
+        self.hold_back_young();
         self.context.deliver();
         if self.delivery.is_unflushed() || self.work.as_ref().is_some_and(|work| !work.commands.is_empty()) {
             return Turn::More;
