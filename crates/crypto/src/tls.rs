@@ -10,11 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::version::{TLS12, TLS13};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-/// A server-side TLS connection.
-pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+/// A server-side TLS connection over a stream.
+pub use tokio_rustls::server::TlsStream;
 
 /// Most bytes one connection holds inside TLS before a write has to wait: two records of 16 KiB. The engine
 /// has its own counted queue; what lies below it should be small. An idle connection holds none of it.
@@ -111,7 +111,10 @@ impl ReloadableTls {
     ///
     /// # Errors
     /// Any I/O error of the socket, or `InvalidData` when the peer does not speak acceptable TLS.
-    pub fn accept(&self, stream: TcpStream) -> impl Future<Output = io::Result<TlsStream>> + Send + use<> {
+    pub fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> impl Future<Output = io::Result<TlsStream<S>>> + use<S> {
         // The configuration is taken now and the lock is gone before the first await.
         let TlsConfig(config) = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         TlsAcceptor::from(config).accept_with(stream, |connection| connection.set_buffer_limit(Some(BUFFER_BYTES)))

@@ -54,7 +54,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
 }
 
 /// One handshake, both sides at once.
-async fn connect(tls: &ReloadableTls, client: &TlsConnector) -> (io::Result<TlsStream>, io::Result<Client>) {
+async fn connect(tls: &ReloadableTls, client: &TlsConnector) -> (io::Result<TlsStream<TcpStream>>, io::Result<Client>) {
     let (listener, address) = listen().await;
     let server = async { tls.accept(listener.accept().await.unwrap().0).await };
     let client = async {
@@ -64,7 +64,7 @@ async fn connect(tls: &ReloadableTls, client: &TlsConnector) -> (io::Result<TlsS
     tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(server, client) }).await.unwrap()
 }
 
-async fn echo(server: &mut TlsStream, client: &mut Client, text: &[u8]) {
+async fn echo(server: &mut TlsStream<TcpStream>, client: &mut Client, text: &[u8]) {
     let mut got = vec![0; text.len()];
     client.write_all(text).await.unwrap();
     client.flush().await.unwrap();

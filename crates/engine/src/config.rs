@@ -87,6 +87,8 @@ pub struct Config {
     pub host: String,
     /// TCP port, 0 = any free one.
     pub port: u16,
+    /// Others may listen at the same port, and the system spreads connects over all.
+    pub reuse_port: bool,
     /// Connections open at once; one more is answered 503.
     pub max_connections: usize,
     /// What upgrades; the first that serves a request's path counts, and without one it is answered 404.

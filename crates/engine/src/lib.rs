@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod alarm;
 mod clock;
 pub mod config;
 mod conn;
@@ -27,6 +28,7 @@ mod mailbox;
 mod metrics;
 mod net;
 pub mod outbox;
+mod reactor;
 mod ready;
 mod registry;
 mod shard;
@@ -35,7 +37,7 @@ mod slab;
 mod topics;
 mod wheel;
 
-pub use engine::{Engine, State, Subscribed};
+pub use engine::{Bound, Engine, Inline, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, push_frame};
 
 use crate::admission::{Permit, Place};
+use crate::alarm::Alarm;
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::topics::{Target, TopicEntry};
@@ -113,7 +113,8 @@ pub(crate) struct Mailbox {
     waiting: Mutex<Commands>,
     /// Emptied buffers for the next to wait in.
     spare: Mutex<Commands>,
-    notify: Notify,
+    /// Wakes the shard.
+    alarm: Alarm,
     /// Weight of what waits plus what the shard is working on.
     weight: AtomicUsize,
     /// The weight above which publishers should wait; the shard moves it.
@@ -130,7 +131,7 @@ impl Mailbox {
         Self {
             waiting: Mutex::default(),
             spare: Mutex::default(),
-            notify: Notify::new(),
+            alarm: Alarm::default(),
             weight: AtomicUsize::new(0),
             mark: AtomicUsize::new(mark),
             alone: AtomicUsize::new(0),
@@ -233,7 +234,7 @@ impl Mailbox {
         self.weigh(&mut batch, weight);
         drop(batch);
         if first {
-            self.notify.notify_one();
+            self.alarm.ring();
         }
     }
 
@@ -244,12 +245,18 @@ impl Mailbox {
 
     /// Makes the loop go round once more: events wait to be delivered.
     pub(crate) fn nudge(&self) {
-        self.notify.notify_one();
+        self.alarm.ring();
+    }
+
+    /// Has this thread's event loop run the shard from now on: it need not be woken by its own thread, and others wake it
+    /// with `waker`.
+    pub(crate) fn run_here(&self, waker: mio::Waker) {
+        self.alarm.run_here(waker);
     }
 
     /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
-        self.notify.notified().await;
+        self.alarm.rung().await;
     }
 
     /// Takes everything that waits, if something does. Its weight stays until [`Self::done`].
@@ -310,7 +317,7 @@ impl Mailbox {
         drop(batch);
         // Whoever put the first command in has woken the shard; it takes everything at once.
         if first {
-            self.notify.notify_one();
+            self.alarm.ring();
         }
         if weight > self.threshold() { Pressure::High } else { Pressure::Fine }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wse_engine::config::{Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
-use wse_engine::{ConnId, Engine, State};
+use wse_engine::{ConnId, Engine, State, Step};
 use wse_protocol::close_code::CloseCode;
 
 use crate::events::Events;
@@ -17,6 +17,7 @@ pub fn config() -> Config {
     Config {
         host: "127.0.0.1".into(),
         port: 0,
+        reuse_port: false,
         max_connections: 10_000,
         endpoints: vec![Endpoint::default()],
         allowed_origins: None,
@@ -51,6 +52,11 @@ pub fn config() -> Config {
     }
 }
 
+/// Whether [`Server::start`] starts engines without threads.
+pub fn is_inline() -> bool {
+    std::env::var_os("WSE_TEST_DRIVER").is_some_and(|driver| driver == "inline")
+}
+
 /// A running engine and its first consumer.
 pub struct Server {
     /// The engine.
@@ -67,9 +73,39 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub fn start(config: Config) -> Self {
+        if is_inline() {
+            return Self::start_inline(config);
+        }
         let engine = Arc::new(Engine::new(config));
         let events = Events::join(&engine);
         let address = engine.start().expect("a free port");
+        Self { engine, address, events }
+    }
+
+    /// Starts an engine without threads, on an event loop of this server's own: what every test does when the environment
+    /// says `WSE_TEST_DRIVER=inline`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_inline(config: Config) -> Self {
+        let engine = Arc::new(Engine::new(Config { shards: 1, ..config }));
+        let events = Events::join(&engine);
+        let (tell, told) = std::sync::mpsc::channel();
+        let bound = engine.bind().expect("a free port");
+        let host = Arc::clone(&engine);
+        std::thread::spawn(move || {
+            let mut inline = host.start_inline(bound).expect("an event loop");
+            tell.send(inline.address()).expect("somebody who waits");
+            drop(host);
+            loop {
+                match inline.step(true) {
+                    Step::More => {}
+                    Step::Idle => inline.wait(Duration::from_millis(100)),
+                    Step::Ended => return,
+                }
+            }
+        });
+        let address = told.recv().expect("a started engine");
         Self { engine, address, events }
     }
 

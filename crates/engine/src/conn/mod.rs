@@ -1,6 +1,7 @@
 //! One connection's life inside its shard: `reader` brings bytes in, `handler` gives them meaning, `outbound` is the one
-//! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the socket, `timers` what time does to it,
-//! `parting` what its end waits for.
+//! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the
+//! socket (`transport`, over a `stream`), `timers` what time does to it, `parting` what its end waits for. `lag` and `convoy` say
+//! whether publishers wait for it.
 //! A connection settles its own account: it counts, reports, rearms and closes itself. Taking it out is its shard's.
 
 mod account;
@@ -15,6 +16,7 @@ mod offer;
 mod outbound;
 mod parting;
 mod reader;
+mod stream;
 mod timers;
 mod transport;
 mod writer;
@@ -23,5 +25,6 @@ pub(crate) use account::{Ledger, Loss, Offer};
 pub(crate) use connection::{Connection, Opening};
 pub(crate) use context::Context;
 pub(crate) use reader::Read;
+pub(crate) use stream::Stream;
 pub(crate) use transport::Transport;
 pub(crate) use writer::WroteThrough;

@@ -1,5 +1,5 @@
-//! The socket of a connection, plain or TLS, behind two non-blocking calls. Wakes the connection's peer, so that the connection has its turn, when
-//! it can go on.
+//! The socket of a connection, plain or TLS, behind a few non-blocking calls. Wakes the connection's peer, so that the connection
+//! has its turn, when it can go on.
 
 use std::io;
 use std::pin::Pin;
@@ -10,12 +10,42 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wse_crypto::tls::TlsStream;
 
+use super::stream::Stream;
+use crate::reactor::ReactorStream;
 use crate::registry::Peer;
 
-/// A connection's socket.
+/// A connection's socket. Only the most frequent kind stands in the connection itself: the others would make all larger.
 pub(crate) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream>),
+    Other(Box<dyn Wire>),
+}
+
+/// What a connection needs of the other kinds of sockets.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
+    /// Whether what is written goes to the socket and nowhere in between.
+    fn is_plain(&self) -> bool;
+
+    /// Reads into `buffer`; `Pending`: nothing is there, and `cx` is woken when something is.
+    fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(buffer);
+        Pin::new(self).poll_read(cx, &mut into).map_ok(|()| into.filled().len())
+    }
+}
+
+impl Wire for ReactorStream {
+    fn is_plain(&self) -> bool {
+        true
+    }
+
+    fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_read_into(cx, buffer)
+    }
+}
+
+impl Wire for TlsStream<Stream> {
+    fn is_plain(&self) -> bool {
+        false
+    }
 }
 
 /// A clone of an `Arc`: cheaper than to keep one per connection.
@@ -23,12 +53,27 @@ fn waker(peer: &Arc<Peer>) -> Waker {
     Waker::from(Arc::clone(peer))
 }
 
+impl From<Stream> for Transport {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Runtime(stream) => Self::Plain(stream),
+            Stream::Reactor(stream) => Self::Other(Box::new(stream)),
+        }
+    }
+}
+
+impl From<TlsStream<Stream>> for Transport {
+    fn from(stream: TlsStream<Stream>) -> Self {
+        Self::Other(Box::new(stream))
+    }
+}
+
 /// During the handshake a transport is an ordinary stream.
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, into),
+            Self::Other(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
 }
@@ -37,21 +82,21 @@ impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+            Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -59,14 +104,23 @@ impl AsyncWrite for Transport {
 impl Transport {
     /// Whether what is written goes to the socket and nowhere in between.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain(_))
+        match self {
+            Self::Plain(_) => true,
+            Self::Other(stream) => stream.is_plain(),
+        }
     }
 
     /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream; `Pending`: `peer` is woken when there is more.
     pub(super) fn read_into(&mut self, peer: &Arc<Peer>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut into = ReadBuf::new(buffer);
-        AsyncRead::poll_read(Pin::new(self), &mut Context::from_waker(&waker(peer)), &mut into)
-            .map_ok(|()| into.filled().len())
+        let waker = waker(peer);
+        let mut cx = Context::from_waker(&waker);
+        match self {
+            Self::Plain(stream) => {
+                let mut into = ReadBuf::new(buffer);
+                Pin::new(stream).poll_read(&mut cx, &mut into).map_ok(|()| into.filled().len())
+            }
+            Self::Other(stream) => stream.read_into(&mut cx, buffer),
+        }
     }
 
     /// Writes what the socket takes now. `None`: nothing, and `peer` is woken when it takes more.
@@ -84,12 +138,10 @@ impl Transport {
                     Poll::Pending => return None,
                 }
             },
-            Self::Tls(stream) => {
-                match Pin::new(stream.as_mut()).poll_write(&mut Context::from_waker(&waker(peer)), bytes) {
-                    Poll::Ready(result) => Some(result),
-                    Poll::Pending => None,
-                }
-            }
+            Self::Other(stream) => match Pin::new(stream).poll_write(&mut Context::from_waker(&waker(peer)), bytes) {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            },
         }
     }
 
@@ -97,7 +149,7 @@ impl Transport {
     pub(super) fn try_flush(&mut self, peer: &Arc<Peer>) -> io::Result<bool> {
         match self {
             Self::Plain(_) => Ok(true),
-            Self::Tls(stream) => match Pin::new(stream.as_mut()).poll_flush(&mut Context::from_waker(&waker(peer))) {
+            Self::Other(stream) => match Pin::new(stream).poll_flush(&mut Context::from_waker(&waker(peer))) {
                 Poll::Ready(result) => result.map(|()| true),
                 Poll::Pending => Ok(false),
             },

@@ -2,6 +2,7 @@
 //! that list or measure walk what they list. None takes a lock a shard holds while it works, and all may come from any thread.
 
 mod connections;
+mod inline;
 mod metrics;
 mod outgoing;
 
@@ -15,6 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use wse_protocol::close_code::CloseCode;
 
 pub use connections::Subscribed;
+pub use inline::{Bound, Inline, Step};
 
 use crate::config::Config;
 use crate::error::EngineError;
@@ -59,6 +61,14 @@ pub struct Engine {
 struct Threads {
     listener: Option<Listener>,
     shards: Vec<JoinHandle<()>>,
+    /// The one shard runs on the host's event loop instead.
+    inline: bool,
+}
+
+impl Threads {
+    fn is_empty(&self) -> bool {
+        self.shards.is_empty() && !self.inline
+    }
 }
 
 impl Engine {
@@ -120,7 +130,7 @@ impl Engine {
         self.check_startable()?;
         let config = &self.shared.config;
         // Before the lock: a name that does not resolve must not make a stop wait.
-        let socket = net::bind(&config.host, config.port)?;
+        let socket = net::bind(&config.host, config.port, config.reuse_port)?;
         let mut threads = self.threads.lock();
         self.check_startable()?;
         for index in 0..config.shards {
@@ -192,7 +202,7 @@ impl Engine {
         }
         let listener = threads.listener.take();
         drop(listener);
-        if !threads.shards.is_empty() {
+        if !threads.is_empty() {
             self.close_all(code, reason);
             self.await_empty(None);
             end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
@@ -200,6 +210,10 @@ impl Engine {
         self.state.store(State::Stopped as u8, SeqCst);
         self.shared.inbound.end();
         self.shared.wake_publishers();
+        if std::mem::take(&mut threads.inline) {
+            // Its event loop looks whether it is over.
+            self.shared.shards[0].mailbox.nudge();
+        }
     }
 
     /// Uses another certificate for connections from now on; open ones keep theirs.
@@ -305,9 +319,13 @@ impl Engine {
 /// Asks the shards to end and waits for them. A shard that does not end in time is left behind: blocking the host for ever
 /// would be worse, and it holds nothing the host needs.
 fn end_shards(shared: &Shared, threads: &mut Threads, deadline: Instant) {
-    // Only those that were spawned: a Stop left in a mailbox would end the shard of the next start.
-    for shard in &shared.shards[..threads.shards.len()] {
+    // Only those that were started: a Stop left in a mailbox would end the shard of the next start.
+    let started = threads.shards.len() + usize::from(threads.inline);
+    for shard in &shared.shards[..started] {
         shard.mailbox.command(Command::Stop);
+    }
+    while threads.inline && !shared.inline_ended.load(SeqCst) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
     for thread in threads.shards.drain(..) {
         while !thread.is_finished() && Instant::now() < deadline {

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -29,7 +28,7 @@ use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::Auth;
-use crate::conn::Transport;
+use crate::conn::{Stream, Transport};
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
 use crate::registry::Speech;
@@ -104,13 +103,13 @@ async fn admit(
     found: Found,
 ) -> io::Result<Outcome> {
     // The listener accepts sockets that do not block.
-    let stream = TcpStream::from_std(stream)?;
+    let stream = Stream::register(stream, shard.borrow().reactor())?;
     let mut transport = match &shared.config.tls {
         Some(tls) => {
             let turns = &shared.shards[shard.borrow().index()].tls_turns;
-            Transport::Tls(Box::new(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??))
+            Transport::from(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??)
         }
-        None => Transport::Plain(stream),
+        None => Transport::from(stream),
     };
     let (upgrade, early) = match http::read_upgrade(&mut transport).await? {
         Ok(read) => read,
@@ -161,7 +160,7 @@ async fn admit(
 
 /// The TLS handshake. A signature keeps the thread busy for up to milliseconds (RSA), so a flood of them takes turns with
 /// everybody else.
-async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: TcpStream) -> io::Result<TlsStream> {
+async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: Stream) -> io::Result<TlsStream<Stream>> {
     // Who says nothing needs no turn.
     stream.readable().await?;
     in_turns(turns, tls.accept(stream)).await

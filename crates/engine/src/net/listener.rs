@@ -1,5 +1,5 @@
 //! The one accept path: binds, accepts, bounds what is pending, and hands each socket to the emptiest shard. Its thread does
-//! nothing else, so a flood of connects cannot slow a broadcast down.
+//! nothing else, so a flood of connects cannot slow a broadcast down; an engine without threads calls [`Acceptor::accept`].
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::http::Refusal;
@@ -41,14 +41,14 @@ pub(crate) struct Listener {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Binds `host:port`. Tries every address the name resolves to.
-pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, EngineError> {
+/// Binds `host:port`, beside others that do so if `reuse_port`. Tries every address the name resolves to.
+pub(crate) fn bind(host: &str, port: u16, reuse_port: bool) -> Result<TcpListener, EngineError> {
     let name = || format!("{host}:{port}");
     let unavailable = |source| EngineError::AddressNotAvailable { address: name(), source };
     let addresses = (host, port).to_socket_addrs().map_err(unavailable)?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match listen(address) {
+        match listen(address, reuse_port) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -60,11 +60,17 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, EngineError> {
     })
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Windows would let two processes share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    #[cfg(not(unix))]
+    let _ = reuse_port;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -75,14 +81,9 @@ impl Listener {
     /// Starts accepting.
     pub(crate) fn spawn(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        if INHERITED {
-            tune(SockRef::from(&listener));
-        }
         let poll = Poll::new()?;
         let stop = Waker::new(poll.registry(), STOP)?;
-        let mut listener = mio::net::TcpListener::from_std(listener);
-        poll.registry().register(&mut listener, CONNECTS, Interest::READABLE)?;
-        let acceptor = Acceptor { listener, shared, loopback: address.ip().to_canonical().is_loopback() };
+        let acceptor = Acceptor::new(listener, shared, poll.registry(), CONNECTS)?;
         let thread = std::thread::Builder::new().name("wse-accept".into()).spawn(move || acceptor.run(poll))?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
@@ -104,35 +105,42 @@ impl Drop for Listener {
     }
 }
 
-/// What the thread works with. Accepted sockets are never registered here: their shard does that, once.
-struct Acceptor {
+/// What accepts: a thread, or the event loop of a host. Accepted sockets are never registered here: their shard does that, once.
+pub(crate) struct Acceptor {
     listener: mio::net::TcpListener,
     shared: Arc<Shared>,
     /// The listening socket is bound to a loopback address.
     loopback: bool,
+    /// Nobody is accepted while the host does not read.
+    paused: bool,
 }
 
 impl Acceptor {
-    fn run(self, mut poll: Poll) {
-        let counters = &self.shared.counters;
+    /// Has `registry` tell with `token` that somebody wants to connect.
+    pub(crate) fn new(
+        listener: TcpListener,
+        shared: Arc<Shared>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        if INHERITED {
+            tune(SockRef::from(&listener));
+        }
+        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Self { listener, shared, loopback, paused: false })
+    }
+
+    fn run(mut self, mut poll: Poll) {
         let mut events = Events::with_capacity(2);
-        let mut paused = false;
         loop {
-            // Connect events are never shed, so while the host does not read no more of them may arise.
-            let wait = if self.shared.inbound.all_over() {
-                if !std::mem::replace(&mut paused, true) {
-                    bump(&counters.accept_pauses);
-                }
-                Some(PAUSE)
-            } else {
-                paused = false;
-                self.accept_some()
-            };
+            let wait = self.accept();
             match poll.poll(&mut events, wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // Only a poll that was set up wrongly fails; going on would be spinning.
-                Err(_) => return bump(&counters.accept_errors),
+                Err(_) => return bump(&self.shared.counters.accept_errors),
             }
             if events.iter().any(|event| event.token() == STOP) {
                 return;
@@ -140,7 +148,17 @@ impl Acceptor {
         }
     }
 
-    /// Accepts what waits. Returns how long to wait before the next call, `None` = until something arrives.
+    /// Accepts some of what waits, unless the host does not read: connect events are never shed, so no more of them may arise
+    /// then. Returns how long to wait before the next call, `None` = until something arrives.
+    pub(crate) fn accept(&mut self) -> Option<Duration> {
+        let paused = self.shared.inbound.all_over();
+        if paused && !std::mem::replace(&mut self.paused, true) {
+            bump(&self.shared.counters.accept_pauses);
+        }
+        self.paused = paused;
+        if paused { Some(PAUSE) } else { self.accept_some() }
+    }
+
     fn accept_some(&self) -> Option<Duration> {
         for _ in 0..ACCEPTS_IN_A_ROW {
             if self.shared.inbound.all_over() {
@@ -217,7 +235,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn accepted_sockets_inherit_what_is_tuned() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
         tune(SockRef::from(&listener));
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = loop {

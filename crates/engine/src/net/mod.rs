@@ -8,7 +8,7 @@ mod listener;
 mod turns;
 
 pub(crate) use handshake::spawn as handshake;
-pub(crate) use listener::{Listener, bind};
+pub(crate) use listener::{Acceptor, Listener, bind};
 
 /// The door of the fuzz targets to the request parser: the status that refuses `head`, or `None` for an upgrade.
 pub(super) fn refusal_status(head: &[u8]) -> Option<u16> {

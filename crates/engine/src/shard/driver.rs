@@ -30,13 +30,13 @@ const READ_ON_TURNS: usize = 4;
 const SERVED_AT_ONCE: usize = 61;
 
 /// What spawns the handshake of an accepted socket; called on the shard's thread.
-pub(super) type Handshake = fn(Arc<Shared>, SharedShard, Incoming);
+pub(crate) type Handshake = fn(Arc<Shared>, SharedShard, Incoming);
 
 /// Spawns the thread of shard `index`.
 pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("wse-shard-{index}")).spawn(move || {
-        let mut shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index)));
+        let mut shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index, None)));
         loop {
             let driven = catch_unwind(AssertUnwindSafe(|| {
                 let tasks = LocalSet::new();
@@ -50,7 +50,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> 
             // its clients wait for ever, so it begins again without them.
             shared.shards[index].counters.restarts.add(1);
             if catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().start_over())).is_err() {
-                shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index)));
+                shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index, None)));
             }
         }
     })
@@ -140,7 +140,7 @@ async fn read_on(shard: &SharedShard, ready: &ReadyQueue) {
 
 /// A turn. A panic in it is counted and costs the command or connection it met, never the thread: the rest of the batch is
 /// the next turn's.
-fn step(shard: &SharedShard, arrivals: &mut Vec<Incoming>) -> Turn {
+pub(super) fn step(shard: &SharedShard, arrivals: &mut Vec<Incoming>) -> Turn {
     let turn = catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().turn(arrivals)));
     turn.unwrap_or_else(|_| {
         shard.borrow_mut().recover();
@@ -163,6 +163,7 @@ mod tests {
         Config {
             host: "127.0.0.1".into(),
             port: 0,
+            reuse_port: false,
             max_connections: 10,
             endpoints: vec![crate::config::Endpoint::default()],
             allowed_origins: None,

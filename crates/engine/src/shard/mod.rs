@@ -1,9 +1,11 @@
 //! A shard: it alone owns its connections and everything they touch. `mailbox` is the only way in from outside. `turn` is
-//! what it does, one step a call; `driver` is the thread that calls it, and another event loop may (docs/architecture.md).
+//! what it does, one step a call; `driver` is the thread that calls it, `inline` calls it on an event loop of the host
+//! (docs/design/drivers.md).
 
 mod adopt;
 mod answer;
 mod driver;
+mod inline;
 mod memory;
 mod serve;
 mod subscribe;
@@ -20,6 +22,7 @@ use crate::conn::{Connection, Context};
 use crate::delivery::{Delivery, Floor};
 use crate::flow::Pacer;
 use crate::id::ConnId;
+use crate::reactor::Reactor;
 use crate::ready::ReadyQueue;
 use crate::shared::Shared;
 use crate::slab::Slab;
@@ -31,6 +34,8 @@ use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
 pub(crate) use driver::spawn;
+pub(crate) use inline::InlineShard;
+pub use inline::Step;
 
 /// A shard, shared between its loop and the tasks of handshakes on one thread.
 pub(super) type SharedShard = Rc<RefCell<Shard>>;
@@ -57,14 +62,17 @@ pub(super) struct Shard {
     /// When the wheel was last moved.
     ticked: Millis,
     memory: MemoryWatch,
+    /// Where its sockets are registered, if not with the runtime of its thread.
+    reactor: Option<Rc<Reactor>>,
     /// A panic left something nobody can mend.
     broken: bool,
 }
 
 impl Shard {
-    fn new(shared: Arc<Shared>, index: usize) -> Self {
+    fn new(shared: Arc<Shared>, index: usize, reactor: Option<Rc<Reactor>>) -> Self {
         Self {
             index,
+            reactor,
             connections: Slab::default(),
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
@@ -89,6 +97,11 @@ impl Shard {
     /// Connections whose sockets can go on.
     pub(super) fn ready(&self) -> &Arc<ReadyQueue> {
         &self.ready
+    }
+
+    /// Where its sockets are registered, if not with the runtime of its thread.
+    pub(super) fn reactor(&self) -> Option<&Rc<Reactor>> {
+        self.reactor.as_ref()
     }
 
     /// Which of the engine's shards it is.

@@ -49,6 +49,8 @@ pub(super) struct Shared {
     injects: bool,
     /// No new connection is accepted.
     pub(super) draining: AtomicBool,
+    /// The shard that runs on the host's event loop is over.
+    pub(super) inline_ended: AtomicBool,
     writable: Mutex<Vec<OnWritable>>,
 }
 
@@ -92,6 +94,7 @@ impl Shared {
             connections: Arc::default(),
             injects: config.speaks_wse(),
             draining: AtomicBool::new(false),
+            inline_ended: AtomicBool::new(false),
             writable: Mutex::default(),
             config,
         }
