@@ -1,6 +1,7 @@
 /**
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
- * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own.
+ * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own, unless the engine runs on
+ * this thread.
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { announce, Publisher } from './publisher.mjs';
@@ -23,7 +24,7 @@ const server = new RustWSEServer({
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const { port } = await server.start();
-if (process.argv.includes('--worker')) {
+if (process.argv.includes('--worker') && server.healthSnapshot().driver === 'threads') {
   new Worker(new URL(import.meta.url), { workerData: { handle: server.handle } });
   announce(port);
 } else {

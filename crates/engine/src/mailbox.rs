@@ -254,6 +254,16 @@ impl Mailbox {
         self.alarm.run_here(waker);
     }
 
+    /// The event loop is over.
+    pub(crate) fn run_nowhere(&self) {
+        self.alarm.run_nowhere();
+    }
+
+    /// Whether its shard runs on somebody else's event loop.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.alarm.is_inline()
+    }
+
     /// Waits until there is something to do.
     pub(crate) async fn ready(&self) {
         self.alarm.rung().await;

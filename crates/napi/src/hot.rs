@@ -12,7 +12,7 @@ use crate::convert::{id, taken};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::liveness::LivenessTable;
 use crate::text::Text;
-use crate::{outbox, registry};
+use crate::{inline, outbox, registry};
 
 thread_local! {
     /// The engine this thread called last. Weak: a thread that stays must not keep an engine alive.
@@ -75,6 +75,11 @@ pub fn hand_over(
         let pressure = notes
             .and_then(|notes| outbox::hand_over(&engine, &text, units as usize, bytes.unwrap_or_default(), notes))
             .map_err(|misfit| Failure::new(ErrorCode::Internal, misfit))?;
+        if pressure != Pressure::Fine
+            && let Some(host) = inline::find(handle)
+        {
+            host.work_off();
+        }
         Ok(room_for(&engine, 0, pressure))
     };
     handed().map_err(|failure: Failure| failure.thrown(env))

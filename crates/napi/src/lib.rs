@@ -11,6 +11,11 @@ mod background;
 mod convert;
 mod error;
 mod hot;
+#[cfg(unix)]
+mod inline;
+#[cfg(not(unix))]
+#[path = "no_inline.rs"]
+mod inline;
 mod jwt;
 mod liveness;
 mod memory;
@@ -19,6 +24,8 @@ mod outbox;
 mod registry;
 mod server;
 mod text;
+#[cfg(unix)]
+mod uv;
 mod wake;
 
 use napi_derive::napi;

@@ -12,7 +12,7 @@ use wse_engine::MAX_SHARDS;
 use wse_engine::config::{Auth, Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 
 use crate::error::{Failure, Outcome};
-use crate::memory;
+use crate::{inline, memory};
 
 /// Positions in a mailbox are 32 bits, with room for one more message.
 const MAX_HARD_LIMIT: usize = 2 << 30;
@@ -48,7 +48,10 @@ pub struct NativeOptions {
     pub max_subscription_bytes: f64,
     pub ping_interval: f64,
     pub idle_timeout: f64,
+    #[napi(ts_type = "'auto' | 'threads' | 'inline'")]
+    pub driver: String,
     pub shards: u32,
+    pub reuse_port: bool,
     pub handshake: NativeHandshake,
     pub publisher: NativePublisher,
     pub close_timeout: f64,
@@ -110,6 +113,19 @@ pub struct NativePublisher {
 }
 
 impl NativeOptions {
+    /// Whether the engine is to run on the event loop of its JavaScript thread: because it was asked for, or because one core is
+    /// all there is (affinity and quota count).
+    pub(crate) fn is_inline(&self) -> Outcome<bool> {
+        match self.driver.as_str() {
+            "inline" if !inline::is_possible() => {
+                Err(Failure::config("'inline' needs a system with descriptors, and Node", "shards"))
+            }
+            "inline" => Ok(true),
+            "auto" => Ok(cores() == 1 && inline::is_possible()),
+            _ => Ok(false),
+        }
+    }
+
     /// The engine's configuration and its certificate store, which outlives a reload.
     pub(crate) fn into_config(self) -> Outcome<Config> {
         let tls = match &self.tls {
@@ -154,6 +170,7 @@ impl NativeOptions {
             max_pending: self.handshake.max_pending as usize,
             max_pending_per_address: self.handshake.max_pending_per_address as usize,
             shards: shards(self.shards),
+            reuse_port: self.reuse_port,
             target_delay: seconds(self.publisher.target_delay, "publisher.targetDelay")?,
             high_water_mark: bytes(self.publisher.high_water_mark),
             hard_limit: bytes(self.publisher.hard_limit).min(MAX_HARD_LIMIT),
@@ -206,7 +223,11 @@ fn seconds(value: f64, path: &str) -> Outcome<Duration> {
 /// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing
 /// thread off its core (docs/design/shards.md).
 fn shards(wanted: u32) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wanted = if wanted == 0 { cores - 1 } else { wanted as usize };
+    let wanted = if wanted == 0 { cores() - 1 } else { wanted as usize };
     wanted.clamp(1, MAX_SHARDS)
+}
+
+/// Cores this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use napi::Env;
 use napi::bindgen_prelude::{Float64Array, Function, Object, Uint8Array};
 use napi_derive::napi;
+use wse_engine::config::Config;
 use wse_engine::{Consumer, Engine, Pressure, SendEventOutcome, State, Subscribed};
 use wse_protocol::close_code::CloseCode;
 
@@ -15,7 +16,7 @@ use crate::error::{ErrorCode, Failure, Outcome};
 use crate::options::NativeOptions;
 use crate::text::Text;
 use crate::wake::{self, Wake};
-use crate::{background, registry};
+use crate::{background, inline, registry};
 
 /// What an engine whose owning thread dies without `stop()` grants its clients to hear of it.
 const ABANDONED_STOP: Duration = Duration::from_millis(100);
@@ -40,6 +41,8 @@ pub struct NativeServer {
     engine: Arc<Engine>,
     handle: u32,
     owner: bool,
+    /// It runs on the event loop of the thread that starts it.
+    inline: bool,
     consumer: Option<Arc<Consumer>>,
     drained: Option<Wake>,
 }
@@ -49,9 +52,12 @@ impl NativeServer {
     /// Makes an engine that is not running yet.
     #[napi(constructor)]
     pub fn new(env: &Env, options: NativeOptions) -> napi::Result<Self> {
-        let engine = Arc::new(Engine::new(options.into_config().map_err(|failure| failure.thrown(env))?));
+        let inline = options.is_inline().map_err(|failure| failure.thrown(env))?;
+        let config = options.into_config().map_err(|failure| failure.thrown(env))?;
+        let config = if inline { Config { shards: 1, ..config } } else { config };
+        let engine = Arc::new(Engine::new(config));
         let handle = registry::insert(&engine);
-        Ok(Self { engine, handle, owner: true, consumer: None, drained: None })
+        Ok(Self { engine, handle, owner: true, inline, consumer: None, drained: None })
     }
 
     /// Another view of a running engine, usually from a worker thread.
@@ -60,7 +66,7 @@ impl NativeServer {
         let engine = registry::find(handle).ok_or_else(|| {
             Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
         })?;
-        Ok(Self { engine, handle, owner: false, consumer: None, drained: None })
+        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, drained: None })
     }
 
     /// The engine's number, for the functions that take a `handle`.
@@ -69,10 +75,22 @@ impl NativeServer {
         self.handle
     }
 
-    /// Binds the address and starts the threads; where it listens.
+    /// Binds the address and starts the threads, or serves on this thread's event loop; where it listens.
     #[napi(ts_return_type = "Promise<NativeAddress>")]
     pub fn start<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let engine = Arc::clone(&self.engine);
+        if self.inline {
+            let (bind, number) = (Arc::clone(&engine), self.handle);
+            return background::promise_then(
+                env,
+                "start",
+                move || Ok(bind.bind()?),
+                move |env, bound| {
+                    let (host, port) = inline::start(env, number, &engine, bound)?;
+                    Ok(NativeAddress { host, port })
+                },
+            );
+        }
         background::promise(env, "start", move || {
             let address = engine.start()?;
             Ok(NativeAddress { host: address.ip().to_string(), port: address.port() })
@@ -98,8 +116,14 @@ impl NativeServer {
     pub fn stop<'env>(&self, env: &'env Env, code: u16, reason: String, timeout_ms: f64) -> napi::Result<Object<'env>> {
         let engine = Arc::clone(&self.engine);
         let timeout = millis(timeout_ms);
-        background::promise(env, "stop", move || {
+        let (number, stop) = (self.handle, move || {
             engine.stop(CloseCode(code), &reason, timeout);
+            Ok(())
+        });
+        background::promise_then(env, "stop", stop, move |_, ()| {
+            if let Some(host) = inline::find(number) {
+                host.finish();
+            }
             Ok(())
         })
     }
@@ -153,11 +177,9 @@ impl NativeServer {
         &mut self,
         #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
     ) -> napi::Result<()> {
-        if let Some(old) = self.drained.take() {
-            self.engine.off_writable(&old);
-        }
+        self.forget_drained();
         if let Some(callback) = callback {
-            let wake = wake::from_function(&callback)?;
+            let wake = self.wake(&callback)?;
             self.engine.on_writable(Arc::clone(&wake));
             self.drained = Some(wake);
         }
@@ -284,7 +306,7 @@ impl NativeServer {
             self.stop_consuming();
             return Ok(());
         };
-        let wake = wake::from_function(&callback)?;
+        let wake = self.wake(&callback)?;
         let consumer = self.consume();
         self.engine.on_batch(&consumer, Some(wake));
         Ok(())
@@ -296,7 +318,11 @@ impl NativeServer {
         let consumer = self.consume();
         // SAFETY: as in `take_batch`.
         let out = unsafe { out.as_mut() };
-        crossed(self.engine.wait_batch(&consumer, max as usize, columns, millis(timeout_ms), out))
+        let timeout = millis(timeout_ms);
+        crossed(match inline::find(self.handle) {
+            Some(host) => host.wait_batch(&consumer, (max as usize, columns), timeout, out),
+            None => self.engine.wait_batch(&consumer, max as usize, columns, timeout, out),
+        })
     }
 
     /// Whether any thread reads events.
@@ -345,6 +371,29 @@ impl NativeServer {
     fn stop_consuming(&mut self) {
         if let Some(consumer) = self.consumer.take() {
             self.engine.leave(&consumer);
+            self.forget_wakes();
+        }
+    }
+
+    /// What calls `callback`, from any thread.
+    fn wake(&self, callback: &Function<'_, (), ()>) -> napi::Result<Wake> {
+        match inline::find(self.handle) {
+            Some(host) => host.wake(callback),
+            None => wake::from_function(callback),
+        }
+    }
+
+    fn forget_drained(&mut self) {
+        if let Some(old) = self.drained.take() {
+            self.engine.off_writable(&old);
+            drop(old);
+            self.forget_wakes();
+        }
+    }
+
+    fn forget_wakes(&self) {
+        if let Some(host) = inline::find(self.handle) {
+            host.forget();
         }
     }
 
@@ -356,11 +405,12 @@ impl NativeServer {
 /// Runs when the object is collected and when its environment ends, a terminated worker included.
 impl Drop for NativeServer {
     fn drop(&mut self) {
-        if let Some(wake) = self.drained.take() {
-            self.engine.off_writable(&wake);
-        }
+        self.forget_drained();
         self.stop_consuming();
         if self.owner {
+            if let Some(host) = inline::find(self.handle) {
+                host.abandon();
+            }
             if self.engine.state() != State::Stopped {
                 self.engine.abandon(CloseCode::SERVICE_RESTART, "", ABANDONED_STOP);
             }

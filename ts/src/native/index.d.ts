@@ -8,7 +8,7 @@ export declare class NativeServer {
   static attach(handle: number): NativeServer
   /** The engine's number, for the functions that take a `handle`. */
   handle(): number
-  /** Binds the address and starts the threads; where it listens. */
+  /** Binds the address and starts the threads, or serves on this thread's event loop; where it listens. */
   start(): Promise<NativeAddress>
   /** Sends every client a Close and waits until they have left; true: all of them left in time. */
   drain(code: number, reason: string, timeoutMs: number): Promise<boolean>
@@ -177,7 +177,9 @@ export interface NativeOptions {
   maxSubscriptionBytes: number
   pingInterval: number
   idleTimeout: number
+  driver: 'auto' | 'threads' | 'inline'
   shards: number
+  reusePort: boolean
   handshake: NativeHandshake
   publisher: NativePublisher
   closeTimeout: number

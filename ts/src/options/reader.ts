@@ -58,6 +58,20 @@ export class OptionReader {
     );
   }
 
+  /** A number, or one of a few words. */
+  numberOr<T extends string>(name: string, rule: NumberRule, words: readonly T[], fallback: number): number | T {
+    const word = words.find((candidate) => candidate === this.#values[name]);
+    if (word === undefined && typeof this.#values[name] === 'string') {
+      const { min, max, integer = false } = rule;
+      return this.fail(
+        name,
+        `must be ${words.map((one) => `'${one}'`).join(' or ')} or ${integer ? 'a whole' : 'a'} number from ${min} to ${max}, not ${shown(this.#values[name])}`,
+      );
+    }
+    this.#known.add(name);
+    return word ?? this.number(name, rule, fallback);
+  }
+
   seconds(name: string, rule: SecondsRule, fallback: number): number {
     return toSeconds(this.#take(name, fallback), this.at(name), rule);
   }

@@ -86,7 +86,8 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     ),
     pingInterval: reader.seconds('pingInterval', PING_INTERVAL, 25),
     idleTimeout: reader.seconds('idleTimeout', IDLE_TIMEOUT, 60),
-    shards: reader.number('shards', SHARDS, 0),
+    ...readShards(reader),
+    reusePort: reader.boolean('reusePort', false),
     handshake: readHandshake(reader.group('handshake')),
     publisher: readPublisher(reader.group('publisher')),
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
@@ -161,6 +162,18 @@ export function readTls(reader: OptionReader): NonNullable<NativeOptions['tls']>
 
 function readTlsOrNull(reader: OptionReader | null): NativeOptions['tls'] {
   return reader === null ? null : readTls(reader);
+}
+
+/** Which loop runs the engine, and how many shards it has. */
+function readShards(reader: OptionReader): Pick<NativeOptions, 'driver' | 'shards'> {
+  // Bun and Deno have functions of libuv's names that do not work.
+  const possible = !('bun' in process.versions || 'deno' in process.versions);
+  const shards = reader.numberOr('shards', SHARDS, ['inline'], 0);
+  if (shards === 'inline') {
+    if (!possible) reader.fail('shards', "'inline' needs Node: Bun and Deno have no event loop the engine could run on");
+    return { driver: 'inline', shards: 1 };
+  }
+  return { driver: shards === 0 && possible ? 'auto' : 'threads', shards };
 }
 
 function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {

@@ -158,8 +158,14 @@ export interface WSEServerOptions extends EndpointOptions {
   pingInterval?: number;
   /** Seconds. Time without a frame, of any kind, after which a connection is closed; at most 7200. @default 60 */
   idleTimeout?: number;
-  /** Engine threads; 0 is one per core but one, which is left to JavaScript, and at least one. @default 0 */
-  shards?: number;
+  /**
+   * Threads of the engine; 0 is one per core but one, which is left to JavaScript. `'inline'`: no thread, the engine runs on the
+   * event loop of the JavaScript thread that calls `start()`; so it does by default where one core is all there is. Only Node on
+   * POSIX systems has that. See docs/design/drivers.md. @default 0
+   */
+  shards?: number | 'inline';
+  /** Lets several servers, of this process or of others, listen at the same port; the system spreads connections. @default false */
+  reusePort?: boolean;
   handshake?: HandshakeOptions;
   publisher?: PublisherOptions;
   /** Seconds. Time a peer has to answer our Close; at most 600. @default 5 */

@@ -113,16 +113,20 @@ export class EventReader {
     const unlisten = engine.onEnd(wake.notify);
     try {
       engine.raw((native) => native.onBatch(wake.notify));
+      let inARow = false;
       for (;;) {
         signal?.throwIfAborted();
         // Asked first: what comes between a look that finds nothing and the end would be lost.
         const ended = engine.hasEnded();
         const batch = this.#take(maxEvents, reading);
         if (batch !== null) {
+          // Sockets, timers and other people's promises have their turn, also under a flood. A wake is such a turn.
+          if (inARow) await nextTurn();
+          inARow = true;
           yield batch;
-          await nextTurn(); // sockets, timers and other people's promises have their turn, also under a flood
           continue;
         }
+        inARow = false;
         if (ended || engine.phase === 'created') return;
         if (engine.hasEnded()) continue;
         hold.take(engine.hasEnded, wake.notify);

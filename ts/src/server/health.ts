@@ -10,6 +10,8 @@ export interface HealthSnapshot {
   readonly inbound_dropped: number;
   /** Seconds since the engine was created. */
   readonly uptime_secs: number;
+  /** What runs the engine: threads of its own, or the event loop of the JavaScript thread that started it. */
+  readonly driver: 'threads' | 'inline';
   /** False until there is a cluster; the other `cluster_*` members are 0. */
   readonly cluster_connected: boolean;
   readonly cluster_peer_count: number;

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { WSEOverloadedError } from '../../src/index.js';
+import { INLINE, threads } from '../support/driver.js';
 import { frame, Opcode, RawPeer } from '../support/raw-peer.js';
 import { MIB, rss, startServer, type TestServer, waitUntil } from '../support/server.js';
 import { alone, attacked, unharmed, type Witness } from './witness.js';
@@ -183,7 +184,7 @@ describe('churn', () => {
   });
 
   it('of very many subscriptions does not hold up the others', async () => {
-    const { target, witness } = await attacked({ shards: 1, subscriptions: 'acl' });
+    const { target, witness } = await attacked({ shards: threads(1), subscriptions: 'acl' });
     const peer = await RawPeer.open(target.port);
     const update = (action: string, prefix: string): Buffer =>
       frame({
@@ -245,9 +246,10 @@ describe('churn', () => {
 });
 
 describe('publishers faster than the engine', () => {
-  it('are told, then refused, and recover', async () => {
+  // Without a thread of its own an engine works off what such a loop publishes.
+  it.skipIf(INLINE)('are told, then refused, and recover', async () => {
     const hardLimit = 512 * KIB;
-    const { target, witness } = await attacked({ shards: 1, publisher: { highWaterMark: 128 * KIB, hardLimit } });
+    const { target, witness } = await attacked({ shards: threads(1), publisher: { highWaterMark: 128 * KIB, hardLimit } });
     const { server } = target;
     server.subscribeConnection(witness.conn, ['t']);
     await waitUntil(() => server.getTopicSubscriberCount('t') === 1, 'subscription');
@@ -329,7 +331,7 @@ describe('peers faster than the host', () => {
 
 describe('memory of a burst', () => {
   it('goes back to the system once the peer that caused it is gone', async () => {
-    const { target, witness } = await attacked({ maxOutboundQueueBytes: 512 * MIB, shards: 1 });
+    const { target, witness } = await attacked({ maxOutboundQueueBytes: 512 * MIB, shards: threads(1) });
     const { peer, conn } = await mute(target, witness);
     target.server.subscribeConnection(conn, ['t']);
     await waitUntil(() => target.server.getTopicSubscriberCount('t') === 1, 'subscription');

@@ -1,6 +1,7 @@
 /** Messages in too many pieces. */
 
 import { describe, expect, it } from 'vitest';
+import { threads } from '../support/driver.js';
 import { fragments, frame, Opcode, RawPeer } from '../support/raw-peer.js';
 import { MIB, rss, waitUntil } from '../support/server.js';
 import { alone, attacked, unharmed } from './witness.js';
@@ -91,7 +92,7 @@ describe('messages that never end', () => {
 
   it('bounds the sum over all connections: those beyond it are closed with 1013', async () => {
     const budget = 2 * MIB;
-    const { target, witness } = await attacked({ shards: 1, maxReassemblyBytes: budget });
+    const { target, witness } = await attacked({ shards: threads(1), maxReassemblyBytes: budget });
     const peers = await Promise.all(Array.from({ length: 12 }, () => RawPeer.open(target.port)));
     for (const peer of peers) peer.frame({ fin: false, payload: 'x'.repeat(MIB / 2) });
     await waitUntil(() => peers.filter(({ closed }) => closed?.code === 1013).length >= 8, 'eight refusals');

@@ -1,6 +1,7 @@
 /** Peers that subscribe to make others pay: patterns by the thousand, updates by the thousand, names of a kilobyte. */
 
 import { describe, expect, it } from 'vitest';
+import { threads } from '../support/driver.js';
 import { frame, RawPeer } from '../support/raw-peer.js';
 import { waitUntil } from '../support/server.js';
 import { attacked, unharmed } from './witness.js';
@@ -27,7 +28,7 @@ const names = (count: number, name: (n: number) => string): string[] => Array.fr
 
 describe('patterns by the thousand', () => {
   it('are held up to a limit, and neither publications nor those who hang up stop the others', async () => {
-    const { target, witness } = await attacked({ shards: 1, subscriptions: 'acl' });
+    const { target, witness } = await attacked({ shards: threads(1), subscriptions: 'acl' });
     const peers = await Promise.all(names(40, String).map(async () => RawPeer.open(target.port)));
     for (const [who, peer] of peers.entries()) {
       // Half of them are told apart by their ends, half can only be tried.
@@ -56,7 +57,7 @@ describe('patterns by the thousand', () => {
 
   it('that end alike are refused for all beyond what a publication may cost', async () => {
     const { target, witness } = await attacked({
-      shards: 1,
+      shards: threads(1),
       subscriptions: 'acl',
       maxPatternsPerConnection: 0,
       maxSubscriptionsPerConnection: 0,
@@ -83,7 +84,7 @@ describe('patterns by the thousand', () => {
 
 describe('subscription updates by the thousand', () => {
   it('from a peer that holds very long names do not hold up the others', async () => {
-    const { target, witness } = await attacked({ shards: 1, subscriptions: 'acl' });
+    const { target, witness } = await attacked({ shards: threads(1), subscriptions: 'acl' });
     const peer = await RawPeer.open(target.port);
     const held = await ask(
       peer,

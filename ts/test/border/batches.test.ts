@@ -1,10 +1,11 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RustWSEServer, type WSEBatch, type WSEEvent, type WSEServerOptions, WSEStateError } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 import { waitUntil, within } from '../support/server.js';
 import { Client, QUIET } from './client.js';
 
 async function start(options: Partial<WSEServerOptions> = {}): Promise<{ server: RustWSEServer; port: number }> {
-  const server = new RustWSEServer({ port: 0, shards: 2, ...QUIET, ...options });
+  const server = new RustWSEServer({ port: 0, shards: threads(2), ...QUIET, ...options });
   onTestFinished(() => server.stop({ timeout: 1 }));
   const { port } = await server.start();
   return { server, port };
@@ -175,7 +176,7 @@ describe('batches()', () => {
 
   it('never loses the last disconnect, however the end and a look coincide', async () => {
     for (let round = 0; round < 40; round += 1) {
-      const server = new RustWSEServer({ port: 0, shards: 1, ...QUIET });
+      const server = new RustWSEServer({ port: 0, shards: threads(1), ...QUIET });
       const { port } = await server.start();
       const kinds: string[] = [];
       const loop = (async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectInfo, encodeJwt, RustWSEServer, type WSECallbacks, type WSEServerOptions } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 import { waitUntil } from '../support/server.js';
 import { Client, QUIET } from './client.js';
 
@@ -7,7 +8,7 @@ async function start(
   callbacks: WSECallbacks,
   options: Partial<WSEServerOptions> = {},
 ): Promise<{ server: RustWSEServer; port: number }> {
-  const server = new RustWSEServer({ port: 0, shards: 2, ...QUIET, ...options });
+  const server = new RustWSEServer({ port: 0, shards: threads(2), ...QUIET, ...options });
   onTestFinished(() => server.stop({ timeout: 1 }));
   server.setCallbacks(callbacks);
   const { port } = await server.start();
@@ -121,7 +122,7 @@ describe('callbacks', () => {
   });
 
   it('may be set after the start, and may stop the server', async () => {
-    const server = new RustWSEServer({ port: 0, shards: 1, ...QUIET });
+    const server = new RustWSEServer({ port: 0, shards: threads(1), ...QUIET });
     onTestFinished(() => server.stop());
     const { port } = await server.start();
     const client = await Client.open(port);

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RustWSEServer, WSEError, type WSEEvent, WSEStateError } from '../../src/index.js';
 import { selfSigned } from '../support/certificate.js';
+import { threads } from '../support/driver.js';
 import { startServer, waitUntil } from '../support/server.js';
 import { Client, heardSoFar, join, QUIET } from './client.js';
 
@@ -18,8 +19,8 @@ async function takenPort(): Promise<{ port: number; free: () => Promise<void> }>
 
 describe('two engines of one process', () => {
   it('do not mix', async () => {
-    const a = await startServer({ ...QUIET, shards: 1 });
-    const b = await startServer({ ...QUIET, shards: 1 });
+    const a = await startServer({ ...QUIET, shards: threads(1) });
+    const b = await startServer({ ...QUIET, shards: threads(1) });
     expect(a.server.handle).not.toBe(b.server.handle);
     const one = await join(a);
     const two = await join(b);
@@ -101,7 +102,7 @@ describe('attach', () => {
 describe('start', () => {
   it('on a taken port is WSE_ADDR_IN_USE, and the same server starts once the port is free', async () => {
     const { port, free } = await takenPort();
-    const server = new RustWSEServer({ port, shards: 1 });
+    const server = new RustWSEServer({ port, shards: threads(1) });
     onTestFinished(() => server.stop());
     for (let i = 0; i < 2; i += 1) {
       const error = await server.start().then(
@@ -120,7 +121,7 @@ describe('start', () => {
   });
 
   it.each(['192.0.2.1', 'not a host', '256.256.256.256'])('on the host %s is WSE_ADDR_NOT_AVAILABLE', async (host) => {
-    const server = new RustWSEServer({ port: 0, host, shards: 1 });
+    const server = new RustWSEServer({ port: 0, host, shards: threads(1) });
     await expect(server.start()).rejects.toMatchObject({ constructor: WSEError, code: 'WSE_ADDR_NOT_AVAILABLE' });
     expect(server.isRunning()).toBe(false);
     await server.stop();
@@ -128,7 +129,7 @@ describe('start', () => {
 
   it('knows names and IPv6', async () => {
     for (const host of ['localhost', '::1']) {
-      const server = new RustWSEServer({ port: 0, host, shards: 1 });
+      const server = new RustWSEServer({ port: 0, host, shards: threads(1) });
       onTestFinished(() => server.stop());
       const address = await server.start();
       expect(address.port).toBeGreaterThan(0);
@@ -142,7 +143,7 @@ describe('the end', () => {
     let server: RustWSEServer;
     let client: Client;
     {
-      await using scoped = new RustWSEServer({ port: 0, shards: 1 });
+      await using scoped = new RustWSEServer({ port: 0, shards: threads(1) });
       server = scoped;
       const { port } = await scoped.start();
       client = await Client.open(port);
@@ -157,7 +158,7 @@ describe('the end', () => {
     const { client } = await join(on);
     await on.server.stop({ closeCode: 4001, reason: 'bye ü', timeout: 1 });
     expect([await client.closed(), client.reason]).toEqual([4001, 'bye ü']);
-    const next = new RustWSEServer({ port: on.port, shards: 1 });
+    const next = new RustWSEServer({ port: on.port, shards: threads(1) });
     onTestFinished(() => next.stop());
     expect((await next.start()).port).toBe(on.port);
   });

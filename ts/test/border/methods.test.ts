@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RustWSEServer, WSEConfigError, WSEError, WSEStateError } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 import { startServer, waitUntil } from '../support/server.js';
 import { Client, heardSoFar, join, QUIET } from './client.js';
 
@@ -67,7 +68,7 @@ describe('an unknown connection id', () => {
   });
 
   it('is stale after the disconnect, also when its slot is used again, and never reaches the newcomer', async () => {
-    const on = await startServer({ ...QUIET, shards: 1 });
+    const on = await startServer({ ...QUIET, shards: threads(1) });
     const first = await join(on);
     for (const call of Object.values(BY_CONNECTION).slice(0, 6)) expect(call(on.server, first.conn)).not.toBe(false);
     first.client.socket.close();
@@ -91,7 +92,7 @@ describe('an unknown connection id', () => {
 describe('the state of a server', () => {
   it.each(Object.keys(NEEDS_RUNNING))('%s: WSE_NOT_RUNNING before the start, WSE_STOPPED after the stop', async (name) => {
     const call = NEEDS_RUNNING[name] as (server: RustWSEServer) => unknown;
-    const server = new RustWSEServer({ port: 0, shards: 1 });
+    const server = new RustWSEServer({ port: 0, shards: threads(1) });
     const early = await failure(() => call(server));
     expect(early).toBeInstanceOf(WSEStateError);
     expect(early).toMatchObject({ code: 'WSE_NOT_RUNNING' });
@@ -108,7 +109,7 @@ describe('the state of a server', () => {
   });
 
   it('lets a server be prepared before the start, not after the stop', async () => {
-    const server = new RustWSEServer({ port: 0, shards: 1 });
+    const server = new RustWSEServer({ port: 0, shards: threads(1) });
     server.setCallbacks({});
     server.enableDrainMode();
     await server.start();
@@ -137,7 +138,7 @@ describe('the state of a server', () => {
   });
 
   it('can be stopped before it was started, and twice', async () => {
-    const server = new RustWSEServer({ port: 0, shards: 1 });
+    const server = new RustWSEServer({ port: 0, shards: threads(1) });
     expect(server.isRunning()).toBe(false);
     await server.stop();
     await server.stop();
@@ -146,7 +147,7 @@ describe('the state of a server', () => {
 
   it('survives start and stop at the same moment', async () => {
     for (let i = 0; i < 10; i += 1) {
-      const server = new RustWSEServer({ port: 0, shards: 1 });
+      const server = new RustWSEServer({ port: 0, shards: threads(1) });
       const [started, ended] = await Promise.allSettled([server.start(), server.stop()]);
       expect(ended.status).toBe('fulfilled');
       if (started.status === 'rejected') expect(started.reason).toMatchObject({ code: 'WSE_STOPPED' });

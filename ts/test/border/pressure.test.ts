@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { RustWSEServer, WSEOverloadedError, WSEStateError } from '../../src/index.js';
+import { INLINE, threads } from '../support/driver.js';
 import { RawPeer } from '../support/raw-peer.js';
 import { startServer, type TestServer, waitUntil, within } from '../support/server.js';
 import { heardSoFar, join, QUIET } from './client.js';
 
 const KIB = 1024;
-const tight = { ...QUIET, shards: 1, publisher: { highWaterMark: KIB, hardLimit: 64 * KIB } } as const;
+const tight = { ...QUIET, shards: threads(1), publisher: { highWaterMark: KIB, hardLimit: 64 * KIB } } as const;
 
 /** Calls `publish(i)` until it is refused; the numbers of the calls that were taken. */
-function untilOverloaded(publish: (i: number) => unknown): { taken: number[]; error: unknown } {
+function untilOverloaded(publish: (i: number) => unknown, attempts = 100_000): { taken: number[]; error: unknown } {
   const taken: number[] = [];
-  for (let i = 0; i < 100_000; i += 1) {
+  for (let i = 0; i < attempts; i += 1) {
     try {
       publish(i);
       taken.push(i);
@@ -45,7 +46,8 @@ describe('publisher pressure', () => {
     expect([texts.length, binaries.length]).toEqual([9, 1]);
   });
 
-  it('a queue group counts as anybody else', async () => {
+  // Without a thread of its own an engine works off what a turn publishes under pressure: none is refused.
+  it.skipIf(INLINE)('a queue group counts as anybody else', async () => {
     const on = await startServer(tight);
     const { client, conn } = await join(on);
     on.server.subscribeConnection(conn, ['jobs'], { queueGroup: 'g' });
@@ -136,8 +138,11 @@ describe('publisher pressure', () => {
     const { client, conn } = await join(on);
     on.server.subscribeConnection(conn, ['t']);
     const call = floods[name] as (on: TestServer, conn: number, text: string) => unknown;
-    const { taken, error } = untilOverloaded((i) => call(on, conn, `<${i}>`.padEnd(size, filler)));
-    expect(error).toBeInstanceOf(WSEOverloadedError);
+    // Without a thread of its own an engine works off what a turn publishes under pressure: none is refused.
+    const attempts = INLINE ? 500 : 100_000;
+    const { taken, error } = untilOverloaded((i) => call(on, conn, `<${i}>`.padEnd(size, filler)), attempts);
+    if (INLINE) expect(error).toBeUndefined();
+    else expect(error).toBeInstanceOf(WSEOverloadedError);
     expect(on.gauge('inbox_bytes')).toBeLessThanOrEqual(64 * KIB);
     await within(on.server.drained(), 'pressure gone');
     const { texts, binaries } = await heardSoFar(on, client, conn);
@@ -159,7 +164,7 @@ describe('publisher pressure', () => {
   });
 
   it('drained() waits while most connections are stuck, can be aborted, and resolves once they read', async () => {
-    const on = await startServer({ ...QUIET, shards: 1 });
+    const on = await startServer({ ...QUIET, shards: threads(1) });
     const peer = await RawPeer.open(on.port);
     const [, conn] = await on.take('connect');
     on.server.subscribeConnection(conn, ['t']);
@@ -196,7 +201,7 @@ describe('publisher pressure', () => {
   });
 
   it('drained() rejects when the server stops meanwhile', async () => {
-    const on = await startServer({ ...QUIET, shards: 1 });
+    const on = await startServer({ ...QUIET, shards: threads(1) });
     const peer = await RawPeer.open(on.port);
     const [, conn] = await on.take('connect');
     peer.pause();

@@ -2,11 +2,12 @@
 
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type LazyMessage, RustWSEServer, type WSEServerOptions } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 import { waitUntil } from '../support/server.js';
 import { Client, QUIET } from './client.js';
 
 async function start(options: Partial<WSEServerOptions> = {}): Promise<{ server: RustWSEServer; port: number }> {
-  const server = new RustWSEServer({ port: 0, shards: 1, ...QUIET, ...options });
+  const server = new RustWSEServer({ port: 0, shards: threads(1), ...QUIET, ...options });
   onTestFinished(() => server.stop({ timeout: 1 }));
   const { port } = await server.start();
   return { server, port };

@@ -10,13 +10,14 @@ import {
   type WSEServerOptions,
   WSEStateError,
 } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 
 const SECRET = 's'.repeat(32);
 const servers: RustWSEServer[] = [];
 const clients: WebSocket[] = [];
 
 async function start(options: Partial<WSEServerOptions> = {}): Promise<{ server: RustWSEServer; port: number }> {
-  const server = new RustWSEServer({ port: 0, shards: 2, ...options });
+  const server = new RustWSEServer({ port: 0, shards: threads(2), ...options });
   servers.push(server);
   const { port } = await server.start();
   return { server, port };
@@ -84,13 +85,13 @@ describe('a server', () => {
 
   it('reports a taken port, and may be started elsewhere', async () => {
     const { port } = await start();
-    const second = new RustWSEServer({ port });
+    const second = new RustWSEServer({ port, shards: threads(1) });
     await expect(second.start()).rejects.toMatchObject({ constructor: WSEError, code: 'WSE_ADDR_IN_USE' });
     await second.stop();
   });
 
   it('says in what state it is', async () => {
-    const server = new RustWSEServer({ port: 0 });
+    const server = new RustWSEServer({ port: 0, shards: threads(1) });
     expect(() => server.send(1, 'x')).toThrow(expect.objectContaining({ code: 'WSE_NOT_RUNNING' }));
     await server.start();
     await expect(server.start()).rejects.toMatchObject({ code: 'WSE_ALREADY_RUNNING' });

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { RustWSEServer } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 import { type Frame as RawFrame, RawPeer } from '../support/raw-peer.js';
 import { startServer, type TestServer, waitUntil } from '../support/server.js';
 import { all, type Client, type Frame, join } from './harness.js';
@@ -79,7 +80,7 @@ describe('a flood with backpressure', () => {
   });
 
   it('does not keep pings, pongs and newcomers waiting', async () => {
-    await using host = await startServer({ pingInterval: 1, shards: 1 });
+    await using host = await startServer({ pingInterval: 1, shards: threads(1) });
     const { client, conn } = await join(host);
     using _client = client;
     host.server.subscribeConnection(conn, ['flood']);
@@ -250,7 +251,7 @@ describe('a slow reader', () => {
   it("loses whole messages under 'drop', and every loss is told", async () => {
     const BUDGET = 256 * KIB;
     const ROUND = 100;
-    await using host = await startServer({ maxOutboundQueueBytes: BUDGET, slowConsumer: 'drop', shards: 1 });
+    await using host = await startServer({ maxOutboundQueueBytes: BUDGET, slowConsumer: 'drop', shards: threads(1) });
     const { server } = host;
     const { peer, conn } = await sluggish(host);
     const { client } = await join(host);

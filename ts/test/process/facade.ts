@@ -32,7 +32,11 @@ function translated(): string {
 }
 
 function translate(): string {
-  const files = [...sources(join(TS, 'src')), ...sources(join(TS, 'test', 'process', 'children'))];
+  const files = [
+    ...sources(join(TS, 'src')),
+    ...sources(join(TS, 'test', 'process', 'children')),
+    join(TS, 'test', 'support', 'driver.ts'),
+  ];
   const texts = files.map((file) => readFileSync(file, 'utf8'));
   const name = createHash('sha256')
     .update(JSON.stringify([files, texts]))

@@ -2,6 +2,7 @@
 
 import { onTestFinished } from 'vitest';
 import { type HealthSnapshot, RustWSEServer, type WSEEvent, type WSEServerOptions } from '../../src/index.js';
+import { threads } from './driver.js';
 import { DEADLINE_MS, waitUntil } from './wait.js';
 
 export { DEADLINE_MS, waitUntil, within } from './wait.js';
@@ -38,7 +39,7 @@ export interface TestServer extends AsyncDisposable {
 /** Starts a server with two shards on a free port. Inside a test it is stopped when the test ends. */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
   const { keep = true, onEvent, ...rest } = options;
-  const server = new RustWSEServer({ port: 0, shards: 2, ...rest });
+  const server = new RustWSEServer({ port: 0, shards: threads(2), ...rest });
   const { port } = await server.start();
   const events: WSEEvent[] = [];
   const wanted = typeof keep === 'function' ? keep : () => true;

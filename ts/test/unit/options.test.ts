@@ -56,7 +56,8 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['maxSubscriptionBytes', [0, 1, 2 ** 32 - 1], [-1, 1.5, '1', 2 ** 32]],
   ['pingInterval', [0.1, 59], [0, -1, '25', 60, 61, 3601, Number.NaN]],
   ['idleTimeout', [26, 7200], [0, -1, '60', 7201, 25]],
-  ['shards', [0, 1, 64], [-1, 65, 1.5, '2']],
+  ['shards', [0, 1, 64, 'inline'], [-1, 65, 1.5, '2', 'outline']],
+  ['reusePort', [true, false], [1, 'yes']],
   ['handshake', [{}], [1, null]],
   ['handshake.timeout', [0.5, 600], [0, -1, '10', 601]],
   ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
@@ -121,7 +122,7 @@ describe('resolveOptions', () => {
     );
     const rows = TABLE.map(([path]) => path);
     // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints']);
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver']);
   });
 
   it('sets every field, with null for none', () => {
@@ -150,7 +151,9 @@ describe('resolveOptions', () => {
       maxSubscriptionBytes: 0,
       pingInterval: 25,
       idleTimeout: 60,
+      driver: 'auto',
       shards: 0,
+      reusePort: false,
       handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024 },
       publisher: { targetDelay: 0.01, highWaterMark: 4_194_304, hardLimit: 67_108_864 },
       closeTimeout: 5,

@@ -127,6 +127,17 @@ impl Inline {
         step
     }
 
+    /// Whether [`Self::step`] has something to do that no socket announces: commands of this thread, or what a step left.
+    pub fn has_work(&self) -> bool {
+        self.shard.has_work() || self.accept.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// What wakes the event loop of the thread this belongs to, from any other thread; on its own thread it does nothing.
+    pub fn alarm(&self) -> impl Fn() + Send + Sync + use<> {
+        let shared = Arc::clone(self.shard.shared());
+        move || shared.shards[0].mailbox.nudge()
+    }
+
     /// Whether it has to be called every 100 ms, whatever happens.
     pub fn needs_ticks(&self) -> bool {
         self.shard.needs_ticks() || self.accept.is_some()
@@ -162,5 +173,6 @@ impl Inline {
 impl Drop for Inline {
     fn drop(&mut self) {
         self.end();
+        self.shard.shared().shards[0].mailbox.run_nowhere();
     }
 }

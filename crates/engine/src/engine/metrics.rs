@@ -42,6 +42,8 @@ enum Read {
     Count(fn(&Shared) -> usize),
     /// A state.
     Flag(fn(&Shared) -> bool),
+    /// One of a few words.
+    Word(fn(&Shared) -> &'static str),
     /// Seconds since the engine was created.
     Uptime,
 }
@@ -103,6 +105,7 @@ const METRICS: &[Metric] = &[
     health("recovery_total_bytes", NONE),
     health("presence_enabled", NO),
     health("shards", Read::Count(|shared| shared.shards.len())),
+    health("driver", Read::Word(|shared| if shared.shards[0].mailbox.is_inline() { "inline" } else { "threads" })),
     health("draining", Read::Flag(|shared| shared.draining.load(Relaxed))),
     gauge("topics", "wse_topics", "Topics and patterns with a subscriber.", Read::Count(|shared| shared.topics.len())),
     gauge(
@@ -315,6 +318,7 @@ impl Metric {
             Read::Engine(of) => of(&shared.counters).load(Relaxed).into(),
             Read::Count(read) => read(shared).into(),
             Read::Flag(read) => read(shared).into(),
+            Read::Word(read) => read(shared).into(),
             Read::Uptime => shared.clock.uptime().as_secs_f64().into(),
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct InlineShard {
     woken: Arc<Woken>,
     /// When the runtime last looked at the time.
     timed: Instant,
+    /// The last step ran out of time.
+    unfinished: bool,
     ended: bool,
 }
 
@@ -81,6 +83,7 @@ impl InlineShard {
             runtime,
             woken: Arc::default(),
             timed: Instant::now(),
+            unfinished: false,
             ended: false,
         })
     }
@@ -90,8 +93,17 @@ impl InlineShard {
         &self.reactor
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Whether there is something to do now.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.ended
+            && (!self.ready.is_empty()
+                || !self.shared.shards[0].mailbox.is_empty()
+                || self.woken.is_set()
+                || self.unfinished)
     }
 
     /// Whether time alone may give it something to do.
@@ -114,6 +126,7 @@ impl InlineShard {
             Step::More
         });
         self.ended |= step == Step::Ended;
+        self.unfinished = step == Step::More;
         step
     }
 

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { WebSocket } from 'ws';
 import { RustWSEServer } from '../../../src/index.js';
+import { threads } from '../../support/driver.js';
 import { report } from './talk.js';
 
 /** Each engine's table of who may be sent to takes 4 MiB. */
@@ -15,7 +16,7 @@ function usage(): { threads: number; fds: number; rss: number } {
 }
 
 async function cycle(index: number): Promise<void> {
-  const server = new RustWSEServer({ port: 0, shards: 2, maxConnections: MANY });
+  const server = new RustWSEServer({ port: 0, shards: threads(2), maxConnections: MANY });
   const { port } = await server.start();
   server.send(0, 'to nobody'); // looks it up in the table
   if (index % 2 === 0) {

@@ -2,10 +2,11 @@
 
 import { WebSocket } from 'ws';
 import { RustWSEServer } from '../../../src/index.js';
+import { threads } from '../../support/driver.js';
 import { launch, next, report, until, word } from './talk.js';
 
 const [, , how = '', delivery = ''] = process.argv;
-const server = new RustWSEServer({ port: 0, shards: 2 });
+const server = new RustWSEServer({ port: 0, shards: threads(2) });
 
 async function traffic(port: number, clients: number): Promise<WebSocket[]> {
   const sockets = Array.from({ length: clients }, () => new WebSocket(`ws://127.0.0.1:${port}/`));
@@ -90,7 +91,7 @@ if (how === 'never-started') {
     report({ exiting: true });
     process.exit(9);
   } else if (how === 'exit-while-starting') {
-    for (let i = 0; i < 5; i += 1) void new RustWSEServer({ port: 0 }).start();
+    for (let i = 0; i < 5; i += 1) void new RustWSEServer({ port: 0, shards: threads(1) }).start();
     report({ exiting: true });
     process.exit(10);
   } else if (how === 'uncaught') {

@@ -2,10 +2,11 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { RustWSEServer } from '../../../src/index.js';
+import { threads } from '../../support/driver.js';
 import { report, until, word } from './talk.js';
 
 const [, , what = '', amount = ''] = process.argv;
-const server = new RustWSEServer({ port: 0, shards: 2, maxConnections: 5000, serverReady: false });
+const server = new RustWSEServer({ port: 0, shards: threads(2), maxConnections: 5000, serverReady: false });
 const { port } = await server.start();
 
 if (what === 'gaps') {

@@ -7,11 +7,12 @@ import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import { WebSocket } from 'ws';
 import { RustWSEServer, type WSEEvent } from '../../../src/index.js';
+import { threads } from '../../support/driver.js';
 import { exited, launch, report, until } from './talk.js';
 import type { Drained } from './worker.js';
 
 const ROUNDS = 10;
-const server = new RustWSEServer({ port: 0, shards: 2, serverReady: false });
+const server = new RustWSEServer({ port: 0, shards: threads(2), serverReady: false });
 const { port } = await server.start();
 
 /** Per connection: who heard which numbers, in order. */

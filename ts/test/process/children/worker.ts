@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { encodeJwt, RustWSEServer, type WSEEvent, WSEStateError } from '../../../src/index.js';
+import { threads } from '../../support/driver.js';
 
 export interface Task {
   handle: number;
@@ -63,7 +64,7 @@ switch (task.role) {
     for (let i = 0; i < 300; i += 1) {
       bytes += encodeJwt({ sub: 'u'.repeat(i * 10), exp: 1 }, 's'.repeat(32)).length;
     }
-    const servers = Array.from({ length: 4 }, () => new RustWSEServer({ port: 0, shards: 2 }));
+    const servers = Array.from({ length: 4 }, () => new RustWSEServer({ port: 0, shards: threads(2) }));
     for (const server of servers) await server.start();
     for (const server of servers) server.broadcastAll('x'.repeat(100_000));
     await Promise.all(servers.map((server) => server.stop()));
@@ -71,7 +72,7 @@ switch (task.role) {
     break;
   }
   case 'own': {
-    const server = new RustWSEServer({ port: 0, shards: 2, serverReady: false });
+    const server = new RustWSEServer({ port: 0, shards: threads(2), serverReady: false });
     const { port } = await server.start();
     server.setCallbacks({ onMessage: (conn) => server.send(conn, 'echo') });
     parent.postMessage({ port, handle: server.handle });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { WebSocket } from 'ws';
 import { RustWSEServer, type WSEEvent } from '../../../src/index.js';
+import { threads } from '../../support/driver.js';
 import { exited, launch, next, report, until } from './talk.js';
 import type { Drained } from './worker.js';
 
@@ -20,7 +21,7 @@ const numbers = (events: readonly WSEEvent[]): number[] =>
 const programs: Record<string, () => Promise<void>> = {
   /** Three workers share twelve connections. */
   async share() {
-    const server = new RustWSEServer({ port: 0, shards: 2 });
+    const server = new RustWSEServer({ port: 0, shards: threads(2) });
     const { port } = await server.start();
     const heard = new Map<number, [worker: number, number][]>();
     const kinds: string[] = [];
@@ -62,7 +63,7 @@ const programs: Record<string, () => Promise<void>> = {
 
   /** The only drain worker dies; what comes until there is another one waits for it. */
   async successor() {
-    const server = new RustWSEServer({ port: 0, shards: 1 });
+    const server = new RustWSEServer({ port: 0, shards: threads(1) });
     const { port } = await server.start();
     const first = launch({ handle: server.handle, role: 'drain' });
     await next(first);
@@ -84,7 +85,7 @@ const programs: Record<string, () => Promise<void>> = {
 
   /** The main thread reads, a worker publishes. */
   async publish() {
-    const server = new RustWSEServer({ port: 0, shards: 2, serverReady: false });
+    const server = new RustWSEServer({ port: 0, shards: threads(2), serverReady: false });
     const { port } = await server.start();
     const texts: string[] = [];
     let echoes = 0;
@@ -163,7 +164,7 @@ const programs: Record<string, () => Promise<void>> = {
     const code = `
       const { parentPort, workerData } = require('node:worker_threads');
       import(workerData.facade).then(async ({ RustWSEServer }) => {
-        const server = new RustWSEServer({ port: 0, shards: 1 });
+        const server = new RustWSEServer({ port: 0, shards: ${JSON.stringify(threads(1))} });
         const starting = server.start();
         if (workerData.step === 0) return parentPort.postMessage('now');
         const { port } = await starting;
@@ -217,7 +218,7 @@ function stoppingWorker(): Worker {
   const code = `
     const { parentPort, workerData } = require('node:worker_threads');
     import(workerData.facade).then(async ({ RustWSEServer }) => {
-      const server = new RustWSEServer({ port: 0, shards: 1 });
+      const server = new RustWSEServer({ port: 0, shards: ${JSON.stringify(threads(1))} });
       const { port } = await server.start();
       parentPort.postMessage(port);
       while (server.getConnectionCount() === 0) await new Promise((resolve) => setImmediate(resolve));
