@@ -170,3 +170,6 @@ impl Config {
         self.high_water_mark.min(self.max_outbound_bytes / BUDGET_SHARE).max(1)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
