@@ -14,6 +14,7 @@ mod updates;
 mod work;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,8 +50,8 @@ pub(super) struct Shard {
     context: Context,
     /// Connections whose sockets can go on.
     ready: Arc<ReadyQueue>,
-    /// Connections not read while the host does not read events.
-    paused: Vec<u32>,
+    /// Connections not read while the host does not read events, and such as have begun to close since.
+    paused: HashSet<u32>,
     /// Subscription updates to be answered.
     updates: Updates,
     /// The batch of commands in work.
@@ -77,7 +78,7 @@ impl Shard {
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
             ready: Arc::default(),
-            paused: Vec::new(),
+            paused: HashSet::new(),
             updates: Updates::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
@@ -151,6 +152,7 @@ impl Shard {
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
         shared.registry.remove(id);
+        self.paused.remove(&id.slot());
         self.forget_updates(id.slot());
         self.forget_subscriptions(&mut connection, id);
         connection.end(&mut self.context);

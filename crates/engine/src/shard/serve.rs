@@ -93,7 +93,7 @@ impl Shard {
                 Read::Pending => return Served::Waiting,
                 Read::Paused { first } => {
                     if first {
-                        self.paused.push(slot);
+                        self.paused.insert(slot);
                         self.context.counters.read_pauses.add(1);
                     }
                     return Served::Waiting;
@@ -177,14 +177,11 @@ impl Shard {
         }
     }
 
-    /// The host has read events, or a reader has left: paused connections are read again.
+    /// A reader of events has caught up or left: those that were paused for it are read again.
     pub(super) fn resume(&mut self) {
         self.context.follow_successors();
-        for slot in std::mem::take(&mut self.paused) {
-            if let Some(connection) = self.connections.get_mut(slot) {
-                connection.resume(&self.context);
-            }
-        }
+        let Self { paused, connections, context, .. } = self;
+        paused.retain(|slot| connections.get_mut(*slot).is_some_and(|connection| connection.stays_paused(context)));
     }
 
     /// Asks those whose peers have had their say whether the host is done with their events: then they close, behind what it

@@ -62,8 +62,6 @@ pub(super) struct ShardHandle {
     pub(super) load: Arc<AtomicUsize>,
     /// Turns of its TLS handshakes: one step of one of them at a time.
     pub(super) tls_turns: Semaphore,
-    /// Some of its connections are not read because the host does not read events.
-    pub(super) paused: AtomicBool,
     /// Some of its connections wait with their Close for the host to come back.
     pub(super) parting: AtomicBool,
 }
@@ -76,7 +74,6 @@ impl Shared {
                 counters: Arc::default(),
                 load: Arc::default(),
                 tls_turns: Semaphore::new(1),
-                paused: AtomicBool::new(false),
                 parting: AtomicBool::new(false),
             })
             .collect();
