@@ -49,7 +49,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> 
             // Something panicked where nothing closer by catches it. A shard whose thread is gone would let its mailbox fill and
             // its clients wait for ever, so it begins again without them.
             shared.shards[index].counters.restarts.add(1);
-            if catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().start_over())).is_err() {
+            if !shard.borrow_mut().start_over() {
                 shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index, None)));
             }
         }

@@ -9,6 +9,8 @@ mod inline;
 mod memory;
 mod serve;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod updates;
 mod work;
@@ -18,6 +20,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::admission::Place;
 use crate::clock::Millis;
 use crate::conn::{Connection, Context};
 use crate::delivery::{Delivery, Floor};
@@ -151,13 +154,13 @@ impl Shard {
         let Some(mut connection) = self.connections.remove(id.slot()) else { return };
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
+        // Its places are free at the end of this, whatever else comes of it.
+        let _places = [Place::kept(&shared.shards[self.index].load), shared.leave()];
         shared.registry.remove(id);
         self.paused.remove(&id.slot());
         self.forget_updates(id.slot());
         self.forget_subscriptions(&mut connection, id);
         connection.end(&mut self.context);
-        shared.shards[self.index].load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        shared.leave();
     }
 
     /// After a panic: counts it and mends what it may have left half done.

@@ -15,6 +15,9 @@ use crate::wheel::{TICK_MS, Visit};
 /// Reads of one connection in a row before the others get their turn; fewer when what came cost more than reading it.
 const READS_IN_A_ROW: usize = 4;
 
+/// Times a shard may begin again without getting rid of a connection.
+const START_OVERS: usize = 8;
+
 /// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
 const STALL_MS: u32 = 1000;
 
@@ -205,11 +208,25 @@ impl Shard {
         self.context.keep_parting(slots);
     }
 
-    /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped.
-    pub(super) fn start_over(&mut self) {
+    /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped. A panic
+    /// on the way costs what it met. False: it does not get on and is of no use any more.
+    pub(super) fn start_over(&mut self) -> bool {
         self.broken = false;
-        self.recover();
-        self.finish();
+        let mut left = START_OVERS;
+        while left > 0 {
+            let before = self.connections.len();
+            let mended = catch_unwind(AssertUnwindSafe(|| {
+                self.recover();
+                self.finish();
+            }));
+            if mended.is_ok() {
+                return true;
+            }
+            left -= usize::from(self.connections.len() == before);
+        }
+        // Its batch ends here, or publishers would wait for the weight of it for ever.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.end_work()));
+        false
     }
 
     /// The last turn: every connection that is left goes, with its event.

@@ -102,9 +102,9 @@ impl Shared {
         Place::take_below(&self.connections, self.config.max_connections)
     }
 
-    /// Gives a connection's place back.
-    pub(crate) fn leave(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+    /// A connection's place, which is given back when it is dropped.
+    pub(crate) fn leave(&self) -> Place {
+        Place::kept(&self.connections)
     }
 
     /// Whether no connection is open or about to be.
