@@ -1,6 +1,16 @@
 //! The configuration unit tests begin with.
 
 use super::*;
+use crate::mailbox::Command;
+use crate::shared::Shared;
+
+#[test]
+fn the_hard_limit_is_one_that_positions_can_name() {
+    let shared = Shared::new(Config { hard_limit: usize::MAX, ..config() });
+    shared.shards[0].mailbox.command(Command::Resume);
+    let room = shared.room_for(0);
+    assert!((1 << 30..2 << 30).contains(&room), "{room}");
+}
 
 /// A server that listens nowhere, with small limits and one shard.
 pub(crate) fn config() -> Config {

@@ -68,6 +68,7 @@ pub(super) struct ShardHandle {
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
+        let config = config.held_to_bounds();
         let shards = (0..config.shards)
             .map(|_| ShardHandle {
                 mailbox: Mailbox::new(config.mailbox_ceiling(), config.hard_limit),
