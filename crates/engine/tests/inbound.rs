@@ -127,6 +127,15 @@ fn the_engines_own_messages_are_answered_while_the_host_sleeps() {
     peer.send_text(r#"WSE{"t":"ping"}"#);
     assert!(peer.text().contains("PONG"));
     assert_eq!(server.events.drain(), []);
+    // A type spelled with escapes is the same type, also among messages whose shape is known.
+    for n in 0..100 {
+        peer.send_text(&format!(r#"{{"t":"other","p":{{"n":{n}}}}}"#));
+        peer.send_text(&format!(r#"{{"t":"p\u0069ng","p":{{"n":{n}}}}}"#));
+        assert!(peer.text().contains("PONG"));
+    }
+    for n in 0..100 {
+        assert_eq!(server.events.message(), serde_json::json!({"t": "other", "p": {"n": n}}));
+    }
     // These are not the engine's.
     for text in [r#"{"type":"ping"}"#, r#"{"t":"PING"}"#, r#"{"t":"subscription_update","p":{}}"#] {
         peer.send_text(text);
