@@ -1,18 +1,15 @@
 //! What one distribution counts towards the next flush.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
-use uuid::Uuid;
 use wse_protocol::frame::{Opcode, push_frame};
 
 use super::{Delivery, Floor};
 use crate::config::Config;
 use crate::config::tests::config;
-use crate::conn::{Connection, Context, Opening, Transport};
+use crate::conn::Context;
+use crate::conn::tests::open;
 use crate::frames::Run;
-use crate::id::ConnId;
-use crate::registry::{Peer, Speech};
 use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::{Subscribers, Target};
@@ -21,27 +18,13 @@ use crate::topics::{Subscribers, Target};
 /// counted.
 async fn operations(blocked: usize, free: usize) -> usize {
     let shared = Arc::new(Shared::new(Config { max_outbound_bytes: 1 << 20, max_connections: 1000, ..config() }));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let ready = Arc::default();
     let (mut delivery, mut connections) = (Delivery::default(), Slab::default());
     let mut topics = Subscribers::new(0);
     let mut context = Context::new(Arc::clone(&shared), 0);
     let stream = context.join_stream();
     let entry = shared.topics.add("t", 0).unwrap();
-    let mut peers = Vec::new();
     for number in 0..blocked + free {
-        peers.push(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let (socket, _) = listener.accept().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let transport = Transport::Plain(tokio::net::TcpStream::from_std(socket).unwrap());
-        let now = context.now();
-        let slot = connections.insert(|slot, generation| {
-            let id = ConnId::new(0, slot, generation);
-            let peer = Arc::new(Peer::new(id, Uuid::nil(), Speech::default(), None, &shared.liveness, &ready));
-            let (early, greeting) = (Vec::new(), Vec::new());
-            Connection::open(Opening { peer, transport, early, greeting, stream, expires: 0 }, &shared.config, now)
-        });
-        let slot = slot.unwrap();
+        let slot = open(&mut connections, &context, stream);
         delivery.staging.block(slot, number < blocked);
         topics.subscribe(&entry, slot);
     }
