@@ -79,7 +79,12 @@ impl Place {
         Some(Self { taken: Some(Arc::clone(taken)) })
     }
 
-    /// The place stays taken: somebody else gives it back.
+    /// A place that was kept: from here on it is given back when dropped.
+    pub(crate) fn kept(taken: &Arc<AtomicUsize>) -> Self {
+        Self { taken: Some(Arc::clone(taken)) }
+    }
+
+    /// The place stays taken: somebody else gives it back with [`Self::kept`].
     pub(crate) fn keep(mut self) {
         self.taken = None;
     }

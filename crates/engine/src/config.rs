@@ -151,14 +151,22 @@ pub struct Config {
     pub target_delay: Duration,
     /// Bytes waiting in a shard's mailbox above which it does in any case.
     pub high_water_mark: usize,
-    /// Bytes above which publishing is refused.
+    /// Bytes above which publishing is refused, 2 GiB at most; what is above that counts as 2 GiB.
     pub hard_limit: usize,
 }
 
 /// What may wait in a mailbox is at most one part in so many of a connection's budget.
 const BUDGET_SHARE: usize = 4;
 
+/// The highest [`Config::hard_limit`]: positions in a mailbox have 32 bits, with room for one more message.
+const MAX_HARD_LIMIT: usize = 2 << 30;
+
 impl Config {
+    /// The same, with what would break an invariant of this crate at the nearest value that does not.
+    pub(crate) fn held_to_bounds(self) -> Self {
+        Self { hard_limit: self.hard_limit.min(MAX_HARD_LIMIT), ..self }
+    }
+
     /// Whether any connection may speak WSE.
     pub(crate) fn speaks_wse(&self) -> bool {
         self.endpoints.iter().any(|endpoint| !endpoint.raw)
@@ -170,3 +178,6 @@ impl Config {
         self.high_water_mark.min(self.max_outbound_bytes / BUDGET_SHARE).max(1)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Opcode, push_frame};
+use wse_protocol::frame::{Opcode, frame_size, push_frame};
 
 use crate::admission::{Permit, Place};
 use crate::alarm::Alarm;
@@ -18,6 +18,8 @@ use crate::topics::{Target, TopicEntry};
 
 /// What a command weighs in the mailbox beside its bytes.
 const COMMAND_COST: usize = 64;
+/// Bytes an arena may hold: positions in it have 32 bits.
+const MAX_ARENA: usize = u32::MAX as usize;
 /// Arenas above this capacity are not used again.
 const KEEP_CAPACITY: usize = 1024 * 1024;
 /// Lists of commands above this capacity are not used again.
@@ -124,6 +126,8 @@ pub(crate) struct Mailbox {
     /// The highest mark.
     ceiling: usize,
     hard_limit: usize,
+    /// The most an arena may hold.
+    max_arena: usize,
 }
 
 impl Mailbox {
@@ -137,6 +141,7 @@ impl Mailbox {
             alone: AtomicUsize::new(0),
             ceiling: mark,
             hard_limit,
+            max_arena: MAX_ARENA,
         }
     }
 
@@ -188,7 +193,7 @@ impl Mailbox {
             commands.push(Command::Publish { topic, run: next });
             COMMAND_COST
         };
-        self.push(|arena| arena.extend_from_slice(frames), count, note)
+        self.push(frames.len(), |arena| arena.extend_from_slice(frames), count, note)
     }
 
     /// Appends one frame for one connection.
@@ -202,6 +207,10 @@ impl Mailbox {
         let first = batch.list.is_empty();
         let (mut cost, mut count) = (0, 0);
         for &Outgoing { to, opcode, payload } in sends {
+            if !self.takes(&batch, frame_size(payload.len())) {
+                self.pushed(batch, first, cost, count);
+                return Pressure::Refused;
+            }
             count += 1;
             let start = batch.arena.len();
             push_frame(&mut batch.arena, opcode, payload);
@@ -222,7 +231,7 @@ impl Mailbox {
             commands.push(Command::SendAll { run: next });
             COMMAND_COST
         };
-        self.push(|arena| push_frame(arena, opcode, payload), 1, note)
+        self.push(frame_size(payload.len()), |arena| push_frame(arena, opcode, payload), 1, note)
     }
 
     /// Appends any other command. These are never refused: they end or bound work.
@@ -300,15 +309,25 @@ impl Mailbox {
         relieved
     }
 
-    /// Writes `count` frames into the arena and notes the command for them; `note` returns what the command itself weighs.
+    /// Whether the arena takes `more` bytes. Those who found nothing waiting at the same moment may bring a message of any size
+    /// each, so the hard limit is not all there is to it.
+    fn takes(&self, batch: &Commands, more: usize) -> bool {
+        batch.arena.len().saturating_add(more) <= self.max_arena
+    }
+
+    /// Writes `count` frames, `size` bytes together, into the arena, if it has room, and notes the command for them; `note` returns what the command itself weighs.
     #[inline]
     fn push(
         &self,
+        size: usize,
         write: impl FnOnce(&mut Vec<u8>),
         count: u32,
         note: impl FnOnce(&mut Vec<Command>, Run) -> usize,
     ) -> Pressure {
         let mut batch = self.waiting.lock();
+        if !self.takes(&batch, size) {
+            return Pressure::Refused;
+        }
         let first = batch.list.is_empty();
         let start = batch.arena.len();
         write(&mut batch.arena);
@@ -355,49 +374,4 @@ fn note_send(commands: &mut Vec<Command>, target: ConnId, next: Run) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A mailbox with this mark, one batch taken out of it, and what that weighs.
-    fn working(mark: usize) -> (Mailbox, Commands, usize) {
-        let mailbox = Mailbox::new(mark, usize::MAX);
-        mailbox.send_all(Opcode::Text, &[7; 500]);
-        mailbox.send_all(Opcode::Text, &[7; 500]);
-        let batch = mailbox.take().expect("two messages wait");
-        let weight = mailbox.weight();
-        (mailbox, batch, weight)
-    }
-
-    #[test]
-    fn pressure_that_was_seen_beside_either_mark_is_taken_back() {
-        // Between the move of the mark and that of the weight a publisher sees the old weight beside the new mark.
-        let (falls, batch, weight) = working(10_000);
-        assert!(weight < 10_000);
-        assert!(falls.done(batch, 100), "the mark fell below what waited");
-        let (rises, batch, weight) = working(100);
-        assert!(weight > 100);
-        assert!(rises.done(batch, 10_000), "the mark rose above what waited");
-    }
-
-    #[test]
-    fn a_long_message_raises_the_mark_only_while_it_is_there() {
-        let mailbox = Mailbox::new(1000, usize::MAX);
-        assert_eq!(mailbox.send_all(Opcode::Binary, &[0; 900]), Pressure::Fine, "alone");
-        let batch = mailbox.take().expect("it waits");
-        for _ in 0..2 {
-            mailbox.send_all(Opcode::Binary, &[0; 300]);
-        }
-        mailbox.done(batch, 500);
-        assert!(mailbox.is_above_mark());
-        assert_eq!(mailbox.until_mark(), 0);
-    }
-
-    #[test]
-    fn nobody_is_woken_where_nobody_can_have_seen_pressure() {
-        let (calm, batch, _) = working(10_000);
-        assert!(!calm.done(batch, 20_000));
-        let (still, batch, _) = working(100);
-        still.send_all(Opcode::Text, &[7; 500]);
-        assert!(!still.done(batch, 100), "more waits than the mark allows");
-    }
-}
+mod tests;

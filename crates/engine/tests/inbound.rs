@@ -1,10 +1,12 @@
 //! Flow control inwards: a host that does not drain stops the sockets, and nothing is lost; or data is shed and counted.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use wse_engine::ConnId;
 use wse_engine::config::{Config, InboundOverflow};
 use wse_protocol::close_code::CloseCode;
-use wse_testkit::{Event, Peer, Server, config, wait_until};
+use wse_testkit::{Event, Events, Peer, Server, config, wait_until};
 
 fn text(n: usize) -> String {
     format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(1000))
@@ -125,6 +127,15 @@ fn the_engines_own_messages_are_answered_while_the_host_sleeps() {
     peer.send_text(r#"WSE{"t":"ping"}"#);
     assert!(peer.text().contains("PONG"));
     assert_eq!(server.events.drain(), []);
+    // A type spelled with escapes is the same type, also among messages whose shape is known.
+    for n in 0..100 {
+        peer.send_text(&format!(r#"{{"t":"other","p":{{"n":{n}}}}}"#));
+        peer.send_text(&format!(r#"{{"t":"p\u0069ng","p":{{"n":{n}}}}}"#));
+        assert!(peer.text().contains("PONG"));
+    }
+    for n in 0..100 {
+        assert_eq!(server.events.message(), serde_json::json!({"t": "other", "p": {"n": n}}));
+    }
     // These are not the engine's.
     for text in [r#"{"type":"ping"}"#, r#"{"t":"PING"}"#, r#"{"t":"subscription_update","p":{}}"#] {
         peer.send_text(text);
@@ -165,4 +176,104 @@ fn a_paused_connection_hears_the_answer_to_our_close() {
     assert!(server.engine.drain(CloseCode::RECONNECT, "", Duration::from_secs(30)).unwrap());
     leaving.join().unwrap();
     assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+/// A server of one shard with a second reader beside its own, and a connection of each: `[(peer, id); 2]`, the server's first.
+fn two_readers(max_inbound_events: usize) -> (Server, Events, [(Peer, ConnId); 2]) {
+    let mut server = Server::start(Config { max_inbound_events, shards: 1, ..config() });
+    let mut second = Events::join(&server.engine);
+    let mut peers = [Peer::connect(server.address), Peer::connect(server.address)].map(Some);
+    let ids = [server.events.connected(), second.connected()];
+    // Readers have connections in turn, and who is first is not settled: each peer says who it is.
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.as_mut().unwrap().send_text(&text(number));
+    }
+    let first = server.events.message()["n"] == 0;
+    second.message();
+    let mut peer = |first: bool| peers[usize::from(!first)].take().unwrap();
+    let own = [(peer(first), ids[0]), (peer(!first), ids[1])];
+    (server, second, own)
+}
+
+#[test]
+fn a_reader_that_gets_on_does_not_resume_what_another_leaves_alone() {
+    const LIMIT: usize = 10;
+    const COUNT: usize = 2000;
+    let (mut server, mut second, [(mut first_peer, first_id), (second_peer, second_id)]) = two_readers(LIMIT);
+    let second_peer = sender(second_peer, COUNT).join().unwrap();
+    wait_until("reading is paused", || server.counter("wse_read_pauses_total") == 1);
+    for n in 0..200 {
+        first_peer.send_text(&text(n));
+        assert_eq!(server.events.event(), Event::Message(first_id, text(n)));
+    }
+    assert_eq!(server.counter("wse_read_pauses_total"), 1, "what is paused stays so");
+    // Half of the limit has to be read, whatever the other does meanwhile.
+    let depth = server.engine.inbound_queue_depth();
+    for n in 0..COUNT {
+        assert_eq!(second.event(), Event::Message(second_id, text(n)));
+    }
+    assert!((LIMIT..COUNT).contains(&depth), "{depth} events waited");
+    drop(second_peer);
+    assert_eq!(second.event(), Event::Disconnect(second_id));
+}
+
+#[test]
+fn what_a_reader_left_alone_is_read_for_its_successor_once_that_has_caught_up() {
+    const COUNT: usize = 1000;
+    let (mut server, second, [(first_peer, first_id), (second_peer, second_id)]) = two_readers(10);
+    let peers = [first_peer, second_peer].map(|peer| sender(peer, COUNT));
+    wait_until("both are paused", || server.counter("wse_read_pauses_total") == 2);
+    // Its successor is behind itself and cannot take the connection over at once.
+    second.leave();
+    let mut next = [0; 2];
+    while next != [COUNT; 2] {
+        let Event::Message(id, got) = server.events.event() else { panic!("not a message") };
+        assert!(id == first_id || id == second_id);
+        let place = &mut next[usize::from(id == second_id)];
+        assert_eq!(got, text(*place));
+        *place += 1;
+    }
+    peers.into_iter().for_each(|peer| drop(peer.join().unwrap()));
+}
+
+#[test]
+fn nobody_stays_paused_however_readers_come_and_go() {
+    const COUNT: usize = 300;
+    const PEERS: usize = 12;
+    let mut server = Server::start(Config { max_inbound_events: 4, shards: 2, ..config() });
+    let mut readers = vec![Events::join(&server.engine), Events::join(&server.engine)];
+    let mut ids: HashMap<ConnId, usize> = HashMap::new();
+    let peers: Vec<_> = (0..PEERS)
+        .map(|_| {
+            // Nobody is let in while all readers are behind.
+            readers.iter_mut().for_each(|reader| drop(reader.drain()));
+            server.events.drain();
+            Peer::connect(server.address)
+        })
+        .collect();
+    let senders: Vec<_> = peers.into_iter().map(|peer| sender(peer, COUNT)).collect();
+    let mut turn = 0;
+    let mut hear = |events: Vec<Event>| {
+        for event in events {
+            if let Event::Message(id, got) = event {
+                let next = ids.entry(id).or_default();
+                assert_eq!(got, text(*next));
+                *next += 1;
+            }
+        }
+        ids.values().sum::<usize>()
+    };
+    wait_until("everything has been read", || {
+        turn += 1;
+        // One reads, the others stand still; now and then one leaves and another comes.
+        let which = turn % (readers.len() + 1);
+        let events = readers.get_mut(which).unwrap_or(&mut server.events).drain();
+        if turn % 20 == 0 {
+            readers.push(Events::join(&server.engine));
+            hear(readers.swap_remove(0).leave());
+        }
+        hear(events) == PEERS * COUNT
+    });
+    assert!(server.counter("wse_read_pauses_total") > 0, "there was nothing to wake");
+    senders.into_iter().for_each(|sender| drop(sender.join().unwrap()));
 }

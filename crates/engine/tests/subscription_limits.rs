@@ -128,5 +128,5 @@ fn very_many_patterns_come_and_go() {
     assert!(server.metric("wse_match_work_total") < 200.0 * 20.0, "a few lookups each");
     drop(peers);
     wait_until("all are gone", || server.health("topics") == 0);
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }

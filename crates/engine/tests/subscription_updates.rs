@@ -90,21 +90,23 @@ fn a_reply_names_each_topic_once_and_says_why_not() {
 #[test]
 fn what_an_update_costs_does_not_depend_on_what_is_held() {
     let mut server = Server::start(acl());
-    let mut timed = |held: usize| {
+    let asked: String = update("subscribe", json!(["a"]));
+    let mut peers = [1, 1024].map(|held| {
         let (mut peer, id) = server.connect();
         let names: Vec<String> = (0..held).map(|n| format!("{n}:{}", "x".repeat(1000))).collect();
         assert_eq!(server.engine.subscribe(id, &names, None), Subscribed::Accepted(held));
         ask(&mut peer, "subscribe", json!(["a"]));
+        peer
+    });
+    let mut timed = |which: usize| {
         let started = Instant::now();
-        for _ in 0..20 {
-            let asked: String = update("subscribe", json!(["a"]));
-            (0..100).for_each(|_| peer.send_text(&asked));
-            (0..100).for_each(|_| assert_eq!(peer.json()["p"]["success"], true));
-        }
-        (started.elapsed(), peer)
+        (0..100).for_each(|_| peers[which].send_text(&asked));
+        (0..100).for_each(|_| assert_eq!(peers[which].json()["p"]["success"], true));
+        started.elapsed()
     };
-    let ((few, _first), (many, _second)) = (timed(1), timed(1024));
-    assert!(many < few * 5 + Duration::from_millis(100), "{few:?} with 1 held, {many:?} with 1,024");
+    // In turn, and the best of each: others need the processor too.
+    let [few, many] = (0..20).fold([Duration::MAX; 2], |[few, many], _| [few.min(timed(0)), many.min(timed(1))]);
+    assert!(many < few * 5 + Duration::from_millis(5), "{few:?} with 1 held, {many:?} with 1,024");
 }
 
 /// Holds the shard on its own thread while `meanwhile` happens.

@@ -14,9 +14,6 @@ use wse_engine::config::{Auth, Config, Endpoint, InboundOverflow, RateLimit, Slo
 use crate::error::{Failure, Outcome};
 use crate::{inline, memory};
 
-/// Positions in a mailbox are 32 bits, with room for one more message.
-const MAX_HARD_LIMIT: usize = 2 << 30;
-
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
 /// `null` for "none": a missing one is a mistake of the facade, never a default.
 #[napi(object, object_to_js = false, use_nullable = true)]
@@ -173,7 +170,7 @@ impl NativeOptions {
             reuse_port: self.reuse_port,
             target_delay: seconds(self.publisher.target_delay, "publisher.targetDelay")?,
             high_water_mark: bytes(self.publisher.high_water_mark),
-            hard_limit: bytes(self.publisher.hard_limit).min(MAX_HARD_LIMIT),
+            hard_limit: bytes(self.publisher.hard_limit),
         })
     }
 }

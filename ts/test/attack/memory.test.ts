@@ -50,7 +50,8 @@ async function sentExactly(target: TestServer, witness: Witness, given: BytesLik
   expect(target.server.sendBytes(witness.conn, given)).toBe(true);
   const direct = await witness.peer.next(({ opcode }) => opcode === Opcode.binary);
   expect(Buffer.compare(direct.payload, expected)).toBe(0);
-  expect(target.server.broadcastAllBytes(given)).toBe(true);
+  // It may say that publishers should wait; it is sent all the same.
+  target.server.broadcastAllBytes(given);
   const broadcast = await witness.peer.next(({ opcode }) => opcode === Opcode.binary);
   expect(Buffer.compare(broadcast.payload, expected)).toBe(0);
 }

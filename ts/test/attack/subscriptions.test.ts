@@ -9,6 +9,8 @@ import { attacked, unharmed } from './witness.js';
 const MIB = 2 ** 20;
 /** Far above what it takes on a slow machine, far below what walking through all that others hold would take. */
 const SOON = 3_000;
+/** What a busy machine may take to try every pattern there is for each of them. */
+const PATIENCE = 30_000;
 
 interface Reply {
   success: boolean;
@@ -42,15 +44,17 @@ describe('patterns by the thousand', () => {
     }
     expect(target.metric('wse_subscriptions_refused_total')).toBe(40 * 896);
     expect(target.gauge('pattern_work')).toBeGreaterThan(40 * 60);
-    expect(target.gauge('pattern_work')).toBeLessThan(40 * 64 + 20);
-    for (let n = 0; n < 20_000; n += 1) target.server.broadcast(`nobody/${n}`, 'x');
-    const start = performance.now();
-    await witness.echoes();
-    expect(performance.now() - start).toBeLessThan(SOON);
+    const most = 40 * 64 + 20;
+    expect(target.gauge('pattern_work')).toBeLessThan(most);
+    const before = target.metric('wse_match_work_total');
+    const publications = 20_000;
+    for (let n = 0; n < publications; n += 1) target.server.broadcast(`nobody/${n}`, 'x');
+    // Its answer comes behind all of them. Counted and not timed: 41,000 patterns are held, were they all tried.
+    await witness.echoes(PATIENCE);
+    expect(target.metric('wse_match_work_total') - before).toBeLessThan(publications * most * 2);
     for (const peer of peers) peer.destroy();
     await witness.echoes();
     await waitUntil(() => target.gauge('topics') === 0, 'end of the patterns');
-    expect(performance.now() - start).toBeLessThan(SOON * 4);
     expect([target.gauge('pattern_work'), target.gauge('subscription_bytes')]).toEqual([0, 0]);
     await unharmed(target, witness);
   });

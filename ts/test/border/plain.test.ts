@@ -34,8 +34,8 @@ describe('a client that only listens', () => {
       pings += 1;
     });
     await sleep(2500);
+    await waitUntil(() => pings > 5, 'pings');
     expect([client.code, heard]).toEqual([undefined, []]);
-    expect(pings).toBeGreaterThan(5);
     expect(host.server.send(conn, 'still there')).toBe(true);
     expect(await client.heard(1)).toEqual(['still there']);
     // From its first word of WSE it is pinged as published clients expect.
@@ -182,15 +182,14 @@ describe('subprotocols', () => {
 });
 
 it('many clients are pinged apart, and all of them stay', async () => {
-  const host = await startServer({ ...QUIET, pingInterval: 0.5, idleTimeout: 1 });
+  const host = await startServer({ ...QUIET, pingInterval: 0.5, idleTimeout: 1.5 });
   const times: number[] = [];
   const clients = await Promise.all(Array.from({ length: 60 }, () => Client.open(host.port)));
   const began = performance.now();
   for (const { socket } of clients) socket.once('ping', () => times.push(performance.now() - began));
   await sleep(2500);
   expect(clients.filter(({ code }) => code !== undefined)).toEqual([]);
-  expect(times.length).toBe(60);
-  const early = times.filter((time) => time < 250).length;
-  expect(early).toBeGreaterThan(5);
-  expect(early).toBeLessThan(55);
+  await waitUntil(() => times.length === 60, 'a ping for each');
+  // All at once they would come within some milliseconds; a client that is busy hears them later, not closer together.
+  expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(125);
 });

@@ -123,6 +123,27 @@ describe('the published Python client', () => {
     expect(client.err).toEqual([]);
   });
 
+  it('is answered by the engine, also where its token allows a part of what it asks for', async () => {
+    await using host = await startServer({ jwt: { secret: SECRET }, allowedOrigins: [], subscriptions: 'acl' });
+    const exp = Math.floor(Date.now() / 1000) + 300;
+    const limited = encodeJwt({ sub: 'py-user', exp, wse_topics: { allow: ['news.*'] } }, SECRET);
+    await using client = Python.join(host, { token: limited });
+    const [, conn] = await host.take('auth_connect');
+    await client.heard('connected', { error: null, ready: true });
+    client.do('subscribe', { topics: ['news.a', 'secret', 'news.b'] });
+    await client.heard('subscribed', { ok: true });
+    // The client keeps the reply to itself.
+    await waitUntil(() => client.frames('{"c":"WSE","p":{"action":"subscribe","fa').length === 1, 'reply');
+    for (const topic of ['secret', 'news.a', 'news.b']) host.server.publish(topic, 'headline', { topic });
+    await client.heard('event', { type: 'headline' }, 2);
+    const headlines = client.lines.filter(({ type }) => type === 'headline');
+    expect(headlines.map(({ payload }) => payload)).toEqual([{ topic: 'news.a' }, { topic: 'news.b' }]);
+    expect(host.events.filter(([type, from]) => type === 'msg' && from === conn)).toEqual([]);
+    expect(host.server.getTopicSubscriberCount('secret')).toBe(0);
+    // What its user is told.
+    expect(client.err).toEqual(["Subscription failed for: ['secret']"]);
+  });
+
   it('hears events, plain and compressed, once per id', async () => {
     await using host = await startServer(options);
     await using client = Python.join(host);

@@ -14,16 +14,14 @@ describe('a process', () => {
     async (delivery) => {
       const child = new Child('exits', 'stop', delivery);
       await child.report('stopped');
-      const stopped = performance.now();
-      expect(await child.ended(3000)).toMatchObject(QUIET_END);
-      expect(performance.now() - stopped).toBeLessThan(3000);
+      expect(await child.ended(10_000)).toMatchObject(QUIET_END);
       expect(child.stderr).toBe('');
     },
   );
 
   it('is not kept alive by a server that was never started', async () => {
     const child = new Child('exits', 'never-started');
-    expect(await child.ended(3000)).toMatchObject(QUIET_END);
+    expect(await child.ended(10_000)).toMatchObject(QUIET_END);
     expect(child.reports).toEqual([{ created: true }]);
   });
 
@@ -38,7 +36,7 @@ describe('a process', () => {
     }
     expect(child.exit).toBeUndefined();
     child.process.kill('SIGINT');
-    expect(await child.ended(3000)).toMatchObject({ code: null, signal: 'SIGINT' });
+    expect(await child.ended(10_000)).toMatchObject({ code: null, signal: 'SIGINT' });
   });
 
   it.each([
@@ -54,13 +52,14 @@ describe('a process', () => {
         const child = new Child('exits', how, code);
         await child.report('exiting');
         const began = performance.now();
-        const end = await child.ended(5000);
+        const end = await child.ended(10_000);
         return { end, took: performance.now() - began, stderr: child.stderr };
       }),
     );
     for (const { end, took, stderr } of rounds) {
       expect(end).toMatchObject({ code, signal: null });
-      expect(took).toBeLessThan(2000);
+      // Of the thirty seconds that stop() may take there; a busy machine takes some of its own.
+      expect(took).toBeLessThan(8000);
       expect(stderr).toBe('');
     }
   });
@@ -70,7 +69,7 @@ describe('a process', () => {
     ['uncaught-timer', 'boom in a timer'],
   ])('with an uncaught exception (%s) says so and ends with 1', async (how, text) => {
     const child = new Child('exits', how);
-    expect(await child.ended(5000)).toMatchObject({ code: 1, signal: null });
+    expect(await child.ended(10_000)).toMatchObject({ code: 1, signal: null });
     expect(child.stderr).toContain(text);
   });
 

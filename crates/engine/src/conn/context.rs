@@ -164,11 +164,20 @@ impl Context {
         if config.inbound_overflow != InboundOverflow::Pause || !over() {
             return false;
         }
-        // Raise the flag, then look again: the host may have read, and looked for the flag, in between.
-        self.shared.shards[self.index].paused.store(true, SeqCst);
-        // Pairs with the fence in `Engine::resume_reading`: one of the two sees the other.
-        fence(SeqCst);
+        // Leave a note, then look again: the host may have read, and looked for the note, in between.
+        self.streams[stream as usize].consumer.note_paused(self.index);
         over()
+    }
+
+    /// Whether who was paused for this stream stays so: its reader has not caught up, and tells the shard when it has.
+    pub(super) fn stays_paused(&self, stream: u16) -> bool {
+        let consumer = &self.streams[stream as usize].consumer;
+        if consumer.is_relieved() {
+            return false;
+        }
+        // As in `must_pause`.
+        consumer.note_paused(self.index);
+        !consumer.is_relieved()
     }
 
     /// A connection's turn begins.
@@ -218,7 +227,7 @@ impl Context {
     pub(crate) fn take_parting(&mut self) -> Vec<u32> {
         if !self.parting.is_empty() {
             self.shared.shards[self.index].parting.store(true, SeqCst);
-            // As in `must_pause`.
+            // Pairs with the fence in `Engine::resume_reading`: one of the two sees the other.
             fence(SeqCst);
         }
         std::mem::take(&mut self.parting)

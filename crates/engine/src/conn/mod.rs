@@ -21,6 +21,9 @@ mod timers;
 mod transport;
 mod writer;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub(crate) use account::{Ledger, Loss, Offer};
 pub(crate) use connection::{Connection, Opening};
 pub(crate) use context::Context;

@@ -62,8 +62,17 @@ impl Connection {
         read
     }
 
+    /// Lets it read again if its reader has caught up; returns whether it stays paused.
+    pub(crate) fn stays_paused(&mut self, context: &Context) -> bool {
+        if self.intake == Intake::Paused && context.stays_paused(self.stream) {
+            return true;
+        }
+        self.resume(context);
+        false
+    }
+
     /// Lets it read again, if it was paused.
-    pub(crate) fn resume(&mut self, context: &Context) {
+    pub(super) fn resume(&mut self, context: &Context) {
         if self.intake == Intake::Paused {
             self.intake = Intake::Reading;
             // Its silence was ours: the idle time begins now.

@@ -76,13 +76,16 @@ impl Delivery {
                 behind.push(slot);
             }
         });
+        let mut uncounted = total;
         if behind.len() > COPIES {
+            // Sharing counts those it is for.
+            uncounted -= behind.len();
             self.share(floor, topic, run, Some(&behind));
         } else {
             let arena = Rc::clone(&self.arena);
             behind.into_iter().for_each(|slot| self.own(floor, slot, run.of(&arena), run.count()));
         }
-        self.count(total, total * run.size());
+        self.count(uncounted, uncounted * run.size());
     }
 
     /// Hands a run to many, of all recipients or those named: the bytes exist once, in the topic's segment.

@@ -6,6 +6,8 @@ mod fan_out;
 mod flush;
 mod pieces;
 mod staging;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -302,13 +302,12 @@ impl Engine {
 
     /// Tells shards that wait for the host that it has read: they read on, or close what waited for an answer.
     fn resume_reading(&self, consumer: &Consumer) {
-        // Pairs with the fences in `Context`: either we see that a shard waits, or it sees what we have read.
+        // Pairs with the fences in `Context`: and in `Consumer`: either we see that a shard waits, or it sees what we have read.
         fence(SeqCst);
-        let relieved = consumer.is_relieved();
+        for shard in consumer.take_paused() {
+            self.shared.shards[shard].mailbox.command(Command::Resume);
+        }
         for shard in &self.shared.shards {
-            if relieved && shard.paused.load(SeqCst) && shard.paused.swap(false, SeqCst) {
-                shard.mailbox.command(Command::Resume);
-            }
             if shard.parting.load(SeqCst) && shard.parting.swap(false, SeqCst) {
                 shard.mailbox.nudge();
             }

@@ -79,9 +79,8 @@ pub(crate) fn skip_frames(frames: &[u8], count: u32) -> usize {
     at
 }
 
-/// Positions fit 32 bits: an arena is bounded by the mailbox's hard limit, which the binding holds to 2 GiB, and a
-/// segment by one run or one message.
-#[expect(clippy::cast_possible_truncation, reason = "bounded by the hard limit")]
+/// Positions fit 32 bits: the mailbox bounds its arenas, and a segment holds one run or one message.
+#[expect(clippy::cast_possible_truncation, reason = "bounded by the mailbox")]
 pub(super) fn position(at: usize) -> u32 {
     debug_assert!(u32::try_from(at).is_ok());
     at as u32

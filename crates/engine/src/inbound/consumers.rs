@@ -3,13 +3,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, fence};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::batch::Batch;
 use super::flatten::{Flattened, flatten};
+use crate::id::MAX_SHARDS;
 
 /// Emptied batches a consumer keeps for its shards.
 const SPARE: usize = 8;
@@ -28,6 +30,8 @@ pub struct Consumer {
     heard: AtomicU64,
     /// The most of them.
     limits: Limits,
+    /// Shards, one bit each, that leave sockets alone until it is relieved.
+    paused: AtomicU64,
 }
 
 /// How much may wait for one consumer.
@@ -62,6 +66,7 @@ impl Consumer {
             bytes: AtomicUsize::new(0),
             given: AtomicU64::new(0),
             heard: AtomicU64::new(0),
+            paused: AtomicU64::new(0),
         })
     }
 
@@ -73,6 +78,21 @@ impl Consumer {
     /// Whether at most half of the limits is used: sockets may be read again.
     pub(crate) fn is_relieved(&self) -> bool {
         !self.holds(Limits { events: self.limits.events / 2 + 1, bytes: self.limits.bytes / 2 + 1 })
+    }
+
+    /// Notes that `shard` leaves sockets alone for it. Whoever looks at the counters behind this sees what its reader has taken,
+    /// or the reader sees the note.
+    pub(crate) fn note_paused(&self, shard: usize) {
+        self.paused.fetch_or(1 << shard, SeqCst);
+        fence(SeqCst);
+    }
+
+    /// Its reader has taken something: if it is relieved by now, the shards that wait for that, and they are told once. Pairs with
+    /// [`Self::note_paused`]: comes behind a fence.
+    pub(crate) fn take_paused(&self) -> impl Iterator<Item = usize> {
+        let waits = self.paused.load(SeqCst) != 0 && self.is_relieved();
+        let shards = if waits { self.paused.swap(0, SeqCst) } else { 0 };
+        (0..MAX_SHARDS).filter(move |shard| shards & (1 << shard) != 0)
     }
 
     fn holds(&self, Limits { events, bytes }: Limits) -> bool {

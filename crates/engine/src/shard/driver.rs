@@ -49,7 +49,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> 
             // Something panicked where nothing closer by catches it. A shard whose thread is gone would let its mailbox fill and
             // its clients wait for ever, so it begins again without them.
             shared.shards[index].counters.restarts.add(1);
-            if catch_unwind(AssertUnwindSafe(|| shard.borrow_mut().start_over())).is_err() {
+            if !shard.borrow_mut().start_over() {
                 shard = Rc::new(RefCell::new(Shard::new(Arc::clone(&shared), index, None)));
             }
         }
@@ -156,47 +156,8 @@ mod tests {
 
     use super::*;
     use crate::admission::Place;
-    use crate::config::{Config, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+    use crate::config::tests::config;
     use crate::mailbox::Command;
-
-    fn config() -> Config {
-        Config {
-            host: "127.0.0.1".into(),
-            port: 0,
-            reuse_port: false,
-            max_connections: 10,
-            endpoints: vec![crate::config::Endpoint::default()],
-            allowed_origins: None,
-            auth: None,
-            tls: None,
-            server_ready: false,
-            subscriptions: Subscriptions::App,
-            rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },
-            max_message_size: 1024,
-            max_json_depth: 8,
-            inbound_codecs: true,
-            max_inbound_events: 100,
-            max_inbound_bytes: 1024,
-            inbound_overflow: InboundOverflow::Pause,
-            max_outbound_bytes: 1024,
-            slow_consumer: SlowConsumer::Drop,
-            max_reassembly_bytes: 1024,
-            max_subscriptions: 0,
-            max_patterns: 0,
-            max_subscription_bytes: 0,
-            ping_interval: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            close_timeout: Duration::from_secs(1),
-            handshake_timeout: Duration::from_secs(1),
-            max_pending: 10,
-            max_pending_per_address: 10,
-            release_memory: None,
-            shards: 1,
-            target_delay: Duration::from_millis(10),
-            high_water_mark: 1024,
-            hard_limit: 4096,
-        }
-    }
 
     /// Sockets that came as far as a handshake.
     static HANDSHAKES: AtomicUsize = AtomicUsize::new(0);

@@ -120,9 +120,7 @@ impl InlineShard {
         let step = stepped.unwrap_or_else(|_| {
             // As in `driver`: it begins again without whom it served.
             self.shared.shards[0].counters.restarts.add(1);
-            if catch_unwind(AssertUnwindSafe(|| self.shard.borrow_mut().start_over())).is_err() {
-                self.ended = true;
-            }
+            self.ended = !self.shard.borrow_mut().start_over();
             Step::More
         });
         self.ended |= step == Step::Ended;
@@ -146,7 +144,9 @@ impl InlineShard {
             }
             if self.shard.borrow().is_broken() {
                 self.shared.shards[0].counters.restarts.add(1);
-                self.shard.borrow_mut().start_over();
+                if !self.shard.borrow_mut().start_over() {
+                    return Step::Ended;
+                }
             }
             let turn = step(&self.shard, &mut self.arrivals);
             self.shake_hands();

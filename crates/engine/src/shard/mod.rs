@@ -9,14 +9,18 @@ mod inline;
 mod memory;
 mod serve;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod updates;
 mod work;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::admission::Place;
 use crate::clock::Millis;
 use crate::conn::{Connection, Context};
 use crate::delivery::{Delivery, Floor};
@@ -49,8 +53,8 @@ pub(super) struct Shard {
     context: Context,
     /// Connections whose sockets can go on.
     ready: Arc<ReadyQueue>,
-    /// Connections not read while the host does not read events.
-    paused: Vec<u32>,
+    /// Connections not read while the host does not read events, and such as have begun to close since.
+    paused: HashSet<u32>,
     /// Subscription updates to be answered.
     updates: Updates,
     /// The batch of commands in work.
@@ -77,7 +81,7 @@ impl Shard {
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
             ready: Arc::default(),
-            paused: Vec::new(),
+            paused: HashSet::new(),
             updates: Updates::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
@@ -150,12 +154,13 @@ impl Shard {
         let Some(mut connection) = self.connections.remove(id.slot()) else { return };
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
+        // Its places are free at the end of this, whatever else comes of it.
+        let _places = [Place::kept(&shared.shards[self.index].load), shared.leave()];
         shared.registry.remove(id);
+        self.paused.remove(&id.slot());
         self.forget_updates(id.slot());
         self.forget_subscriptions(&mut connection, id);
         connection.end(&mut self.context);
-        shared.shards[self.index].load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        shared.leave();
     }
 
     /// After a panic: counts it and mends what it may have left half done.

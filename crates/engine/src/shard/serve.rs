@@ -15,6 +15,9 @@ use crate::wheel::{TICK_MS, Visit};
 /// Reads of one connection in a row before the others get their turn; fewer when what came cost more than reading it.
 const READS_IN_A_ROW: usize = 4;
 
+/// Times a shard may begin again without getting rid of a connection.
+const START_OVERS: usize = 8;
+
 /// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
 const STALL_MS: u32 = 1000;
 
@@ -93,7 +96,7 @@ impl Shard {
                 Read::Pending => return Served::Waiting,
                 Read::Paused { first } => {
                     if first {
-                        self.paused.push(slot);
+                        self.paused.insert(slot);
                         self.context.counters.read_pauses.add(1);
                     }
                     return Served::Waiting;
@@ -177,14 +180,11 @@ impl Shard {
         }
     }
 
-    /// The host has read events, or a reader has left: paused connections are read again.
+    /// A reader of events has caught up or left: those that were paused for it are read again.
     pub(super) fn resume(&mut self) {
         self.context.follow_successors();
-        for slot in std::mem::take(&mut self.paused) {
-            if let Some(connection) = self.connections.get_mut(slot) {
-                connection.resume(&self.context);
-            }
-        }
+        let Self { paused, connections, context, .. } = self;
+        paused.retain(|slot| connections.get_mut(*slot).is_some_and(|connection| connection.stays_paused(context)));
     }
 
     /// Asks those whose peers have had their say whether the host is done with their events: then they close, behind what it
@@ -208,11 +208,25 @@ impl Shard {
         self.context.keep_parting(slots);
     }
 
-    /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped.
-    pub(super) fn start_over(&mut self) {
+    /// After a panic nobody caught: every connection goes, with its event. The batch in work goes on where it stopped. A panic
+    /// on the way costs what it met. False: it does not get on and is of no use any more.
+    pub(super) fn start_over(&mut self) -> bool {
         self.broken = false;
-        self.recover();
-        self.finish();
+        let mut left = START_OVERS;
+        while left > 0 {
+            let before = self.connections.len();
+            let mended = catch_unwind(AssertUnwindSafe(|| {
+                self.recover();
+                self.finish();
+            }));
+            if mended.is_ok() {
+                return true;
+            }
+            left -= usize::from(self.connections.len() == before);
+        }
+        // Its batch ends here, or publishers would wait for the weight of it for ever.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.end_work()));
+        false
     }
 
     /// The last turn: every connection that is left goes, with its event.

@@ -82,7 +82,7 @@ impl Shard {
 
     /// The batch is worked through: its memory goes back to the mailbox, and publishers that waited for it may go on. Returns
     /// whether it was the last.
-    fn end_work(&mut self) -> bool {
+    pub(super) fn end_work(&mut self) -> bool {
         let Some(Work { commands, mut batch, began, writes, last }) = self.work.take() else { return false };
         batch.list = Vec::from(commands);
         batch.arena = self.delivery.finish();

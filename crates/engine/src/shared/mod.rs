@@ -62,21 +62,19 @@ pub(super) struct ShardHandle {
     pub(super) load: Arc<AtomicUsize>,
     /// Turns of its TLS handshakes: one step of one of them at a time.
     pub(super) tls_turns: Semaphore,
-    /// Some of its connections are not read because the host does not read events.
-    pub(super) paused: AtomicBool,
     /// Some of its connections wait with their Close for the host to come back.
     pub(super) parting: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
+        let config = config.held_to_bounds();
         let shards = (0..config.shards)
             .map(|_| ShardHandle {
                 mailbox: Mailbox::new(config.mailbox_ceiling(), config.hard_limit),
                 counters: Arc::default(),
                 load: Arc::default(),
                 tls_turns: Semaphore::new(1),
-                paused: AtomicBool::new(false),
                 parting: AtomicBool::new(false),
             })
             .collect();
@@ -105,9 +103,9 @@ impl Shared {
         Place::take_below(&self.connections, self.config.max_connections)
     }
 
-    /// Gives a connection's place back.
-    pub(crate) fn leave(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+    /// A connection's place, which is given back when it is dropped.
+    pub(crate) fn leave(&self) -> Place {
+        Place::kept(&self.connections)
     }
 
     /// Whether no connection is open or about to be.

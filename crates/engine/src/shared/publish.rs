@@ -74,7 +74,15 @@ impl Shared {
                 }
             }
         }
-        pressure.max(self.pressure())
+        self.noted(pressure.max(self.pressure()))
+    }
+
+    /// Counts a refusal by the mailbox itself: more than its positions can name would stand in it.
+    fn noted(&self, pressure: Pressure) -> Pressure {
+        if pressure == Pressure::Refused {
+            bump(&self.counters.publish_refused);
+        }
+        pressure
     }
 
     fn publish_to_groups(&self, entry: &TopicEntry, text: &str) -> Pressure {
@@ -127,7 +135,8 @@ impl Shared {
             bump(&self.counters.publish_refused);
             return Pressure::Refused;
         }
-        shards.iter().fold(self.pressure(), |pressure, shard| pressure.max(shard.mailbox.send_all(opcode, payload)))
+        let sent = shards.iter().map(|shard| shard.mailbox.send_all(opcode, payload));
+        self.noted(sent.fold(self.pressure(), Pressure::max))
     }
 
     /// Sends a text to one connection as it is. `None`: nobody has this id, or the connection is closing.
@@ -149,7 +158,7 @@ impl Shared {
             bump(&self.counters.publish_refused);
             return Some(Pressure::Refused);
         }
-        Some(mailbox.send(to, opcode, payload))
+        Some(self.noted(mailbox.send(to, opcode, payload)))
     }
 
     /// Sends messages to single connections, in order and as they are, whatever the hard limit says: whoever sends
@@ -162,7 +171,7 @@ impl Shared {
         for (index, shard) in shards.iter().enumerate().filter(|(index, _)| present >> index & 1 == 1) {
             pressure = pressure.max(shard.mailbox.send_many(sends.iter().filter(|send| send.to.shard() == index)));
         }
-        pressure.max(self.pressure())
+        self.noted(pressure.max(self.pressure()))
     }
 
     /// Publisher pressure now.

@@ -116,6 +116,6 @@ mod tests {
         assert!(ids.iter().all(|id| groups.join("g", *id)));
         assert!(ids.iter().rev().all(|id| !groups.join("g", *id)), "once each");
         assert!(ids.iter().all(|id| groups.leave("g", *id)) && groups.is_empty());
-        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
     }
 }

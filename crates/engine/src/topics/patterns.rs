@@ -187,7 +187,8 @@ mod tests {
         }
     }
 
-    /// All in one group, and the first in is the first out: walks would be 10^10 steps.
+    /// All in one group, and the first in is the first out: walks would be 2*10^10 steps, minutes. A second or two as it is,
+    /// and some more where others need the processor.
     #[test]
     fn very_many_alike_come_and_go() {
         let all = entries((0..100_000).map(|n| format!("*{n}*")));
@@ -197,7 +198,7 @@ mod tests {
         assert!(all.iter().all(|entry| !patterns.add(entry, 1) && patterns.add(entry, 2)), "once each");
         assert!(all.iter().all(|entry| patterns.remove(entry, 2) && patterns.remove(entry, 1)));
         assert!(patterns.is_empty());
-        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
     }
 
     /// Ends of many lengths that one topic has all of: what it meets stays below what [`PatternWork`] promises.

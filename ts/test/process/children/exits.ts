@@ -86,7 +86,7 @@ if (how === 'never-started') {
     process.exit(8);
   } else if (how === 'exit-while-stopping') {
     await traffic(port, 4);
-    void server.stop();
+    void server.stop({ timeout: 30 });
     void server.drained().catch(() => {});
     report({ exiting: true });
     process.exit(9);

@@ -1,0 +1,98 @@
+//! A shard that meets panics where nothing closer by catches them.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use super::{Admitted, SharedShard, spawn};
+use crate::admission::Place;
+use crate::config::Config;
+use crate::config::tests::config;
+use crate::conn::Transport;
+use crate::inbound::{Consumer, Kind, Taken};
+use crate::mailbox::{Command, Incoming};
+use crate::registry::Speech;
+use crate::shared::Shared;
+
+const PEERS: usize = 5;
+/// Events at which an open batch is delivered, whatever becomes of it.
+const BATCH_EVENTS: usize = 4096;
+
+/// Makes sockets connections; with the last of them the loop panics, one event short of a delivery.
+fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
+    incoming.stream.set_nonblocking(true).unwrap();
+    let id = shard.borrow_mut().adopt(Admitted {
+        transport: Transport::Plain(tokio::net::TcpStream::from_std(incoming.stream).unwrap()),
+        early: Vec::new(),
+        response: b"HTTP/1.1 101\r\n\r\n".to_vec(),
+        user: None,
+        cookies: Vec::new(),
+        acl: None,
+        expires: 0,
+        speech: Speech::default(),
+        subprotocol: None,
+        accepted: incoming.accepted,
+        places: [shared.enter().unwrap(), incoming.load],
+    });
+    let Ok(id) = id else { panic!("it is not adopted") };
+    if shared.registry.len() < PEERS {
+        return;
+    }
+    let mut shard = shard.borrow_mut();
+    for _ in shard.context.open_events()..BATCH_EVENTS - 1 {
+        shard.context.event(0, Kind::Raw, id, b"");
+    }
+    panic!("nobody catches this");
+}
+
+/// Takes everything that waits; returns how many events it was.
+fn take(consumer: &Consumer) -> usize {
+    let (mut buffer, mut events) = (vec![0; 1 << 20], 0);
+    while let Taken::Bytes(_) = consumer.take(usize::MAX, false, &mut buffer) {
+        events += u32::from_le_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
+    }
+    events
+}
+
+#[track_caller]
+fn wait_until(condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_panic_while_a_shard_begins_again_costs_no_place_and_no_event() {
+    let shared = Arc::new(Shared::new(Config { max_inbound_events: 1 << 20, ..config() }));
+    let consumer = shared.inbound.join();
+    let thread = spawn(Arc::clone(&shared), 0, enrolling).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let handle = &shared.shards[0];
+    let mut streams = Vec::new();
+    for number in 1..=PEERS {
+        if number == PEERS {
+            wait_until(|| shared.inbound.depth() == PEERS - 1);
+            take(&consumer);
+            // From here on whoever wakes the reader panics, once.
+            consumer.on_batch(Some(Arc::new(|| panic!("the host panics"))));
+        }
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let permit = shared.admission.enter(stream.local_addr().unwrap().ip()).unwrap();
+        let load = Place::take(&handle.load);
+        let incoming = Incoming { stream, accepted: Instant::now(), loopback: true, permit, load };
+        handle.mailbox.command(Command::Accept(Box::new(incoming)));
+        streams.push(listener.accept().unwrap());
+        wait_until(|| shared.registry.len() == number % PEERS && handle.mailbox.weight() == 0);
+    }
+    // One disconnect filled the batch, the others came behind it.
+    wait_until(|| shared.inbound.depth() == BATCH_EVENTS + PEERS - 1);
+    assert!(shared.is_empty(), "no connection keeps its place");
+    assert_eq!(handle.load.load(SeqCst), 0);
+    assert_eq!(handle.counters.restarts.get(), 1);
+    assert_eq!(take(&consumer), BATCH_EVENTS + PEERS - 1);
+    handle.mailbox.command(Command::Stop);
+    thread.join().unwrap();
+}
