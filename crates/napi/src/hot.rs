@@ -48,13 +48,23 @@ pub fn state(handle: u32) -> u8 {
 /// Sends a text to one connection; false: nobody has this id.
 #[napi]
 pub fn send(env: &Env, handle: u32, conn: f64, #[napi(ts_arg_type = "string")] text: Text) -> napi::Result<bool> {
-    running(handle).and_then(|engine| taken(engine.send(id(conn), &text))).map_err(|failure| failure.thrown(env))
+    let sent = || {
+        let pressure = running(handle)?.send(id(conn), &text);
+        work_off(handle, pressure.unwrap_or(Pressure::Fine));
+        taken(pressure)
+    };
+    sent().map_err(|failure: Failure| failure.thrown(env))
 }
 
 /// Sends bytes to one connection; false: nobody has this id.
 #[napi]
 pub fn send_bytes(env: &Env, handle: u32, conn: f64, bytes: &[u8]) -> napi::Result<bool> {
-    running(handle).and_then(|engine| taken(engine.send_bytes(id(conn), bytes))).map_err(|failure| failure.thrown(env))
+    let sent = || {
+        let pressure = running(handle)?.send_bytes(id(conn), bytes);
+        work_off(handle, pressure.unwrap_or(Pressure::Fine));
+        taken(pressure)
+    };
+    sent().map_err(|failure: Failure| failure.thrown(env))
 }
 
 /// Takes what was collected, in order: `text` of `units` UTF-16 units, `bytes`, and the first `noted` numbers of `notes`,
@@ -75,14 +85,19 @@ pub fn hand_over(
         let pressure = notes
             .and_then(|notes| outbox::hand_over(&engine, &text, units as usize, bytes.unwrap_or_default(), notes))
             .map_err(|misfit| Failure::new(ErrorCode::Internal, misfit))?;
-        if pressure != Pressure::Fine
-            && let Some(host) = inline::find(handle)
-        {
-            host.work_off();
-        }
+        work_off(handle, pressure);
         Ok(room_for(&engine, 0, pressure))
     };
     handed().map_err(|failure: Failure| failure.thrown(env))
+}
+
+/// Lets an engine of this thread work off what it was just given, if that is much: nothing else does while JavaScript runs.
+pub(crate) fn work_off(handle: u32, pressure: Pressure) {
+    if pressure != Pressure::Fine
+        && let Some(host) = inline::find(handle)
+    {
+        host.work_off();
+    }
 }
 
 /// The engine's own memory of who may be sent to, kept up to date: one 32-bit word per slot, shard after shard, the

@@ -13,6 +13,7 @@ use wse_protocol::close_code::CloseCode;
 
 use crate::convert::{below_mark, crossed, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
+use crate::hot::work_off;
 use crate::options::NativeOptions;
 use crate::text::Text;
 use crate::wake::{self, Wake};
@@ -154,14 +155,14 @@ impl NativeServer {
     /// Sends a text to everybody; false: taken, but publishers should wait.
     #[napi]
     pub fn broadcast_all(&self, env: &Env, #[napi(ts_arg_type = "string")] text: Text) -> napi::Result<bool> {
-        let sent = self.running().and_then(|()| below_mark(self.engine.broadcast_all(&text)));
+        let sent = self.running().and_then(|()| self.below_mark(self.engine.broadcast_all(&text)));
         sent.map_err(|failure| failure.thrown(env))
     }
 
     /// Sends bytes to everybody; false: taken, but publishers should wait.
     #[napi]
     pub fn broadcast_all_bytes(&self, env: &Env, bytes: &[u8]) -> napi::Result<bool> {
-        let sent = self.running().and_then(|()| below_mark(self.engine.broadcast_all_bytes(bytes)));
+        let sent = self.running().and_then(|()| self.below_mark(self.engine.broadcast_all_bytes(bytes)));
         sent.map_err(|failure| failure.thrown(env))
     }
 
@@ -361,6 +362,11 @@ impl NativeServer {
     #[napi]
     pub fn reload_tls(&self, env: &Env, cert: &[u8], key: &[u8]) -> napi::Result<()> {
         self.engine.reload_tls(cert, key).map_err(|error| Failure::from(error).thrown(env))
+    }
+
+    fn below_mark(&self, pressure: Pressure) -> Outcome<bool> {
+        work_off(self.handle, pressure);
+        below_mark(pressure)
     }
 
     fn running(&self) -> Outcome<()> {
