@@ -13,7 +13,7 @@ use wse_protocol::close_code::CloseCode;
 
 use crate::convert::{below_mark, crossed, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
-use crate::hot::work_off;
+use crate::hot::{add_reader, remove_reader, work_off};
 use crate::options::NativeOptions;
 use crate::text::Text;
 use crate::wake::{self, Wake};
@@ -45,6 +45,8 @@ pub struct NativeServer {
     /// It runs on the event loop of the thread that starts it.
     inline: bool,
     consumer: Option<Arc<Consumer>>,
+    /// The number of `consumer` for `takeBatch`.
+    reader: Option<u32>,
     drained: Option<Wake>,
 }
 
@@ -58,7 +60,7 @@ impl NativeServer {
         let config = if inline { Config { shards: 1, ..config } } else { config };
         let engine = Arc::new(Engine::new(config));
         let handle = registry::insert(&engine);
-        Ok(Self { engine, handle, owner: true, inline, consumer: None, drained: None })
+        Ok(Self { engine, handle, owner: true, inline, consumer: None, reader: None, drained: None })
     }
 
     /// Another view of a running engine, usually from a worker thread.
@@ -67,7 +69,7 @@ impl NativeServer {
         let engine = registry::find(handle).ok_or_else(|| {
             Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
         })?;
-        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, drained: None })
+        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, reader: None, drained: None })
     }
 
     /// The engine's number, for the functions that take a `handle`.
@@ -286,38 +288,35 @@ impl NativeServer {
             .collect()
     }
 
-    /// Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size in
-    /// bytes `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
+    /// Whether the engine runs on the event loop of this thread.
     #[napi]
-    pub fn take_batch(&mut self, mut out: Uint8Array, max: u32, columns: bool) -> f64 {
-        let consumer = self.consume();
-        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
-        let out = unsafe { out.as_mut() };
-        crossed(self.engine.take_batch(&consumer, max as usize, columns, out))
+    pub fn runs_here(&self) -> bool {
+        inline::find(self.handle).is_some()
     }
 
-    /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends
-    /// that.
+    /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
+    /// its number for `takeBatch`; null ends that.
     #[napi]
     pub fn on_batch(
         &mut self,
         #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
-    ) -> napi::Result<()> {
+    ) -> napi::Result<u32> {
         let Some(callback) = callback else {
             self.stop_consuming();
-            return Ok(());
+            return Ok(0);
         };
         let wake = self.wake(&callback)?;
         let consumer = self.consume();
+        let reader = *self.reader.get_or_insert_with(|| add_reader(&self.engine, &consumer));
         self.engine.on_batch(&consumer, Some(wake));
-        Ok(())
+        Ok(reader)
     }
 
     /// As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event.
     #[napi]
     pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, columns: bool, timeout_ms: f64) -> f64 {
         let consumer = self.consume();
-        // SAFETY: as in `take_batch`.
+        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
         let out = unsafe { out.as_mut() };
         let timeout = millis(timeout_ms);
         crossed(match inline::find(self.handle) {
@@ -375,6 +374,9 @@ impl NativeServer {
 
     /// Gives this thread's connections to the next one that reads.
     fn stop_consuming(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            remove_reader(reader);
+        }
         if let Some(consumer) = self.consumer.take() {
             self.engine.leave(&consumer);
             self.forget_wakes();

@@ -50,16 +50,13 @@ export declare class NativeServer {
   topicSubscriberCount(topic: string): number
   /** The queue groups of a topic. */
   queueGroupInfo(topic: string): Array<NativeQueueGroup>
+  /** Whether the engine runs on the event loop of this thread. */
+  runsHere(): boolean
   /**
-   * Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size in
-   * bytes `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
+   * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
+   * its number for `takeBatch`; null ends that.
    */
-  takeBatch(out: Uint8Array, max: number, columns: boolean): number
-  /**
-   * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends
-   * that.
-   */
-  onBatch(callback?: (() => void) | null): void
+  onBatch(callback?: (() => void) | null): number
   /** As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event. */
   drainInbound(out: Uint8Array, max: number, columns: boolean, timeoutMs: number): number
   /** Whether any thread reads events. */
@@ -224,6 +221,13 @@ export declare function sendBytes(handle: number, conn: number, bytes: Uint8Arra
 
 /** Where the engine is in its life: 0 created, 1 running, 2 draining, 3 stopped; stopped when it is gone. Never fails. */
 export declare function state(handle: number): 0 | 1 | 2 | 3
+
+/**
+ * What `onBatch()` announced, for the reader it returned. Bytes written to `out`; 0: nothing there, and the next event wakes the
+ * `onBatch` callback once; below 0: the size in bytes `out` must have, and nothing was taken. Never blocks. With `columns`
+ * messages of one shape cross as columns.
+ */
+export declare function takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number
 
 /** The version of the addon, compared by the loader with the package's. */
 export declare function version(): string

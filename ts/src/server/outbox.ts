@@ -236,6 +236,11 @@ export class Outbox {
 
   readonly #endOfTurn = (): void => {
     this.#scheduled = false;
+    this.deliver();
+  };
+
+  /** {@link settle} in nobody's call: what goes wrong becomes a process warning. */
+  deliver(): void {
     try {
       this.settleIfRunning();
     } catch (error) {
@@ -246,5 +251,5 @@ export class Outbox {
         code: 'WSE_HAND_OVER_FAILED',
       });
     }
-  };
+  }
 }
