@@ -98,6 +98,7 @@ impl Connection {
         if begins || !matches!(fed, Ok(0)) {
             self.last_heard = context.now();
         }
+        self.asked |= heard.asked;
         context.hold(before, self.held());
         // Whole frames that wait for the next turn are no incomplete message.
         let over_budget = !self.unread && self.held() > before && context.reassembly_exhausted(self.held());
