@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     pub(super) socket: Socket,
     /// `partial` holds what has not been looked at: it came behind the upgrade request, or was left for the next turn.
     pub(super) unread: bool,
+    /// It has sent messages that are the host's, or the shard's, to answer.
+    pub(super) asked: bool,
     /// Listed for the flush at the end of the batch.
     listed: bool,
     /// Its queue is above the congestion mark.
@@ -156,6 +158,7 @@ impl Connection {
             phase: Phase::Open,
             intake: Intake::Reading,
             socket: Socket::Ready,
+            asked: false,
             listed: false,
             congested: false,
             lag: None,

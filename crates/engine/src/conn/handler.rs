@@ -41,6 +41,8 @@ pub(super) struct Heard {
     pub(super) loss: Loss,
     /// The payload of the peer's Close, if it came.
     pub(super) close: Option<Vec<u8>>,
+    /// Messages came that the host, or the shard after this read, may answer.
+    pub(super) asked: bool,
 }
 
 impl<'a> MessageHandler<'a> {
@@ -63,6 +65,7 @@ impl<'a> MessageHandler<'a> {
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
         if self.keeps() {
+            self.heard.asked = true;
             self.context.event(self.stream, kind, self.peer.id, payload);
         } else {
             self.context.counters.inbound_dropped.add(1);
@@ -86,6 +89,7 @@ impl<'a> MessageHandler<'a> {
         let keep = self.keeps();
         if self.context.shaped_event(self.stream, self.peer.id, text, max_depth, keep) {
             self.context.counters.inbound_dropped.add(u64::from(!keep));
+            self.heard.asked |= keep;
             return true;
         }
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
@@ -111,6 +115,7 @@ impl<'a> MessageHandler<'a> {
             Control::SubscriptionUpdate if self.context.shared.config.subscriptions == Subscriptions::Acl => {
                 let payload = scan.p.as_ref().map_or(&b"{}"[..], |p| p.raw);
                 self.subscription_updates.push(payload.into());
+                self.heard.asked = true;
             }
             Control::SubscriptionUpdate => return false,
         }

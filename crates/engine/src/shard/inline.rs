@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::{LocalSet, yield_now};
 
-use super::driver::{Handshake, step};
+use super::driver::{HANDSHAKES_AT_ONCE, Handshake, step};
 use super::turn::Turn;
 use super::{Shard, SharedShard};
 use crate::mailbox::Incoming;
@@ -188,8 +188,8 @@ impl InlineShard {
         let _runtime = runtime.enter();
         {
             let _tasks = tasks.enter();
-            for incoming in arrivals.drain(..) {
-                handshake(Arc::clone(shared), Rc::clone(shard), incoming);
+            for (place, incoming) in arrivals.drain(..).enumerate() {
+                handshake(Arc::clone(shared), Rc::clone(shard), incoming, place < HANDSHAKES_AT_ONCE);
             }
         }
         woken.take();

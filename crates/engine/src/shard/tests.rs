@@ -20,7 +20,7 @@ const PEERS: usize = 5;
 const BATCH_EVENTS: usize = 4096;
 
 /// Makes sockets connections; with the last of them the loop panics, one event short of a delivery.
-fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
+fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
     incoming.stream.set_nonblocking(true).unwrap();
     let id = shard.borrow_mut().adopt(Admitted {
         transport: Transport::Plain(tokio::net::TcpStream::from_std(incoming.stream).unwrap()),
