@@ -1,7 +1,7 @@
 export type { BytesLike } from './bytes.js';
-export type { PublishOptions } from './envelope.js';
+export type { AudienceOptions, PublishBytesOptions, PublishOptions } from './envelope.js';
 export type { WSEErrorCode } from './error-codes.js';
-export { WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
+export { WSEArgumentError, WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
 export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
 export type { LazyMessage } from './inbound/lazy.js';
 export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
@@ -17,9 +17,10 @@ export type {
   WSEServerOptions,
 } from './options/types.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
-export type { TopicAcl } from './server/connection-calls.js';
+export type { SubscribeOptions, TopicAcl } from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress } from './server/lifecycle.js';
 export { RustWSEServer } from './server/server.js';
+export { topicSegment } from './topic.js';
 export { VERSION } from './version.js';

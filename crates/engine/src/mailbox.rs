@@ -26,8 +26,8 @@ const KEEP_COMMANDS: usize = 16 * 1024;
 /// What a shard is asked to do, in order. A replay of missed frames will be one more: a reply, slices of a topic's ring and a
 /// subscription in ONE command, so that the order of the mailbox is reply, replay, live.
 pub(crate) enum Command {
-    /// Frames of the arena to everybody who receives `topic`.
-    Publish { topic: Target, run: Run },
+    /// Frames of the arena to everybody who receives `topic`, but not to `except`.
+    Publish { topic: Target, run: Run, except: ConnId },
     /// Frames of the arena to one connection.
     Send { to: ConnId, run: Run },
     /// Frames of the arena to all connections.
@@ -175,16 +175,17 @@ impl Mailbox {
         (weight != 0).then(|| self.hard_limit.saturating_sub(weight))
     }
 
-    /// Appends `count` whole frames for the subscribers of `topic`.
-    pub(crate) fn publish(&self, topic: Target, frames: &[u8], count: u32) -> Pressure {
+    /// Appends `count` whole frames for the subscribers of `topic` but `except`.
+    pub(crate) fn publish(&self, topic: Target, except: ConnId, frames: &[u8], count: u32) -> Pressure {
         let note = |commands: &mut Vec<Command>, next: Run| {
-            if let Some(Command::Publish { topic: last, run }) = commands.last_mut()
+            if let Some(Command::Publish { topic: last, run, except: before }) = commands.last_mut()
                 && last.same(&topic)
+                && *before == except
                 && run.extend(next)
             {
                 return 0;
             }
-            commands.push(Command::Publish { topic, run: next });
+            commands.push(Command::Publish { topic, run: next, except });
             COMMAND_COST
         };
         self.push(|arena| arena.extend_from_slice(frames), count, note)

@@ -1,6 +1,7 @@
 /** Who is connected, what they hear, and how they are sent away. */
 
-import { toCloseCode, toConn, toOptions, toReason, toText, toTexts } from '../arguments.js';
+import { toCloseCode, toConn, toFlag, toOptions, toReason, toText, toTexts } from '../arguments.js';
+import { toTopicName } from '../topic.js';
 import type { EngineHandle } from './engine-handle.js';
 
 const KICK_CODE = 4300;
@@ -13,6 +14,17 @@ export interface TopicAcl {
   deny?: readonly string[] | null;
 }
 
+/** How {@link RustWSEServer.subscribeConnection} subscribes. */
+export interface SubscribeOptions {
+  /** Join this group: each publication reaches one of its members instead of every subscriber. @default none */
+  queueGroup?: string;
+  /**
+   * Take each topic as a name and refuse patterns (`*`, `?`) and the empty name: for topics made of what somebody else wrote.
+   * @default false
+   */
+  exact?: boolean;
+}
+
 /** The calls of one facade about connections. What each promises is said at the methods of `RustWSEServer`. */
 export class ConnectionCalls {
   readonly #engine: EngineHandle;
@@ -21,10 +33,11 @@ export class ConnectionCalls {
     this.#engine = engine;
   }
 
-  subscribe(conn: number, topics: readonly string[], options: { queueGroup?: string }): number | false {
+  subscribe(conn: number, topics: readonly string[], options: SubscribeOptions): number | false {
     toConn(conn);
     const names = toTexts(topics, 'topics');
-    const { queueGroup } = toOptions(options, 'options');
+    const { queueGroup, exact = false } = toOptions(options, 'options');
+    if (toFlag(exact, 'exact')) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
     const group = queueGroup === undefined ? null : toText(queueGroup, 'queueGroup');
     return this.#engine.command((engine) => engine.subscribe(conn, names, group)) ?? false;
   }

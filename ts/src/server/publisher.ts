@@ -1,8 +1,10 @@
 /** What a server says: to one connection, to a topic, to everybody. */
 
-import { toConn, toOptions, toText } from '../arguments.js';
+import { toConn, toFlag, toOptions, toText } from '../arguments.js';
 import { type BytesLike, toBytes } from '../bytes.js';
+import { type AudienceOptions, buildEnvelope, type PublishBytesOptions, type PublishOptions, withTopic } from '../envelope.js';
 import { objectToJson, replaceLoneSurrogates } from '../json.js';
+import { toTopicName } from '../topic.js';
 import type { EngineHandle } from './engine-handle.js';
 import { Hold } from './hold.js';
 import { Wake } from './wake.js';
@@ -14,6 +16,8 @@ const MAX_THRESHOLD = 2 ** 31 - 1;
 /** The outgoing half of one facade. What each call promises is said at the methods of `RustWSEServer`. */
 export class Publisher {
   readonly #engine: EngineHandle;
+  /** The topic that was checked last: most publications go where the one before went. */
+  #topic = '';
   #relieved: Wake | undefined;
 
   constructor(engine: EngineHandle) {
@@ -43,10 +47,28 @@ export class Publisher {
     return this.#engine.command((engine) => engine.sendEvent(conn, json, threshold)) ?? false;
   }
 
-  broadcast(topic: string, text: string): boolean {
-    toText(topic, 'topic');
+  broadcast(topic: string, text: string, options?: AudienceOptions): boolean {
+    this.#checkTopic(topic);
     toText(text, 'text');
-    return this.#engine.outbox.publish(topic, text);
+    if (options === undefined) return this.#engine.outbox.publish(topic, text);
+    if ('includeTopic' in toOptions(options, 'options')) {
+      throw new TypeError('includeTopic is for publish() and publishBytes(): broadcast() sends the text as it is given');
+    }
+    return this.#engine.outbox.publish(topic, text, toExcept(options));
+  }
+
+  publish(topic: string, type: string, payload: unknown, options?: PublishOptions): boolean {
+    this.#checkTopic(topic);
+    const text = buildEnvelope(type, payload, options, topic);
+    return this.#engine.outbox.publish(topic, text, options === undefined ? undefined : toExcept(options));
+  }
+
+  publishBytes(topic: string, bytes: BytesLike, options: PublishBytesOptions): boolean {
+    this.#checkTopic(topic);
+    const source = toBytes(bytes, 'bytes');
+    const { includeTopic = false } = toOptions(options, 'options');
+    const payload = toFlag(includeTopic, 'includeTopic') ? withTopic(topic, source) : source;
+    return this.#engine.outbox.publishBytes(topic, payload, toExcept(options));
   }
 
   broadcastAll(text: string): boolean {
@@ -72,6 +94,10 @@ export class Publisher {
     }
   }
 
+  #checkTopic(topic: string): void {
+    if (topic !== this.#topic || topic === '') this.#topic = toTopicName(topic, 'topic');
+  }
+
   /** With what has been collected counted in. */
   #isBelowMark(): boolean {
     this.#engine.settle();
@@ -88,4 +114,8 @@ export class Publisher {
     }
     return this.#relieved;
   }
+}
+
+function toExcept({ except }: AudienceOptions): number | undefined {
+  return except === undefined ? undefined : toConn(except, 'except');
 }

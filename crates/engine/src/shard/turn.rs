@@ -101,7 +101,7 @@ impl Shard {
     fn apply(&mut self, command: Command) {
         let (delivery, mut floor) = self.delivery();
         match command {
-            Command::Publish { topic, run } => delivery.publish(&mut floor, &topic, run),
+            Command::Publish { topic, run, except } => delivery.publish(&mut floor, &topic, run, except),
             Command::Send { to, run } => delivery.send(&mut floor, to, run),
             Command::SendAll { run } => delivery.send_all(&mut floor, run),
             Command::Subscribe { to, topics } => {

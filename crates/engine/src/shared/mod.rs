@@ -23,6 +23,7 @@ use crate::metrics::{EngineCounters, ShardCounters};
 use crate::registry::Registry;
 use crate::topics::TopicIndex;
 
+pub use publish::Payloads;
 pub use send_event::SendEventOutcome;
 
 /// Called, from any thread, when publishing may go on.
