@@ -3,6 +3,7 @@
 import { WSEConfigError } from '../errors.js';
 import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
+import { refuseForeign } from './foreign.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
@@ -46,8 +47,15 @@ const NOT_YET = ['recovery', 'presence'] as const;
  */
 export function resolveOptions(options: WSEServerOptions): NativeOptions {
   const reader = new OptionReader(options, '');
+  refuseForeign(reader, 'server');
   refuseUnsupported(options as unknown as Record<string, unknown>);
 
+  if ((options as { idleTimeout?: unknown }).idleTimeout === 0) {
+    reader.fail(
+      'idleTimeout',
+      'is never off, as 0 makes it elsewhere: a peer that is gone without a word is found by nothing else',
+    );
+  }
   const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
   const resolved: NativeOptions = {
     host: reader.text('host', '127.0.0.1'),
@@ -94,6 +102,13 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
   reader.done(suggestOption);
 
   if (resolved.pingInterval >= resolved.idleTimeout) {
+    // Whoever gave the other one alone did not know that they belong together.
+    if (!reader.has('pingInterval')) {
+      reader.fail(
+        'idleTimeout',
+        `must be more than pingInterval (${resolved.pingInterval}): set that as well, not ${resolved.idleTimeout} alone`,
+      );
+    }
     reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
   }
   if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
@@ -113,6 +128,13 @@ function refuseUnsupported(options: Record<string, unknown>): void {
 function readOrigins(reader: OptionReader): string[] | null {
   const origins = reader.textsOrNull('allowedOrigins');
   origins?.forEach((origin, index) => {
+    if (origin === '*') reader.fail(`allowedOrigins[${index}]`, 'any origin is let in when allowedOrigins is left out');
+    if (origin.includes('*')) {
+      reader.fail(
+        `allowedOrigins[${index}]`,
+        `is compared as it is written, and * stands for nothing: list each origin, not '${origin}'`,
+      );
+    }
     // With a path it would match no browser's header, ever.
     if (origin === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(origin)) return;
     reader.fail(`allowedOrigins[${index}]`, `must be an origin such as https://app.example.com, not '${origin}'`);
@@ -154,6 +176,7 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
  * @throws WSEConfigError naming the member that is wrong.
  */
 export function readTls(reader: OptionReader): NonNullable<NativeOptions['tls']> {
+  refuseForeign(reader, 'tls');
   const tls = { cert: reader.key('cert'), key: reader.key('key') };
   reader.done(suggestOption);
   return tls;
