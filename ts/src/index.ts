@@ -2,7 +2,16 @@ export type { BytesLike } from './bytes.js';
 export type { AudienceOptions, PublishBytesOptions, PublishOptions } from './envelope.js';
 export type { WSEErrorCode } from './error-codes.js';
 export { WSEArgumentError, WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
-export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
+export type {
+  Disconnection,
+  JsonObject,
+  JsonValue,
+  PresenceChange,
+  SlowConsumer,
+  WSEBatch,
+  WSEEvent,
+  WSEMessage,
+} from './events.js';
 export type { LazyMessage } from './inbound/lazy.js';
 export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
 export type {

@@ -8,6 +8,7 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
 
 use super::account::{Account, Report};
+use super::ending::By;
 use super::lag::{Census, Found, Lag, YOUNG_MS};
 use super::{Context, Transport};
 use crate::clock::{Millis, millis};
@@ -224,8 +225,10 @@ impl Connection {
     /// Ends the conversation at the next frame boundary, giving up what is queued.
     pub(super) fn close_now(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
         if !self.depart_now(context) {
+            let close = close_payload(code, reason);
+            context.note_end(self.id().slot(), By::Server, &close);
             self.begin_close(context);
-            self.account.out.close_now(&close_payload(code, reason));
+            self.account.out.close_now(&close);
         }
     }
 
@@ -233,8 +236,10 @@ impl Connection {
     pub(crate) fn close_after(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
         // The peer's end came first, and ours is the answer to it.
         self.depart(context);
+        let close = close_payload(code, reason);
+        context.note_end(self.id().slot(), By::Server, &close);
         self.begin_close(context);
-        self.account.out.close_after(close_payload(code, reason));
+        self.account.out.close_after(close);
     }
 
     pub(super) fn begin_close(&mut self, context: &mut Context) {
@@ -339,7 +344,8 @@ impl Connection {
             note_lag(Found::Released, context);
         }
         self.report_losses(Report::Leaving, context);
-        context.event(self.stream, Kind::Disconnect, self.peer.id, b"");
+        let ending = context.take_end(self.peer.id.slot());
+        context.event(self.stream, Kind::Disconnect, self.peer.id, ending.text().as_bytes());
         context.leave_stream(self.stream);
     }
 }

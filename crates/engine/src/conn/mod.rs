@@ -1,12 +1,13 @@
 //! One connection's life inside its shard: `reader` brings bytes in, `handler` gives them meaning, `outbound` is the one
 //! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the socket, `timers` what time does to it,
-//! `parting` what its end waits for.
+//! `parting` what its end waits for, `ending` what the host hears of it.
 //! A connection settles its own account: it counts, reports, rearms and closes itself. Taking it out is its shard's.
 
 mod account;
 mod connection;
 mod context;
 mod control;
+mod ending;
 mod entry;
 mod handler;
 mod lag;
@@ -21,6 +22,7 @@ mod writer;
 pub(crate) use account::{Ledger, Loss, Offer};
 pub(crate) use connection::{Connection, Opening};
 pub(crate) use context::Context;
+pub(crate) use ending::By;
 pub(crate) use reader::Read;
 pub(crate) use transport::Transport;
 pub(crate) use writer::WroteThrough;

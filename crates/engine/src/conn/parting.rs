@@ -2,6 +2,7 @@
 //! its messages of before still goes out first. Bounded in time; a host that owes no answer is not waited for.
 
 use super::connection::{Parting, Phase};
+use super::ending::By;
 use super::{Connection, Context};
 
 /// How long our Close waits for a host that has not come back from events it was given, milliseconds; the wheel may add
@@ -16,6 +17,8 @@ impl Connection {
             return;
         }
         self.phase = Phase::Parting;
+        let by = if then == Phase::Answering { By::Peer } else { By::Server };
+        context.note_end(self.id().slot(), by, &close);
         let reader = context.await_host(self.id().slot(), self.stream);
         self.parting =
             Some(Box::new(Parting { close, then, reader, heard: None, until: context.now().after(GRACE_MS) }));

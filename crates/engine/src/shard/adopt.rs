@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
+use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{self, ServerReady};
 use wse_protocol::frame::{Opcode, push_frame};
 use wse_protocol::topic::Acl;
@@ -56,7 +57,7 @@ impl Shard {
         adopted.unwrap_or_else(|_| {
             self.recover();
             if let Some(id) = known {
-                self.remove(id);
+                self.abandon(id, CloseCode::INTERNAL_ERROR);
             }
             Err(NotAdopted::Removed)
         })

@@ -15,8 +15,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::frame::close_payload;
+
 use crate::clock::Millis;
-use crate::conn::{Connection, Context};
+use crate::conn::{By, Connection, Context};
 use crate::delivery::{Delivery, Floor};
 use crate::flow::Pacer;
 use crate::id::ConnId;
@@ -145,13 +148,21 @@ impl Shard {
         shared.leave();
     }
 
+    /// Takes a connection out that is given up without a word to its peer, for this reason.
+    fn abandon(&mut self, id: ConnId, code: CloseCode) {
+        if self.find(id).is_some() {
+            self.context.note_end(id.slot(), By::Server, &close_payload(code, ""));
+            self.remove(id);
+        }
+    }
+
     /// After a panic: counts it and mends what it may have left half done.
     fn recover(&mut self) {
         self.context.counters.panics.add(1);
         self.context.restore();
         let met = self.delivery.recover(&mut self.connections);
         if let Some(id) = met.and_then(|slot| self.connections.get(slot)).map(Connection::id) {
-            self.remove(id);
+            self.abandon(id, CloseCode::INTERNAL_ERROR);
         }
     }
 }

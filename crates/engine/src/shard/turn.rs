@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use wse_protocol::close_code::CloseCode;
+
 use super::Shard;
 use super::work::Work;
 use crate::mailbox::{Command, Incoming};
@@ -56,7 +58,7 @@ impl Shard {
             return Turn::More;
         }
         if self.end_work() {
-            self.finish();
+            self.finish(CloseCode::SERVICE_RESTART);
             return Turn::Ended;
         }
         self.see_off();
