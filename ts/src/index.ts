@@ -26,7 +26,7 @@ export type {
   WSEServerOptions,
 } from './options/types.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
-export type { SubscribeOptions, TopicAcl } from './server/connection-calls.js';
+export type { ConnectionInfo, SubscribeOptions, TopicAcl } from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress } from './server/lifecycle.js';

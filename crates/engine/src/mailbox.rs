@@ -2,6 +2,7 @@
 //! become one run, so a flood costs the shard one command per 128 KiB and the arena is joined before anyone looks at it.
 //! A sleeping shard is woken once, an awake one not at all. Knows no connection: what a command does is the shard's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -80,6 +81,8 @@ pub struct Outgoing<'a> {
 pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) accepted: Instant,
+    /// Where it comes from.
+    pub(crate) address: IpAddr,
     /// The server is bound to a loopback address.
     pub(crate) loopback: bool,
     pub(crate) permit: Permit,

@@ -46,6 +46,10 @@ export declare class NativeServer {
   connectionId(conn: number): string | null
   /** The subprotocol a connection has agreed on; null: none, or nobody has this id. */
   connectionProtocol(conn: number): string | null
+  /** What is known of a connection; null: nobody has this id. */
+  connectionInfo(conn: number): NativeConnectionInfo | null
+  /** The ids of the connections of the user a verified token names. */
+  userConnections(user: string): Float64Array
   /** How many connections are subscribed to exactly this name. */
   topicSubscriberCount(topic: string): number
   /** The queue groups of a topic. */
@@ -109,6 +113,19 @@ export interface NativeAddress {
   port: number
 }
 
+/** What is known of a connection. Bytes, and Unix milliseconds. */
+export interface NativeConnectionInfo {
+  id: string
+  user?: string | null
+  path: string
+  address: string
+  connectedAt: number
+  protocol?: string | null
+  queuedBytes: number
+  topics: Array<string>
+  queueGroups: Array<NativeMembership>
+}
+
 /** How `decode_jwt` checks a token. */
 export interface NativeDecodeOptions {
   secret: Uint8Array
@@ -146,6 +163,12 @@ export interface NativeJwtOptions {
   leeway: number
   allowMissingClaims: boolean
   closeOnExpiry: boolean
+}
+
+/** A queue group of a topic a connection is a member of. */
+export interface NativeMembership {
+  topic: string
+  group: string
 }
 
 /**

@@ -1,5 +1,6 @@
 /** What a server says: to one connection, to a topic, to everybody. */
 
+import { types } from 'node:util';
 import { toConn, toFlag, toOptions, toText } from '../arguments.js';
 import { type BytesLike, toBytes } from '../bytes.js';
 import { type AudienceOptions, buildEnvelope, type PublishBytesOptions, type PublishOptions, withTopic } from '../envelope.js';
@@ -38,12 +39,10 @@ export class Publisher {
 
   sendEvent(conn: number, event: object, options: { compressionThreshold?: number }): number | false {
     toConn(conn);
-    const json = replaceLoneSurrogates(objectToJson(event, 'event'));
-    const { compressionThreshold = COMPRESSION_THRESHOLD } = toOptions(options, 'options');
-    if (!(Number.isInteger(compressionThreshold) && compressionThreshold >= 0)) {
-      throw new TypeError('compressionThreshold must be a number of bytes, 0 or more');
-    }
-    const threshold = Math.min(compressionThreshold, MAX_THRESHOLD);
+    return this.#sendEvent(conn, eventJson(event, 'event'), toThreshold(options));
+  }
+
+  #sendEvent(conn: number, json: string, threshold: number): number | false {
     return this.#engine.command((engine) => engine.sendEvent(conn, json, threshold)) ?? false;
   }
 
@@ -69,6 +68,19 @@ export class Publisher {
     const { includeTopic = false } = toOptions(options, 'options');
     const payload = toFlag(includeTopic, 'includeTopic') ? withTopic(topic, source) : source;
     return this.#engine.outbox.publishBytes(topic, payload, toExcept(options));
+  }
+
+  /** @param conns the connections of the user */
+  sendToUser(conns: readonly number[], payload: string | BytesLike | object, options: { compressionThreshold?: number }): number {
+    if (typeof payload === 'string') return count(conns, (conn) => this.send(conn, payload));
+    if (ArrayBuffer.isView(payload) || types.isAnyArrayBuffer(payload)) {
+      const source = toBytes(payload, 'payload');
+      return count(conns, (conn) => this.#engine.outbox.sendBytes(conn, source));
+    }
+    // Looked at once: who has no connection is told of a mistake all the same.
+    const json = eventJson(payload, 'payload');
+    const threshold = toThreshold(options);
+    return count(conns, (conn) => this.#sendEvent(conn, json, threshold) !== false);
   }
 
   broadcastAll(text: string): boolean {
@@ -114,6 +126,22 @@ export class Publisher {
     }
     return this.#relieved;
   }
+}
+
+function eventJson(event: object, name: string): string {
+  return replaceLoneSurrogates(objectToJson(event, name));
+}
+
+function toThreshold(options: { compressionThreshold?: number }): number {
+  const { compressionThreshold = COMPRESSION_THRESHOLD } = toOptions(options, 'options');
+  if (!(Number.isInteger(compressionThreshold) && compressionThreshold >= 0)) {
+    throw new TypeError('compressionThreshold must be a number of bytes, 0 or more');
+  }
+  return Math.min(compressionThreshold, MAX_THRESHOLD);
+}
+
+function count(conns: readonly number[], send: (conn: number) => boolean): number {
+  return conns.filter(send).length;
 }
 
 function toExcept({ except }: AudienceOptions): number | undefined {

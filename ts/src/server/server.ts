@@ -1,4 +1,7 @@
-/** `RustWSEServer`: a WebSocket server whose work is done in Rust. The public face; each call is done by the part it names. */
+/**
+ * `RustWSEServer`: a WebSocket server whose work is done in Rust. The public face; each call is done by the part it names. Longer
+ * than other files, because what a call promises is said where it is declared.
+ */
 
 import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
@@ -11,7 +14,7 @@ import { OptionReader } from '../options/reader.js';
 import { readTls } from '../options/resolve.js';
 import type { TlsOptions, WSEServerOptions } from '../options/types.js';
 import type { WSECallbacks } from './callbacks.js';
-import { ConnectionCalls, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
+import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
 import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
@@ -335,6 +338,41 @@ export class RustWSEServer {
    */
   disconnect(conn: number, options: { code?: number; reason?: string } = {}): boolean {
     return this.#connections.disconnect(conn, options);
+  }
+
+  /**
+   * Sends to every connection of the user a verified token names: text and bytes as `send()` and `sendBytes()` do, any other object
+   * as `sendEvent()`.
+   *
+   * @returns how many connections it was taken for; 0: the user has none
+   * @throws as those calls; above `publisher.hardLimit` some of the connections may have got it.
+   */
+  sendToUser(user: string, payload: string | BytesLike | object, options: { compressionThreshold?: number } = {}): number {
+    return this.#publisher.sendToUser(this.#connections.ofUser(user), payload, options);
+  }
+
+  /**
+   * Closes every connection of the user a verified token names. Who is not to come back needs a token that is refused.
+   *
+   * @param options as of `disconnect()`
+   * @returns how many connections were closed
+   */
+  disconnectUser(user: string, options: { code?: number; reason?: string } = {}): number {
+    return this.#connections.disconnectUser(user, options);
+  }
+
+  /** The connections of the user a verified token names; a snapshot. */
+  getUserConnections(user: string): number[] {
+    return this.#connections.ofUser(user);
+  }
+
+  /**
+   * What is known of a connection, at once and without asking its shard, or null: no such connection.
+   *
+   * @throws TypeError for anything but a number; WSEStateError when the server does not run.
+   */
+  getConnectionInfo(conn: number): ConnectionInfo | null {
+    return this.#connections.info(conn);
   }
 
   /** How many connections are open. */

@@ -2,7 +2,6 @@
 //! most connections never need is boxed or absent.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
@@ -16,7 +15,6 @@ use crate::config::Config;
 use crate::id::ConnId;
 use crate::inbound::{Consumer, Kind};
 use crate::registry::Peer;
-use crate::topics::TopicEntry;
 
 /// A connection counts as congested above one part in so many of its budget.
 const CONGESTION_SHARE: usize = 4;
@@ -32,8 +30,6 @@ pub(crate) struct Connection {
     pub(super) partial: Vec<u8>,
     /// What it is owed. Frames for it will be of its class: plain, deflated with such parameters, sealed.
     pub(super) account: Account,
-    /// What it is subscribed to. A policy per subscription (filter, conflation) will stand beside the topic.
-    subscriptions: Vec<Arc<TopicEntry>>,
     /// Which of the shard's event streams its events go to.
     pub(super) stream: u16,
     pub(super) phase: Phase,
@@ -151,7 +147,6 @@ impl Connection {
             unread: !early.is_empty(),
             partial: early,
             account: Account::new(config.max_outbound_bytes, greeting),
-            subscriptions: Vec::new(),
             stream,
             phase: Phase::Open,
             intake: Intake::Reading,
@@ -178,11 +173,6 @@ impl Connection {
 
     pub(crate) fn id(&self) -> ConnId {
         self.peer.id
-    }
-
-    /// What it is subscribed to.
-    pub(crate) fn subscriptions(&mut self) -> &mut Vec<Arc<TopicEntry>> {
-        &mut self.subscriptions
     }
 
     /// What it is owed, for many offers that are posted together.
@@ -247,7 +237,7 @@ impl Connection {
             let now = context.now();
             self.phase = Phase::Closing;
             self.close = CloseProgress { began: now, progressed: now };
-            self.peer.begin_close();
+            self.peer.begin_close(&context.shared.liveness);
             self.rearm(context);
             // A connection left alone for the host's sake must hear the answer.
             self.resume(context);
@@ -261,9 +251,9 @@ impl Connection {
         let congested = out.weight() > if self.congested { mark / 2 } else { mark };
         if congested != self.congested {
             self.congested = congested;
-            self.peer.congested.store(congested, Relaxed);
             context.counters.congested.shift(usize::from(!congested), usize::from(congested));
         }
+        self.peer.note_queue(out.weight(), congested);
         if self.lag.is_some() || out.owed() > 0 {
             self.look_behind(context);
         }

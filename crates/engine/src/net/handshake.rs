@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::config::Auth;
 use crate::conn::Transport;
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
-use crate::registry::Speech;
+use crate::registry::{Origin, Speech};
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
@@ -51,6 +52,7 @@ struct User {
 /// What the listener knows of a socket.
 struct Found {
     accepted: Instant,
+    address: IpAddr,
     /// The server is bound to a loopback address.
     loopback: bool,
     /// Its place in the shard's load.
@@ -88,8 +90,8 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
 
 /// A handshake until it ends, or until a newer one needs its place.
 async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, loopback, mut permit, load } = incoming;
-    let found = Found { accepted, loopback, load };
+    let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
+    let found = Found { accepted, address, loopback, load };
     tokio::select! {
         biased;
         () = permit.evicted() => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -127,7 +129,7 @@ async fn admit(
             Ok(user) => Some(user),
             Err(failure) => {
                 bump(&shared.counters.auth_failures);
-                if speech.raw {
+                if speech == Speech::Raw {
                     return refuse(&mut transport, Refusal::Unauthorized).await;
                 }
                 return deny(&mut transport, response, failure).await;
@@ -142,12 +144,11 @@ async fn admit(
         transport,
         early,
         response,
-        user: name,
+        origin: Origin { path: upgrade.path, address: found.address, user: name, subprotocol },
         cookies: upgrade.cookies,
         acl,
         expires,
         speech,
-        subprotocol,
         accepted: found.accepted,
         places: [place, found.load],
     };
@@ -188,7 +189,12 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, 
     if subprotocol.is_none() && endpoint.require_protocol {
         return Err(Refusal::NoSubprotocol);
     }
-    Ok((Speech { raw: endpoint.raw, msgpack: upgrade.msgpack && !endpoint.raw }, subprotocol))
+    let speech = match (endpoint.raw, upgrade.msgpack) {
+        (true, _) => Speech::Raw,
+        (false, true) => Speech::Msgpack,
+        (false, false) => Speech::Json,
+    };
+    Ok((speech, subprotocol))
 }
 
 fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {

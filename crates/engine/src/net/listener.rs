@@ -176,7 +176,8 @@ impl Acceptor {
         }
         let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
         let load = Place::take(&shard.load);
-        let incoming = Incoming { stream, accepted: Instant::now(), loopback: *loopback, permit, load };
+        let incoming =
+            Incoming { stream, accepted: Instant::now(), address: peer.ip(), loopback: *loopback, permit, load };
         shard.mailbox.command(Command::Accept(Box::new(incoming)));
     }
 }

@@ -137,12 +137,12 @@ impl Shard {
         if self.find(id).is_none() {
             return;
         }
-        let Some(mut connection) = self.connections.remove(id.slot()) else { return };
+        let Some(connection) = self.connections.remove(id.slot()) else { return };
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
         shared.registry.remove(id);
         self.forget_updates(id.slot());
-        self.forget_subscriptions(&mut connection, id);
+        self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);
         shared.shards[self.index].load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         shared.leave();
