@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wse_crypto::jwt::JwtVerifier;
 use wse_crypto::tls::ReloadableTls;
+use wse_crypto::token::TokenSource;
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub enum Subscriptions {
 pub struct Auth {
     /// Verifies tokens.
     pub verifier: JwtVerifier,
-    /// The cookie looked at before the `Authorization` header.
-    pub cookie_name: String,
+    /// Where a request's token is looked for, in this order.
+    pub sources: Vec<TokenSource>,
     /// Close a live connection with 4401 when its token expires.
     pub close_on_expiry: bool,
     /// Clock difference granted to expiry, seconds; the same as the verifier's.

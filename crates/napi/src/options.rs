@@ -8,6 +8,7 @@ use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier};
 use wse_crypto::tls::{ReloadableTls, TlsConfig};
+use wse_crypto::token::TokenSource;
 use wse_engine::MAX_SHARDS;
 use wse_engine::config::{Auth, Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
 
@@ -71,7 +72,10 @@ pub struct NativeJwtOptions {
     pub algorithm: String,
     pub issuer: Option<String>,
     pub audience: Option<String>,
+    #[napi(ts_type = "Array<'cookie' | 'header' | 'query' | 'subprotocol'>")]
+    pub from: Vec<String>,
     pub cookie_name: String,
+    pub query_name: String,
     pub previous_secret: Option<Uint8Array>,
     pub key_id: Option<String>,
     pub leeway: u32,
@@ -184,9 +188,16 @@ impl NativeJwtOptions {
             allow_missing_claims: self.allow_missing_claims,
             ..JwtConfig::new(self.algorithm.parse::<Algorithm>()?, Vec::new())
         });
+        let sources = self.from.iter().map(|source| match source.as_str() {
+            "cookie" => Ok(TokenSource::Cookie(self.cookie_name.clone())),
+            "header" => Ok(TokenSource::Header),
+            "query" => Ok(TokenSource::Query(self.query_name.clone())),
+            "subprotocol" => Ok(TokenSource::Subprotocol),
+            other => Err(Failure::config(format!("{other} is no place for a token"), "jwt.from")),
+        });
         Ok(Auth {
             verifier: verifier?,
-            cookie_name: self.cookie_name,
+            sources: sources.collect::<Outcome<_>>()?,
             close_on_expiry: self.close_on_expiry,
             leeway_secs: u64::from(self.leeway),
         })

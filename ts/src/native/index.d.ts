@@ -157,7 +157,9 @@ export interface NativeJwtOptions {
   algorithm: string
   issuer: string | null
   audience: string | null
+  from: Array<'cookie' | 'header' | 'query' | 'subprotocol'>
   cookieName: string
+  queryName: string
   previousSecret: Uint8Array | null
   keyId: string | null
   leeway: number

@@ -37,6 +37,8 @@ const ACL_SUBSCRIPTIONS = 1024;
 const ACL_PATTERNS = 128;
 const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 
+const TOKEN_SOURCES = ['cookie', 'header', 'query', 'subprotocol'] as const;
+
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
 const NOT_YET = ['recovery', 'presence'] as const;
 
@@ -111,6 +113,9 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     }
     reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
   }
+  if (resolved.jwt?.from.includes('subprotocol') && resolved.endpoints.some(({ protocols }) => protocols.length === 0)) {
+    reader.fail('jwt.from', "'subprotocol' needs protocols: the token is never agreed on, and browsers give up where nothing is");
+  }
   if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
     reader.fail('maxReassemblyBytes', `must hold one message (maxMessageSize, ${resolved.maxMessageSize})`);
   }
@@ -152,7 +157,9 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
     issuer: reader.textOrNull('issuer'),
     audience: reader.textOrNull('audience'),
+    from: readSources(reader),
     cookieName: reader.text('cookieName', 'access_token'),
+    queryName: reader.text('queryName', 'access_token'),
     previousSecret: reader.keyOrNull('previousSecret'),
     keyId: reader.textOrNull('keyId'),
     leeway: reader.seconds('leeway', LEEWAY, 30),
@@ -161,6 +168,8 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   };
   reader.done(suggestOption);
   if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);
+  // RFC 3986 §2.3: what needs no encoding in a query.
+  if (!/^[\w.~-]+$/.test(jwt.queryName)) reader.fail('queryName', `'${jwt.queryName}' cannot be the name of a parameter`);
   for (const name of ['secret', 'previousSecret'] as const) {
     const bytes = jwt[name]?.byteLength ?? MIN_HS256_SECRET_BYTES;
     if (jwt.algorithm === 'HS256' && bytes < MIN_HS256_SECRET_BYTES) {
@@ -168,6 +177,18 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     }
   }
   return jwt;
+}
+
+function readSources(reader: OptionReader): NativeJwtOptions['from'] {
+  const from = reader.textsOrNull('from') ?? ['cookie', 'header'];
+  if (from.length === 0) reader.fail('from', 'must name at least one place for a token');
+  return from.map((given, index) => {
+    if (from.indexOf(given) !== index) reader.fail(`from[${index}]`, `'${given}' is there already`);
+    const source = TOKEN_SOURCES.find((known) => known === given);
+    return (
+      source ?? reader.fail(`from[${index}]`, `must be ${TOKEN_SOURCES.map((one) => `'${one}'`).join(' or ')}, not '${given}'`)
+    );
+  });
 }
 
 /**

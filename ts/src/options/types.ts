@@ -18,8 +18,16 @@ export interface JwtOptions {
   issuer?: string | null;
   /** Required value of `aud`. @default none */
   audience?: string | null;
-  /** The cookie that carries the token; the `Authorization` header is read only when there is no such cookie. @default 'access_token' */
+  /**
+   * Where a token may be, in the order in which it is looked for; the first one that is there counts, valid or not. `'query'` is seen
+   * by every log on its way; `'subprotocol'` is an offered subprotocol `bearer.<token>`, and `protocols` must name another one to agree
+   * on: browsers, which can send no header, give up without. @default ['cookie', 'header']
+   */
+  from?: readonly ('cookie' | 'header' | 'query' | 'subprotocol')[];
+  /** The cookie that carries the token. @default 'access_token' */
   cookieName?: string;
+  /** The parameter of the query that carries the token, where `from` names `'query'`. @default 'access_token' */
+  queryName?: string;
   /** The key before this one; still accepted, for rotation. @default none */
   previousSecret?: KeyMaterial | null;
   /** Required `kid` of the token's header. @default none */

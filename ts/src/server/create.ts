@@ -13,7 +13,7 @@ export function createEngine(given: WSEServerOptions): { engine: EngineHandle; w
   const engine = native(() => new binding.NativeServer(options));
   return {
     engine: new EngineHandle(binding, engine, 'created'),
-    warnOrigin: options.jwt !== null && options.allowedOrigins === null,
+    warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
 }
 

@@ -18,7 +18,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
-use wse_crypto::token::extract_token;
+use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
@@ -198,8 +198,13 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, 
 }
 
 fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
-    let cookies = std::iter::once(upgrade.cookies.as_slice());
-    let token = extract_token(cookies, upgrade.authorization.as_deref(), &auth.cookie_name);
+    let carrier = Carrier {
+        cookies: &upgrade.cookies,
+        authorization: upgrade.authorization.as_deref(),
+        query: upgrade.query.as_bytes(),
+        subprotocols: &upgrade.protocols,
+    };
+    let token = extract_token(carrier, &auth.sources);
     let token = token.ok_or(AuthFailure::NoToken)?;
     let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
         JwtError::MissingSubject => AuthFailure::NoSubject,

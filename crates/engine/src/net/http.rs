@@ -88,6 +88,8 @@ pub(crate) struct Upgrade {
     /// The host and, where given, the port the client means: of an absolute target, else of the Host field. Well-formed, and
     /// empty when the client says so.
     pub(crate) host: Vec<u8>,
+    /// The query, without its `?`.
+    pub(crate) query: String,
     /// The query says `format=msgpack`.
     pub(crate) msgpack: bool,
     /// All Sec-WebSocket-Protocol headers, joined with `,`.
@@ -197,6 +199,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         accept: derive_accept_key(key),
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         host: target.authority.map(str::as_bytes).or(host).unwrap_or_default().to_vec(),
+        query: query.into(),
         msgpack: query.split('&').any(|pair| pair == "format=msgpack"),
         protocols,
         origin: origin.map(<[u8]>::to_vec),
