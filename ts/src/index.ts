@@ -23,6 +23,7 @@ export type {
   PublisherOptions,
   RateLimitOptions,
   TlsOptions,
+  TrustProxyOptions,
   WSEServerOptions,
 } from './options/types.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';

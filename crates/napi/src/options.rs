@@ -10,7 +10,10 @@ use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier};
 use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_crypto::token::TokenSource;
 use wse_engine::MAX_SHARDS;
-use wse_engine::config::{Auth, Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+use wse_engine::config::{
+    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, RateLimit, SlowConsumer, Subscriptions,
+    TrustedProxies,
+};
 
 use crate::error::{Failure, Outcome};
 use crate::memory;
@@ -27,6 +30,7 @@ pub struct NativeOptions {
     pub max_connections: u32,
     pub endpoints: Vec<NativeEndpoint>,
     pub allowed_origins: Option<Vec<String>>,
+    pub trust_proxy: Option<NativeTrustProxy>,
     #[napi(ts_type = "'app' | 'acl'")]
     pub subscriptions: String,
     pub server_ready: bool,
@@ -63,6 +67,14 @@ pub struct NativeEndpoint {
     pub protocol: String,
     pub protocols: Vec<String>,
     pub require_protocol: bool,
+}
+
+/// Proxies whose word for a client's address counts.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeTrustProxy {
+    pub addresses: Vec<String>,
+    #[napi(ts_type = "'x-forwarded-for' | 'forwarded'")]
+    pub header: String,
 }
 
 /// Claims and keys the engine checks tokens with. Times in seconds.
@@ -129,6 +141,7 @@ impl NativeOptions {
             max_connections: self.max_connections as usize,
             endpoints: self.endpoints.into_iter().map(NativeEndpoint::into_endpoint).collect(),
             allowed_origins: self.allowed_origins,
+            trusted_proxies: self.trust_proxy.map(NativeTrustProxy::into_proxies).transpose()?,
             auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
             tls,
             server_ready: self.server_ready,
@@ -173,6 +186,18 @@ impl NativeEndpoint {
             protocols: self.protocols.into_iter().map(Into::into).collect(),
             require_protocol: self.require_protocol,
         }
+    }
+}
+
+impl NativeTrustProxy {
+    fn into_proxies(self) -> Outcome<TrustedProxies> {
+        let parse = |(index, text): (usize, &String)| {
+            text.parse().map_err(|error: NoNetwork| Failure::config(error, format!("trustProxy.addresses[{index}]")))
+        };
+        let networks = self.addresses.iter().enumerate().map(parse).collect::<Outcome<_>>()?;
+        let forwarded = self.header == "forwarded";
+        let field = if forwarded { ForwardedField::Forwarded } else { ForwardedField::XForwardedFor };
+        Ok(TrustedProxies { networks, field })
     }
 }
 

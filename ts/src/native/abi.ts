@@ -1,3 +1,3 @@
 // Generated from crates/napi by `npm run build`. Not for editing.
 /** The hash of `index.d.ts`; an addon built with another border is refused when it is loaded. */
-export const ABI_VERSION = 'e0c9816ce3c04963';
+export const ABI_VERSION = '2a24d44f3c930848';

@@ -183,6 +183,7 @@ export interface NativeOptions {
   maxConnections: number
   endpoints: Array<NativeEndpoint>
   allowedOrigins: Array<string> | null
+  trustProxy: NativeTrustProxy | null
   subscriptions: 'app' | 'acl'
   serverReady: boolean
   jwt: NativeJwtOptions | null
@@ -231,6 +232,12 @@ export interface NativeRateLimit {
 export interface NativeTlsOptions {
   cert: Uint8Array
   key: Uint8Array
+}
+
+/** Proxies whose word for a client's address counts. */
+export interface NativeTrustProxy {
+  addresses: Array<string>
+  header: 'x-forwarded-for' | 'forwarded'
 }
 
 /**

@@ -65,6 +65,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
     endpoints: readEndpoints(reader),
     allowedOrigins: readOrigins(reader),
+    trustProxy: readTrustProxy(reader.groupOrNull('trustProxy')),
     subscriptions,
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
@@ -177,6 +178,15 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     }
   }
   return jwt;
+}
+
+function readTrustProxy(reader: OptionReader | null): NativeOptions['trustProxy'] {
+  if (reader === null) return null;
+  const addresses = reader.textsOrNull('addresses') ?? [];
+  if (addresses.length === 0) reader.fail('addresses', 'must name at least one proxy');
+  const header = reader.oneOf('header', ['x-forwarded-for', 'forwarded'], 'x-forwarded-for');
+  reader.done(suggestOption);
+  return { addresses, header };
 }
 
 function readSources(reader: OptionReader): NativeJwtOptions['from'] {

@@ -22,7 +22,7 @@ export interface ConnectionInfo {
   user: string | null;
   /** The path of its request, without the query. */
   path: string;
-  /** The IP address it came from; behind a proxy that is the proxy's. */
+  /** The IP address it came from; behind a proxy that is the proxy's, unless `trustProxy` names that. */
   address: string;
   /** When it was opened. */
   connectedAt: Date;

@@ -20,6 +20,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['requireProtocol', [false], ['yes', 1, null, true]],
   ['allowedOrigins', [['https://a.example', 'http://localhost:3000', 'null'], [], null], ['https://a.example', [1], {}]],
   ['allowedOrigins[1]', [], []],
+  ['trustProxy', [null], [true, 'loopback', 1, []]],
+  ['trustProxy.addresses', [['127.0.0.1', '10.0.0.0/8', '::1']], [[], null, '127.0.0.1']],
+  ['trustProxy.header', ['forwarded', 'x-forwarded-for'], ['x-real-ip', 1, null]],
   ['subscriptions', ['app', 'acl'], ['engine', 1, null]],
   ['serverReady', [true, false], ['yes', 1, null]],
   ['jwt', [null], ['secret', 1, []]],
@@ -79,7 +82,7 @@ function withValue(path: string, value: unknown): WSEServerOptions {
   const [group, name] = path.split('.') as [string, string | undefined];
   if (name === undefined) options[group] = value;
   else {
-    const base = { jwt: { secret: SECRET }, tls: { cert: 'c', key: 'k' } }[group] ?? {};
+    const base = { jwt: { secret: SECRET }, tls: { cert: 'c', key: 'k' }, trustProxy: { addresses: ['::1'] } }[group] ?? {};
     options[group] = { ...base, [name]: value };
   }
   return options as unknown as WSEServerOptions;
@@ -134,6 +137,7 @@ describe('resolveOptions', () => {
       maxConnections: 1000,
       endpoints: [{ path: null, protocol: 'wse', protocols: [], requireProtocol: false }],
       allowedOrigins: null,
+      trustProxy: null,
       subscriptions: 'app',
       serverReady: true,
       jwt: null,

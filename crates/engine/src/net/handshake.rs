@@ -29,7 +29,7 @@ use super::http::{self, Refusal, Upgrade};
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
-use crate::config::Auth;
+use crate::config::{Auth, ForwardedField};
 use crate::conn::Transport;
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
@@ -122,6 +122,13 @@ async fn admit(
         Ok(agreed) => agreed,
         Err(refusal) => return refuse(&mut transport, refusal).await,
     };
+    let address = shared.config.trusted_proxies.as_ref().map_or(found.address, |proxies| {
+        let said = match proxies.field {
+            ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
+            ForwardedField::Forwarded => &upgrade.forwarded,
+        };
+        proxies.client(found.address, said)
+    });
     let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
     let user = match &shared.config.auth {
         None => None,
@@ -144,7 +151,7 @@ async fn admit(
         transport,
         early,
         response,
-        origin: Origin { path: upgrade.path, address: found.address, user: name, subprotocol },
+        origin: Origin { path: upgrade.path, address, user: name, subprotocol },
         cookies: upgrade.cookies,
         acl,
         expires,

@@ -98,6 +98,10 @@ pub(crate) struct Upgrade {
     /// All Cookie headers, joined with `; `.
     pub(crate) cookies: Vec<u8>,
     pub(crate) authorization: Option<Vec<u8>>,
+    /// All X-Forwarded-For headers, joined with `,`.
+    pub(crate) x_forwarded_for: Vec<u8>,
+    /// All Forwarded headers, joined with `,`.
+    pub(crate) forwarded: Vec<u8>,
 }
 
 /// Reads one request head. `Ok(Err(_))` is the refusal to answer; the second part of the success is what came behind the head.
@@ -143,6 +147,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
     let (mut version, mut key, mut host) = (None, None, None);
     let (mut origin, mut authorization) = (None, None);
     let (mut cookies, mut protocols) = (Vec::new(), Vec::new());
+    let (mut x_forwarded_for, mut forwarded) = (Vec::new(), Vec::new());
     // Whoever reads another one of several than we do would be deceived.
     fn once<'a>(place: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), Refusal> {
         if place.replace(value).is_some() { Err(Refusal::BadRequest) } else { Ok(()) }
@@ -177,6 +182,12 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
             protocols.extend_from_slice(value);
             protocols.push(b',');
+        } else if name.eq_ignore_ascii_case("x-forwarded-for") {
+            x_forwarded_for.extend_from_slice(value);
+            x_forwarded_for.push(b',');
+        } else if name.eq_ignore_ascii_case("forwarded") {
+            forwarded.extend_from_slice(value);
+            forwarded.push(b',');
         }
     }
     // RFC 9112 §3.2: a request of HTTP/1.1 names its host, once.
@@ -205,6 +216,8 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         origin: origin.map(<[u8]>::to_vec),
         cookies,
         authorization: authorization.map(<[u8]>::to_vec),
+        x_forwarded_for,
+        forwarded,
     })
 }
 

@@ -162,7 +162,14 @@ impl Acceptor {
 
     fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
         let Self { shared, loopback, .. } = self;
-        let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
+        let proxies = shared.config.trusted_proxies.as_ref();
+        let permit = if shared.draining.load(Relaxed) {
+            None
+        } else if proxies.is_some_and(|proxies| proxies.contain(peer.ip())) {
+            shared.admission.enter_for_others()
+        } else {
+            shared.admission.enter(peer.ip())
+        };
         let Some(permit) = permit else {
             bump(&shared.counters.rejected);
             // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.

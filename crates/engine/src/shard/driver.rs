@@ -166,6 +166,7 @@ mod tests {
             max_connections: 10,
             endpoints: vec![crate::config::Endpoint::default()],
             allowed_origins: None,
+            trusted_proxies: None,
             auth: None,
             tls: None,
             server_ready: false,
