@@ -11,6 +11,7 @@ use wse_engine::config::Config;
 use wse_engine::{Consumer, Engine, Pressure, SendEventOutcome, State, Subscribed};
 use wse_protocol::close_code::CloseCode;
 
+use crate::connection::NativeConnectionInfo;
 use crate::convert::{below_mark, crossed, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::hot::{add_reader, remove_reader, work_off};
@@ -256,9 +257,7 @@ impl NativeServer {
     /// The ids of all open connections.
     #[napi]
     pub fn connections(&self) -> Float64Array {
-        #[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
-        let ids: Vec<f64> = self.engine.connections().into_iter().map(|id| id as f64).collect();
-        Float64Array::new(ids)
+        numbers(self.engine.connections())
     }
 
     /// The UUID a client knows its connection by; null: nobody has this id.
@@ -271,6 +270,18 @@ impl NativeServer {
     #[napi]
     pub fn connection_protocol(&self, conn: f64) -> Option<String> {
         self.engine.connection_protocol(id(conn)).map(|name| name.to_string())
+    }
+
+    /// What is known of a connection; null: nobody has this id.
+    #[napi(ts_return_type = "NativeConnectionInfo | null")]
+    pub fn connection_info(&self, conn: f64) -> Option<NativeConnectionInfo> {
+        self.engine.connection_info(id(conn)).map(NativeConnectionInfo::from)
+    }
+
+    /// The ids of the connections of the user a verified token names.
+    #[napi]
+    pub fn user_connections(&self, user: String) -> Float64Array {
+        numbers(self.engine.user_connections(&user))
     }
 
     /// How many connections are subscribed to exactly this name.
@@ -408,6 +419,12 @@ impl NativeServer {
     fn consume(&mut self) -> Arc<Consumer> {
         Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join()))
     }
+}
+
+/// Ids of connections, as JavaScript's numbers.
+#[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
+fn numbers(ids: Vec<u64>) -> Float64Array {
+    Float64Array::new(ids.into_iter().map(|id| id as f64).collect())
 }
 
 /// Runs when the object is collected and when its environment ends, a terminated worker included.

@@ -46,6 +46,10 @@ export declare class NativeServer {
   connectionId(conn: number): string | null
   /** The subprotocol a connection has agreed on; null: none, or nobody has this id. */
   connectionProtocol(conn: number): string | null
+  /** What is known of a connection; null: nobody has this id. */
+  connectionInfo(conn: number): NativeConnectionInfo | null
+  /** The ids of the connections of the user a verified token names. */
+  userConnections(user: string): Float64Array
   /** How many connections are subscribed to exactly this name. */
   topicSubscriberCount(topic: string): number
   /** The queue groups of a topic. */
@@ -106,6 +110,19 @@ export interface NativeAddress {
   port: number
 }
 
+/** What is known of a connection. Bytes, and Unix milliseconds. */
+export interface NativeConnectionInfo {
+  id: string
+  user?: string | null
+  path: string
+  address: string
+  connectedAt: number
+  protocol?: string | null
+  queuedBytes: number
+  topics: Array<string>
+  queueGroups: Array<NativeMembership>
+}
+
 /** How `decode_jwt` checks a token. */
 export interface NativeDecodeOptions {
   secret: Uint8Array
@@ -137,12 +154,20 @@ export interface NativeJwtOptions {
   algorithm: string
   issuer: string | null
   audience: string | null
+  from: Array<'cookie' | 'header' | 'query' | 'subprotocol'>
   cookieName: string
+  queryName: string
   previousSecret: Uint8Array | null
   keyId: string | null
   leeway: number
   allowMissingClaims: boolean
   closeOnExpiry: boolean
+}
+
+/** A queue group of a topic a connection is a member of. */
+export interface NativeMembership {
+  topic: string
+  group: string
 }
 
 /**
@@ -155,6 +180,7 @@ export interface NativeOptions {
   maxConnections: number
   endpoints: Array<NativeEndpoint>
   allowedOrigins: Array<string> | null
+  trustProxy: NativeTrustProxy | null
   subscriptions: 'app' | 'acl'
   serverReady: boolean
   jwt: NativeJwtOptions | null
@@ -205,6 +231,12 @@ export interface NativeRateLimit {
 export interface NativeTlsOptions {
   cert: Uint8Array
   key: Uint8Array
+}
+
+/** Proxies whose word for a client's address counts. */
+export interface NativeTrustProxy {
+  addresses: Array<string>
+  header: 'x-forwarded-for' | 'forwarded'
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
 import { WSEStateError } from '../errors.js';
-import type { SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type { Disconnection, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 
 /** What came with a client. */
 export interface ConnectInfo {
@@ -21,7 +21,7 @@ export interface WSECallbacks {
   /** A JSON object, other text, or bytes. */
   onMessage?: (conn: number, payload: WSEMessage | string | Uint8Array) => unknown;
   /** A client left; exactly once per connection. */
-  onDisconnect?: (conn: number) => unknown;
+  onDisconnect?: (conn: number, info: Disconnection) => unknown;
   /** A connection fell behind. */
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
   /** Another callback failed while it handled `event`. */
@@ -142,7 +142,7 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
     case 'auth_connect':
       return callbacks.onConnect?.(conn, { userId: payload });
     case 'disconnect':
-      return callbacks.onDisconnect?.(conn);
+      return callbacks.onDisconnect?.(conn, payload);
     case 'slow_consumer':
       return callbacks.onSlowConsumer?.(conn, payload);
     default:

@@ -13,7 +13,7 @@ use super::account::{Account, Ledger, Loss, Offer};
 use crate::clock::unix_millis;
 use crate::config::{InboundOverflow, Subscriptions};
 use crate::inbound::Kind;
-use crate::registry::Peer;
+use crate::registry::{Peer, Speech};
 
 /// While messages are shed, only so much of one is decoded, bytes: those of the engine itself are shorter, and are answered.
 const CONTROL_BYTES: usize = 16 * 1024;
@@ -157,7 +157,9 @@ impl<'a> MessageHandler<'a> {
             text
         };
         let decoded = match bytes.split_first_chunk::<2>() {
-            Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.speech.msgpack => msgpack(rest),
+            Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.speech == Speech::Msgpack => {
+                msgpack(rest)
+            }
             Some((ZLIB_PREFIX, rest)) if config.inbound_codecs => {
                 let (text, inflated) = codec::decompress_counted(rest, max);
                 produced = inflated;
@@ -168,7 +170,7 @@ impl<'a> MessageHandler<'a> {
                 return std::str::from_utf8(bytes).is_ok()
                     && json::scan_object(bytes, depth).is_ok_and(|scan| self.intercept(&scan));
             }
-            _ if self.peer.speech.msgpack => msgpack(bytes),
+            _ if self.peer.speech == Speech::Msgpack => msgpack(bytes),
             _ => None,
         };
         self.context.charge_decoded(produced);
@@ -184,7 +186,7 @@ impl MessageSink for MessageHandler<'_> {
             return;
         }
         self.context.counters.messages_received.add(1);
-        if self.peer.speech.raw {
+        if self.peer.speech == Speech::Raw {
             return self.event(Kind::Raw, text.as_bytes());
         }
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
@@ -198,7 +200,7 @@ impl MessageSink for MessageHandler<'_> {
             return;
         }
         self.context.counters.messages_received.add(1);
-        if self.peer.speech.raw || !self.decoded(bytes) {
+        if self.peer.speech == Speech::Raw || !self.decoded(bytes) {
             self.event(Kind::Binary, bytes);
         }
     }

@@ -3,6 +3,7 @@
 //! the peer never asked for one.
 
 use super::connection::{Parting, Phase};
+use super::ending::By;
 use super::{Connection, Context};
 
 /// How long our Close waits for a host that has not come back from events it was given, milliseconds; the wheel may add
@@ -24,6 +25,8 @@ impl Connection {
             return;
         }
         self.phase = Phase::Parting;
+        let by = if then == Phase::Answering { By::Peer } else { By::Server };
+        context.note_end(self.id().slot(), by, &close);
         let reader = context.await_host(self.id().slot(), self.stream);
         self.parting =
             Some(Box::new(Parting { close, then, reader, heard: None, until: context.now().after(GRACE_MS) }));

@@ -4,6 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
-use wse_crypto::token::extract_token;
+use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
@@ -28,11 +29,11 @@ use super::http::{self, Refusal, Request, Upgrade};
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
-use crate::config::Auth;
+use crate::config::{Auth, ForwardedField};
 use crate::conn::{Stream, Transport};
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
-use crate::registry::Speech;
+use crate::registry::{Origin, Speech};
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
@@ -78,6 +79,9 @@ struct Granted {
     early: Vec<u8>,
     response: Vec<u8>,
     user: Option<User>,
+    path: String,
+    /// The client's, behind a proxy that is trusted too.
+    address: IpAddr,
     cookies: Vec<u8>,
     speech: Speech,
     subprotocol: Option<Arc<str>>,
@@ -111,7 +115,7 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
     let Some(request) = http::request(&bytes[..read], 0) else {
         return Some((incoming, Begun::Head(bytes[..read].to_vec())));
     };
-    match judge(shared, request, incoming.loopback) {
+    match judge(shared, request, incoming.address, incoming.loopback) {
         Verdict::Admit(granted) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
             let stream = Stream::register(stream, shard.borrow().reactor());
@@ -151,12 +155,12 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begu
 
 /// A handshake until it ends, or until a newer one needs its place.
 async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, begun: Begun) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, loopback, mut permit, load } = incoming;
+    let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
     let admit = async {
         let mut transport = connect(shared, shard, stream).await?;
         let verdict = match begun {
             Begun::Judged(verdict) => verdict,
-            Begun::Head(head) => judge(shared, http::read_upgrade(&mut transport, head).await?, loopback),
+            Begun::Head(head) => judge(shared, http::read_upgrade(&mut transport, head).await?, address, loopback),
         };
         match verdict {
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
@@ -185,7 +189,7 @@ async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::Tc
 }
 
 /// Decides about a request. One that is admitted has its place among the engine's connections.
-fn judge(shared: &Shared, request: Request, loopback: bool) -> Verdict {
+fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
     let (upgrade, early) = match request {
         Ok(read) => read,
         Err(refusal) => return Verdict::Refuse(refusal),
@@ -194,6 +198,13 @@ fn judge(shared: &Shared, request: Request, loopback: bool) -> Verdict {
         Ok(agreed) => agreed,
         Err(refusal) => return Verdict::Refuse(refusal),
     };
+    let address = shared.config.trusted_proxies.as_ref().map_or(address, |proxies| {
+        let said = match proxies.field {
+            ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
+            ForwardedField::Forwarded => &upgrade.forwarded,
+        };
+        proxies.client(address, said)
+    });
     let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
     let user = match &shared.config.auth {
         None => None,
@@ -201,7 +212,7 @@ fn judge(shared: &Shared, request: Request, loopback: bool) -> Verdict {
             Ok(user) => Some(user),
             Err(failure) => {
                 bump(&shared.counters.auth_failures);
-                if speech.raw {
+                if speech == Speech::Raw {
                     return Verdict::Refuse(Refusal::Unauthorized);
                 }
                 return Verdict::Deny(response, failure);
@@ -210,8 +221,18 @@ fn judge(shared: &Shared, request: Request, loopback: bool) -> Verdict {
     };
     match shared.enter() {
         Some(place) => {
-            let cookies = upgrade.cookies;
-            Verdict::Admit(Box::new(Granted { early, response, user, cookies, speech, subprotocol, place }))
+            let Upgrade { path, cookies, .. } = upgrade;
+            Verdict::Admit(Box::new(Granted {
+                early,
+                response,
+                user,
+                path,
+                address,
+                cookies,
+                speech,
+                subprotocol,
+                place,
+            }))
         }
         None => Verdict::Refuse(Refusal::Unavailable),
     }
@@ -219,18 +240,17 @@ fn judge(shared: &Shared, request: Request, loopback: bool) -> Verdict {
 
 /// Makes an admitted socket a connection of the shard.
 fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
-    let Granted { early, response, user, cookies, speech, subprotocol, place } = granted;
+    let Granted { early, response, user, path, address, cookies, speech, subprotocol, place } = granted;
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
     let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        user: name,
+        origin: Origin { path, address, user: name, subprotocol },
         cookies,
         acl,
         expires,
         speech,
-        subprotocol,
         accepted: found.accepted,
         places: [place, found.load],
     });
@@ -270,12 +290,22 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, 
     if subprotocol.is_none() && endpoint.require_protocol {
         return Err(Refusal::NoSubprotocol);
     }
-    Ok((Speech { raw: endpoint.raw, msgpack: upgrade.msgpack && !endpoint.raw }, subprotocol))
+    let speech = match (endpoint.raw, upgrade.msgpack) {
+        (true, _) => Speech::Raw,
+        (false, true) => Speech::Msgpack,
+        (false, false) => Speech::Json,
+    };
+    Ok((speech, subprotocol))
 }
 
 fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
-    let cookies = std::iter::once(upgrade.cookies.as_slice());
-    let token = extract_token(cookies, upgrade.authorization.as_deref(), &auth.cookie_name);
+    let carrier = Carrier {
+        cookies: &upgrade.cookies,
+        authorization: upgrade.authorization.as_deref(),
+        query: upgrade.query.as_bytes(),
+        subprotocols: &upgrade.protocols,
+    };
+    let token = extract_token(carrier, &auth.sources);
     let token = token.ok_or(AuthFailure::NoToken)?;
     let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
         JwtError::MissingSubject => AuthFailure::NoSubject,

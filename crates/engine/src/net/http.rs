@@ -88,6 +88,8 @@ pub(crate) struct Upgrade {
     /// The host and, where given, the port the client means: of an absolute target, else of the Host field. Well-formed, and
     /// empty when the client says so.
     pub(crate) host: Vec<u8>,
+    /// The query, without its `?`.
+    pub(crate) query: String,
     /// The query says `format=msgpack`.
     pub(crate) msgpack: bool,
     /// All Sec-WebSocket-Protocol headers, joined with `,`.
@@ -96,6 +98,10 @@ pub(crate) struct Upgrade {
     /// All Cookie headers, joined with `; `.
     pub(crate) cookies: Vec<u8>,
     pub(crate) authorization: Option<Vec<u8>>,
+    /// All X-Forwarded-For headers, joined with `,`.
+    pub(crate) x_forwarded_for: Vec<u8>,
+    /// All Forwarded headers, joined with `,`.
+    pub(crate) forwarded: Vec<u8>,
 }
 
 /// A request that was read, and what came behind its head; or the refusal to answer.
@@ -146,6 +152,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
     let (mut version, mut key, mut host) = (None, None, None);
     let (mut origin, mut authorization) = (None, None);
     let (mut cookies, mut protocols) = (Vec::new(), Vec::new());
+    let (mut x_forwarded_for, mut forwarded) = (Vec::new(), Vec::new());
     // Whoever reads another one of several than we do would be deceived.
     fn once<'a>(place: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), Refusal> {
         if place.replace(value).is_some() { Err(Refusal::BadRequest) } else { Ok(()) }
@@ -180,6 +187,12 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
             protocols.extend_from_slice(value);
             protocols.push(b',');
+        } else if name.eq_ignore_ascii_case("x-forwarded-for") {
+            x_forwarded_for.extend_from_slice(value);
+            x_forwarded_for.push(b',');
+        } else if name.eq_ignore_ascii_case("forwarded") {
+            forwarded.extend_from_slice(value);
+            forwarded.push(b',');
         }
     }
     // RFC 9112 §3.2: a request of HTTP/1.1 names its host, once.
@@ -202,11 +215,14 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         accept: derive_accept_key(key),
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         host: target.authority.map(str::as_bytes).or(host).unwrap_or_default().to_vec(),
+        query: query.into(),
         msgpack: query.split('&').any(|pair| pair == "format=msgpack"),
         protocols,
         origin: origin.map(<[u8]>::to_vec),
         cookies,
         authorization: authorization.map(<[u8]>::to_vec),
+        x_forwarded_for,
+        forwarded,
     })
 }
 

@@ -188,7 +188,14 @@ impl Acceptor {
 
     fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
         let Self { shared, loopback, .. } = self;
-        let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
+        let proxies = shared.config.trusted_proxies.as_ref();
+        let permit = if shared.draining.load(Relaxed) {
+            None
+        } else if proxies.is_some_and(|proxies| proxies.contain(peer.ip())) {
+            shared.admission.enter_for_others()
+        } else {
+            shared.admission.enter(peer.ip())
+        };
         let Some(permit) = permit else {
             bump(&shared.counters.rejected);
             // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
@@ -202,7 +209,8 @@ impl Acceptor {
         }
         let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
         let load = Place::take(&shard.load);
-        let incoming = Incoming { stream, accepted: Instant::now(), loopback: *loopback, permit, load };
+        let incoming =
+            Incoming { stream, accepted: Instant::now(), address: peer.ip(), loopback: *loopback, permit, load };
         shard.mailbox.command(Command::Accept(Box::new(incoming)));
     }
 }

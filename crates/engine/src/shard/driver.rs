@@ -188,7 +188,14 @@ mod tests {
             let address = stream.local_addr().unwrap().ip();
             let permit = shared.admission.enter(address).unwrap();
             let load = Place::take(&shared.shards[0].load);
-            let incoming = Incoming { stream, accepted: Instant::now(), loopback: true, permit, load };
+            let incoming = Incoming {
+                stream,
+                accepted: Instant::now(),
+                address: [127, 0, 0, 1].into(),
+                loopback: true,
+                permit,
+                load,
+            };
             mailbox.command(Command::Accept(Box::new(incoming)));
             wait_until(|| HANDSHAKES.load(SeqCst) == round && mailbox.weight() == 0);
         }
