@@ -75,7 +75,6 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['websocket', 'its members stand beside port here'],
   ['fetch', OWN_PORT],
   ['unix', 'not in this version: it listens on host and port'],
-  ['reusePort', 'not in this version: one server uses several cores already (shards)'],
   // Names several of them, or Node's own servers, share
   ['key', PEM],
   ['cert', PEM],

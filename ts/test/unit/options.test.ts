@@ -338,7 +338,6 @@ describe('resolveOptions', () => {
     ['cert_file_name', 'tls: { cert, key }'],
     ['publishToSelf', 'except'],
     ['hostname', 'host'],
-    ['reusePort', 'shards'],
   ])('says what stands here for %s of another server, whatever else is missing', (name, ours) => {
     for (const options of [{ [name]: 1 }, { port: 0, [name]: {} }, { port: 'x', [name]: null }]) {
       const error = failure(options);

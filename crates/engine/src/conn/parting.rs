@@ -18,6 +18,8 @@ impl Connection {
         if self.phase != Phase::Open {
             return;
         }
+        let by = if then == Phase::Answering { By::Peer } else { By::Server };
+        context.note_end(self.id().slot(), by, &close);
         if !self.asked {
             self.begin_close(context);
             self.account.out.close_after(close);
@@ -25,8 +27,6 @@ impl Connection {
             return;
         }
         self.phase = Phase::Parting;
-        let by = if then == Phase::Answering { By::Peer } else { By::Server };
-        context.note_end(self.id().slot(), by, &close);
         let reader = context.await_host(self.id().slot(), self.stream);
         self.parting =
             Some(Box::new(Parting { close, then, reader, heard: None, until: context.now().after(GRACE_MS) }));
