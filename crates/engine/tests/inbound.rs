@@ -1,12 +1,15 @@
 //! Flow control inwards: a host that does not drain stops the sockets, and nothing is lost; or data is shed and counted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use wse_engine::ConnId;
 use wse_engine::config::{Config, InboundOverflow};
+use wse_engine::{ConnId, Engine, Taken};
 use wse_protocol::close_code::CloseCode;
-use wse_testkit::{Event, Events, Peer, Server, config, wait_until};
+use wse_protocol::frame::{Opcode, push_masked_frame};
+use wse_testkit::{Event, Events, Peer, Server, config, decode_batch, wait_until};
 
 fn text(n: usize) -> String {
     format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(1000))
@@ -276,4 +279,52 @@ fn nobody_stays_paused_however_readers_come_and_go() {
     });
     assert!(server.counter("wse_read_pauses_total") > 0, "there was nothing to wake");
     senders.into_iter().for_each(|sender| drop(sender.join().unwrap()));
+}
+
+#[test]
+fn nobody_starves_while_others_keep_a_busy_host_busy() {
+    const PEERS: usize = 20;
+    const TOTAL: usize = 800_000;
+    // The host runs the engine itself: it takes a little, then the engine reads a little, as JavaScript's thread does.
+    let engine = Engine::new(Config { shards: 1, max_inbound_events: 2000, ..config() });
+    let consumer = engine.join();
+    let mut inline = engine.start_inline(engine.bind().unwrap()).unwrap();
+    let address = inline.address();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut burst = Vec::new();
+    (0..100).for_each(|_| push_masked_frame(&mut burst, true, Opcode::Text, b"0123456789", [1, 2, 3, 4]));
+    let senders: Vec<_> = (0..PEERS)
+        .map(|_| {
+            let (over, burst) = (Arc::clone(&over), burst.clone());
+            std::thread::spawn(move || {
+                let mut peer = Peer::connect(address);
+                while !over.load(Relaxed) && peer.try_send_raw(&burst).is_ok() {}
+            })
+        })
+        .collect();
+    let mut heard: HashMap<ConnId, usize> = HashMap::new();
+    let mut out = vec![0; 1 << 20];
+    let mut total = 0;
+    let began = Instant::now();
+    while total < TOTAL {
+        assert!(began.elapsed() < Duration::from_secs(60), "{total} messages");
+        inline.step(true);
+        let Taken::Bytes(bytes) = engine.take_batch(&consumer, 512, false, &mut out) else { continue };
+        for event in decode_batch(&out[..bytes]) {
+            if let Event::Raw(id, _) = event {
+                total += 1;
+                // From when all are there.
+                *heard.entry(id).or_default() += usize::from(heard.len() == PEERS);
+            }
+        }
+        if heard.len() < PEERS {
+            total = 0;
+        }
+    }
+    over.store(true, Relaxed);
+    engine.abandon_inline(&mut inline, CloseCode::SERVICE_RESTART, "", Duration::ZERO);
+    drop(inline);
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let least = heard.values().min().unwrap();
+    assert!(*least > TOTAL / PEERS / 20, "{heard:?}");
 }

@@ -163,14 +163,19 @@ impl Context {
 
     /// Whether the host is so far behind that nothing may be read for this stream.
     pub(super) fn must_pause(&self, stream: u16) -> bool {
-        let config = &self.shared.config;
-        let over = || self.stream_is_over(stream);
-        if config.inbound_overflow != InboundOverflow::Pause || !over() {
+        if self.shared.config.inbound_overflow != InboundOverflow::Pause {
+            return false;
+        }
+        let consumer = &self.streams[stream as usize].consumer;
+        // Once one waits all do, until the host has caught up: whoever was read on meanwhile could keep it busy for ever, and those
+        // that wait would never be read.
+        let behind = || consumer.is_over() || consumer.is_noted(self.index) && !consumer.is_relieved();
+        if !behind() {
             return false;
         }
         // Leave a note, then look again: the host may have read, and looked for the note, in between.
-        self.streams[stream as usize].consumer.note_paused(self.index);
-        over()
+        consumer.note_paused(self.index);
+        behind()
     }
 
     /// Whether who was paused for this stream stays so: its reader has not caught up, and tells the shard when it has.

@@ -87,6 +87,11 @@ impl Consumer {
         fence(SeqCst);
     }
 
+    /// Whether `shard` has left such a note, and was not told yet.
+    pub(crate) fn is_noted(&self, shard: usize) -> bool {
+        self.paused.load(Relaxed) & (1 << shard) != 0
+    }
+
     /// Its reader has taken something: if it is relieved by now, the shards that wait for that, and they are told once. Pairs with
     /// [`Self::note_paused`]: comes behind a fence.
     pub(crate) fn take_paused(&self) -> impl Iterator<Item = usize> {

@@ -16,7 +16,6 @@ mod updates;
 mod work;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -56,8 +55,11 @@ pub(super) struct Shard {
     context: Context,
     /// Connections whose sockets can go on.
     ready: Arc<ReadyQueue>,
-    /// Connections not read while the host does not read events, and such as have begun to close since.
-    paused: HashSet<u32>,
+    /// Connections not read while the host does not read events, and such as have begun to close since: in the order in which
+    /// they are to be read again.
+    paused: Vec<ConnId>,
+    /// Those of them that were read just before, and come last.
+    sated: Vec<ConnId>,
     /// Subscription updates to be answered.
     updates: Updates,
     /// The batch of commands in work.
@@ -84,7 +86,8 @@ impl Shard {
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
             ready: Arc::default(),
-            paused: HashSet::new(),
+            paused: Vec::new(),
+            sated: Vec::new(),
             updates: Updates::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
@@ -160,7 +163,6 @@ impl Shard {
         // Its places are free at the end of this, whatever else comes of it.
         let _places = [Place::kept(&shared.shards[self.index].load), shared.leave()];
         shared.registry.remove(id);
-        self.paused.remove(&id.slot());
         self.forget_updates(id.slot());
         self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);

@@ -87,7 +87,7 @@ impl Shard {
                 return Served::More;
             }
         }
-        for _ in 0..READS_IN_A_ROW {
+        for reads in 0..READS_IN_A_ROW {
             if self.context.is_spent() {
                 break;
             }
@@ -97,7 +97,7 @@ impl Shard {
                 Read::Pending => return Served::Waiting,
                 Read::Paused { first } => {
                     if first {
-                        self.paused.insert(slot);
+                        self.pause(id, reads > 0);
                         self.context.counters.read_pauses.add(1);
                     }
                     return Served::Waiting;
@@ -181,11 +181,27 @@ impl Shard {
         }
     }
 
-    /// A reader of events has caught up or left: those that were paused for it are read again.
+    /// A connection is not read until its reader has caught up. `sated`: it was read in this very turn.
+    fn pause(&mut self, id: ConnId, sated: bool) {
+        let line = if sated { &mut self.sated } else { &mut self.paused };
+        line.push(id);
+        // Those that left meanwhile stay in the line until it is twice as long as it need be.
+        if line.len() > 2 * self.connections.len() {
+            let connections = &self.connections;
+            line.retain(|id| connections.get(id.slot()).is_some_and(|connection| connection.id() == *id));
+        }
+    }
+
+    /// A reader of events has caught up or left: those that were paused for it are read again, and whoever was read last comes
+    /// last. One turn may bring all that the reader has room for: the first would be the only one that is ever read.
     pub(super) fn resume(&mut self) {
         self.context.follow_successors();
-        let Self { paused, connections, context, .. } = self;
-        paused.retain(|slot| connections.get_mut(*slot).is_some_and(|connection| connection.stays_paused(context)));
+        let Self { paused, sated, connections, context, .. } = self;
+        paused.append(sated);
+        paused.retain(|id| {
+            let connection = connections.get_mut(id.slot()).filter(|connection| connection.id() == *id);
+            connection.is_some_and(|connection| connection.stays_paused(context))
+        });
     }
 
     /// Asks those whose peers have had their say whether the host is done with their events: then they close, behind what it
