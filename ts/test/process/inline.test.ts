@@ -26,31 +26,34 @@ async function run(name: string, args: (string | number)[], deadlineMs = 25_000)
 }
 
 describe.skipIf(process.platform === 'win32')('an inline engine', () => {
-  it('calls nobody a zombie because JavaScript was blocked, and loses nothing of what came meanwhile', async () => {
-    const child = new Child('inline', 'blocked');
-    const port = await child.report('port');
-    const clients = await Promise.all(Array.from({ length: 8 }, () => Client.open(port)));
-    // The first two only answer pings.
-    const senders = clients.slice(2);
-    let sent = 0;
-    const timer = setInterval(() => {
-      for (const client of senders) client.send(`{"t":"n","p":${sent}}`);
-      sent += 1;
-    }, 5);
-    onTestFinished(() => clearInterval(timer));
-    await waitUntil(() => sent > 50, 'traffic');
-    child.tell();
-    await child.report('blocked');
-    expect(await child.report<string>('zombies')).toBe('0');
-    expect(child.reports.at(-1)).toMatchObject({ disconnects: 0, connections: 8 });
-    clearInterval(timer);
-    const expected = Array.from({ length: sent }, (_, i) => `${i}`);
-    for (const client of senders) expect(await client.heard(sent)).toEqual(expected);
-    child.tell();
-    expect(await child.report('heard')).toEqual(Array<number>(6).fill(sent));
-    expect(child.reports.at(-1)).toMatchObject({ wrong: 0 });
-    expect(await child.ended()).toMatchObject({ code: 0, signal: null });
-  });
+  it.each(['compute', 'stutter', 'publish'])(
+    'calls nobody a zombie because JavaScript was blocked (%s), and loses nothing of what came meanwhile',
+    async (what) => {
+      const child = new Child('inline', 'blocked', what);
+      const port = await child.report('port');
+      const clients = await Promise.all(Array.from({ length: 8 }, () => Client.open(port)));
+      // The first two only answer pings.
+      const senders = clients.slice(2);
+      let sent = 0;
+      const timer = setInterval(() => {
+        for (const client of senders) client.send(`{"t":"n","p":${sent}}`);
+        sent += 1;
+      }, 5);
+      onTestFinished(() => clearInterval(timer));
+      await waitUntil(() => sent > 50, 'traffic');
+      child.tell();
+      await child.report('blocked');
+      expect(await child.report<string>('zombies')).toBe('0');
+      expect(child.reports.at(-1)).toMatchObject({ disconnects: 0, connections: 8 });
+      clearInterval(timer);
+      const expected = Array.from({ length: sent }, (_, i) => `${i}`);
+      for (const client of senders) expect(await client.heard(sent)).toEqual(expected);
+      child.tell();
+      expect(await child.report('heard')).toEqual(Array<number>(6).fill(sent));
+      expect(child.reports.at(-1)).toMatchObject({ wrong: 0 });
+      expect(await child.ended()).toMatchObject({ code: 0, signal: null });
+    },
+  );
 
   it('leaves timers and other servers of its loop their turns under a flood', async () => {
     const wanted = 600_000;

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import net, { type AddressInfo } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { WebSocket } from 'ws';
 import { RustWSEServer, type WSEMessage, type WSEServerOptions } from '../../../src/index.js';
@@ -34,6 +34,11 @@ function echo(server: RustWSEServer): void {
   server.setCallbacks({ onMessage: (conn, text) => void server.send(conn, text as string) });
 }
 
+/** Keeps this thread for so many milliseconds. */
+function block(time: number): void {
+  for (const end = performance.now() + time; performance.now() < end; );
+}
+
 const threads = (): number => readdirSync('/proc/self/task').length;
 
 /** Clients of this very process: their traffic and the engine take turns on one loop. */
@@ -51,9 +56,10 @@ async function traffic(port: number, clients: number): Promise<void> {
 const [, , name = '', argument = ''] = process.argv;
 
 const programs: Record<string, () => Promise<void>> = {
-  /** JavaScript computes for three seconds; then for three seconds it does not. */
+  /** JavaScript computes, stutters or publishes (`argument`) for three seconds or more; then for three seconds it does not. */
   async blocked() {
-    const server = inline({ idleTimeout: 1, pingInterval: 0.3 });
+    const publisher = { highWaterMark: 2 ** 16, hardLimit: 2 ** 20 };
+    const server = inline({ idleTimeout: 1, pingInterval: 0.3, publisher });
     let disconnects = 0;
     const heard = new Map<number, number>();
     let wrong = 0;
@@ -69,7 +75,14 @@ const programs: Record<string, () => Promise<void>> = {
     });
     report({ port: (await server.start()).port });
     await word();
-    for (const end = performance.now() + 3000; performance.now() < end; );
+    if (argument === 'compute') block(3000);
+    else if (argument === 'publish') {
+      // More than may wait, so that the engine works it off at once, and what everybody can take.
+      for (let i = 0; i < 150; i += 1) {
+        server.broadcastAllBytes(Buffer.alloc(100_000));
+        block(20);
+      }
+    } else for (let i = 0; i < 4; i += 1) await nextTurn().then(() => block(930));
     report({ blocked: true });
     await pause(3000);
     const zombies = /^wse_zombies_total (\d+)$/m.exec(server.prometheusMetrics())?.[1];
