@@ -1,6 +1,6 @@
 // Rooms. A client sends {"t":"join","p":{"room":"tea"}} and {"t":"say","p":{"room":"tea","text":"hello"}}.
 
-import { RustWSEServer } from 'wse-server';
+import { RustWSEServer, topicSegment } from 'wse-server';
 
 const server = new RustWSEServer({ port: Number(process.env.PORT ?? 0), pingInterval: 25 });
 const { host, port } = await server.start();
@@ -13,9 +13,9 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   });
 }
 
-/** The topic of a room. In a name `*` and `?` stand for others: a room called `*` would be every room. */
+/** The topic of a room. What a user typed is encoded: a room called `*` is a room like any other, not every room. */
 function roomOf({ p }) {
-  return typeof p?.room === 'string' && /^[^*?]{1,64}$/.test(p.room) ? `room.${p.room}` : undefined;
+  return typeof p?.room === 'string' && p.room.length <= 64 ? `room.${topicSegment(p.room)}` : undefined;
 }
 
 for await (const batch of server.batches()) {
@@ -25,7 +25,7 @@ for await (const batch of server.batches()) {
     const room = roomOf(payload);
     if (room === undefined) continue;
     if (payload.t === 'join') {
-      server.subscribeConnection(conn, [room]);
+      server.subscribeConnection(conn, [room], { exact: true });
       server.publish(room, 'joined', { conn, members: server.getTopicSubscriberCount(room) });
     }
     if (payload.t === 'leave') server.unsubscribeConnection(conn, [room]);

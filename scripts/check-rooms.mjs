@@ -52,7 +52,7 @@ function checkFacade() {
   for (const file of walk(join(ROOT, 'ts', 'src'))) {
     const name = relative(ROOT, file);
     const source = readFileSync(file, 'utf8');
-    for (const [, from] of source.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)) {
+    for (const [, from] of source.matchAll(/(?:\bfrom\s+|\bimport\s*\(?\s*)'([^']+)'/g)) {
       if (from.startsWith('node:')) continue;
       if (!from.startsWith('.')) problems.push(`${name}: imports ${from}; the facade has no dependencies`);
       else if (!join(file, '..', from).startsWith(join(ROOT, 'ts', 'src')))

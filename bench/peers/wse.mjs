@@ -1,7 +1,7 @@
 /**
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
- * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own, unless the engine runs on
- * this thread.
+ * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
+ * this thread calls back instead.
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { announce, Publisher } from './publisher.mjs';
@@ -24,7 +24,14 @@ const server = new RustWSEServer({
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const { port } = await server.start();
-if (process.argv.includes('--worker') && server.healthSnapshot().driver === 'threads') {
+const inline = server.healthSnapshot().driver === 'inline';
+if (inline && !lazy) {
+  announce(port);
+  const handle = handler(server);
+  server.setCallbacks({
+    onMessage: (conn, payload) => handle([[typeof payload === 'string' ? 'raw' : 'msg', conn, payload]]),
+  });
+} else if (process.argv.includes('--worker') && !inline) {
   new Worker(new URL(import.meta.url), { workerData: { handle: server.handle } });
   announce(port);
 } else {

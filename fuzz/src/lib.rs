@@ -32,7 +32,14 @@ const MAX_DEPTH: u32 = 64;
 pub fn handshake(data: &[u8]) {
     let status = wse_engine::fuzz_request(data);
     assert!(matches!(status, None | Some(400 | 403 | 404 | 426 | 431 | 503)), "{status:?}");
-    let token = wse_crypto::token::extract_token([data], Some(data), "access_token");
+    let token = {
+        use wse_crypto::token::{Carrier, TokenSource, extract_token};
+        let carrier = Carrier { cookies: data, authorization: Some(data), query: data, subprotocols: data };
+        let name = || String::from("access_token");
+        let sources =
+            [TokenSource::Subprotocol, TokenSource::Query(name()), TokenSource::Cookie(name()), TokenSource::Header];
+        extract_token(carrier, &sources)
+    };
     let text = std::str::from_utf8(data).is_ok();
     assert!(token.is_none_or(|token| token.len() <= data.len() && (!token.is_empty() || !text)));
 }

@@ -27,8 +27,8 @@ export function toText(value: unknown, name: string): string {
  *
  * @throws TypeError otherwise.
  */
-export function toConn(value: unknown): number {
-  if (typeof value !== 'number') throw new TypeError(`conn must be a number, not ${describe(value)}`);
+export function toConn(value: unknown, name = 'conn'): number {
+  if (typeof value !== 'number') throw new TypeError(`${name} must be a number, not ${describe(value)}`);
   return value;
 }
 

@@ -19,6 +19,37 @@ export class WSEError extends Error {
   }
 }
 
+/**
+ * An argument has the right type and a value that cannot be meant. Both a `TypeError` and a {@link WSEError} (`instanceof` says
+ * so of either); nothing was sent or changed.
+ */
+export class WSEArgumentError extends TypeError {
+  /** A stable, machine-readable name such as `WSE_INVALID_TOPIC`. */
+  readonly code: WSEErrorCode;
+  /** Where the value is: `topics[0]`, `payload.members`. */
+  readonly path: string;
+
+  constructor(code: WSEErrorCode, path: string, message: string) {
+    super(`${path}: ${message}`);
+    this.code = code;
+    this.path = path;
+  }
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+// One class cannot extend two: an argument error is a TypeError by its prototype and a WSEError by this.
+Object.defineProperty(WSEError, Symbol.hasInstance, {
+  value(this: unknown, value: unknown): boolean {
+    return (
+      (this === WSEError && value instanceof WSEArgumentError) ||
+      Function.prototype[Symbol.hasInstance].call(this as never, value)
+    );
+  },
+});
+
 /** An option has a wrong type, a wrong value or a wrong name. */
 export class WSEConfigError extends WSEError {
   /** Where the option is: `jwt.secret`. Empty when the options themselves are not an object. */
@@ -53,6 +84,8 @@ export function fromNative(thrown: unknown): unknown {
       return new WSEStateError(code, thrown.message);
     case 'WSEOverloadedError':
       return new WSEOverloadedError(code, thrown.message);
+    case 'WSEArgumentError':
+      return new WSEArgumentError(code, path, thrown.message);
     case 'WSEError':
       return new WSEError(code, thrown.message);
   }

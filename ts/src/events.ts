@@ -36,6 +36,22 @@ export interface PresenceChange {
   data: JsonValue;
 }
 
+/** How a connection ended. */
+export interface Disconnection {
+  /**
+   * The code of the first Close (RFC 6455 §7.4); 1005: it had none; 1006: there was no Close; 1011 without one: the server failed
+   * while it served the connection.
+   */
+  code: number;
+  /** The reason in that Close, possibly empty. */
+  reason: string;
+  /**
+   * Who ended it: `'peer'`, whose Close came first; `'server'`, whose own did (`disconnect()`, `stop()`, an idle or slow
+   * connection, an expired token, a breach of the protocol), answered or not; `'network'`: the stream ended without one.
+   */
+  by: 'peer' | 'server' | 'network';
+}
+
 /** A connection fell behind its outbound budget. */
 export interface SlowConsumer {
   /** What the engine did about it. */
@@ -60,7 +76,7 @@ export interface SlowConsumer {
  * - `msg`: a JSON object
  * - `raw`: text that is not a JSON object
  * - `bin`: bytes, a copy of its own
- * - `disconnect`: exactly once per connection
+ * - `disconnect`: exactly once per connection, with how it ended
  * - `presence_join`, `presence_leave`: belong to a topic, not to a connection
  * - `slow_consumer`: frames were dropped for this connection, or it was closed
  *
@@ -72,7 +88,7 @@ export type WSEEvent<M = WSEMessage> =
   | readonly [type: 'msg', conn: number, payload: M]
   | readonly [type: 'raw', conn: number, payload: string]
   | readonly [type: 'bin', conn: number, payload: Uint8Array]
-  | readonly [type: 'disconnect', conn: number, payload: null]
+  | readonly [type: 'disconnect', conn: number, payload: Disconnection]
   | readonly [type: 'presence_join', conn: null, payload: PresenceChange]
   | readonly [type: 'presence_leave', conn: null, payload: PresenceChange]
   | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];

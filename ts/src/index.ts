@@ -1,8 +1,17 @@
 export type { BytesLike } from './bytes.js';
-export type { PublishOptions } from './envelope.js';
+export type { AudienceOptions, PublishBytesOptions, PublishOptions } from './envelope.js';
 export type { WSEErrorCode } from './error-codes.js';
-export { WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
-export type { JsonObject, JsonValue, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from './events.js';
+export { WSEArgumentError, WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
+export type {
+  Disconnection,
+  JsonObject,
+  JsonValue,
+  PresenceChange,
+  SlowConsumer,
+  WSEBatch,
+  WSEEvent,
+  WSEMessage,
+} from './events.js';
 export type { LazyMessage } from './inbound/lazy.js';
 export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, type JwtClaims } from './jwt.js';
 export type {
@@ -14,12 +23,14 @@ export type {
   PublisherOptions,
   RateLimitOptions,
   TlsOptions,
+  TrustProxyOptions,
   WSEServerOptions,
 } from './options/types.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
-export type { TopicAcl } from './server/connection-calls.js';
+export type { ConnectionInfo, SubscribeOptions, TopicAcl } from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress } from './server/lifecycle.js';
 export { RustWSEServer } from './server/server.js';
+export { topicSegment } from './topic.js';
 export { VERSION } from './version.js';

@@ -1,24 +1,28 @@
 /**
- * JSON text from JavaScript values, with the conversions of the wire: bytes become lower-case hex, dates ISO text,
- * NaN and infinities null, integers beyond 64 bits and objects without a JSON form text.
+ * JSON text from JavaScript values, with the conversions of the wire: bytes become lower-case hex, dates ISO text, NaN and
+ * infinities null, a bigint the number it is or, where a number of JavaScript would be another one, its decimal text. What has
+ * no JSON form (a map, a set, an error, a regular expression, a promise, a symbol) is refused: `{}` or `"[object Map]"` in its
+ * place would be silent loss. `undefined` and functions are left out, as `JSON.stringify` does.
  *
  * `JSON.stringify` is used as it stands when nothing of that kind is inside, which one walk finds out.
  */
 
 import { types } from 'node:util';
 import { describe } from './describe.js';
+import { WSEArgumentError } from './errors.js';
 
 const MAX_DEPTH = 256;
-const I64_MIN = -(2n ** 63n);
-const I64_MAX = 2n ** 63n - 1n;
+/** Beyond it a client that reads a JSON number may read another one. */
+const MAX_EXACT = BigInt(Number.MAX_SAFE_INTEGER);
 
 /**
  * The JSON text of one event.
  *
- * @throws TypeError when `value` is not an object with members, or refers to itself.
+ * @throws TypeError when `value` is not an object with members, or refers to itself; WSEArgumentError when something in it has no
+ *   JSON form.
  */
 export function objectToJson(value: unknown, name: string): string {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || hasTextForm(value)) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || isOpaque(value) || isValue(value)) {
     throw new TypeError(`${name} must be a JSON object, not ${describe(value)}`);
   }
   const text = toJson(value, name);
@@ -37,7 +41,8 @@ export function replaceLoneSurrogates(json: string): string {
 /**
  * The JSON text of any value; `null` for `undefined`.
  *
- * @throws TypeError when it refers to itself or is nested more than 256 deep.
+ * @throws TypeError when it refers to itself or is nested more than 256 deep; WSEArgumentError naming the place of what has no
+ *   JSON form.
  */
 export function toJson(value: unknown, name: string): string {
   if (isPlain(value, 0, name)) return JSON.stringify(value) ?? 'null';
@@ -71,7 +76,7 @@ function isPlain(value: unknown, depth: number, name: string): boolean {
   return true;
 }
 
-/** undefined: the member is left out, as `JSON.stringify` does. */
+/** undefined: the member is left out, as `JSON.stringify` does. `name` is where the value is. */
 function write(value: unknown, depth: number, name: string): string | undefined {
   switch (typeof value) {
     case 'string':
@@ -81,12 +86,12 @@ function write(value: unknown, depth: number, name: string): string | undefined 
     case 'number':
       return Number.isFinite(value) ? JSON.stringify(value) : 'null';
     case 'bigint':
-      return value >= I64_MIN && value <= I64_MAX ? value.toString() : JSON.stringify(value.toString());
+      return value >= -MAX_EXACT && value <= MAX_EXACT ? value.toString() : JSON.stringify(value.toString());
     case 'undefined':
     case 'function': // its source is nobody's business
       return undefined;
     case 'symbol':
-      return JSON.stringify(String(value));
+      throw formless(value, name);
     case 'object':
       break;
   }
@@ -101,32 +106,44 @@ function write(value: unknown, depth: number, name: string): string | undefined 
   if (typeof toJSON === 'function') return write(toJSON.call(value), depth + 1, name);
   if (types.isBoxedPrimitive(value)) return write(value.valueOf(), depth + 1, name);
   if (Array.isArray(value)) {
-    return `[${Array.from(value, (item) => write(item, depth + 1, name) ?? 'null').join(',')}]`;
+    return `[${Array.from(value, (item, index) => write(item, depth + 1, `${name}[${index}]`) ?? 'null').join(',')}]`;
   }
-  if (hasTextForm(value)) return JSON.stringify(String(value));
+  if (isOpaque(value)) throw formless(value, name);
   const members: string[] = [];
   for (const [key, member] of Object.entries(value)) {
-    const text = write(member, depth + 1, name);
+    const text = write(member, depth + 1, `${name}.${key}`);
     if (text !== undefined) members.push(`${JSON.stringify(key)}:${text}`);
   }
   return `{${members.join(',')}}`;
 }
 
-/** Objects whose members say nothing about what they are: `{}` in their place would be silent loss. */
-function hasTextForm(value: object): boolean {
+/** Objects whose members say nothing about what they are, and that have no other form. */
+function isOpaque(value: object): boolean {
   return (
     types.isMap(value) ||
     types.isSet(value) ||
-    types.isDate(value) ||
     types.isRegExp(value) ||
     types.isNativeError(value) ||
     types.isPromise(value) ||
     types.isWeakMap(value) ||
-    types.isWeakSet(value) ||
-    types.isBoxedPrimitive(value) ||
-    types.isAnyArrayBuffer(value) ||
-    ArrayBuffer.isView(value)
+    types.isWeakSet(value)
   );
+}
+
+/** Objects that stand for one value, not for members. */
+function isValue(value: object): boolean {
+  return types.isDate(value) || types.isBoxedPrimitive(value) || types.isAnyArrayBuffer(value) || ArrayBuffer.isView(value);
+}
+
+function formless(value: unknown, path: string): WSEArgumentError {
+  const advice = types.isMap(value)
+    ? 'send Object.fromEntries(map), or an array of its entries'
+    : types.isSet(value)
+      ? 'send Array.from(set)'
+      : types.isNativeError(value)
+        ? 'send what a client may know of it, such as { message: error.message }'
+        : 'send what you mean by it';
+  return new WSEArgumentError('WSE_NO_JSON_FORM', path, `${describe(value)} has no JSON form: ${advice}`);
 }
 
 function tooDeep(name: string): TypeError {

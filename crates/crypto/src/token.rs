@@ -1,30 +1,60 @@
 //! Owns where in an upgrade request the token is found (docs/protocol.md §2.1).
 //! Never judges the token and never copies a byte.
 
-/// The token of a request: the first usable cookie named `cookie_name`, else the `Authorization` bearer.
+/// A place in an upgrade request where its token may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The cookie of this name.
+    Cookie(String),
+    /// `Authorization: Bearer …`.
+    Header,
+    /// The parameter of this name in the query, as it stands: a token needs no percent-encoding.
+    Query(String),
+    /// The entry of the subprotocols that begins with [`SUBPROTOCOL`]. It is never agreed on.
+    Subprotocol,
+}
+
+/// What an offered subprotocol that is a token begins with.
+pub const SUBPROTOCOL: &[u8] = b"bearer.";
+
+/// The parts of an upgrade request a token may be in.
+#[derive(Debug, Clone, Copy)]
+pub struct Carrier<'a> {
+    /// The values of all `Cookie` headers, joined with `; `.
+    pub cookies: &'a [u8],
+    /// The value of the `Authorization` header, without surrounding whitespace.
+    pub authorization: Option<&'a [u8]>,
+    /// The query, without its `?`.
+    pub query: &'a [u8],
+    /// The values of all `Sec-WebSocket-Protocol` headers, joined with `,`.
+    pub subprotocols: &'a [u8],
+}
+
+/// The token of a request: that of the first of `sources` that has one.
 ///
-/// `cookie_headers` are the values of every `Cookie` header in order, `authorization` the value of the
-/// `Authorization` header, both without surrounding whitespace. Cookies whose value is empty, `undefined` or
-/// `null` (what browsers store for a variable that was not set) are skipped and the scan goes on. A cookie that
-/// is present but not valid is still *the* token: a request must not get a second guess from its other header.
+/// Values that are empty, `undefined` or `null` (what browsers store for a variable that was not set) are skipped and the
+/// search goes on. A token that is present but not valid is still *the* token: a request must not get a second guess.
 ///
 /// A token that is not UTF-8 is reported as `Some("")`, which no verifier accepts, so that it fails as an
 /// invalid token and not as an absent one. `None` means that the request carries no token.
-pub fn extract_token<'a>(
-    cookie_headers: impl IntoIterator<Item = &'a [u8]>,
-    authorization: Option<&'a [u8]>,
-    cookie_name: &str,
-) -> Option<&'a str> {
-    cookie_headers
-        .into_iter()
-        .flat_map(|header| header.split(|&byte| byte == b';'))
-        .find_map(|cookie| cookie_value(cookie, cookie_name))
-        .or_else(|| authorization.and_then(bearer))
-        .map(|token| std::str::from_utf8(token).unwrap_or(""))
+pub fn extract_token<'a>(carrier: Carrier<'a>, sources: &[TokenSource]) -> Option<&'a str> {
+    let found = sources.iter().find_map(|source| match source {
+        TokenSource::Cookie(name) => carrier.cookies.split(|&byte| byte == b';').find_map(|cookie| named(cookie, name)),
+        TokenSource::Header => carrier.authorization.and_then(bearer),
+        TokenSource::Query(name) => carrier.query.split(|&byte| byte == b'&').find_map(|pair| named(pair, name)),
+        TokenSource::Subprotocol => {
+            let mut offered = carrier.subprotocols.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            offered.find_map(|entry| entry.strip_prefix(SUBPROTOCOL).and_then(usable))
+        }
+    });
+    found.map(|token| std::str::from_utf8(token).unwrap_or(""))
 }
 
-fn cookie_value<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let value = cookie.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+fn named<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    usable(pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?)
+}
+
+fn usable(value: &[u8]) -> Option<&[u8]> {
     match value.trim_ascii() {
         b"" | b"undefined" | b"null" => None,
         value => Some(value),
@@ -39,13 +69,35 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::extract_token;
+    use super::{Carrier, TokenSource, extract_token};
     use proptest::prelude::*;
 
     const NAME: &str = "access_token";
 
-    fn find<'a>(cookies: &[&'a [u8]], authorization: Option<&'a [u8]>) -> Option<&'a str> {
-        extract_token(cookies.iter().copied(), authorization, NAME)
+    fn find(cookies: &[&[u8]], authorization: Option<&[u8]>) -> Option<&'static str> {
+        let cookies = cookies.join(&b"; "[..]);
+        let carrier = Carrier { cookies: &cookies, authorization, query: b"access_token=Q", subprotocols: b"bearer.S" };
+        let sources = [TokenSource::Cookie(NAME.into()), TokenSource::Header];
+        extract_token(carrier, &sources).map(|token| &*token.to_owned().leak())
+    }
+
+    #[test]
+    fn the_sources_are_asked_in_their_order_and_no_other_is() {
+        let carrier = Carrier {
+            cookies: b"access_token=C",
+            authorization: Some(b"Bearer H"),
+            query: b"format=msgpack&x_token=no&token=Q&token=second",
+            subprotocols: b"chat.v1, bearer.S,bearer.second",
+        };
+        let (query, subprotocol) = (TokenSource::Query("token".into()), TokenSource::Subprotocol);
+        let cookie = TokenSource::Cookie(NAME.into());
+        assert_eq!(extract_token(carrier, std::slice::from_ref(&query)), Some("Q"));
+        assert_eq!(extract_token(carrier, std::slice::from_ref(&subprotocol)), Some("S"));
+        assert_eq!(extract_token(carrier, &[subprotocol.clone(), query.clone(), cookie.clone()]), Some("S"));
+        assert_eq!(extract_token(carrier, &[query.clone(), cookie]), Some("Q"));
+        assert_eq!(extract_token(carrier, &[]), None);
+        let none = Carrier { query: b"token=&token=null&token", subprotocols: b"bearer.,chat, Bearer.x", ..carrier };
+        assert_eq!(extract_token(none, &[query, subprotocol]), None);
     }
 
     #[test]
@@ -109,7 +161,11 @@ mod tests {
             cookies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4),
             authorization in prop::option::of(prop::collection::vec(any::<u8>(), 0..32)),
         ) {
-            let _ = extract_token(cookies.iter().map(Vec::as_slice), authorization.as_deref(), NAME);
+            let cookies = cookies.join(&b"; "[..]);
+            let carrier =
+                Carrier { cookies: &cookies, authorization: authorization.as_deref(), query: &cookies, subprotocols: &cookies };
+            let (cookie, query) = (TokenSource::Cookie(NAME.into()), TokenSource::Query(NAME.into()));
+            let _ = extract_token(carrier, &[cookie, TokenSource::Header, query, TokenSource::Subprotocol]);
         }
     }
 }

@@ -32,7 +32,8 @@ struct State {
 
 /// A handshake in progress.
 struct Pending {
-    address: IpAddr,
+    /// Whose place it is; `None`: nobody's in particular.
+    address: Option<IpAddr>,
     /// Dropped to tell it that it has to give way.
     _hold: oneshot::Sender<()>,
 }
@@ -41,10 +42,12 @@ impl State {
     /// Takes a place back, if it is still that handshake's.
     fn release(&mut self, number: u64) -> Option<Pending> {
         let pending = self.pending.remove(&number)?;
-        if let Some(count) = self.addresses.get_mut(&pending.address) {
+        if let Some(address) = pending.address
+            && let Some(count) = self.addresses.get_mut(&address)
+        {
             *count -= 1;
             if *count == 0 {
-                self.addresses.remove(&pending.address);
+                self.addresses.remove(&address);
             }
         }
         Some(pending)
@@ -131,17 +134,28 @@ impl Admission {
     /// A place for one more handshake from `address`; `None` when that address has no more. When all places are taken the
     /// oldest handshake gives way: an honest one is done in a moment, so it is one that has no intention to be.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
-        let address = address.to_canonical();
+        self.admit(Some(address.to_canonical()))
+    }
+
+    /// The same for one that comes from a trusted proxy, which stands for many: no limit per address.
+    pub(crate) fn enter_for_others(self: &Arc<Self>) -> Option<Permit> {
+        self.admit(None)
+    }
+
+    fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Permit> {
         // Told, hence woken, after the lock is gone.
         let _evicted;
         let mut state = self.state.lock();
-        if state.addresses.get(&address).is_some_and(|count| *count >= self.max_per_address) {
+        let count = address.and_then(|address| state.addresses.get(&address));
+        if count.is_some_and(|count| *count >= self.max_per_address) {
             return None;
         }
         if state.pending.len() >= self.max {
             _evicted = state.evict()?;
         }
-        *state.addresses.entry(address).or_default() += 1;
+        if let Some(address) = address {
+            *state.addresses.entry(address).or_default() += 1;
+        }
         let number = state.next;
         state.next += 1;
         let (hold, held) = oneshot::channel();

@@ -1,11 +1,16 @@
 //! What an engine is told once, at the start. Owns no default (those live in the TypeScript facade) and checks only what
 //! would break an invariant of this crate.
 
+mod proxies;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use wse_crypto::jwt::JwtVerifier;
 use wse_crypto::tls::ReloadableTls;
+use wse_crypto::token::TokenSource;
+
+pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +43,8 @@ pub enum Subscriptions {
 pub struct Auth {
     /// Verifies tokens.
     pub verifier: JwtVerifier,
-    /// The cookie looked at before the `Authorization` header.
-    pub cookie_name: String,
+    /// Where a request's token is looked for, in this order.
+    pub sources: Vec<TokenSource>,
     /// Close a live connection with 4401 when its token expires.
     pub close_on_expiry: bool,
     /// Clock difference granted to expiry, seconds; the same as the verifier's.
@@ -95,6 +100,8 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// Origins accepted when a request carries one; `None` = all, but for loopback hosts only when bound to a loopback address.
     pub allowed_origins: Option<Vec<String>>,
+    /// Proxies whose word for a client's address counts; `None` = none.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// Token check; `None` = no authentication.
     pub auth: Option<Auth>,
     /// Serve wss:// with this certificate.

@@ -17,6 +17,9 @@ const GENERATION_BITS: u32 = 26;
 pub struct ConnId(u64);
 
 impl ConnId {
+    /// The id nobody has.
+    pub(crate) const NOBODY: Self = Self(0);
+
     /// Packs the three parts. Generations start at 1, so no id is 0.
     pub(crate) fn new(shard: usize, slot: u32, generation: u32) -> Self {
         debug_assert!(shard < MAX_SHARDS && (slot as usize) < MAX_SLOTS && (1..=MAX_GENERATION).contains(&generation));

@@ -43,7 +43,8 @@ pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
-pub use shared::SendEventOutcome;
+pub use registry::ConnectionInfo;
+pub use shared::{Payloads, SendEventOutcome};
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 //! become one run, so a flood costs the shard one command per 128 KiB and the arena is joined before anyone looks at it.
 //! A sleeping shard is woken once, an awake one not at all. Knows no connection: what a command does is the shard's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -28,8 +29,8 @@ const KEEP_COMMANDS: usize = 16 * 1024;
 /// What a shard is asked to do, in order. A replay of missed frames will be one more: a reply, slices of a topic's ring and a
 /// subscription in ONE command, so that the order of the mailbox is reply, replay, live.
 pub(crate) enum Command {
-    /// Frames of the arena to everybody who receives `topic`.
-    Publish { topic: Target, run: Run },
+    /// Frames of the arena to everybody who receives `topic`, but not to `except`.
+    Publish { topic: Target, run: Run, except: ConnId },
     /// Frames of the arena to one connection.
     Send { to: ConnId, run: Run },
     /// Frames of the arena to all connections.
@@ -82,6 +83,8 @@ pub struct Outgoing<'a> {
 pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) accepted: Instant,
+    /// Where it comes from.
+    pub(crate) address: IpAddr,
     /// The server is bound to a loopback address.
     pub(crate) loopback: bool,
     pub(crate) permit: Permit,
@@ -181,16 +184,17 @@ impl Mailbox {
         (weight != 0).then(|| self.hard_limit.saturating_sub(weight))
     }
 
-    /// Appends `count` whole frames for the subscribers of `topic`.
-    pub(crate) fn publish(&self, topic: Target, frames: &[u8], count: u32) -> Pressure {
+    /// Appends `count` whole frames for the subscribers of `topic` but `except`.
+    pub(crate) fn publish(&self, topic: Target, except: ConnId, frames: &[u8], count: u32) -> Pressure {
         let note = |commands: &mut Vec<Command>, next: Run| {
-            if let Some(Command::Publish { topic: last, run }) = commands.last_mut()
+            if let Some(Command::Publish { topic: last, run, except: before }) = commands.last_mut()
                 && last.same(&topic)
+                && *before == except
                 && run.extend(next)
             {
                 return 0;
             }
-            commands.push(Command::Publish { topic, run: next });
+            commands.push(Command::Publish { topic, run: next, except });
             COMMAND_COST
         };
         self.push(frames.len(), |arena| arena.extend_from_slice(frames), count, note)

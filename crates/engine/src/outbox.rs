@@ -1,10 +1,11 @@
 //! What a facade has collected within a turn, as notes on one text and one run of bytes: walked here, never handed to the
 //! engine here. `ts/src/server/outbox.ts` writes it; `spec/vectors/outbox.json` shows it to both.
 //!
-//! A publication is two notes: the length of its topic (or [`SAME_TOPIC`]) and that of its text. A message to one connection
-//! is four: [`SEND_TEXT`] or [`SEND_BYTES`], the lower and the upper 32 bits of the connection's id, and its length. Topics
-//! and texts stand in the text, each followed by one separating character and measured in UTF-16 units; bytes stand in the
-//! bytes without separators.
+//! A publication is two notes: the length of its topic (or [`SAME_TOPIC`]) and that of its text. One of bytes has
+//! [`PUBLISH_BYTES`] in front of them, and its length is that of its bytes; one that somebody does not get begins with
+//! [`EXCEPT`] and the lower and the upper 32 bits of that connection's id. A message to one connection is four notes:
+//! [`SEND_TEXT`] or [`SEND_BYTES`], the two halves of the connection's id, and its length. Topics and texts stand in the
+//! text, each followed by one separating character and measured in UTF-16 units; bytes stand in the bytes without separators.
 
 use wse_protocol::frame::Opcode;
 
@@ -17,14 +18,22 @@ pub const SAME_TOPIC: u32 = u32::MAX;
 pub const SEND_TEXT: u32 = u32::MAX - 1;
 /// Stands in place of a topic's length: bytes for one connection.
 pub const SEND_BYTES: u32 = u32::MAX - 2;
+/// Stands before the notes of a publication: its payload is bytes.
+pub const PUBLISH_BYTES: u32 = u32::MAX - 3;
+/// Stands before the notes of a publication, with a connection's id: that one does not get it.
+pub const EXCEPT: u32 = u32::MAX - 4;
 
 /// One thing the notes say.
 #[derive(Debug, Clone, Copy)]
 pub enum Noted<'a> {
     /// The topic of the publications that follow.
     Topic(&'a str),
+    /// Who does not get the next publication, and no other.
+    Except(ConnId),
     /// A publication to the last topic.
-    Publication(&'a str),
+    Text(&'a str),
+    /// A publication of bytes to the last topic.
+    Bytes(&'a [u8]),
     /// A message for one connection.
     Message(Outgoing<'a>),
 }
@@ -40,45 +49,66 @@ pub struct Outbox<'a> {
     text: Units<'a>,
     bytes: &'a [u8],
     notes: std::slice::Iter<'a, u32>,
-    /// The text of a publication comes next, because its topic has just been read.
-    within: bool,
+    /// A publication comes next, because its topic has just been read.
+    within: Option<Opcode>,
 }
 
 impl<'a> Outbox<'a> {
     /// The notes on `text`, which has `units` UTF-16 units, and on `bytes`.
     pub fn new(text: &'a str, units: usize, bytes: &'a [u8], notes: &'a [u32]) -> Self {
-        Self { text: Units { text, ascii: text.len() == units }, bytes, notes: notes.iter(), within: false }
+        Self { text: Units { text, ascii: text.len() == units }, bytes, notes: notes.iter(), within: None }
     }
 
     fn read(&mut self, kind: u32) -> Option<Noted<'a>> {
         Some(match kind {
             SEND_TEXT | SEND_BYTES => {
-                let (low, high) = (self.note()?, self.note()?);
+                let to = self.connection()?;
                 let length = self.note()? as usize;
                 let (opcode, payload) = if kind == SEND_TEXT {
                     (Opcode::Text, self.text.take(length)?.as_bytes())
                 } else {
-                    let (payload, behind) = self.bytes.split_at_checked(length)?;
-                    self.bytes = behind;
-                    (Opcode::Binary, payload)
+                    (Opcode::Binary, self.take_bytes(length)?)
                 };
-                // Beyond 53 bits it is no id, and 0 names nobody.
-                let to = if high < 1 << 21 { u64::from(high) << 32 | u64::from(low) } else { 0 };
-                let to = ConnId::from_u64(to);
                 Noted::Message(Outgoing { to, opcode, payload })
             }
-            SAME_TOPIC => self.publication()?,
-            length => {
-                let topic = self.text.take(length as usize)?;
-                self.within = true;
-                Noted::Topic(topic)
+            EXCEPT => Noted::Except(self.connection()?),
+            PUBLISH_BYTES => {
+                let topic = self.note()?;
+                self.publication(topic, Opcode::Binary)?
             }
+            topic => self.publication(topic, Opcode::Text)?,
         })
     }
 
-    fn publication(&mut self) -> Option<Noted<'a>> {
+    /// A publication whose topic is so long, or the same: its topic or, if that is known, its payload.
+    fn publication(&mut self, topic: u32, opcode: Opcode) -> Option<Noted<'a>> {
+        if topic == SAME_TOPIC {
+            return self.payload(opcode);
+        }
+        let topic = self.text.take(topic as usize)?;
+        self.within = Some(opcode);
+        Some(Noted::Topic(topic))
+    }
+
+    fn payload(&mut self, opcode: Opcode) -> Option<Noted<'a>> {
         let length = self.note()? as usize;
-        self.text.take(length).map(Noted::Publication)
+        if opcode == Opcode::Binary {
+            return self.take_bytes(length).map(Noted::Bytes);
+        }
+        self.text.take(length).map(Noted::Text)
+    }
+
+    fn connection(&mut self) -> Option<ConnId> {
+        let (low, high) = (self.note()?, self.note()?);
+        // Beyond 53 bits it is no id, and 0 names nobody.
+        let id = if high < 1 << 21 { u64::from(high) << 32 | u64::from(low) } else { 0 };
+        Some(ConnId::from_u64(id))
+    }
+
+    fn take_bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, behind) = self.bytes.split_at_checked(length)?;
+        self.bytes = behind;
+        Some(taken)
     }
 
     fn note(&mut self) -> Option<u32> {
@@ -90,10 +120,9 @@ impl<'a> Iterator for Outbox<'a> {
     type Item = Result<Noted<'a>, Misfit>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let noted = if std::mem::take(&mut self.within) {
-            self.publication()
-        } else {
-            self.note().map(|kind| self.read(kind))?
+        let noted = match self.within.take() {
+            Some(opcode) => self.payload(opcode),
+            None => self.note().map(|kind| self.read(kind))?,
         };
         if noted.is_none() {
             self.notes = [].iter();
@@ -146,12 +175,19 @@ mod tests {
 
     /// The calls of the facade that made the notes.
     fn calls(outbox: Outbox<'_>) -> Vec<Value> {
-        let mut topic = "";
+        let (mut topic, mut except) = ("", None);
         let mut calls = Vec::new();
+        let publish = |call: &str, topic: &str, payload: &str, except: Option<ConnId>| {
+            let mut call = vec![json!(call), json!(topic), json!(payload)];
+            call.extend(except.map(|id| json!(id.as_u64())));
+            Value::from(call)
+        };
         for noted in outbox {
             match noted.expect("they add up") {
                 Noted::Topic(name) => topic = name,
-                Noted::Publication(text) => calls.push(json!(["publish", topic, text])),
+                Noted::Except(id) => except = Some(id),
+                Noted::Text(text) => calls.push(publish("publish", topic, text, except.take())),
+                Noted::Bytes(bytes) => calls.push(publish("publishBytes", topic, &to_hex(bytes), except.take())),
                 Noted::Message(Outgoing { to, opcode: Opcode::Text, payload }) => {
                     calls.push(json!(["send", to.as_u64(), std::str::from_utf8(payload).unwrap()]));
                 }
@@ -167,7 +203,7 @@ mod tests {
     fn the_vectors_read_as_the_calls_that_made_them() {
         let vectors = include_str!("../../../spec/vectors/outbox.json");
         let vectors: Vec<Value> = serde_json::from_str(vectors).unwrap();
-        assert!(vectors.len() >= 8);
+        assert!(vectors.len() >= 15);
         for vector in vectors {
             let text = vector["text"].as_str().unwrap();
             let bytes = hex(vector["hex"].as_str().unwrap());
@@ -184,7 +220,7 @@ mod tests {
 
     #[test]
     fn ends_behind_the_first_note_that_does_not_fit() {
-        let wrong: [(&str, &[u32]); 7] = [
+        let wrong: [(&str, &[u32]); 12] = [
             ("x", &[SEND_TEXT, 1, 0, 1]),
             ("x\n", &[SEND_TEXT, 1, 0, 2]),
             ("x\n", &[SEND_TEXT, 1, 0]),
@@ -192,6 +228,11 @@ mod tests {
             ("t\n", &[9]),
             ("t\n", &[1]),
             ("t\n", &[SAME_TOPIC]),
+            ("t\n", &[PUBLISH_BYTES]),
+            ("t\n", &[PUBLISH_BYTES, 1]),
+            ("t\n", &[PUBLISH_BYTES, 1, 4]),
+            ("t\n", &[PUBLISH_BYTES, EXCEPT, 0]),
+            ("t\n", &[EXCEPT, 0]),
         ];
         for (text, notes) in wrong {
             let mut outbox = Outbox::new(text, text.len(), b"abc", notes);

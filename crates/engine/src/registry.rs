@@ -1,9 +1,13 @@
 //! Every open connection as the other threads may see it: what is needed to answer a call without asking its shard.
 //! Never iterated to deliver anything.
 
+mod paths;
+mod users;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use std::task::Wake;
 
 use dashmap::DashMap;
@@ -15,14 +19,40 @@ use crate::id::ConnId;
 use crate::liveness::Liveness;
 use crate::ready::ReadyQueue;
 use crate::topics::{Holdings, Readiness, TopicEntry};
+use paths::Paths;
+use users::Users;
 
 /// What a connection speaks, settled by its upgrade.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Speech {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// WSE in JSON.
+    Json,
+    /// WSE with `?format=msgpack`.
+    Msgpack,
     /// No WSE, only RFC 6455.
-    pub(crate) raw: bool,
-    /// `?format=msgpack`.
-    pub(crate) msgpack: bool,
+    Raw,
+}
+
+/// It has said nothing of WSE yet.
+const SILENT: u8 = 0;
+/// It talks WSE: it has said something the engine answers, or asked for msgpack.
+const TALKS: u8 = 1;
+/// It has said `client_hello`: events for it may be compressed.
+const GREETED: u8 = 2;
+
+/// In [`Peer::queue`]: above the congestion mark. The other bits are the weight of the queue, halved.
+const CONGESTED: u32 = 1;
+
+/// Who came in, as its upgrade said.
+pub(crate) struct Origin {
+    /// The path of the request's target, without its query.
+    pub(crate) path: String,
+    /// The address it came from.
+    pub(crate) address: IpAddr,
+    /// The user its token names, when the engine authenticates.
+    pub(crate) user: Option<String>,
+    /// The subprotocol that was agreed on.
+    pub(crate) subprotocol: Option<Arc<str>>,
 }
 
 /// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
@@ -32,15 +62,12 @@ pub(crate) struct Peer {
     /// UUIDv7, the connection's name on the wire.
     pub(crate) uuid: uuid::Uuid,
     pub(crate) speech: Speech,
-    /// It has said `client_hello`: events for it may be compressed. Set by its shard.
-    greeted: AtomicBool,
-    /// It talks WSE: it has said something the engine answers, or asked for msgpack. Set by its shard.
-    talks: AtomicBool,
-    /// Its queue is above the congestion mark: queue groups skip it if they can.
-    pub(crate) congested: AtomicBool,
+    /// How much of WSE it has said. Set by its shard.
+    talk: AtomicU8,
+    /// What it is owed, and whether that is too much: then queue groups skip it if they can. Set by its shard.
+    queue: AtomicU32,
     /// A Close is queued or sent: nothing reaches it any more.
     closing: AtomicBool,
-    liveness: Arc<Liveness>,
     /// Where its shard finds it when its socket can go on.
     ready: Arc<ReadyQueue>,
     /// It is there.
@@ -58,7 +85,14 @@ pub(crate) struct Peer {
 pub(crate) struct Details {
     /// Set once the shard has let the connection go: nothing may be added any more.
     pub(crate) gone: bool,
+    /// The number of its path; 0: it is among the extras.
+    path: u16,
+    /// Its address, unless one of IPv6 is among the extras.
+    address: [u8; 4],
     pub(crate) bucket: Option<Box<TokenBucket>>,
+    /// What it is subscribed to, as its shard keeps it. A policy per subscription (filter, conflation) will stand beside the topic.
+    #[expect(clippy::box_collection, reason = "a pointer's place in who subscribes to nothing")]
+    pub(crate) topics: Option<Box<Vec<Arc<TopicEntry>>>>,
     /// What nearly none has.
     pub(crate) extras: Option<Box<Extras>>,
 }
@@ -69,7 +103,41 @@ pub(crate) struct Extras {
     /// Queue groups the connection is a member of: their topics and names.
     pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
     /// The subprotocol its upgrade agreed on.
-    pub(crate) subprotocol: Option<Arc<str>>,
+    subprotocol: Option<Arc<str>>,
+    /// The user its token names.
+    user: Option<Arc<str>>,
+    /// Where it comes from, as far as [`Details`] has no place for it.
+    far: Option<Box<Far>>,
+}
+
+/// A path that is not kept for all, or an address of IPv6.
+#[derive(Debug, Default)]
+struct Far {
+    path: Box<str>,
+    address: Option<Ipv6Addr>,
+}
+
+/// A connection as its host asks about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Its id on the wire, a UUIDv7.
+    pub uuid: uuid::Uuid,
+    /// The user its token names; `None` where the engine does not authenticate.
+    pub user: Option<Arc<str>>,
+    /// The path of its request, without the query.
+    pub path: Box<str>,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// When it was opened, Unix milliseconds.
+    pub connected_ms: u64,
+    /// The subprotocol its upgrade agreed on.
+    pub subprotocol: Option<Arc<str>>,
+    /// Bytes that wait for its socket, rounded up to an even number.
+    pub queued_bytes: u64,
+    /// Names and patterns its shard has subscribed it to.
+    pub topics: Vec<Box<str>>,
+    /// Queue groups it is a member of: their topics and names.
+    pub groups: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Peer {
@@ -78,18 +146,15 @@ impl Peer {
         uuid: uuid::Uuid,
         speech: Speech,
         acl: Option<Arc<Acl>>,
-        liveness: &Arc<Liveness>,
         ready: &Arc<ReadyQueue>,
     ) -> Self {
         Self {
             id,
             uuid,
-            greeted: AtomicBool::new(false),
-            talks: AtomicBool::new(speech.msgpack),
+            talk: AtomicU8::new(if speech == Speech::Msgpack { TALKS } else { SILENT }),
             speech,
-            congested: AtomicBool::new(false),
+            queue: AtomicU32::new(0),
             closing: AtomicBool::new(false),
-            liveness: Arc::clone(liveness),
             ready: Arc::clone(ready),
             is_ready: AtomicBool::new(false),
             acl: RwLock::new(acl),
@@ -100,16 +165,18 @@ impl Peer {
 
     /// It has said something of WSE; `hello`: its `client_hello`.
     pub(crate) fn note_talk(&self, hello: bool) {
-        self.talks.store(true, Relaxed);
-        if hello {
-            self.greeted.store(true, Relaxed);
+        let said = if hello { GREETED } else { TALKS };
+        if self.talk.load(Relaxed) < said {
+            self.talk.store(said, Relaxed);
         }
     }
 
-    /// Notes the subprotocol its upgrade agreed on, if it did on one.
-    pub(crate) fn agree(&self, subprotocol: Option<Arc<str>>) {
-        if subprotocol.is_some() {
-            self.details.lock().extras.get_or_insert_default().subprotocol = subprotocol;
+    /// Notes what its queue weighs, bytes, and whether that is above the congestion mark.
+    pub(crate) fn note_queue(&self, weight: usize, congested: bool) {
+        let weight = u32::try_from(weight.div_ceil(2)).unwrap_or(u32::MAX).min(u32::MAX >> 1);
+        let queue = weight << 1 | u32::from(congested);
+        if self.queue.load(Relaxed) != queue {
+            self.queue.store(queue, Relaxed);
         }
     }
 
@@ -120,12 +187,12 @@ impl Peer {
 
     /// Whether it has said `client_hello`.
     pub(crate) fn is_greeted(&self) -> bool {
-        self.greeted.load(Relaxed)
+        self.talk.load(Relaxed) >= GREETED
     }
 
     /// Whether it has said anything of WSE.
     pub(crate) fn talks_wse(&self) -> bool {
-        self.talks.load(Relaxed)
+        self.talk.load(Relaxed) >= TALKS
     }
 
     /// Whether its ACL lets it have `topic`.
@@ -138,9 +205,9 @@ impl Peer {
     }
 
     /// From here on nothing reaches it.
-    pub(crate) fn begin_close(&self) {
+    pub(crate) fn begin_close(&self, liveness: &Liveness) {
         self.closing.store(true, Relaxed);
-        self.liveness.close(self.id);
+        liveness.close(self.id);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -156,7 +223,7 @@ impl Peer {
     pub(crate) fn readiness(&self, topic: &str) -> Readiness {
         if self.is_closing() || !self.allows(topic) {
             Readiness::Never
-        } else if self.congested.load(Relaxed) {
+        } else if self.queue.load(Relaxed) & CONGESTED != 0 {
             Readiness::Busy
         } else {
             Readiness::Ready
@@ -176,22 +243,93 @@ impl Wake for Peer {
     }
 }
 
-/// Connection id -> peer.
-#[derive(Default)]
+/// Connection id -> peer, and user -> connections.
 pub(crate) struct Registry {
     peers: DashMap<u64, Arc<Peer>, foldhash::fast::RandomState>,
+    users: Users,
+    paths: Paths,
+    /// Shared with the hosts.
+    liveness: Arc<Liveness>,
 }
 
 impl Registry {
-    pub(crate) fn insert(&self, peer: Arc<Peer>) {
-        peer.liveness.open(peer.id);
+    pub(crate) fn new(liveness: Arc<Liveness>) -> Self {
+        Self { peers: DashMap::default(), users: Users::default(), paths: Paths::default(), liveness }
+    }
+
+    pub(crate) fn insert(&self, peer: Arc<Peer>, origin: Origin) {
+        self.note_origin(&peer, origin);
+        self.liveness.open(peer.id);
         self.peers.insert(peer.id.as_u64(), peer);
+    }
+
+    /// Most connections come from an address of IPv4 by a path that others come by too: they fill no extras.
+    fn note_origin(&self, peer: &Peer, origin: Origin) {
+        let Origin { path, address, user, subprotocol } = origin;
+        let mut details = peer.details.lock();
+        let number = self.paths.number(&path);
+        details.path = number.unwrap_or(0);
+        let address = match address.to_canonical() {
+            IpAddr::V4(address) => {
+                details.address = address.octets();
+                None
+            }
+            IpAddr::V6(address) => Some(address),
+        };
+        let far = (number.is_none() || address.is_some()).then(|| {
+            let path = if number.is_none() { path.into() } else { Box::default() };
+            Box::new(Far { path, address })
+        });
+        let user = user.map(|user| self.users.add(&user, peer.id));
+        if far.is_some() || user.is_some() || subprotocol.is_some() {
+            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, far }));
+        }
     }
 
     pub(crate) fn remove(&self, id: ConnId) {
         if let Some((_, peer)) = self.peers.remove(&id.as_u64()) {
-            peer.liveness.close(id);
+            self.liveness.close(id);
+            let user = peer.details.lock().extras.as_ref().and_then(|extras| extras.user.clone());
+            if let Some(user) = user {
+                self.users.remove(&user, id);
+            }
         }
+    }
+
+    /// The connections a verified user has, in no order.
+    pub(crate) fn connections_of(&self, user: &str) -> Vec<ConnId> {
+        self.users.of(user)
+    }
+
+    /// What is known of a connection. `None`: nobody has this id.
+    pub(crate) fn info(&self, id: ConnId) -> Option<ConnectionInfo> {
+        let peer = self.get(id)?;
+        let details = peer.details.lock();
+        if details.gone {
+            return None;
+        }
+        let extras = details.extras.as_deref();
+        let far = extras.and_then(|extras| extras.far.as_deref());
+        let path = self.paths.path(details.path).or_else(|| far.map(|far| far.path.clone()));
+        let address = far.and_then(|far| far.address).map_or(IpAddr::V4(Ipv4Addr::from(details.address)), IpAddr::V6);
+        let (user, subprotocol) =
+            extras.map_or((None, None), |extras| (extras.user.clone(), extras.subprotocol.clone()));
+        let groups = extras.map(|extras| extras.groups.clone()).unwrap_or_default();
+        let topics = details.topics.as_deref().cloned().unwrap_or_default();
+        // The shard waits for this lock; names are copied without it.
+        drop(details);
+        let (secs, nanos) = peer.uuid.get_timestamp().map_or((0, 0), |time| time.to_unix());
+        Some(ConnectionInfo {
+            uuid: peer.uuid,
+            user,
+            path: path.unwrap_or_default(),
+            address,
+            connected_ms: secs * 1000 + u64::from(nanos / 1_000_000),
+            subprotocol,
+            queued_bytes: u64::from(peer.queue.load(Relaxed) >> 1) * 2,
+            topics: topics.iter().map(|entry| entry.name.clone()).collect(),
+            groups: groups.into_iter().map(|(entry, group)| (entry.name.clone(), group)).collect(),
+        })
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<Arc<Peer>> {

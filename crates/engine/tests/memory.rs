@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use wse_engine::Payloads;
 use wse_engine::config::Config;
 use wse_testkit::{Event, Peer, Request, Server, config, shard_thread, wait_until};
 
@@ -117,7 +118,7 @@ fn who_stands_still_keeps_no_more_alive_than_its_budget() {
     let large = "x".repeat(LARGE);
     // A delta and a snapshot in one batch: once the queue is full the deltas still fit, each beside a snapshot that does not.
     for _ in 0..ROUNDS {
-        server.engine.publish("t", &["delta", &large]);
+        server.engine.publish("t", Payloads::Texts(&["delta", &large]), None);
         wait_until("it is worked off", || server.health("inbox_bytes") == 0);
     }
     let held = HELD.load(Relaxed).saturating_sub(before);

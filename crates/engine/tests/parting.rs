@@ -132,3 +132,21 @@ fn stop_in_the_grace_answers_at_once() {
     peer.expect_close(1001);
     peer.expect_end();
 }
+
+#[test]
+fn who_never_asked_is_answered_at_once() {
+    let mut server = Server::start(Config { shards: 1, ..config() });
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        // The host has the connect event, and does not come back.
+        let (mut peer, _) = server.connect();
+        let began = Instant::now();
+        peer.send_raw(&close_1001());
+        peer.expect_close(1001);
+        peer.expect_end();
+        took.push(began.elapsed());
+        assert!(matches!(server.events.event(), Event::Disconnect(_)));
+    }
+    took.sort();
+    assert!(took[2] < Duration::from_millis(80), "{took:?}");
+}

@@ -5,18 +5,63 @@ use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
 use napi::Env;
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
-use wse_engine::{Engine, EngineError, Pressure, State};
+use wse_engine::{Consumer, Engine, EngineError, Pressure, State};
 
-use crate::convert::{id, taken};
+use crate::convert::{crossed, id, taken};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::liveness::LivenessTable;
 use crate::text::Text;
 use crate::{inline, outbox, registry};
 
 thread_local! {
+    /// The readers of this thread by their numbers.
+    static READERS: RefCell<Vec<Option<Reader>>> = const { RefCell::new(Vec::new()) };
     /// The engine this thread called last. Weak: a thread that stays must not keep an engine alive.
     static LAST: RefCell<(u32, Weak<Engine>)> = const { RefCell::new((0, Weak::new())) };
+}
+
+/// What one facade of this thread reads. Weak: a thread that stays must not keep an engine alive.
+struct Reader {
+    engine: Weak<Engine>,
+    consumer: Arc<Consumer>,
+}
+
+/// Gives a reader of this thread a number, which is used again once it was given back.
+pub(crate) fn add_reader(engine: &Arc<Engine>, consumer: &Arc<Consumer>) -> u32 {
+    READERS.with_borrow_mut(|readers| {
+        let reader = Some(Reader { engine: Arc::downgrade(engine), consumer: Arc::clone(consumer) });
+        let number = readers.iter().position(Option::is_none).unwrap_or(readers.len());
+        match readers.get_mut(number) {
+            Some(place) => *place = reader,
+            None => readers.push(reader),
+        }
+        u32::try_from(number).unwrap_or(u32::MAX)
+    })
+}
+
+/// Takes the number of a reader back.
+pub(crate) fn remove_reader(number: u32) {
+    // At the end of the thread they may be gone already.
+    let _ = READERS.try_with(|readers| {
+        if let Some(place) = readers.borrow_mut().get_mut(number as usize) {
+            *place = None;
+        }
+    });
+}
+
+/// What `onBatch()` announced, for the reader it returned. Bytes written to `out`; 0: nothing there, and the next event wakes the
+/// `onBatch` callback once; below 0: the size in bytes `out` must have, and nothing was taken. Never blocks. With `columns`
+/// messages of one shape cross as columns.
+#[napi]
+pub fn take_batch(reader: u32, mut out: Uint8Array, max: u32, columns: bool) -> f64 {
+    // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
+    let out = unsafe { out.as_mut() };
+    READERS.with_borrow(|readers| {
+        let Some(Some(Reader { engine, consumer })) = readers.get(reader as usize) else { return 0.0 };
+        engine.upgrade().map_or(0.0, |engine| crossed(engine.take_batch(consumer, max as usize, columns, out)))
+    })
 }
 
 /// The engine behind a number; `None` once its owner is gone.

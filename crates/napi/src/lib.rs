@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "napi exports items of private modules")]
 
 mod background;
+mod connection;
 mod convert;
 mod error;
 mod hot;

@@ -8,8 +8,12 @@ use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier};
 use wse_crypto::tls::{ReloadableTls, TlsConfig};
+use wse_crypto::token::TokenSource;
 use wse_engine::MAX_SHARDS;
-use wse_engine::config::{Auth, Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+use wse_engine::config::{
+    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, RateLimit, SlowConsumer, Subscriptions,
+    TrustedProxies,
+};
 
 use crate::error::{Failure, Outcome};
 use crate::{inline, memory};
@@ -23,6 +27,7 @@ pub struct NativeOptions {
     pub max_connections: u32,
     pub endpoints: Vec<NativeEndpoint>,
     pub allowed_origins: Option<Vec<String>>,
+    pub trust_proxy: Option<NativeTrustProxy>,
     #[napi(ts_type = "'app' | 'acl'")]
     pub subscriptions: String,
     pub server_ready: bool,
@@ -64,6 +69,14 @@ pub struct NativeEndpoint {
     pub require_protocol: bool,
 }
 
+/// Proxies whose word for a client's address counts.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeTrustProxy {
+    pub addresses: Vec<String>,
+    #[napi(ts_type = "'x-forwarded-for' | 'forwarded'")]
+    pub header: String,
+}
+
 /// Claims and keys the engine checks tokens with. Times in seconds.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeJwtOptions {
@@ -71,7 +84,10 @@ pub struct NativeJwtOptions {
     pub algorithm: String,
     pub issuer: Option<String>,
     pub audience: Option<String>,
+    #[napi(ts_type = "Array<'cookie' | 'header' | 'query' | 'subprotocol'>")]
+    pub from: Vec<String>,
     pub cookie_name: String,
+    pub query_name: String,
     pub previous_secret: Option<Uint8Array>,
     pub key_id: Option<String>,
     pub leeway: u32,
@@ -138,6 +154,7 @@ impl NativeOptions {
             max_connections: self.max_connections as usize,
             endpoints: self.endpoints.into_iter().map(NativeEndpoint::into_endpoint).collect(),
             allowed_origins: self.allowed_origins,
+            trusted_proxies: self.trust_proxy.map(NativeTrustProxy::into_proxies).transpose()?,
             auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
             tls,
             server_ready: self.server_ready,
@@ -186,6 +203,18 @@ impl NativeEndpoint {
     }
 }
 
+impl NativeTrustProxy {
+    fn into_proxies(self) -> Outcome<TrustedProxies> {
+        let parse = |(index, text): (usize, &String)| {
+            text.parse().map_err(|error: NoNetwork| Failure::config(error, format!("trustProxy.addresses[{index}]")))
+        };
+        let networks = self.addresses.iter().enumerate().map(parse).collect::<Outcome<_>>()?;
+        let forwarded = self.header == "forwarded";
+        let field = if forwarded { ForwardedField::Forwarded } else { ForwardedField::XForwardedFor };
+        Ok(TrustedProxies { networks, field })
+    }
+}
+
 impl NativeJwtOptions {
     fn into_auth(self) -> Outcome<Auth> {
         let verifier = JwtVerifier::new(JwtConfig {
@@ -198,9 +227,16 @@ impl NativeJwtOptions {
             allow_missing_claims: self.allow_missing_claims,
             ..JwtConfig::new(self.algorithm.parse::<Algorithm>()?, Vec::new())
         });
+        let sources = self.from.iter().map(|source| match source.as_str() {
+            "cookie" => Ok(TokenSource::Cookie(self.cookie_name.clone())),
+            "header" => Ok(TokenSource::Header),
+            "query" => Ok(TokenSource::Query(self.query_name.clone())),
+            "subprotocol" => Ok(TokenSource::Subprotocol),
+            other => Err(Failure::config(format!("{other} is no place for a token"), "jwt.from")),
+        });
         Ok(Auth {
             verifier: verifier?,
-            cookie_name: self.cookie_name,
+            sources: sources.collect::<Outcome<_>>()?,
             close_on_expiry: self.close_on_expiry,
             leeway_secs: u64::from(self.leeway),
         })

@@ -11,9 +11,10 @@ use wse_engine::config::Config;
 use wse_engine::{Consumer, Engine, Pressure, SendEventOutcome, State, Subscribed};
 use wse_protocol::close_code::CloseCode;
 
+use crate::connection::NativeConnectionInfo;
 use crate::convert::{below_mark, crossed, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
-use crate::hot::work_off;
+use crate::hot::{add_reader, remove_reader, work_off};
 use crate::options::NativeOptions;
 use crate::text::Text;
 use crate::wake::{self, Wake};
@@ -45,6 +46,8 @@ pub struct NativeServer {
     /// It runs on the event loop of the thread that starts it.
     inline: bool,
     consumer: Option<Arc<Consumer>>,
+    /// The number of `consumer` for `takeBatch`.
+    reader: Option<u32>,
     drained: Option<Wake>,
 }
 
@@ -58,7 +61,7 @@ impl NativeServer {
         let config = if inline { Config { shards: 1, ..config } } else { config };
         let engine = Arc::new(Engine::new(config));
         let handle = registry::insert(&engine);
-        Ok(Self { engine, handle, owner: true, inline, consumer: None, drained: None })
+        Ok(Self { engine, handle, owner: true, inline, consumer: None, reader: None, drained: None })
     }
 
     /// Another view of a running engine, usually from a worker thread.
@@ -67,7 +70,7 @@ impl NativeServer {
         let engine = registry::find(handle).ok_or_else(|| {
             Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
         })?;
-        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, drained: None })
+        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, reader: None, drained: None })
     }
 
     /// The engine's number, for the functions that take a `handle`.
@@ -254,9 +257,7 @@ impl NativeServer {
     /// The ids of all open connections.
     #[napi]
     pub fn connections(&self) -> Float64Array {
-        #[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
-        let ids: Vec<f64> = self.engine.connections().into_iter().map(|id| id as f64).collect();
-        Float64Array::new(ids)
+        numbers(self.engine.connections())
     }
 
     /// The UUID a client knows its connection by; null: nobody has this id.
@@ -269,6 +270,18 @@ impl NativeServer {
     #[napi]
     pub fn connection_protocol(&self, conn: f64) -> Option<String> {
         self.engine.connection_protocol(id(conn)).map(|name| name.to_string())
+    }
+
+    /// What is known of a connection; null: nobody has this id.
+    #[napi(ts_return_type = "NativeConnectionInfo | null")]
+    pub fn connection_info(&self, conn: f64) -> Option<NativeConnectionInfo> {
+        self.engine.connection_info(id(conn)).map(NativeConnectionInfo::from)
+    }
+
+    /// The ids of the connections of the user a verified token names.
+    #[napi]
+    pub fn user_connections(&self, user: String) -> Float64Array {
+        numbers(self.engine.user_connections(&user))
     }
 
     /// How many connections are subscribed to exactly this name.
@@ -286,38 +299,35 @@ impl NativeServer {
             .collect()
     }
 
-    /// Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size in
-    /// bytes `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
+    /// Whether the engine runs on the event loop of this thread.
     #[napi]
-    pub fn take_batch(&mut self, mut out: Uint8Array, max: u32, columns: bool) -> f64 {
-        let consumer = self.consume();
-        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
-        let out = unsafe { out.as_mut() };
-        crossed(self.engine.take_batch(&consumer, max as usize, columns, out))
+    pub fn runs_here(&self) -> bool {
+        inline::find(self.handle).is_some()
     }
 
-    /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends
-    /// that.
+    /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
+    /// its number for `takeBatch`; null ends that.
     #[napi]
     pub fn on_batch(
         &mut self,
         #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
-    ) -> napi::Result<()> {
+    ) -> napi::Result<u32> {
         let Some(callback) = callback else {
             self.stop_consuming();
-            return Ok(());
+            return Ok(0);
         };
         let wake = self.wake(&callback)?;
         let consumer = self.consume();
+        let reader = *self.reader.get_or_insert_with(|| add_reader(&self.engine, &consumer));
         self.engine.on_batch(&consumer, Some(wake));
-        Ok(())
+        Ok(reader)
     }
 
     /// As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event.
     #[napi]
     pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, columns: bool, timeout_ms: f64) -> f64 {
         let consumer = self.consume();
-        // SAFETY: as in `take_batch`.
+        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
         let out = unsafe { out.as_mut() };
         let timeout = millis(timeout_ms);
         crossed(match inline::find(self.handle) {
@@ -375,6 +385,9 @@ impl NativeServer {
 
     /// Gives this thread's connections to the next one that reads.
     fn stop_consuming(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            remove_reader(reader);
+        }
         if let Some(consumer) = self.consumer.take() {
             self.engine.leave(&consumer);
             self.forget_wakes();
@@ -406,6 +419,12 @@ impl NativeServer {
     fn consume(&mut self) -> Arc<Consumer> {
         Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join()))
     }
+}
+
+/// Ids of connections, as JavaScript's numbers.
+#[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
+fn numbers(ids: Vec<u64>) -> Float64Array {
+    Float64Array::new(ids.into_iter().map(|id| id as f64).collect())
 }
 
 /// Runs when the object is collected and when its environment ends, a terminated worker included.

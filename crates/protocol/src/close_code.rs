@@ -16,6 +16,8 @@ impl CloseCode {
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// The message is larger than the server takes.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// The server failed while it served the connection.
+    pub const INTERNAL_ERROR: Self = Self(1011);
     /// The server stops or restarts: reconnect with backoff.
     pub const SERVICE_RESTART: Self = Self(1012);
     /// A shared resource (the reassembly budget) is exhausted: try again later.

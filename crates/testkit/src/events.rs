@@ -82,7 +82,11 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
             1 => Event::AuthConnect(id, text()),
             3 => Event::Raw(id, text()),
             4 => Event::Binary(id, payload.to_vec()),
-            5 => Event::Disconnect(id),
+            5 => {
+                let ending: Value = serde_json::from_slice(payload).expect("a JSON ending");
+                assert!(ending["code"].as_u64().is_some_and(|code| code >= 1000), "{ending}");
+                Event::Disconnect(id)
+            }
             8 => Event::SlowConsumer(id, serde_json::from_slice(payload).expect("a JSON report")),
             other => panic!("unknown kind {other}"),
         });

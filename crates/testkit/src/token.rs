@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier, encode};
+use wse_crypto::token::TokenSource;
 use wse_engine::config::Auth;
 
 /// The secret of [`auth`].
@@ -15,7 +16,7 @@ pub fn auth() -> Auth {
     config.leeway_secs = 0;
     Auth {
         verifier: JwtVerifier::new(config).expect("a usable secret"),
-        cookie_name: "access_token".into(),
+        sources: vec![TokenSource::Cookie("access_token".into()), TokenSource::Header],
         close_on_expiry: true,
         leeway_secs: 0,
     }

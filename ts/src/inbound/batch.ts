@@ -15,7 +15,7 @@
  * out refers to the batch's memory.
  */
 
-import type { PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type { Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 import { readTables, type Table } from './columns.js';
 import { LazyMessage } from './lazy.js';
 import type { BatchMemory } from './memory.js';
@@ -129,7 +129,7 @@ function decode(
         events[i] = ['raw', conn, bytes.toString(dataEncoding, at, end)];
         break;
       case DISCONNECT:
-        events[i] = ['disconnect', conn, null];
+        events[i] = ['disconnect', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as Disconnection];
         break;
       case AUTH_CONNECT:
         events[i] = ['auth_connect', conn, bytes.toString(dataEncoding, at, end)];

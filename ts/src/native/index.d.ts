@@ -46,20 +46,21 @@ export declare class NativeServer {
   connectionId(conn: number): string | null
   /** The subprotocol a connection has agreed on; null: none, or nobody has this id. */
   connectionProtocol(conn: number): string | null
+  /** What is known of a connection; null: nobody has this id. */
+  connectionInfo(conn: number): NativeConnectionInfo | null
+  /** The ids of the connections of the user a verified token names. */
+  userConnections(user: string): Float64Array
   /** How many connections are subscribed to exactly this name. */
   topicSubscriberCount(topic: string): number
   /** The queue groups of a topic. */
   queueGroupInfo(topic: string): Array<NativeQueueGroup>
+  /** Whether the engine runs on the event loop of this thread. */
+  runsHere(): boolean
   /**
-   * Bytes written to `out`; 0: nothing there, and the next event wakes the `onBatch` callback once; below 0: the size in
-   * bytes `out` must have, and nothing was taken. Never blocks. With `columns` messages of one shape cross as columns.
+   * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
+   * its number for `takeBatch`; null ends that.
    */
-  takeBatch(out: Uint8Array, max: number, columns: boolean): number
-  /**
-   * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer; null ends
-   * that.
-   */
-  onBatch(callback?: (() => void) | null): void
+  onBatch(callback?: (() => void) | null): number
   /** As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event. */
   drainInbound(out: Uint8Array, max: number, columns: boolean, timeoutMs: number): number
   /** Whether any thread reads events. */
@@ -109,6 +110,19 @@ export interface NativeAddress {
   port: number
 }
 
+/** What is known of a connection. Bytes, and Unix milliseconds. */
+export interface NativeConnectionInfo {
+  id: string
+  user?: string | null
+  path: string
+  address: string
+  connectedAt: number
+  protocol?: string | null
+  queuedBytes: number
+  topics: Array<string>
+  queueGroups: Array<NativeMembership>
+}
+
 /** How `decode_jwt` checks a token. */
 export interface NativeDecodeOptions {
   secret: Uint8Array
@@ -140,12 +154,20 @@ export interface NativeJwtOptions {
   algorithm: string
   issuer: string | null
   audience: string | null
+  from: Array<'cookie' | 'header' | 'query' | 'subprotocol'>
   cookieName: string
+  queryName: string
   previousSecret: Uint8Array | null
   keyId: string | null
   leeway: number
   allowMissingClaims: boolean
   closeOnExpiry: boolean
+}
+
+/** A queue group of a topic a connection is a member of. */
+export interface NativeMembership {
+  topic: string
+  group: string
 }
 
 /**
@@ -158,6 +180,7 @@ export interface NativeOptions {
   maxConnections: number
   endpoints: Array<NativeEndpoint>
   allowedOrigins: Array<string> | null
+  trustProxy: NativeTrustProxy | null
   subscriptions: 'app' | 'acl'
   serverReady: boolean
   jwt: NativeJwtOptions | null
@@ -210,6 +233,12 @@ export interface NativeTlsOptions {
   key: Uint8Array
 }
 
+/** Proxies whose word for a client's address counts. */
+export interface NativeTrustProxy {
+  addresses: Array<string>
+  header: 'x-forwarded-for' | 'forwarded'
+}
+
 /**
  * Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
  * many bytes are taken before the hard limit. Less than `wanted` counts as a refusal.
@@ -224,6 +253,13 @@ export declare function sendBytes(handle: number, conn: number, bytes: Uint8Arra
 
 /** Where the engine is in its life: 0 created, 1 running, 2 draining, 3 stopped; stopped when it is gone. Never fails. */
 export declare function state(handle: number): 0 | 1 | 2 | 3
+
+/**
+ * What `onBatch()` announced, for the reader it returned. Bytes written to `out`; 0: nothing there, and the next event wakes the
+ * `onBatch` callback once; below 0: the size in bytes `out` must have, and nothing was taken. Never blocks. With `columns`
+ * messages of one shape cross as columns.
+ */
+export declare function takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number
 
 /** The version of the addon, compared by the loader with the package's. */
 export declare function version(): string

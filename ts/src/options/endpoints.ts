@@ -1,6 +1,7 @@
 /** From the options about paths and what is spoken there to the engine's endpoints. Owns their rules, and no other option. */
 
 import type { NativeEndpoint } from '../native/index.js';
+import { refuseForeign } from './foreign.js';
 import type { OptionReader } from './reader.js';
 import { suggestOption } from './suggest.js';
 
@@ -25,6 +26,7 @@ export function readEndpoints(reader: OptionReader): NativeEndpoint[] {
   return names.map((name) => {
     checkPath(paths, name, name);
     const own = paths.group(name);
+    refuseForeign(own, 'server');
     const endpoint = { path: name, ...readSpeech(own, speech) };
     own.done(suggestOption);
     return endpoint;
@@ -32,6 +34,9 @@ export function readEndpoints(reader: OptionReader): NativeEndpoint[] {
 }
 
 function checkPath(reader: OptionReader, name: string, path: string): void {
+  if (path.includes('*')) {
+    reader.fail(name, `is compared as it is written, and * stands for nothing: '${path}' would match no request of any client`);
+  }
   if (!/^\/[^?#\s]*$/.test(path)) reader.fail(name, `must start with / and have no query, not '${path}'`);
 }
 

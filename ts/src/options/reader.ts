@@ -38,6 +38,11 @@ export class OptionReader {
     throw new WSEConfigError('WSE_CONFIG_INVALID', this.at(name), message);
   }
 
+  /** Refuses the member's name, saying what would help. */
+  refuseName(name: string, help: string): never {
+    throw new WSEConfigError('WSE_CONFIG_UNKNOWN', this.at(name), `unknown option; ${help}`);
+  }
+
   /** The names of the members that are there. */
   names(): string[] {
     return Object.keys(this.#values).filter((name) => this.has(name));
@@ -143,7 +148,7 @@ export class OptionReader {
       const known = [...this.#known];
       const better = suggest(name, known);
       const help = better === undefined ? `known here: ${known.join(', ')}` : `did you mean ${better}?`;
-      throw new WSEConfigError('WSE_CONFIG_UNKNOWN', this.at(name), `unknown option; ${help}`);
+      this.refuseName(name, help);
     }
   }
 

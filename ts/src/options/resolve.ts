@@ -3,6 +3,7 @@
 import { WSEConfigError } from '../errors.js';
 import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
+import { refuseForeign } from './foreign.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
@@ -36,6 +37,8 @@ const ACL_SUBSCRIPTIONS = 1024;
 const ACL_PATTERNS = 128;
 const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 
+const TOKEN_SOURCES = ['cookie', 'header', 'query', 'subprotocol'] as const;
+
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
 const NOT_YET = ['recovery', 'presence'] as const;
 
@@ -46,8 +49,15 @@ const NOT_YET = ['recovery', 'presence'] as const;
  */
 export function resolveOptions(options: WSEServerOptions): NativeOptions {
   const reader = new OptionReader(options, '');
+  refuseForeign(reader, 'server');
   refuseUnsupported(options as unknown as Record<string, unknown>);
 
+  if ((options as { idleTimeout?: unknown }).idleTimeout === 0) {
+    reader.fail(
+      'idleTimeout',
+      'is never off, as 0 makes it elsewhere: a peer that is gone without a word is found by nothing else',
+    );
+  }
   const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
   const resolved: NativeOptions = {
     host: reader.text('host', '127.0.0.1'),
@@ -55,6 +65,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
     endpoints: readEndpoints(reader),
     allowedOrigins: readOrigins(reader),
+    trustProxy: readTrustProxy(reader.groupOrNull('trustProxy')),
     subscriptions,
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
@@ -95,7 +106,17 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
   reader.done(suggestOption);
 
   if (resolved.pingInterval >= resolved.idleTimeout) {
+    // Whoever gave the other one alone did not know that they belong together.
+    if (!reader.has('pingInterval')) {
+      reader.fail(
+        'idleTimeout',
+        `must be more than pingInterval (${resolved.pingInterval}): set that as well, not ${resolved.idleTimeout} alone`,
+      );
+    }
     reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
+  }
+  if (resolved.jwt?.from.includes('subprotocol') && resolved.endpoints.some(({ protocols }) => protocols.length === 0)) {
+    reader.fail('jwt.from', "'subprotocol' needs protocols: the token is never agreed on, and browsers give up where nothing is");
   }
   if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
     reader.fail('maxReassemblyBytes', `must hold one message (maxMessageSize, ${resolved.maxMessageSize})`);
@@ -114,6 +135,13 @@ function refuseUnsupported(options: Record<string, unknown>): void {
 function readOrigins(reader: OptionReader): string[] | null {
   const origins = reader.textsOrNull('allowedOrigins');
   origins?.forEach((origin, index) => {
+    if (origin === '*') reader.fail(`allowedOrigins[${index}]`, 'any origin is let in when allowedOrigins is left out');
+    if (origin.includes('*')) {
+      reader.fail(
+        `allowedOrigins[${index}]`,
+        `is compared as it is written, and * stands for nothing: list each origin, not '${origin}'`,
+      );
+    }
     // With a path it would match no browser's header, ever.
     if (origin === 'null' || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(origin)) return;
     reader.fail(`allowedOrigins[${index}]`, `must be an origin such as https://app.example.com, not '${origin}'`);
@@ -131,7 +159,9 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
     issuer: reader.textOrNull('issuer'),
     audience: reader.textOrNull('audience'),
+    from: readSources(reader),
     cookieName: reader.text('cookieName', 'access_token'),
+    queryName: reader.text('queryName', 'access_token'),
     previousSecret: reader.keyOrNull('previousSecret'),
     keyId: reader.textOrNull('keyId'),
     leeway: reader.seconds('leeway', LEEWAY, 30),
@@ -140,6 +170,8 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   };
   reader.done(suggestOption);
   if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);
+  // RFC 3986 §2.3: what needs no encoding in a query.
+  if (!/^[\w.~-]+$/.test(jwt.queryName)) reader.fail('queryName', `'${jwt.queryName}' cannot be the name of a parameter`);
   for (const name of ['secret', 'previousSecret'] as const) {
     const bytes = jwt[name]?.byteLength ?? MIN_HS256_SECRET_BYTES;
     if (jwt.algorithm === 'HS256' && bytes < MIN_HS256_SECRET_BYTES) {
@@ -149,12 +181,34 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   return jwt;
 }
 
+function readTrustProxy(reader: OptionReader | null): NativeOptions['trustProxy'] {
+  if (reader === null) return null;
+  const addresses = reader.textsOrNull('addresses') ?? [];
+  if (addresses.length === 0) reader.fail('addresses', 'must name at least one proxy');
+  const header = reader.oneOf('header', ['x-forwarded-for', 'forwarded'], 'x-forwarded-for');
+  reader.done(suggestOption);
+  return { addresses, header };
+}
+
+function readSources(reader: OptionReader): NativeJwtOptions['from'] {
+  const from = reader.textsOrNull('from') ?? ['cookie', 'header'];
+  if (from.length === 0) reader.fail('from', 'must name at least one place for a token');
+  return from.map((given, index) => {
+    if (from.indexOf(given) !== index) reader.fail(`from[${index}]`, `'${given}' is there already`);
+    const source = TOKEN_SOURCES.find((known) => known === given);
+    return (
+      source ?? reader.fail(`from[${index}]`, `must be ${TOKEN_SOURCES.map((one) => `'${one}'`).join(' or ')}, not '${given}'`)
+    );
+  });
+}
+
 /**
  * A certificate chain and its key.
  *
  * @throws WSEConfigError naming the member that is wrong.
  */
 export function readTls(reader: OptionReader): NonNullable<NativeOptions['tls']> {
+  refuseForeign(reader, 'tls');
   const tls = { cert: reader.key('cert'), key: reader.key('key') };
   reader.done(suggestOption);
   return tls;

@@ -18,8 +18,16 @@ export interface JwtOptions {
   issuer?: string | null;
   /** Required value of `aud`. @default none */
   audience?: string | null;
-  /** The cookie that carries the token; the `Authorization` header is read only when there is no such cookie. @default 'access_token' */
+  /**
+   * Where a token may be, in the order in which it is looked for; the first one that is there counts, valid or not. `'query'` is seen
+   * by every log on its way; `'subprotocol'` is an offered subprotocol `bearer.<token>`, and `protocols` must name another one to agree
+   * on: browsers, which can send no header, give up without. @default ['cookie', 'header']
+   */
+  from?: readonly ('cookie' | 'header' | 'query' | 'subprotocol')[];
+  /** The cookie that carries the token. @default 'access_token' */
   cookieName?: string;
+  /** The parameter of the query that carries the token, where `from` names `'query'`. @default 'access_token' */
+  queryName?: string;
   /** The key before this one; still accepted, for rotation. @default none */
   previousSecret?: KeyMaterial | null;
   /** Required `kid` of the token's header. @default none */
@@ -48,13 +56,24 @@ export interface RateLimitOptions {
   refill?: number;
 }
 
+/** Proxies in front of the server that say who is behind them. */
+export interface TrustProxyOptions {
+  /**
+   * Addresses and networks of the proxies, such as `127.0.0.1` or `10.0.0.0/8`. The client is the last address in the header that
+   * is not one of them; a header that somebody else sends is not looked at.
+   */
+  addresses: readonly string[];
+  /** The header the proxies write, or append to. The other one is the client's own word. @default 'x-forwarded-for' */
+  header?: 'x-forwarded-for' | 'forwarded';
+}
+
 /** Limits on clients that have not finished connecting. */
 export interface HandshakeOptions {
   /** Seconds. Time until an unfinished handshake is dropped; at most 600. @default 10 */
   timeout?: number;
   /** Unfinished handshakes in total; one more takes the place of the oldest. @default 4096 */
   maxPending?: number;
-  /** Unfinished handshakes per address; one more is answered 503. @default 1024 */
+  /** Unfinished handshakes per address, but for that of a proxy (`trustProxy`); one more is answered 503. @default 1024 */
   maxPendingPerAddress?: number;
 }
 
@@ -112,6 +131,8 @@ export interface WSEServerOptions extends EndpointOptions {
    * loopback address answers 403 to requests for any other host than this machine's names. @default not checked
    */
   allowedOrigins?: readonly string[] | null;
+  /** Proxies whose word for a client's address `getConnectionInfo()` takes. @default none: the address of the socket */
+  trustProxy?: TrustProxyOptions | null;
   /** Who answers `subscription_update`: the application (it arrives as `msg`) or the engine, which asks the ACL. @default 'app' */
   subscriptions?: 'app' | 'acl';
   /** Send `server_ready` to clients without JWT; false leaves that to the application. @default true */

@@ -1,7 +1,7 @@
-/** Callback mode: a `batches()` loop that calls functions. */
+/** Callback mode: functions are called for events, without a loop or a promise between. */
 
 import { WSEStateError } from '../errors.js';
-import type { SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type { Disconnection, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 
 /** What came with a client. */
 export interface ConnectInfo {
@@ -21,7 +21,7 @@ export interface WSECallbacks {
   /** A JSON object, other text, or bytes. */
   onMessage?: (conn: number, payload: WSEMessage | string | Uint8Array) => unknown;
   /** A client left; exactly once per connection. */
-  onDisconnect?: (conn: number) => unknown;
+  onDisconnect?: (conn: number, info: Disconnection) => unknown;
   /** A connection fell behind. */
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
   /** Another callback failed while it handled `event`. */
@@ -47,18 +47,86 @@ export function checkCallbacks(callbacks: WSECallbacks): WSECallbacks {
   return { ...callbacks };
 }
 
-/** Calls back for each event of each batch, until the batches end. @internal */
-export async function pump(batches: AsyncIterable<WSEBatch>, current: () => WSECallbacks): Promise<void> {
-  for await (const batch of batches) {
-    for (const event of batch) {
-      const callbacks = current();
-      try {
-        const result = dispatch(callbacks, event);
-        if (isThenable(result)) result.then(undefined, (error: unknown) => report(callbacks, error, event));
-      } catch (error) {
-        report(callbacks, error, event);
+/** What a pump works with. @internal */
+export interface Pumped {
+  /** Begins to read: `notify` is called when there is something to take, and at the end. */
+  open(notify: () => void): PumpSource;
+  /** Hands over what callbacks have sent. */
+  settle(): void;
+  /** Whom to call now. */
+  callbacks(): WSECallbacks;
+  /** It reads no more. */
+  over(): void;
+}
+
+/** Where a pump reads. @internal */
+export interface PumpSource {
+  /** The engine runs on this thread: between two turns of JavaScript. */
+  readonly runsHere: boolean;
+  /** null: nothing there. Whoever takes again is done with what it took before. */
+  take(): WSEBatch | null;
+  isOver(): boolean;
+  close(): void;
+}
+
+/**
+ * Calls back for each event of each batch, as soon as the engine says that there is one, until the events end. Other handles of
+ * the event loop have their turn between two batches.
+ *
+ * @internal
+ */
+export function pump({ open, settle, callbacks, over }: Pumped): void {
+  let waiting: WSEBatch | null = null;
+  /** A turn is on its way. */
+  let due = false;
+  let ended = false;
+  let calling = false;
+  const end = (error?: unknown): void => {
+    ended = true;
+    source.close();
+    over();
+    if (error !== undefined) process.emitWarning(error instanceof Error ? error : String(error));
+  };
+  const next = (): WSEBatch | null => source.take() ?? (source.isOver() ? source.take() : null);
+  const turn = (): void => {
+    if (ended || calling) return;
+    calling = true;
+    due = false;
+    try {
+      const batch = waiting ?? next();
+      waiting = null;
+      if (batch !== null) {
+        for (const event of batch) call(callbacks(), event);
+        if (!source.runsHere) {
+          // Whoever answers later in this turn is not done with it.
+          due = true;
+          setImmediate(turn);
+          return;
+        }
+        settle();
+        waiting = next();
       }
+      due = waiting !== null;
+      if (due) setImmediate(turn);
+      else if (source.isOver()) end();
+    } catch (error) {
+      end(error);
+    } finally {
+      calling = false;
     }
+  };
+  const source = open(() => {
+    if (!due) turn();
+  });
+  turn();
+}
+
+function call(callbacks: WSECallbacks, event: WSEEvent): void {
+  try {
+    const result = dispatch(callbacks, event);
+    if (isThenable(result)) result.then(undefined, (error: unknown) => report(callbacks, error, event));
+  } catch (error) {
+    report(callbacks, error, event);
   }
 }
 
@@ -74,7 +142,7 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
     case 'auth_connect':
       return callbacks.onConnect?.(conn, { userId: payload });
     case 'disconnect':
-      return callbacks.onDisconnect?.(conn);
+      return callbacks.onDisconnect?.(conn, payload);
     case 'slow_consumer':
       return callbacks.onSlowConsumer?.(conn, payload);
     default:

@@ -1,6 +1,7 @@
 /** Who is connected, what they hear, and how they are sent away. */
 
-import { toCloseCode, toConn, toOptions, toReason, toText, toTexts } from '../arguments.js';
+import { toCloseCode, toConn, toFlag, toOptions, toReason, toText, toTexts } from '../arguments.js';
+import { toTopicName } from '../topic.js';
 import type { EngineHandle } from './engine-handle.js';
 
 const KICK_CODE = 4300;
@@ -13,6 +14,39 @@ export interface TopicAcl {
   deny?: readonly string[] | null;
 }
 
+/** What is known of a connection. */
+export interface ConnectionInfo {
+  /** The id clients know it by, a UUID. */
+  id: string;
+  /** The user its verified token names (`sub`); null without `jwt`. */
+  user: string | null;
+  /** The path of its request, without the query. */
+  path: string;
+  /** The IP address it came from; behind a proxy that is the proxy's, unless `trustProxy` names that. */
+  address: string;
+  /** When it was opened. */
+  connectedAt: Date;
+  /** The subprotocol agreed on (`protocols`), or null. */
+  protocol: string | null;
+  /** Bytes that wait for its socket, rounded up to an even number; what it is sent while its socket takes more never waits. */
+  queuedBytes: number;
+  /** Topics and patterns it is subscribed to; one that was added or removed a moment ago may not be counted in yet. */
+  topics: string[];
+  /** Queue groups it is a member of. */
+  queueGroups: { topic: string; group: string }[];
+}
+
+/** How {@link RustWSEServer.subscribeConnection} subscribes. */
+export interface SubscribeOptions {
+  /** Join this group: each publication reaches one of its members instead of every subscriber. @default none */
+  queueGroup?: string;
+  /**
+   * Take each topic as a name and refuse patterns (`*`, `?`) and the empty name: for topics made of what somebody else wrote.
+   * @default false
+   */
+  exact?: boolean;
+}
+
 /** The calls of one facade about connections. What each promises is said at the methods of `RustWSEServer`. */
 export class ConnectionCalls {
   readonly #engine: EngineHandle;
@@ -21,10 +55,11 @@ export class ConnectionCalls {
     this.#engine = engine;
   }
 
-  subscribe(conn: number, topics: readonly string[], options: { queueGroup?: string }): number | false {
+  subscribe(conn: number, topics: readonly string[], options: SubscribeOptions): number | false {
     toConn(conn);
     const names = toTexts(topics, 'topics');
-    const { queueGroup } = toOptions(options, 'options');
+    const { queueGroup, exact = false } = toOptions(options, 'options');
+    if (toFlag(exact, 'exact')) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
     const group = queueGroup === undefined ? null : toText(queueGroup, 'queueGroup');
     return this.#engine.command((engine) => engine.subscribe(conn, names, group)) ?? false;
   }
@@ -45,10 +80,27 @@ export class ConnectionCalls {
 
   disconnect(conn: number, options: { code?: number; reason?: string }): boolean {
     toConn(conn);
-    toOptions(options, 'options');
-    const code = toCloseCode(options.code ?? KICK_CODE);
-    const reason = toReason(options.reason ?? '');
+    const { code, reason } = toClose(options);
     return this.#engine.command((engine) => engine.disconnect(conn, code, reason));
+  }
+
+  disconnectUser(user: string, options: { code?: number; reason?: string }): number {
+    const { code, reason } = toClose(options);
+    const conns = this.ofUser(user);
+    return this.#engine.command((engine) => conns.filter((conn) => engine.disconnect(conn, code, reason)).length);
+  }
+
+  ofUser(user: string): number[] {
+    toText(user, 'user');
+    return Array.from(this.#engine.ask((engine) => engine.userConnections(user)));
+  }
+
+  info(conn: number): ConnectionInfo | null {
+    toConn(conn);
+    const info = this.#engine.ask((engine) => engine.connectionInfo(conn));
+    if (info === null) return null;
+    const { user, protocol } = info;
+    return { ...info, user: user ?? null, protocol: protocol ?? null, connectedAt: new Date(info.connectedAt) };
   }
 
   count(): number {
@@ -79,6 +131,11 @@ export class ConnectionCalls {
     const groups = this.#engine.ask((engine) => engine.queueGroupInfo(topic));
     return Object.fromEntries(groups.map(({ group, members }) => [group, members]));
   }
+}
+
+function toClose(options: { code?: number; reason?: string }): { code: number; reason: string } {
+  const { code = KICK_CODE, reason = '' } = toOptions(options, 'options');
+  return { code: toCloseCode(code), reason: toReason(reason) };
 }
 
 function toTextsOrNull(value: unknown, name: string): string[] | null {

@@ -4,7 +4,7 @@
  */
 
 import { native, nativeAsync, WSEStateError } from '../errors.js';
-import { type NativeBinding, type NativeServer, NativeState } from '../native/binding.js';
+import { type NativeBinding, type NativeCalls, type NativeServer, NativeState } from '../native/binding.js';
 import { Outbox } from './outbox.js';
 
 /** What this facade has made of its engine: not started, started (or attached to), stopped. */
@@ -61,9 +61,19 @@ export class EngineHandle {
     return this.#outbox;
   }
 
+  /** The calls that are made per message or per batch. */
+  get calls(): NativeCalls {
+    return this.#binding;
+  }
+
   /** Hands over what has been collected. */
   settle(): void {
     this.#outbox?.settle();
+  }
+
+  /** The same in nobody's call: what goes wrong becomes a process warning. */
+  deliver(): void {
+    this.#outbox?.deliver();
   }
 
   /**

@@ -2,13 +2,13 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toEventCount, toFlag, toOptions } from '../arguments.js';
-import { WSEStateError } from '../errors.js';
+import { native, WSEStateError } from '../errors.js';
 import type { WSEBatch, WSEMessage } from '../events.js';
 import { decodeBatch, decodeLazyBatch } from '../inbound/batch.js';
 import { Inlet } from '../inbound/inlet.js';
 import type { LazyMessage } from '../inbound/lazy.js';
 import type { BatchMemory } from '../inbound/memory.js';
-import { checkCallbacks, pump, type WSECallbacks } from './callbacks.js';
+import { checkCallbacks, type PumpSource, pump, type WSECallbacks } from './callbacks.js';
 import { type EngineHandle, stopped } from './engine-handle.js';
 import { Hold } from './hold.js';
 import { settleAll } from './outbox.js';
@@ -33,6 +33,17 @@ export interface BatchesOptions {
 interface Reading<M> {
   columns: boolean;
   decode: (memory: BatchMemory, length: number) => WSEBatch<M>;
+}
+
+/** The events of one facade, while somebody reads them. */
+interface Source {
+  /** The engine runs on this thread: between two turns of JavaScript. */
+  readonly runsHere: boolean;
+  /** null: nothing there. Whoever takes again is done with what it took before. */
+  take<M>(maxEvents: number, reading: Reading<M>): WSEBatch<M> | null;
+  /** Whether nothing more comes; what came before may still be there. */
+  isOver(): boolean;
+  close(): void;
 }
 
 const PARSED: Reading<WSEMessage> = { columns: true, decode: decodeBatch };
@@ -105,45 +116,67 @@ export class EventReader {
     signal: AbortSignal | undefined,
     reading: Reading<M>,
   ): AsyncGenerator<WSEBatch<M>, void, undefined> {
-    this.#refuseSecondConsumer();
-    this.#consuming = true;
-    const engine = this.#engine;
     const wake = new Wake();
-    const hold = new Hold();
-    const unlisten = engine.onEnd(wake.notify);
+    const source = this.#open(wake.notify);
     try {
-      engine.raw((native) => native.onBatch(wake.notify));
       let inARow = false;
       for (;;) {
         signal?.throwIfAborted();
-        // Asked first: what comes between a look that finds nothing and the end would be lost.
-        const ended = engine.hasEnded();
-        const batch = this.#take(maxEvents, reading);
+        const batch = source.take(maxEvents, reading);
         if (batch !== null) {
-          // Sockets, timers and other people's promises have their turn, also under a flood. A wake is such a turn.
-          if (inARow) await nextTurn();
+          if (inARow && source.runsHere) await nextTurn();
           inARow = true;
           yield batch;
+          // Sockets, timers and other people's promises have their turn, also under a flood, and so has whoever answers later. An
+          // engine on this thread waits for the end of the turn anyway: it gives way only where a batch follows the other.
+          if (!source.runsHere) await nextTurn();
           continue;
         }
         inARow = false;
-        if (ended || engine.phase === 'created') return;
-        if (engine.hasEnded()) continue;
-        hold.take(engine.hasEnded, wake.notify);
+        if (source.isOver()) {
+          // What came between the look that found nothing and the end.
+          const rest = source.take(maxEvents, reading);
+          if (rest === null) return;
+          yield rest;
+          continue;
+        }
         await wake.wait(signal);
       }
     } finally {
+      source.close();
+    }
+  }
+
+  /** Begins to read: `notify` is called when there is something to take, and at the end. */
+  #open(notify: () => void): Source {
+    this.#refuseSecondConsumer();
+    this.#consuming = true;
+    const engine = this.#engine;
+    const hold = new Hold();
+    const unlisten = engine.onEnd(notify);
+    const close = (): void => {
       hold.release();
       unlisten();
       this.#consuming = false;
       this.#forget();
+    };
+    try {
+      const number = engine.raw((native) => native.onBatch(notify));
+      hold.take(engine.hasEnded, notify);
+      const isOver = (): boolean => engine.hasEnded() || engine.phase === 'created';
+      const runsHere = engine.raw((native) => native.runsHere());
+      return { runsHere, take: (max, reading) => this.#take(number, max, reading), isOver, close };
+    } catch (error) {
+      close();
+      throw error;
     }
   }
 
   /** null: nothing there, or nothing there any more. */
-  #take<M>(maxEvents: number, { columns, decode }: Reading<M>): WSEBatch<M> | null {
+  #take<M>(reader: number, maxEvents: number, { columns, decode }: Reading<M>): WSEBatch<M> | null {
     try {
-      return this.#engine.raw((native) => this.#inlet.take((out) => native.takeBatch(out, maxEvents, columns), decode));
+      const { calls } = this.#engine;
+      return native(() => this.#inlet.take((out) => calls.takeBatch(reader, out, maxEvents, columns), decode));
     } catch (error) {
       if (error instanceof WSEStateError && this.#engine.hasEnded()) return null;
       throw error;
@@ -167,13 +200,19 @@ export class EventReader {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    const batches = this.#read(BATCH_EVENTS, undefined, PARSED);
-    pump(batches, () => this.#callbacks ?? {})
-      .catch((error: unknown) => {
-        process.emitWarning(error instanceof Error ? error : String(error));
-      })
-      .finally(() => {
-        this.#pumping = false;
-      });
+    const over = (): void => {
+      this.#pumping = false;
+    };
+    try {
+      const settle = (): void => this.#engine.deliver();
+      const open = (notify: () => void): PumpSource => {
+        const { take, ...rest } = this.#open(notify);
+        return { ...rest, take: () => take(BATCH_EVENTS, PARSED) };
+      };
+      pump({ open, settle, callbacks: () => this.#callbacks ?? {}, over });
+    } catch (error) {
+      over();
+      throw error;
+    }
   }
 }

@@ -25,10 +25,14 @@ const SAME_TOPIC = 0xffff_ffff;
 export const SEND_TEXT = 0xffff_fffe;
 /** Stands in place of a topic's length: bytes for one connection. */
 export const SEND_BYTES = 0xffff_fffd;
+/** Stands before the notes of a publication: its payload is bytes. */
+const PUBLISH_BYTES = 0xffff_fffc;
+/** Stands before the notes of a publication, with a connection's id: that one does not get it. */
+const EXCEPT = 0xffff_fffb;
 /** What a message costs beside its payload, at most: the frame's header, the category, the engine's own note of it. */
 const OVERHEAD_BYTES = 88;
-/** A publication takes two notes, and one more may go beyond {@link FLUSH_BYTES}; a message to one connection takes four. */
-const NOTES = 2 * (Math.ceil(FLUSH_BYTES / OVERHEAD_BYTES) + 1) + 4 * SENDS;
+/** A publication takes six notes at most, and one more may go beyond {@link FLUSH_BYTES}; a message to one connection takes four. */
+const NOTES = 6 * (Math.ceil(FLUSH_BYTES / OVERHEAD_BYTES) + 1) + 4 * SENDS;
 /** A microtask for a third of what `queueMicrotask()` costs in Node, which sees to an async context we have no use for. */
 const endOfTurn = Promise.resolve();
 /** The true length, whatever a subclass says of itself. */
@@ -77,19 +81,54 @@ export class Outbox {
   /**
    * Takes one publication.
    *
+   * @param except a connection that does not get it
    * @returns false: taken, but the engine is behind
    * @throws WSEOverloadedError when nothing was taken; WSEStateError when the engine does not run.
    */
-  publish(topic: string, text: string): boolean {
+  publish(topic: string, text: string, except?: number): boolean {
     this.#begin();
     let most = 3 * text.length + OVERHEAD_BYTES;
-    if (this.#most + most > this.#room) most = this.#makeRoom(text);
+    if (this.#most + most > this.#room) most = this.#makeRoom(Buffer.byteLength(text) + OVERHEAD_BYTES);
+    if (except !== undefined) this.#leaveOut(except);
     const same = this.#topic === topic && this.#noted > 0;
     this.#text += same ? text + SEPARATOR : topic + SEPARATOR + text + SEPARATOR;
     this.#topic = topic;
     this.#note(same ? SAME_TOPIC : topic.length);
     this.#note(text.length);
     this.#added(text.length + (same ? 0 : topic.length), most);
+    return !this.#pressure;
+  }
+
+  /**
+   * Takes one publication of bytes. Copies them, or hands large ones over at once.
+   *
+   * @param except a connection that does not get it
+   * @returns as {@link publish}
+   * @throws as {@link publish}
+   */
+  publishBytes(topic: string, bytes: Uint8Array, except?: number): boolean {
+    this.#begin();
+    const length = byteLengthOf.call(bytes);
+    const most = length + OVERHEAD_BYTES;
+    if (this.#most + most > this.#room) this.#makeRoom(most);
+    const large = length > LARGE;
+    // It crosses alone, from where it is.
+    if (large) this.#flush();
+    if (except !== undefined) this.#leaveOut(except);
+    const same = this.#topic === topic && this.#noted > 0;
+    if (!same) this.#text += topic + SEPARATOR;
+    this.#topic = topic;
+    this.#note(PUBLISH_BYTES);
+    this.#note(same ? SAME_TOPIC : topic.length);
+    this.#note(length);
+    if (large) {
+      this.#flush(bytes);
+      return !this.#pressure;
+    }
+    this.#payloads.set(bytes, this.#filled);
+    this.#filled += length;
+    this.#added(length + (same ? 0 : topic.length), most);
+    this.#keepRoomForBytes();
     return !this.#pressure;
   }
 
@@ -131,8 +170,7 @@ export class Outbox {
     this.#filled += length;
     this.#address(SEND_BYTES, conn, length);
     this.#added(length, length + OVERHEAD_BYTES);
-    // The next one finds room for the largest that is collected.
-    if (this.#filled > FLUSH_BYTES - LARGE) this.#flush();
+    this.#keepRoomForBytes();
     return true;
   }
 
@@ -168,12 +206,28 @@ export class Outbox {
     this.#notes[this.#noted++] = value;
   }
 
-  #address(kind: number, conn: number, length: number): void {
-    this.#note(kind);
+  #noteConn(conn: number): void {
     this.#note(conn); // its lower 32 bits
     this.#note(Math.floor(conn / 2 ** 32));
+  }
+
+  #address(kind: number, conn: number, length: number): void {
+    this.#note(kind);
+    this.#noteConn(conn);
     this.#note(length);
     this.#sends += 1;
+  }
+
+  /** Notes who does not get the publication that is noted next. Who is not there gets nothing anyway. */
+  #leaveOut(conn: number): void {
+    if (this.#liveness.isOpen(conn) === false) return;
+    this.#note(EXCEPT);
+    this.#noteConn(conn);
+  }
+
+  /** The next bytes find room for the largest that are collected. */
+  #keepRoomForBytes(): void {
+    if (this.#filled > FLUSH_BYTES - LARGE) this.#flush();
   }
 
   #added(size: number, most: number): void {
@@ -182,11 +236,12 @@ export class Outbox {
     if (this.#size >= FLUSH_BYTES || this.#most >= this.#room || this.#sends === SENDS) this.#flush();
   }
 
-  #flush(): void {
+  /** @param alone bytes that cross in place of those that were collected, of which there are none then */
+  #flush(alone?: Uint8Array): void {
     if (this.#noted === 0) return;
     const text = this.#text;
     const noted = this.#noted;
-    const bytes = this.#filled > 0 ? this.#payloads : null;
+    const bytes = alone ?? (this.#filled > 0 ? this.#payloads : null);
     this.#text = '';
     this.#topic = '';
     this.#noted = 0;
@@ -205,9 +260,8 @@ export class Outbox {
     return most <= this.#room;
   }
 
-  /** The bytes a publication takes at most, for which there is room now. */
-  #makeRoom(text: string): number {
-    const size = Buffer.byteLength(text) + OVERHEAD_BYTES;
+  /** `size`, the bytes a publication takes at most, for which there is room now. */
+  #makeRoom(size: number): number {
     this.#flush();
     this.#measure(native(() => this.#calls.room(this.#handle, size)));
     // Below the mark whatever the hard limit allows is taken: it is what brings the pressure.
@@ -236,6 +290,11 @@ export class Outbox {
 
   readonly #endOfTurn = (): void => {
     this.#scheduled = false;
+    this.deliver();
+  };
+
+  /** {@link settle} in nobody's call: what goes wrong becomes a process warning. */
+  deliver(): void {
     try {
       this.settleIfRunning();
     } catch (error) {
@@ -246,5 +305,5 @@ export class Outbox {
         code: 'WSE_HAND_OVER_FAILED',
       });
     }
-  };
+  }
 }

@@ -1,17 +1,21 @@
-/** `RustWSEServer`: a WebSocket server whose work is done in Rust. The public face; each call is done by the part it names. */
+/**
+ * `RustWSEServer`: a WebSocket server whose work is done in Rust. The public face; each call is done by the part it names. Longer
+ * than other files, because what a call promises is said where it is declared.
+ */
 
 import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
-import { buildEnvelope, type PublishOptions } from '../envelope.js';
+import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
 import { native, WSEStateError } from '../errors.js';
 import type { WSEBatch, WSEMessage } from '../events.js';
 import type { LazyMessage } from '../inbound/lazy.js';
 import { loadNative } from '../native/loader.js';
 import { OptionReader } from '../options/reader.js';
-import { readTls, resolveOptions } from '../options/resolve.js';
+import { readTls } from '../options/resolve.js';
 import type { TlsOptions, WSEServerOptions } from '../options/types.js';
 import type { WSECallbacks } from './callbacks.js';
-import { ConnectionCalls, type TopicAcl } from './connection-calls.js';
+import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
+import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
 import { type HealthSnapshot, parseHealth } from './health.js';
@@ -47,7 +51,7 @@ export class RustWSEServer {
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle) {
-    const { engine, warnOrigin } = given instanceof EngineHandle ? { engine: given, warnOrigin: false } : create(given);
+    const { engine, warnOrigin } = given instanceof EngineHandle ? { engine: given, warnOrigin: false } : createEngine(given);
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
@@ -221,17 +225,19 @@ export class RustWSEServer {
    * Sends text to every subscriber of a topic. A JSON object without a category gets one. It crosses to the engine
    * as with `send()`.
    *
+   * @param topic a name; in what a user typed `*` and `?` would be a pattern: `topicSegment()` encodes it
+   * @param options `except`: a connection that does not get it @default nobody
    * @returns true: go on; false: taken, but the engine is behind (`publisher.targetDelay`): await `drained()`
-   * @throws TypeError for anything but strings; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
+   * @throws TypeError for anything but strings; WSEArgumentError `WSE_INVALID_TOPIC` for an empty topic or a pattern; WSEOverloadedError above `publisher.hardLimit`, and then nothing was
    *   taken; WSEStateError when the server does not run.
    */
-  broadcast(topic: string, text: string): boolean {
-    return this.#publisher.broadcast(topic, text);
+  broadcast(topic: string, text: string, options?: AudienceOptions): boolean {
+    return this.#publisher.broadcast(topic, text, options);
   }
 
   /** `broadcast()` that never leaves this process, also when the server is part of a cluster. */
-  broadcastLocal(topic: string, text: string): boolean {
-    return this.#publisher.broadcast(topic, text);
+  broadcastLocal(topic: string, text: string, options?: AudienceOptions): boolean {
+    return this.#publisher.broadcast(topic, text, options);
   }
 
   /**
@@ -255,13 +261,27 @@ export class RustWSEServer {
   }
 
   /**
-   * `broadcast()` of the envelope `{c, t: type, p: payload, id?, ts?, v}`.
+   * `broadcast()` of the envelope `{c, t: type, p: payload, id?, ts?, topic?, v}`.
    *
+   * @param options `except`: a connection that does not get it; `includeTopic`: the envelope names the topic; `id`, `ts`
    * @returns as `broadcast()`
-   * @throws TypeError when `payload` has no JSON form; otherwise as `broadcast()`.
+   * @throws WSEArgumentError `WSE_NO_JSON_FORM` when something in `payload` has no JSON form; otherwise as `broadcast()`.
    */
   publish(topic: string, type: string, payload: unknown, options?: PublishOptions): boolean {
-    return this.#publisher.broadcast(topic, buildEnvelope(type, payload, options));
+    return this.#publisher.publish(topic, type, payload, options);
+  }
+
+  /**
+   * Sends bytes to every subscriber of a topic, as a binary frame and exactly as given. Pressure, order and crossing are those of
+   * `broadcast()`; the bytes are copied before the call returns.
+   *
+   * @param options `except`: a connection that does not get it; `includeTopic`: `T:`, the name's length in two bytes (big
+   *   endian) and the name stand before the bytes @default neither
+   * @returns as `broadcast()`
+   * @throws TypeError when `bytes` holds none or is detached; otherwise as `broadcast()`.
+   */
+  publishBytes(topic: string, bytes: BytesLike, options: PublishBytesOptions = {}): boolean {
+    return this.#publisher.publishBytes(topic, bytes, options);
   }
 
   /**
@@ -276,12 +296,14 @@ export class RustWSEServer {
   /**
    * Subscribes a connection to topics and patterns. Topics its ACL does not allow are left out.
    *
-   * @param options `queueGroup`: each publish reaches one member of the group instead of every subscriber
+   * @param options `queueGroup`: each publish reaches one member of the group instead of every subscriber; `exact`: each of
+   *   `topics` must be a name, no pattern @default false
    * @returns how many topics were accepted; false: no such connection
-   * @throws WSEError `WSE_SUBSCRIPTION_LIMIT` when `maxSubscriptionsPerConnection` leaves no room; TypeError for
-   *   anything but strings; WSEStateError when the server does not run.
+   * @throws WSEError `WSE_SUBSCRIPTION_LIMIT` when `maxSubscriptionsPerConnection` leaves no room; WSEArgumentError
+   *   `WSE_INVALID_TOPIC` for an empty topic or a pattern with `exact`; TypeError for anything but strings; WSEStateError when
+   *   the server does not run.
    */
-  subscribeConnection(conn: number, topics: readonly string[], options: { queueGroup?: string } = {}): number | false {
+  subscribeConnection(conn: number, topics: readonly string[], options: SubscribeOptions = {}): number | false {
     return this.#connections.subscribe(conn, topics, options);
   }
 
@@ -316,6 +338,41 @@ export class RustWSEServer {
    */
   disconnect(conn: number, options: { code?: number; reason?: string } = {}): boolean {
     return this.#connections.disconnect(conn, options);
+  }
+
+  /**
+   * Sends to every connection of the user a verified token names: text and bytes as `send()` and `sendBytes()` do, any other object
+   * as `sendEvent()`.
+   *
+   * @returns how many connections it was taken for; 0: the user has none
+   * @throws as those calls; above `publisher.hardLimit` some of the connections may have got it.
+   */
+  sendToUser(user: string, payload: string | BytesLike | object, options: { compressionThreshold?: number } = {}): number {
+    return this.#publisher.sendToUser(this.#connections.ofUser(user), payload, options);
+  }
+
+  /**
+   * Closes every connection of the user a verified token names. Who is not to come back needs a token that is refused.
+   *
+   * @param options as of `disconnect()`
+   * @returns how many connections were closed
+   */
+  disconnectUser(user: string, options: { code?: number; reason?: string } = {}): number {
+    return this.#connections.disconnectUser(user, options);
+  }
+
+  /** The connections of the user a verified token names; a snapshot. */
+  getUserConnections(user: string): number[] {
+    return this.#connections.ofUser(user);
+  }
+
+  /**
+   * What is known of a connection, at once and without asking its shard, or null: no such connection.
+   *
+   * @throws TypeError for anything but a number; WSEStateError when the server does not run.
+   */
+  getConnectionInfo(conn: number): ConnectionInfo | null {
+    return this.#connections.info(conn);
   }
 
   /** How many connections are open. */
@@ -377,22 +434,4 @@ export class RustWSEServer {
     const { cert, key } = readTls(new OptionReader(tls, 'tls'));
     this.#engine.ask((engine) => engine.reloadTls(cert, key)); // no message before or after it depends on it
   }
-}
-
-/** A new engine, and whether to warn at its start that a cookie is trusted whatever page it comes from. */
-function create(given: WSEServerOptions): { engine: EngineHandle; warnOrigin: boolean } {
-  const binding = loadNative();
-  const options = resolveOptions(given);
-  const engine = native(() => new binding.NativeServer(options));
-  return {
-    engine: new EngineHandle(binding, engine, 'created'),
-    warnOrigin: options.jwt !== null && options.allowedOrigins === null,
-  };
-}
-
-function warnOfOrigin(): void {
-  process.emitWarning('clients are recognised by a cookie but their Origin is not checked: set allowedOrigins', {
-    type: 'WSESecurityWarning',
-    code: 'WSE_ORIGIN_UNCHECKED',
-  });
 }

@@ -79,7 +79,7 @@ describe('batches()', () => {
       ['raw', conn, ''],
       ['bin', conn, new Uint8Array([0, 255])],
       ['msg', conn, { t: 'end' }],
-      ['disconnect', conn, null],
+      ['disconnect', conn, { code: 1005, reason: '', by: 'peer' }],
     ]);
   });
 

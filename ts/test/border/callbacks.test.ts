@@ -32,7 +32,7 @@ describe('callbacks', () => {
     const { server, port } = await start({
       onConnect: (conn, info) => heard.push(['connect', typeof conn, info]),
       onMessage: (_, payload) => heard.push(payload),
-      onDisconnect: (conn) => heard.push(['disconnect', typeof conn]),
+      onDisconnect: (conn, info) => heard.push(['disconnect', typeof conn, info]),
     });
     const client = await Client.open(port, { headers: { cookie: 'k=v' } });
     client.send('{"t":"x"}');
@@ -45,7 +45,7 @@ describe('callbacks', () => {
       { t: 'x' },
       'text',
       new Uint8Array([1]),
-      ['disconnect', 'number'],
+      ['disconnect', 'number', { code: 1005, reason: '', by: 'peer' }],
     ]);
     expect(server.isRunning()).toBe(true);
   });

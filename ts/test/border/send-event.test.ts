@@ -88,16 +88,12 @@ describe('sendEvent', () => {
     ['NaN', NaN, null],
     ['Infinity', Infinity, null],
     ['-Infinity', -Infinity, null],
-    ['the largest i64', 2n ** 63n - 1n, 2 ** 63],
-    ['the smallest i64', -(2n ** 63n), -(2 ** 63)],
+    ['the largest exact bigint', 2n ** 53n - 1n, 2 ** 53 - 1],
+    ['the largest i64', 2n ** 63n - 1n, '9223372036854775807'],
+    ['the smallest i64', -(2n ** 63n), '-9223372036854775808'],
     ['beyond i64', 2n ** 63n, '9223372036854775808'],
     ['far below i64', -(10n ** 30n), '-1000000000000000000000000000000'],
     ['an object of a class', new Point(), { x: 1 }],
-    ['a Map', new Map([['k', 1]]), '[object Map]'],
-    ['a Set', new Set([1]), '[object Set]'],
-    ['a RegExp', /a+/g, '/a+/g'],
-    ['an Error', new RangeError('no'), 'RangeError: no'],
-    ['a symbol', Symbol('s'), 'Symbol(s)'],
     ['undefined in an array', [undefined, 1], [null, 1]],
     ['a boxed number', Object(5), 5],
     ['toJSON', { toJSON: () => ({ n: NaN, b: new Uint8Array([1]) }) }, { n: null, b: '01' }],
@@ -116,12 +112,12 @@ describe('sendEvent', () => {
     expect((await received(on, client, conn)).event['p']).toEqual({ value: expected, last: true });
   });
 
-  it('keeps integers of 64 bits exact and leaves undefined members out', async () => {
+  it('keeps integers exact, as text where a number would be another one, and leaves undefined members out', async () => {
     const on = await startServer(QUIET);
     const { client, conn } = await join(on);
     on.server.sendEvent(conn, { t: 'x', gone: undefined, p: { max: 2n ** 63n - 1n, safe: 2 ** 53 - 1, gone: undefined } });
     const { text } = await received(on, client, conn);
-    expect(text).toContain('"p":{"max":9223372036854775807,"safe":9007199254740991}');
+    expect(text).toContain('"p":{"max":"9223372036854775807","safe":9007199254740991}');
     expect(text).not.toContain('gone');
   });
 

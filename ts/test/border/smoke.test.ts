@@ -69,7 +69,11 @@ describe('a server', () => {
     const closed = once(client, 'close');
     expect(server.disconnect(conn)).toBe(true);
     expect((await closed)[0]).toBe(4300);
-    expect(await until(server, ([type]) => type === 'disconnect')).toEqual(['disconnect', conn, null]);
+    expect(await until(server, ([type]) => type === 'disconnect')).toEqual([
+      'disconnect',
+      conn,
+      { code: 4300, reason: '', by: 'server' },
+    ]);
     expect(server.send(conn, 'gone')).toBe(false);
   });
 

@@ -17,7 +17,7 @@ test('chat', async () => {
   const program = new Program(['examples/chat.mjs']);
   const url = await program.firstLine();
   const [ann, bob, eve] = [await Client.open(url), await Client.open(url), await Client.open(url)];
-  // Neither everybody's room nor a text that cannot become one does anything; a room's answer comes after both.
+  // A room called * is no other's, and a text that cannot become one does nothing; a room's answer comes after both.
   eve.send('join', { room: '*' });
   eve.send('say', { room: 'tea', text: { toString: null, valueOf: null } });
   eve.send('join', { room: 'eve' });

@@ -125,7 +125,7 @@ describe('ws: closing', () => {
     using _ = client;
     client.socket.close(code, 'so long');
     expect((await client.closed).code).toBe(code);
-    expect(await host.take('disconnect')).toEqual(['disconnect', conn, null]);
+    expect(await host.take('disconnect')).toEqual(['disconnect', conn, { code, reason: 'so long', by: 'peer' }]);
     expect(host.server.getConnectionCount()).toBe(0);
   });
 
@@ -145,7 +145,7 @@ describe('ws: closing', () => {
     await using host = await startServer();
     const { client, conn } = await join(host);
     client.socket.terminate();
-    expect(await host.take('disconnect')).toEqual(['disconnect', conn, null]);
+    expect(await host.take('disconnect')).toEqual(['disconnect', conn, { code: 1006, reason: '', by: 'network' }]);
   });
 
   it('drain() shows 4300 to all, stop() 1012', async () => {

@@ -1,5 +1,14 @@
 import { expectTypeOf, test } from 'vitest';
-import type { JsonValue, LazyMessage, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../../src/index.js';
+import type {
+  Disconnection,
+  JsonValue,
+  LazyMessage,
+  PresenceChange,
+  SlowConsumer,
+  WSEBatch,
+  WSEEvent,
+  WSEMessage,
+} from '../../src/index.js';
 import { RustWSEServer } from '../../src/index.js';
 
 declare const batch: WSEBatch;
@@ -24,7 +33,7 @@ test('an event narrows when it is destructured', () => {
         expectTypeOf(payload).toEqualTypeOf<Uint8Array>();
         break;
       case 'disconnect':
-        expectTypeOf(payload).toEqualTypeOf<null>();
+        expectTypeOf(payload).toEqualTypeOf<Disconnection>();
         break;
       case 'presence_join':
       case 'presence_leave':

@@ -3,6 +3,7 @@ import {
   fromNative,
   native,
   nativeAsync,
+  WSEArgumentError,
   WSEConfigError,
   WSEError,
   WSEOverloadedError,
@@ -30,6 +31,22 @@ describe('fromNative', () => {
 
   it('keeps the path of an option', () => {
     expect((fromNative(thrown('WSE_CONFIG_INVALID', 'bad', 'jwt.secret')) as WSEConfigError).path).toBe('jwt.secret');
+  });
+
+  it('an argument error is a TypeError and a WSEError, and nothing else of ours', () => {
+    const error = new WSEArgumentError('WSE_INVALID_TOPIC', 'topics[1]', 'must not be empty');
+    expect([error instanceof TypeError, error instanceof WSEError, error instanceof WSEConfigError]).toEqual([true, true, false]);
+    expect([error.name, error.code, error.path, error.message]).toEqual([
+      'WSEArgumentError',
+      'WSE_INVALID_TOPIC',
+      'topics[1]',
+      'topics[1]: must not be empty',
+    ]);
+    expect([
+      new TypeError('x') instanceof WSEError,
+      {} instanceof WSEError,
+      new WSEError('WSE_STOPPED', 'x') instanceof WSEArgumentError,
+    ]).toEqual([false, false, false]);
   });
 
   it('hands on what is not ours', () => {

@@ -6,7 +6,8 @@ import type { NativeCalls } from '../../src/native/binding.js';
 import { Outbox } from '../../src/server/outbox.js';
 
 type Call =
-  | ['publish', topic: string, text: string]
+  | ['publish', topic: string, text: string, except?: number]
+  | ['publishBytes', topic: string, hex: string, except?: number]
   | ['send', conn: number, text: string]
   | ['sendBytes', conn: number, hex: string];
 
@@ -28,22 +29,25 @@ const vectors = JSON.parse(readFileSync(file, 'utf8')) as Vector[];
 function crossings(calls: readonly Call[]): Crossing[] {
   const crossed: Crossing[] = [];
   const words = new Uint32Array(4);
-  for (const [kind, conn] of calls) if (kind !== 'publish') words[conn % 4] = Math.floor(conn / 2 ** 27);
+  for (const [, to, , except] of calls) {
+    for (const conn of [to, except]) if (typeof conn === 'number') words[conn % 4] = Math.floor(conn / 2 ** 27);
+  }
   const addon: Pick<NativeCalls, 'room' | 'liveness' | 'livenessPerShard' | 'handOver'> = {
     room: () => 2 ** 20,
     liveness: () => words.buffer,
     livenessPerShard: () => words.length,
     handOver: (_, text, units, bytes, notes, noted) => {
       expect(units).toBe(text.length);
-      const length = calls.reduce((sum, [kind, , body]) => sum + (kind === 'sendBytes' ? body.length / 2 : 0), 0);
+      const length = calls.reduce((sum, [kind, , body]) => sum + (kind.endsWith('Bytes') ? body.length / 2 : 0), 0);
       const hex = Buffer.from(bytes?.subarray(0, length) ?? []).toString('hex');
       crossed.push({ text, hex, notes: [...notes.subarray(0, noted)] });
       return 2 ** 20;
     },
   };
   const outbox = new Outbox(addon as NativeCalls, 1);
-  for (const [kind, to, body] of calls) {
-    if (kind === 'publish') outbox.publish(to, body);
+  for (const [kind, to, body, except] of calls) {
+    if (kind === 'publish') outbox.publish(to, body, except);
+    else if (kind === 'publishBytes') outbox.publishBytes(to, Buffer.from(body, 'hex'), except);
     else if (kind === 'send') expect(outbox.send(to, body)).toBe(true);
     else expect(outbox.sendBytes(to, Buffer.from(body, 'hex'))).toBe(true);
   }

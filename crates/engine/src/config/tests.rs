@@ -21,6 +21,7 @@ pub(crate) fn config() -> Config {
         max_connections: 10,
         endpoints: vec![Endpoint::default()],
         allowed_origins: None,
+        trusted_proxies: None,
         auth: None,
         tls: None,
         server_ready: false,

@@ -2,13 +2,13 @@
 //! most connections never need is boxed or absent.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
 
 use super::account::{Account, Report};
 use super::convoy::{Census, YOUNG_MS};
+use super::ending::By;
 use super::lag::{Found, Lag};
 use super::{Context, Transport};
 use crate::clock::{Millis, millis};
@@ -16,7 +16,6 @@ use crate::config::Config;
 use crate::id::ConnId;
 use crate::inbound::{Consumer, Kind};
 use crate::registry::Peer;
-use crate::topics::TopicEntry;
 
 /// A connection counts as congested above one part in so many of its budget.
 const CONGESTION_SHARE: usize = 4;
@@ -32,8 +31,6 @@ pub(crate) struct Connection {
     pub(super) partial: Vec<u8>,
     /// What it is owed. Frames for it will be of its class: plain, deflated with such parameters, sealed.
     pub(super) account: Account,
-    /// What it is subscribed to. A policy per subscription (filter, conflation) will stand beside the topic.
-    subscriptions: Vec<Arc<TopicEntry>>,
     /// Which of the shard's event streams its events go to.
     pub(super) stream: u16,
     pub(super) phase: Phase,
@@ -41,6 +38,8 @@ pub(crate) struct Connection {
     pub(super) socket: Socket,
     /// `partial` holds what has not been looked at: it came behind the upgrade request, or was left for the next turn.
     pub(super) unread: bool,
+    /// It has sent messages that are the host's, or the shard's, to answer.
+    pub(super) asked: bool,
     /// Listed for the flush at the end of the batch.
     listed: bool,
     /// Its queue is above the congestion mark.
@@ -151,11 +150,11 @@ impl Connection {
             unread: !early.is_empty(),
             partial: early,
             account: Account::new(config.max_outbound_bytes, greeting),
-            subscriptions: Vec::new(),
             stream,
             phase: Phase::Open,
             intake: Intake::Reading,
             socket: Socket::Ready,
+            asked: false,
             listed: false,
             congested: false,
             lag: None,
@@ -178,11 +177,6 @@ impl Connection {
 
     pub(crate) fn id(&self) -> ConnId {
         self.peer.id
-    }
-
-    /// What it is subscribed to.
-    pub(crate) fn subscriptions(&mut self) -> &mut Vec<Arc<TopicEntry>> {
-        &mut self.subscriptions
     }
 
     /// What it is owed, for many offers that are posted together.
@@ -225,8 +219,10 @@ impl Connection {
     /// Ends the conversation at the next frame boundary, giving up what is queued.
     pub(super) fn close_now(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
         if !self.depart_now(context) {
+            let close = close_payload(code, reason);
+            context.note_end(self.id().slot(), By::Server, &close);
             self.begin_close(context);
-            self.account.out.close_now(&close_payload(code, reason));
+            self.account.out.close_now(&close);
         }
     }
 
@@ -234,8 +230,10 @@ impl Connection {
     pub(crate) fn close_after(&mut self, code: CloseCode, reason: &str, context: &mut Context) {
         // The peer's end came first, and ours is the answer to it.
         self.depart(context);
+        let close = close_payload(code, reason);
+        context.note_end(self.id().slot(), By::Server, &close);
         self.begin_close(context);
-        self.account.out.close_after(close_payload(code, reason));
+        self.account.out.close_after(close);
     }
 
     pub(super) fn begin_close(&mut self, context: &mut Context) {
@@ -243,7 +241,7 @@ impl Connection {
             let now = context.now();
             self.phase = Phase::Closing;
             self.close = CloseProgress { began: now, progressed: now };
-            self.peer.begin_close();
+            self.peer.begin_close(&context.shared.liveness);
             self.rearm(context);
             // A connection left alone for the host's sake must hear the answer.
             self.resume(context);
@@ -257,9 +255,9 @@ impl Connection {
         let congested = out.weight() > if self.congested { mark / 2 } else { mark };
         if congested != self.congested {
             self.congested = congested;
-            self.peer.congested.store(congested, Relaxed);
             context.counters.congested.shift(usize::from(!congested), usize::from(congested));
         }
+        self.peer.note_queue(out.weight(), congested);
         if self.lag.is_some() || out.owed() > 0 {
             self.look_behind(context);
         }
@@ -358,7 +356,8 @@ impl Connection {
             note_lag(lag.release(context.now()), context);
         }
         self.report_losses(Report::Leaving, context);
-        context.event(self.stream, Kind::Disconnect, self.peer.id, b"");
+        let ending = context.take_end(self.peer.id.slot());
+        context.event(self.stream, Kind::Disconnect, self.peer.id, ending.text().as_bytes());
         context.leave_stream(self.stream);
     }
 }

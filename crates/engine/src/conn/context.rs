@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering::SeqCst, fence};
 
 use super::convoy::{Census, Convoy};
+use super::ending::{By, Ending, Endings};
 use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     streams: Vec<EventStream>,
     /// Connections whose Close waits for the host to come back.
     parting: Vec<u32>,
+    /// Who ends, and how.
+    endings: Endings,
     /// Bytes decoded for one connection since its turn began.
     decoded: usize,
     /// Batches of commands taken from the mailbox so far.
@@ -72,6 +75,7 @@ impl Context {
             target_delay,
             streams: Vec::new(),
             parting: Vec::new(),
+            endings: Endings::default(),
             decoded: 0,
             batch: 0,
             index,
@@ -237,6 +241,16 @@ impl Context {
     pub(crate) fn keep_parting(&mut self, slots: Vec<u32>) {
         debug_assert!(self.parting.is_empty(), "nobody parts while the others are asked");
         self.parting = slots;
+    }
+
+    /// Notes the payload of the Close that ends the connection in `slot`; only its first counts.
+    pub(crate) fn note_end(&mut self, slot: u32, by: By, close: &[u8]) {
+        self.endings.note(slot, by, close);
+    }
+
+    /// How the connection in `slot` has ended.
+    pub(super) fn take_end(&mut self, slot: u32) -> Ending {
+        self.endings.take(slot)
     }
 
     /// Delivers what the turn produced.

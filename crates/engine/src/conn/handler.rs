@@ -13,7 +13,7 @@ use super::account::{Account, Ledger, Loss, Offer};
 use crate::clock::unix_millis;
 use crate::config::{InboundOverflow, Subscriptions};
 use crate::inbound::Kind;
-use crate::registry::Peer;
+use crate::registry::{Peer, Speech};
 
 /// While messages are shed, only so much of one is decoded, bytes: those of the engine itself are shorter, and are answered.
 const CONTROL_BYTES: usize = 16 * 1024;
@@ -41,6 +41,8 @@ pub(super) struct Heard {
     pub(super) loss: Loss,
     /// The payload of the peer's Close, if it came.
     pub(super) close: Option<Vec<u8>>,
+    /// Messages came that the host, or the shard after this read, may answer.
+    pub(super) asked: bool,
 }
 
 impl<'a> MessageHandler<'a> {
@@ -63,6 +65,7 @@ impl<'a> MessageHandler<'a> {
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
         if self.keeps() {
+            self.heard.asked = true;
             self.context.event(self.stream, kind, self.peer.id, payload);
         } else {
             self.context.counters.inbound_dropped.add(1);
@@ -86,6 +89,7 @@ impl<'a> MessageHandler<'a> {
         let keep = self.keeps();
         if self.context.shaped_event(self.stream, self.peer.id, text, max_depth, keep) {
             self.context.counters.inbound_dropped.add(u64::from(!keep));
+            self.heard.asked |= keep;
             return true;
         }
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
@@ -111,6 +115,7 @@ impl<'a> MessageHandler<'a> {
             Control::SubscriptionUpdate if self.context.shared.config.subscriptions == Subscriptions::Acl => {
                 let payload = scan.p.as_ref().map_or(&b"{}"[..], |p| p.raw);
                 self.subscription_updates.push(payload.into());
+                self.heard.asked = true;
             }
             Control::SubscriptionUpdate => return false,
         }
@@ -152,7 +157,9 @@ impl<'a> MessageHandler<'a> {
             text
         };
         let decoded = match bytes.split_first_chunk::<2>() {
-            Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.speech.msgpack => msgpack(rest),
+            Some((MSGPACK_PREFIX, rest)) if config.inbound_codecs || self.peer.speech == Speech::Msgpack => {
+                msgpack(rest)
+            }
             Some((ZLIB_PREFIX, rest)) if config.inbound_codecs => {
                 let (text, inflated) = codec::decompress_counted(rest, max);
                 produced = inflated;
@@ -163,7 +170,7 @@ impl<'a> MessageHandler<'a> {
                 return std::str::from_utf8(bytes).is_ok()
                     && json::scan_object(bytes, depth).is_ok_and(|scan| self.intercept(&scan));
             }
-            _ if self.peer.speech.msgpack => msgpack(bytes),
+            _ if self.peer.speech == Speech::Msgpack => msgpack(bytes),
             _ => None,
         };
         self.context.charge_decoded(produced);
@@ -179,7 +186,7 @@ impl MessageSink for MessageHandler<'_> {
             return;
         }
         self.context.counters.messages_received.add(1);
-        if self.peer.speech.raw {
+        if self.peer.speech == Speech::Raw {
             return self.event(Kind::Raw, text.as_bytes());
         }
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
@@ -193,7 +200,7 @@ impl MessageSink for MessageHandler<'_> {
             return;
         }
         self.context.counters.messages_received.add(1);
-        if self.peer.speech.raw || !self.decoded(bytes) {
+        if self.peer.speech == Speech::Raw || !self.decoded(bytes) {
             self.event(Kind::Binary, bytes);
         }
     }

@@ -1,7 +1,7 @@
 //! One connection's life inside its shard: `reader` brings bytes in, `handler` gives them meaning, `outbound` is the one
 //! ordered queue, `account` the way into it, `offer` what becomes of what does not fit, `writer` the only code that writes the
-//! socket (`transport`, over a `stream`), `timers` what time does to it, `parting` what its end waits for. `lag` and `convoy` say
-//! whether publishers wait for it.
+//! socket (`transport`, over a `stream`), `timers` what time does to it, `parting` what its end waits for, `ending` what the host
+//! hears of it. `lag` and `convoy` say whether publishers wait for it.
 //! A connection settles its own account: it counts, reports, rearms and closes itself. Taking it out is its shard's.
 
 mod account;
@@ -9,6 +9,7 @@ mod connection;
 mod context;
 mod control;
 mod convoy;
+mod ending;
 mod entry;
 mod handler;
 mod lag;
@@ -27,6 +28,7 @@ pub(crate) mod tests;
 pub(crate) use account::{Ledger, Loss, Offer};
 pub(crate) use connection::{Connection, Opening};
 pub(crate) use context::Context;
+pub(crate) use ending::By;
 pub(crate) use reader::Read;
 pub(crate) use stream::Stream;
 pub(crate) use transport::Transport;

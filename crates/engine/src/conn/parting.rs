@@ -1,7 +1,9 @@
 //! The moment between a peer's last word and ours: it has said Close or broken the protocol, and what the host answers to
-//! its messages of before still goes out first. Bounded in time; a host that owes no answer is not waited for.
+//! its messages of before still goes out first. Bounded in time; a host that owes no answer is not waited for, and nobody is where
+//! the peer never asked for one.
 
 use super::connection::{Parting, Phase};
+use super::ending::By;
 use super::{Connection, Context};
 
 /// How long our Close waits for a host that has not come back from events it was given, milliseconds; the wheel may add
@@ -10,9 +12,18 @@ const GRACE_MS: u32 = 100;
 
 impl Connection {
     /// The peer has had its say: what follows is a Close with this payload, behind what is queued and what the host still
-    /// answers. `then` is the phase that follows. The shard asks [`Self::waits_for_host`] after each batch.
+    /// answers. `then` is the phase that follows. The shard asks [`Self::waits_for_host`] after each batch; a peer that never
+    /// sent the host a message gets its Close now.
     pub(super) fn part(&mut self, close: Vec<u8>, then: Phase, context: &mut Context) {
         if self.phase != Phase::Open {
+            return;
+        }
+        let by = if then == Phase::Answering { By::Peer } else { By::Server };
+        context.note_end(self.id().slot(), by, &close);
+        if !self.asked {
+            self.begin_close(context);
+            self.account.out.close_after(close);
+            self.phase = then;
             return;
         }
         self.phase = Phase::Parting;

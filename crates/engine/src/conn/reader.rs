@@ -4,11 +4,14 @@
 use std::task::{Poll, Wake};
 
 use wse_protocol::close_code::CloseCode;
-use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_payload};
+use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_payload, parse_header};
 
 use super::connection::{Intake, Phase};
 use super::handler::MessageHandler;
 use super::{Connection, Context};
+
+/// The longest header of a frame, bytes (RFC 6455 §5.2).
+const MAX_HEADER: usize = 14;
 
 /// What one read came to.
 pub(crate) enum Read {
@@ -98,6 +101,7 @@ impl Connection {
         if begins || !matches!(fed, Ok(0)) {
             self.last_heard = context.now();
         }
+        self.asked |= heard.asked;
         context.hold(before, self.held());
         // Whole frames that wait for the next turn are no incomplete message.
         let over_budget = !self.unread && self.held() > before && context.reassembly_exhausted(self.held());
@@ -161,27 +165,52 @@ impl Connection {
     }
 }
 
-/// Feeds new bytes behind the kept ones and keeps what is incomplete; returns how many bytes were whole frames.
+/// Feeds new bytes behind the kept ones and keeps what is incomplete; returns how many bytes were whole frames. Only the frame that
+/// had begun is joined: what follows it is looked at where it was read, and not copied.
 fn feed(
     decoder: &mut impl MessageSource,
     kept: &mut Vec<u8>,
-    bytes: &mut [u8],
+    mut bytes: &mut [u8],
     handler: &mut MessageHandler<'_>,
 ) -> Result<usize, Violation> {
-    if kept.is_empty() {
-        let used = decoder.feed(bytes, handler)?;
-        if used < bytes.len() {
-            *kept = bytes[used..].to_vec();
+    let mut whole = 0;
+    while !kept.is_empty() {
+        let (joined, behind) = bytes.split_at_mut(missing(kept).min(bytes.len()));
+        kept.extend_from_slice(joined);
+        bytes = behind;
+        let used = decoder.feed(kept, handler)?;
+        whole += used;
+        if used == kept.len() {
+            *kept = Vec::new();
+        } else if used > 0 {
+            // What is left is short unless a large frame has just begun; it gets a buffer of its own size.
+            *kept = kept[used..].to_vec();
         }
-        return Ok(used);
+        if bytes.is_empty() {
+            return Ok(whole);
+        }
+        if !handler.wants_more() {
+            kept.extend_from_slice(bytes);
+            return Ok(whole);
+        }
     }
-    kept.extend_from_slice(bytes);
-    let used = decoder.feed(kept, handler)?;
-    if used == kept.len() {
-        *kept = Vec::new();
-    } else if used > 0 {
-        // What is left is short unless a large frame has just begun; it gets a buffer of its own size.
-        *kept = kept[used..].to_vec();
+    let used = decoder.feed(bytes, handler)?;
+    if used < bytes.len() {
+        *kept = bytes[used..].to_vec();
     }
-    Ok(used)
+    Ok(whole + used)
+}
+
+/// How many bytes may be joined to these, which begin a frame, so that hardly more than that frame is there. Never 0.
+fn missing(kept: &[u8]) -> usize {
+    match parse_header(kept) {
+        Ok(Some(header)) => {
+            let frame = usize::try_from(header.payload).unwrap_or(usize::MAX).saturating_add(header.size);
+            // Whole frames wait: then they are all there is.
+            if frame > kept.len() { frame - kept.len() } else { usize::MAX }
+        }
+        Ok(None) => MAX_HEADER - kept.len(),
+        // The decoder says so.
+        Err(_) => usize::MAX,
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) fn open(connections: &mut Slab<Connection>, context: &Context, stream
     let (shared, now) = (&context.shared, context.now());
     let opened = connections.insert(|slot, generation| {
         let id = ConnId::new(0, slot, generation);
-        let peer = Arc::new(Peer::new(id, Uuid::nil(), Speech::default(), None, &shared.liveness, &Arc::default()));
+        let peer = Arc::new(Peer::new(id, Uuid::nil(), Speech::Json, None, &Arc::default()));
         let (early, greeting) = (Vec::new(), Vec::new());
         Connection::open(Opening { peer, transport, early, greeting, stream, expires: 0 }, &shared.config, now)
     });

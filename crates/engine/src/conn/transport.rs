@@ -6,6 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wse_crypto::tls::TlsStream;
@@ -46,6 +50,24 @@ impl Wire for TlsStream<Stream> {
     fn is_plain(&self) -> bool {
         false
     }
+}
+
+/// Sends what the socket takes now, straight to it: of a new one the runtime does not know before its next look that it takes
+/// anything.
+#[cfg(target_os = "linux")]
+fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let sent = SockRef::from(stream).send_with_flags(bytes, libc::MSG_NOSIGNAL);
+    if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+        // What the runtime remembers is out of date.
+        return stream.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()));
+    }
+    sent
+}
+
+/// Sends what the socket takes now.
+#[cfg(not(target_os = "linux"))]
+fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    stream.try_write(bytes)
 }
 
 /// A clone of an `Arc`: cheaper than to keep one per connection.
@@ -127,7 +149,7 @@ impl Transport {
     pub(super) fn try_write(&mut self, peer: &Arc<Peer>, bytes: &[u8]) -> Option<io::Result<usize>> {
         match self {
             Self::Plain(stream) => loop {
-                match stream.try_write(bytes) {
+                match send(stream, bytes) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     result => return Some(result),
                 }

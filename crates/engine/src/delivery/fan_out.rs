@@ -51,31 +51,46 @@ impl Delivery {
         self.count(1, run.size());
     }
 
-    /// Delivers a run to everybody who receives `topic`.
-    pub(crate) fn publish(&mut self, floor: &mut Floor<'_>, topic: &Target, run: Run) {
+    /// Delivers a run to everybody who receives `topic`, but not to `except`.
+    pub(crate) fn publish(&mut self, floor: &mut Floor<'_>, topic: &Target, run: Run, except: ConnId) {
+        let skipped = if except == ConnId::NOBODY { None } else { floor.find(except).map(|found| found.id().slot()) };
         let Floor { connections, topics, context } = floor;
         let allows = |slot, name: &str| connections.get(slot).is_none_or(|connection| connection.peer().allows(name));
         let Route { recipients, work, .. } = topics.route(topic, allows);
         self.unflushed.operations += work;
         context.counters.match_work.add(work as u64);
         context.counters.acl_denied.add(recipients.denied() * u64::from(run.count()));
-        let total = recipients.len();
+        let mut total = recipients.len();
         if total == 0 {
             self.worked(UNHEARD);
             return;
         }
         if run.size() > STAGE_BYTES {
+            let others = skipped.map(|skipped| {
+                let mut others = Vec::with_capacity(total);
+                recipients.for_each(|slot| {
+                    if slot != skipped {
+                        others.push(slot)
+                    }
+                });
+                others
+            });
             // What is staged came first.
             self.unstage(floor);
-            self.share(floor, topic, run, None);
+            self.share(floor, topic, run, others.as_deref());
             return;
         }
         let mut behind = Vec::new();
-        recipients.for_each(|slot| {
-            if !self.staging.push(slot, run) {
+        let staging = &mut self.staging;
+        let mut stage = |slot| {
+            if !staging.push(slot, run) {
                 behind.push(slot);
             }
-        });
+        };
+        match skipped {
+            None => recipients.for_each(stage),
+            Some(skipped) => recipients.for_each(|slot| if slot == skipped { total -= 1 } else { stage(slot) }),
+        }
         let mut uncounted = total;
         if behind.len() > COPIES {
             // Sharing counts those it is for.

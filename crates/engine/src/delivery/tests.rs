@@ -10,6 +10,7 @@ use crate::config::tests::config;
 use crate::conn::Context;
 use crate::conn::tests::open;
 use crate::frames::Run;
+use crate::id::ConnId;
 use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::{Subscribers, Target};
@@ -33,7 +34,7 @@ async fn operations(blocked: usize, free: usize) -> usize {
     let run = Run::new(0, arena.len(), 1);
     delivery.begin(arena);
     let mut floor = Floor { connections: &mut connections, topics: &mut topics, context: &mut context };
-    delivery.publish(&mut floor, &Target::Named(entry), run);
+    delivery.publish(&mut floor, &Target::Named(entry), run, ConnId::NOBODY);
     assert_eq!(delivery.unflushed.connections, blocked + free);
     delivery.unflushed.operations
 }

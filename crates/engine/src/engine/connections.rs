@@ -8,7 +8,7 @@ use wse_protocol::topic::{Acl, AclError, is_pattern, is_valid_name};
 use super::Engine;
 use crate::id::ConnId;
 use crate::mailbox::Command;
-use crate::registry::Peer;
+use crate::registry::{ConnectionInfo, Peer};
 use crate::topics::Refusal;
 
 /// What became of a subscribe call.
@@ -131,6 +131,17 @@ impl Engine {
     /// The subprotocol its upgrade agreed on. `None`: there is none, or nobody has this id.
     pub fn connection_protocol(&self, id: ConnId) -> Option<Arc<str>> {
         self.shared.registry.get(id)?.subprotocol()
+    }
+
+    /// What is known of a connection, from memory all threads share: its topics are those its shard has taken note of. `None`:
+    /// nobody has this id.
+    pub fn connection_info(&self, id: ConnId) -> Option<ConnectionInfo> {
+        self.shared.registry.info(id)
+    }
+
+    /// The connections of the user a verified token names, in no order.
+    pub fn user_connections(&self, user: &str) -> Vec<u64> {
+        self.shared.registry.connections_of(user).into_iter().map(ConnId::as_u64).collect()
     }
 
     /// Direct subscribers of exactly this name, queue groups not counted.

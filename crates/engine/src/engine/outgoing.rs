@@ -9,20 +9,20 @@ use super::Engine;
 use crate::id::ConnId;
 use crate::liveness::Liveness;
 use crate::mailbox::{Outgoing, Pressure};
-use crate::shared::SendEventOutcome;
+use crate::shared::{Payloads, SendEventOutcome};
 
 impl Engine {
     /// Publishes a text to the topic's subscribers on this server, unless that would break the hard limit. A JSON object gets
     /// its category (`c`) if it has none, unless all endpoints are raw.
     pub fn broadcast(&self, topic: &str, text: &str) -> Pressure {
         let size = frame_size(text.len());
-        if size > self.room_for(size) { Pressure::Refused } else { self.publish(topic, &[text]) }
+        if size > self.room_for(size) { Pressure::Refused } else { self.publish(topic, Payloads::Texts(&[text]), None) }
     }
 
-    /// Publishes texts to one topic, in order, whatever the hard limit says: for hosts that collect publications and have
-    /// asked [`Self::room_for`] before they took them. One lock and one wake per interested shard.
-    pub fn publish(&self, topic: &str, texts: &[&str]) -> Pressure {
-        self.shared.publish(topic, texts)
+    /// Publishes to one topic, in order, whatever the hard limit says: for hosts that collect publications and have asked
+    /// [`Self::room_for`] before they took them. `except` does not get them. One lock and one wake per interested shard.
+    pub fn publish(&self, topic: &str, payloads: Payloads<'_>, except: Option<ConnId>) -> Pressure {
+        self.shared.publish(topic, payloads, except)
     }
 
     /// Bytes that may be published before the hard limit refuses more. While nothing waits at all, a message of any size is

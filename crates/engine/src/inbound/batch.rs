@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Raw = 3,
     /// Bytes.
     Binary = 4,
-    /// Gone; no payload.
+    /// Gone; payload: JSON, the code, the reason, and who ended it.
     Disconnect = 5,
     // 6 and 7 are presence_join and presence_leave.
     /// The outbound budget was used up; payload: JSON.

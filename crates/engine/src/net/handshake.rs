@@ -1,8 +1,10 @@
-//! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. Runs as a task of the shard, bounded in
-//! time and bytes; ends when the connection is adopted or refused.
+//! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. A request that is there whole is answered
+//! at once; every other handshake runs as a task of the shard, bounded in time and bytes. Ends when the connection is adopted or
+//! refused.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,27 +18,29 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
-use wse_crypto::token::extract_token;
+use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 use wse_protocol::topic::Acl;
 
 use super::host::is_loopback_host;
-use super::http::{self, Refusal, Upgrade};
+use super::http::{self, Refusal, Request, Upgrade};
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
-use crate::config::Auth;
+use crate::config::{Auth, ForwardedField};
 use crate::conn::{Stream, Transport};
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
-use crate::registry::Speech;
+use crate::registry::{Origin, Speech};
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
 /// Time a TLS handshake may take, whatever the whole upgrade may.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a request that is looked at without waiting: most fit.
+const READ_NOW: usize = 2048;
 /// Bytes a refused peer may still send before the socket is dropped.
 const LINGER_BYTES: usize = 64 * 1024;
 
@@ -50,15 +54,79 @@ struct User {
 /// What the listener knows of a socket.
 struct Found {
     accepted: Instant,
-    /// The server is bound to a loopback address.
-    loopback: bool,
     /// Its place in the shard's load.
     load: Place,
 }
 
-/// Serves the handshake of one socket, as a task of the shard.
-pub(crate) fn spawn(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
-    spawn_local(serve(shared, shard, incoming));
+/// What is known of a handshake when its task begins.
+enum Begun {
+    /// So much of the request has been read, and it is not whole.
+    Head(Vec<u8>),
+    /// All of it, and this is the answer.
+    Judged(Verdict),
+}
+
+/// The answer to a request.
+enum Verdict {
+    Admit(Box<Granted>),
+    Refuse(Refusal),
+    /// No valid token, where the upgrade succeeds first; with the 101.
+    Deny(Vec<u8>, AuthFailure),
+}
+
+/// What a connection that is admitted begins with.
+struct Granted {
+    early: Vec<u8>,
+    response: Vec<u8>,
+    user: Option<User>,
+    path: String,
+    /// The client's, behind a proxy that is trusted too.
+    address: IpAddr,
+    cookies: Vec<u8>,
+    speech: Speech,
+    subprotocol: Option<Arc<str>>,
+    /// Its place among the engine's connections.
+    place: Place,
+}
+
+/// Serves the handshake of one socket: `at_once` if its request is there, else as a task of the shard.
+pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, at_once: bool) {
+    // Only what has no TLS in between can be looked at without waiting.
+    if !at_once || shared.config.tls.is_some() {
+        spawn_local(serve(shared, shard, incoming, Begun::Head(Vec::new())));
+        return;
+    }
+    match catch_unwind(AssertUnwindSafe(|| serve_now(&shared, &shard, incoming))) {
+        Ok(None) => {}
+        Ok(Some((incoming, begun))) => drop(spawn_local(serve(shared, shard, incoming, begun))),
+        Err(_) => {
+            shared.shards[shard.borrow().index()].counters.panics.add(1);
+            bump(&shared.counters.rejected);
+        }
+    }
+}
+
+/// Serves a handshake whose request is there whole and good; any other it leaves to a task. A herd of clients that come back
+/// sends its requests while it waits to be accepted: each is then one read, and needs no task and no timer.
+fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> Option<(Incoming, Begun)> {
+    let mut bytes = [0; READ_NOW];
+    // The listener accepts sockets that do not block. An end or an error is found again by the task.
+    let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
+    let Some(request) = http::request(&bytes[..read], 0) else {
+        return Some((incoming, Begun::Head(bytes[..read].to_vec())));
+    };
+    match judge(shared, request, incoming.address, incoming.loopback) {
+        Verdict::Admit(granted) => {
+            let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
+            let stream = Stream::register(stream, shard.borrow().reactor());
+            let ended = stream.map(|stream| finish(shard, stream.into(), *granted, Found { accepted, load }));
+            if !matches!(ended, Ok(Outcome::Adopted)) {
+                bump(&shared.counters.rejected);
+            }
+            None
+        }
+        verdict => Some((incoming, Begun::Judged(verdict))),
+    }
 }
 
 /// What a handshake ended with.
@@ -69,9 +137,9 @@ enum Outcome {
     Refused,
 }
 
-async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
+async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begun: Begun) {
     let index = shard.borrow().index();
-    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming)));
+    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming, begun)));
     let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
@@ -86,39 +154,57 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
 }
 
 /// A handshake until it ends, or until a newer one needs its place.
-async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, loopback, mut permit, load } = incoming;
-    let found = Found { accepted, loopback, load };
+async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, begun: Begun) -> io::Result<Outcome> {
+    let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
+    let admit = async {
+        let mut transport = connect(shared, shard, stream).await?;
+        let verdict = match begun {
+            Begun::Judged(verdict) => verdict,
+            Begun::Head(head) => judge(shared, http::read_upgrade(&mut transport, head).await?, address, loopback),
+        };
+        match verdict {
+            Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
+            Verdict::Refuse(refusal) => refuse(&mut transport, refusal).await,
+            Verdict::Deny(response, failure) => deny(&mut transport, response, failure).await,
+        }
+    };
     tokio::select! {
         biased;
         () = permit.evicted() => Err(io::ErrorKind::ConnectionAborted.into()),
-        ended = admit(shared, shard, stream, found) => ended,
+        ended = admit => ended,
     }
 }
 
-async fn admit(
-    shared: &Arc<Shared>,
-    shard: &SharedShard,
-    stream: std::net::TcpStream,
-    found: Found,
-) -> io::Result<Outcome> {
+/// The way to the peer: the socket, or TLS over it.
+async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::TcpStream) -> io::Result<Transport> {
     // The listener accepts sockets that do not block.
     let stream = Stream::register(stream, shard.borrow().reactor())?;
-    let mut transport = match &shared.config.tls {
+    Ok(match &shared.config.tls {
         Some(tls) => {
             let turns = &shared.shards[shard.borrow().index()].tls_turns;
             Transport::from(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??)
         }
         None => Transport::from(stream),
-    };
-    let (upgrade, early) = match http::read_upgrade(&mut transport).await? {
+    })
+}
+
+/// Decides about a request. One that is admitted has its place among the engine's connections.
+fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
+    let (upgrade, early) = match request {
         Ok(read) => read,
-        Err(refusal) => return refuse(&mut transport, refusal).await,
+        Err(refusal) => return Verdict::Refuse(refusal),
     };
-    let (speech, subprotocol) = match check(shared, &upgrade, found.loopback) {
+    let (speech, subprotocol) = match check(shared, &upgrade, loopback) {
         Ok(agreed) => agreed,
-        Err(refusal) => return refuse(&mut transport, refusal).await,
+        Err(refusal) => return Verdict::Refuse(refusal),
     };
+    let address = shared.config.trusted_proxies.as_ref().map_or(address, |proxies| {
+        let said = match proxies.field {
+            ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
+            ForwardedField::Forwarded => &upgrade.forwarded,
+        };
+        proxies.client(address, said)
+    });
     let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
     let user = match &shared.config.auth {
         None => None,
@@ -126,35 +212,52 @@ async fn admit(
             Ok(user) => Some(user),
             Err(failure) => {
                 bump(&shared.counters.auth_failures);
-                if speech.raw {
-                    return refuse(&mut transport, Refusal::Unauthorized).await;
+                if speech == Speech::Raw {
+                    return Verdict::Refuse(Refusal::Unauthorized);
                 }
-                return deny(&mut transport, response, failure).await;
+                return Verdict::Deny(response, failure);
             }
         },
     };
-    let Some(place) = shared.enter() else {
-        return refuse(&mut transport, Refusal::Unavailable).await;
-    };
+    match shared.enter() {
+        Some(place) => {
+            let Upgrade { path, cookies, .. } = upgrade;
+            Verdict::Admit(Box::new(Granted {
+                early,
+                response,
+                user,
+                path,
+                address,
+                cookies,
+                speech,
+                subprotocol,
+                place,
+            }))
+        }
+        None => Verdict::Refuse(Refusal::Unavailable),
+    }
+}
+
+/// Makes an admitted socket a connection of the shard.
+fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
+    let Granted { early, response, user, path, address, cookies, speech, subprotocol, place } = granted;
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
-    let admitted = Admitted {
+    let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        user: name,
-        cookies: upgrade.cookies,
+        origin: Origin { path, address, user: name, subprotocol },
+        cookies,
         acl,
         expires,
         speech,
-        subprotocol,
         accepted: found.accepted,
         places: [place, found.load],
-    };
-    let adopted = shard.borrow_mut().adopt(admitted);
+    });
     match adopted {
         // It may have failed while being greeted.
-        Ok(_) | Err(NotAdopted::Removed) => Ok(Outcome::Adopted),
-        Err(NotAdopted::NoSlot) => Ok(Outcome::Refused),
+        Ok(_) | Err(NotAdopted::Removed) => Outcome::Adopted,
+        Err(NotAdopted::NoSlot) => Outcome::Refused,
     }
 }
 
@@ -187,12 +290,22 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, 
     if subprotocol.is_none() && endpoint.require_protocol {
         return Err(Refusal::NoSubprotocol);
     }
-    Ok((Speech { raw: endpoint.raw, msgpack: upgrade.msgpack && !endpoint.raw }, subprotocol))
+    let speech = match (endpoint.raw, upgrade.msgpack) {
+        (true, _) => Speech::Raw,
+        (false, true) => Speech::Msgpack,
+        (false, false) => Speech::Json,
+    };
+    Ok((speech, subprotocol))
 }
 
 fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
-    let cookies = std::iter::once(upgrade.cookies.as_slice());
-    let token = extract_token(cookies, upgrade.authorization.as_deref(), &auth.cookie_name);
+    let carrier = Carrier {
+        cookies: &upgrade.cookies,
+        authorization: upgrade.authorization.as_deref(),
+        query: upgrade.query.as_bytes(),
+        subprotocols: &upgrade.protocols,
+    };
+    let token = extract_token(carrier, &auth.sources);
     let token = token.ok_or(AuthFailure::NoToken)?;
     let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
         JwtError::MissingSubject => AuthFailure::NoSubject,

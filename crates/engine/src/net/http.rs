@@ -9,7 +9,7 @@ use wse_protocol::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 
 use super::host::is_host;
 
-/// First read buffer: most requests fit.
+/// Bytes of a first read: most requests fit.
 const FIRST_READ: usize = 1024;
 
 /// A response other than 101.
@@ -88,6 +88,8 @@ pub(crate) struct Upgrade {
     /// The host and, where given, the port the client means: of an absolute target, else of the Host field. Well-formed, and
     /// empty when the client says so.
     pub(crate) host: Vec<u8>,
+    /// The query, without its `?`.
+    pub(crate) query: String,
     /// The query says `format=msgpack`.
     pub(crate) msgpack: bool,
     /// All Sec-WebSocket-Protocol headers, joined with `,`.
@@ -96,30 +98,39 @@ pub(crate) struct Upgrade {
     /// All Cookie headers, joined with `; `.
     pub(crate) cookies: Vec<u8>,
     pub(crate) authorization: Option<Vec<u8>>,
+    /// All X-Forwarded-For headers, joined with `,`.
+    pub(crate) x_forwarded_for: Vec<u8>,
+    /// All Forwarded headers, joined with `,`.
+    pub(crate) forwarded: Vec<u8>,
 }
 
-/// Reads one request head. `Ok(Err(_))` is the refusal to answer; the second part of the success is what came behind the head.
-pub(crate) async fn read_upgrade(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Result<(Upgrade, Vec<u8>), Refusal>> {
-    let mut head = Vec::with_capacity(FIRST_READ);
-    let mut searched = 0;
+/// A request that was read, and what came behind its head; or the refusal to answer.
+pub(super) type Request = Result<(Upgrade, Vec<u8>), Refusal>;
+
+/// Reads one request head, of which `head` has come already and is no whole one.
+pub(super) async fn read_upgrade(stream: &mut (impl AsyncRead + Unpin), mut head: Vec<u8>) -> io::Result<Request> {
+    head.reserve(FIRST_READ);
     loop {
+        let known = head.len();
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Only new bytes are searched: a head that trickles in costs linear time (CVE-2023-43669).
-        if let Some(end) = find_end(&head, searched) {
-            if end > MAX_HTTP_HEAD {
-                return Ok(Err(Refusal::HeadTooLarge));
-            }
-            let early = head.split_off(end);
-            return Ok(parse(&head).map(|upgrade| (upgrade, early)));
+        if let Some(request) = request(&head, known) {
+            return Ok(request);
         }
-        if head.len() >= MAX_HTTP_HEAD {
-            return Ok(Err(Refusal::HeadTooLarge));
+    }
+}
+
+/// The request in `bytes`; `None` while its head may still become one. Only what is behind the first `known` bytes is searched: a
+/// head that trickles in costs linear time (CVE-2023-43669).
+pub(super) fn request(bytes: &[u8], known: usize) -> Option<Request> {
+    match find_end(bytes, known.saturating_sub(3)) {
+        Some(end) if end <= MAX_HTTP_HEAD => {
+            let (head, early) = bytes.split_at(end);
+            Some(parse(head).map(|upgrade| (upgrade, early.to_vec())))
         }
-        searched = head.len().saturating_sub(3);
+        None if bytes.len() < MAX_HTTP_HEAD => None,
+        _ => Some(Err(Refusal::HeadTooLarge)),
     }
 }
 
@@ -141,6 +152,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
     let (mut version, mut key, mut host) = (None, None, None);
     let (mut origin, mut authorization) = (None, None);
     let (mut cookies, mut protocols) = (Vec::new(), Vec::new());
+    let (mut x_forwarded_for, mut forwarded) = (Vec::new(), Vec::new());
     // Whoever reads another one of several than we do would be deceived.
     fn once<'a>(place: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), Refusal> {
         if place.replace(value).is_some() { Err(Refusal::BadRequest) } else { Ok(()) }
@@ -175,6 +187,12 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
             protocols.extend_from_slice(value);
             protocols.push(b',');
+        } else if name.eq_ignore_ascii_case("x-forwarded-for") {
+            x_forwarded_for.extend_from_slice(value);
+            x_forwarded_for.push(b',');
+        } else if name.eq_ignore_ascii_case("forwarded") {
+            forwarded.extend_from_slice(value);
+            forwarded.push(b',');
         }
     }
     // RFC 9112 §3.2: a request of HTTP/1.1 names its host, once.
@@ -197,11 +215,14 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         accept: derive_accept_key(key),
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         host: target.authority.map(str::as_bytes).or(host).unwrap_or_default().to_vec(),
+        query: query.into(),
         msgpack: query.split('&').any(|pair| pair == "format=msgpack"),
         protocols,
         origin: origin.map(<[u8]>::to_vec),
         cookies,
         authorization: authorization.map(<[u8]>::to_vec),
+        x_forwarded_for,
+        forwarded,
     })
 }
 
@@ -230,7 +251,9 @@ fn split_target(target: &str) -> Option<Target<'_>> {
 
 /// Whether a line ends in LF without CR. The parser would take it, others may not.
 fn has_bare_lf(head: &[u8]) -> bool {
-    head.first() == Some(&b'\n') || head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+    // Without a branch for each byte, so that the compiler compares many at once.
+    let bare = |found, (before, byte): (&u8, &u8)| found | ((*byte == b'\n') & (*before != b'\r'));
+    head.first() == Some(&b'\n') || head.iter().zip(head.iter().skip(1)).fold(false, bare)
 }
 
 /// 16 bytes in Base64: 22 characters and two `=` (RFC 6455 §4.1).
@@ -247,9 +270,9 @@ fn has_token(value: &[u8], token: &[u8]) -> bool {
 /// The 101 response.
 pub(crate) fn accepted(accept: &str, subprotocol: Option<&str>) -> String {
     let (field, name) = subprotocol.map_or(("", ""), |name| ("\r\nSec-WebSocket-Protocol: ", name));
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}{field}{name}\r\n\r\n"
-    )
+    let status =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+    [status, accept, field, name, "\r\n\r\n"].concat()
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ const BACKLOG: i32 = 4096;
 const NOTSENT_BYTES: u32 = 32 * 1024;
 /// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not read.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Where connects come in a row, closer than this, they are accepted that far apart: one wake of this thread and one of a shard
+/// then serve several. Who connects alone does not wait.
+const GATHER: Duration = Duration::from_micros(200);
 /// Sockets accepted between two looks at whether to end.
 const ACCEPTS_IN_A_ROW: usize = 64;
 
@@ -134,6 +137,7 @@ impl Acceptor {
 
     fn run(mut self, mut poll: Poll) {
         let mut events = Events::with_capacity(2);
+        let mut looked: Option<Instant> = None;
         loop {
             let wait = self.accept();
             match poll.poll(&mut events, wait) {
@@ -144,6 +148,10 @@ impl Acceptor {
             }
             if events.iter().any(|event| event.token() == STOP) {
                 return;
+            }
+            if looked.replace(Instant::now()).is_some_and(|before| before.elapsed() < GATHER) {
+                std::thread::sleep(GATHER);
+                looked = Some(Instant::now());
             }
         }
     }
@@ -180,7 +188,14 @@ impl Acceptor {
 
     fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
         let Self { shared, loopback, .. } = self;
-        let permit = if shared.draining.load(Relaxed) { None } else { shared.admission.enter(peer.ip()) };
+        let proxies = shared.config.trusted_proxies.as_ref();
+        let permit = if shared.draining.load(Relaxed) {
+            None
+        } else if proxies.is_some_and(|proxies| proxies.contain(peer.ip())) {
+            shared.admission.enter_for_others()
+        } else {
+            shared.admission.enter(peer.ip())
+        };
         let Some(permit) = permit else {
             bump(&shared.counters.rejected);
             // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
@@ -194,7 +209,8 @@ impl Acceptor {
         }
         let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
         let load = Place::take(&shard.load);
-        let incoming = Incoming { stream, accepted: Instant::now(), loopback: *loopback, permit, load };
+        let incoming =
+            Incoming { stream, accepted: Instant::now(), address: peer.ip(), loopback: *loopback, permit, load };
         shard.mailbox.command(Command::Accept(Box::new(incoming)));
     }
 }

@@ -7,7 +7,7 @@ mod http;
 mod listener;
 mod turns;
 
-pub(crate) use handshake::spawn as handshake;
+pub(crate) use handshake::begin as handshake;
 pub(crate) use listener::{Acceptor, Listener, bind};
 
 /// The door of the fuzz targets to the request parser: the status that refuses `head`, or `None` for an upgrade.

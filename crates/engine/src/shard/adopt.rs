@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
+use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{self, ServerReady};
 use wse_protocol::frame::{Opcode, push_frame};
 use wse_protocol::topic::Acl;
@@ -16,7 +17,7 @@ use crate::conn::{Connection, Opening, Transport};
 use crate::id::ConnId;
 use crate::inbound::Kind;
 use crate::metrics::bump;
-use crate::registry::{Peer, Speech};
+use crate::registry::{Origin, Peer, Speech};
 
 /// What the handshake found out.
 pub(crate) struct Admitted {
@@ -25,16 +26,14 @@ pub(crate) struct Admitted {
     pub(crate) early: Vec<u8>,
     /// The 101 it has not been sent yet.
     pub(crate) response: Vec<u8>,
-    /// The verified user, when the engine authenticates.
-    pub(crate) user: Option<String>,
+    /// Who it is and where it comes from.
+    pub(crate) origin: Origin,
     /// The raw Cookie header, for hosts that authenticate themselves.
     pub(crate) cookies: Vec<u8>,
     pub(crate) acl: Option<Arc<Acl>>,
     /// Unix seconds at which the token is no longer valid, leeway included; 0 = never.
     pub(crate) expires: u64,
     pub(crate) speech: Speech,
-    /// The subprotocol that was agreed on.
-    pub(crate) subprotocol: Option<Arc<str>>,
     pub(crate) accepted: Instant,
     /// Its places among the engine's connections and in the shard's load. They go with the connection, or come back.
     pub(crate) places: [Place; 2],
@@ -56,7 +55,7 @@ impl Shard {
         adopted.unwrap_or_else(|_| {
             self.recover();
             if let Some(id) = known {
-                self.remove(id);
+                self.abandon(id, CloseCode::INTERNAL_ERROR);
             }
             Err(NotAdopted::Removed)
         })
@@ -64,14 +63,14 @@ impl Shard {
 
     /// Enters it everywhere; `known` is set as soon as it is a connection, and then [`Self::remove`] undoes it.
     fn enroll(&mut self, admitted: Admitted, known: &mut Option<ConnId>) -> Result<ConnId, NotAdopted> {
-        let Admitted { transport, early, user, cookies, acl, expires, speech, subprotocol, accepted, places, .. } =
-            admitted;
+        let Admitted { transport, early, origin, cookies, acl, expires, speech, accepted, places, .. } = admitted;
+        let user = origin.user.clone();
         let mut greeting = admitted.response;
         let shared = Arc::clone(&self.context.shared);
         let config = &shared.config;
         let now = self.context.now();
         let uuid = Uuid::now_v7();
-        let ready = !speech.raw && (user.is_some() || config.server_ready);
+        let ready = speech != Speech::Raw && (user.is_some() || config.server_ready);
         if ready {
             // Behind the 101 in the same write: one packet and one system call less for every connect.
             push_ready(&mut greeting, uuid, user.as_deref());
@@ -80,8 +79,7 @@ impl Shard {
         let (index, queue) = (self.index, &self.ready);
         let slot = self.connections.insert(|slot, generation| {
             let id = ConnId::new(index, slot, generation);
-            let peer = Arc::new(Peer::new(id, uuid, speech, acl, &shared.liveness, queue));
-            peer.agree(subprotocol);
+            let peer = Arc::new(Peer::new(id, uuid, speech, acl, queue));
             Connection::open(Opening { peer, transport, early, greeting, stream, expires }, config, now)
         });
         let Some((slot, connection)) = slot.and_then(|slot| Some((slot, self.connections.get_mut(slot)?))) else {
@@ -92,7 +90,7 @@ impl Shard {
         let id = connection.id();
         *known = Some(id);
         self.delivery.opened(slot, connection);
-        shared.registry.insert(Arc::clone(connection.peer()));
+        shared.registry.insert(Arc::clone(connection.peer()), origin);
         self.context.hold(0, connection.held());
         self.context.counters.bytes_received.add(connection.held() as u64);
         self.context.counters.messages_sent.add(u64::from(ready));

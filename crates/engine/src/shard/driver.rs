@@ -29,8 +29,11 @@ const READ_ON_TURNS: usize = 4;
 /// Connections served before the driver and the handshakes have their turn.
 const SERVED_AT_ONCE: usize = 61;
 
-/// What spawns the handshake of an accepted socket; called on the shard's thread.
-pub(crate) type Handshake = fn(Arc<Shared>, SharedShard, Incoming);
+/// Handshakes served at once, if their requests are there, before anybody else has a turn.
+pub(super) const HANDSHAKES_AT_ONCE: usize = 61;
+
+/// What begins the handshake of an accepted socket, at once if it may; called on the shard's thread.
+pub(crate) type Handshake = fn(Arc<Shared>, SharedShard, Incoming, bool);
 
 /// Spawns the thread of shard `index`.
 pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> std::io::Result<JoinHandle<()>> {
@@ -83,8 +86,8 @@ async fn drive(shared: Arc<Shared>, shard: SharedShard, index: usize, handshake:
         loop {
             // TLS writes as much as its socket takes, whatever the runtime's budget.
             let turn = coop::unconstrained(poll_fn(|_| Poll::Ready(step(&shard, &mut arrivals)))).await;
-            for incoming in arrivals.drain(..) {
-                handshake(Arc::clone(&shared), Rc::clone(&shard), incoming);
+            for (place, incoming) in arrivals.drain(..).enumerate() {
+                handshake(Arc::clone(&shared), Rc::clone(&shard), incoming, place < HANDSHAKES_AT_ONCE);
             }
             match turn {
                 Turn::More => serve_more(&shard, &ready).await,
@@ -162,7 +165,7 @@ mod tests {
     /// Sockets that came as far as a handshake.
     static HANDSHAKES: AtomicUsize = AtomicUsize::new(0);
 
-    fn panicking(_: Arc<Shared>, _: SharedShard, _: Incoming) {
+    fn panicking(_: Arc<Shared>, _: SharedShard, _: Incoming, _: bool) {
         assert!(HANDSHAKES.fetch_add(1, SeqCst) > 0, "the first one brings the shard down");
     }
 
@@ -185,7 +188,14 @@ mod tests {
             let address = stream.local_addr().unwrap().ip();
             let permit = shared.admission.enter(address).unwrap();
             let load = Place::take(&shared.shards[0].load);
-            let incoming = Incoming { stream, accepted: Instant::now(), loopback: true, permit, load };
+            let incoming = Incoming {
+                stream,
+                accepted: Instant::now(),
+                address: [127, 0, 0, 1].into(),
+                loopback: true,
+                permit,
+                load,
+            };
             mailbox.command(Command::Accept(Box::new(incoming)));
             wait_until(|| HANDSHAKES.load(SeqCst) == round && mailbox.weight() == 0);
         }

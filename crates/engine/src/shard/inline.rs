@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::{LocalSet, yield_now};
 
-use super::driver::{Handshake, step};
+use super::driver::{HANDSHAKES_AT_ONCE, Handshake, step};
 use super::turn::Turn;
 use super::{Shard, SharedShard};
 use crate::mailbox::Incoming;
@@ -188,8 +188,8 @@ impl InlineShard {
         let _runtime = runtime.enter();
         {
             let _tasks = tasks.enter();
-            for incoming in arrivals.drain(..) {
-                handshake(Arc::clone(shared), Rc::clone(shard), incoming);
+            for (place, incoming) in arrivals.drain(..).enumerate() {
+                handshake(Arc::clone(shared), Rc::clone(shard), incoming, place < HANDSHAKES_AT_ONCE);
             }
         }
         woken.take();
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_handshake_that_panics_costs_its_socket_and_the_next_step_goes_on() {
         thread_local!(static HANDSHAKES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
-        fn panicking(_: Arc<Shared>, _: SharedShard, _: Incoming) {
+        fn panicking(_: Arc<Shared>, _: SharedShard, _: Incoming, _: bool) {
             assert!(HANDSHAKES.replace(HANDSHAKES.get() + 1) > 0, "the first one brings the shard down");
         }
         let shared = Arc::new(Shared::new(config()));
@@ -239,9 +239,10 @@ mod tests {
         let mailbox = &shared.shards[0].mailbox;
         for round in 1..=3 {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let permit = shared.admission.enter(stream.local_addr().unwrap().ip()).unwrap();
+            let address = stream.local_addr().unwrap().ip();
+            let permit = shared.admission.enter(address).unwrap();
             let load = Place::take(&shared.shards[0].load);
-            let incoming = Incoming { stream, accepted: Instant::now(), loopback: true, permit, load };
+            let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
             mailbox.command(Command::Accept(Box::new(incoming)));
             assert!(inline.has_work());
             while inline.step() == Step::More {}

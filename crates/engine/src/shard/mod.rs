@@ -20,9 +20,12 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use wse_protocol::close_code::CloseCode;
+use wse_protocol::frame::close_payload;
+
 use crate::admission::Place;
 use crate::clock::Millis;
-use crate::conn::{Connection, Context};
+use crate::conn::{By, Connection, Context};
 use crate::delivery::{Delivery, Floor};
 use crate::flow::Pacer;
 use crate::id::ConnId;
@@ -151,7 +154,7 @@ impl Shard {
         if self.find(id).is_none() {
             return;
         }
-        let Some(mut connection) = self.connections.remove(id.slot()) else { return };
+        let Some(connection) = self.connections.remove(id.slot()) else { return };
         self.delivery.forget(id.slot());
         let shared = Arc::clone(&self.context.shared);
         // Its places are free at the end of this, whatever else comes of it.
@@ -159,8 +162,16 @@ impl Shard {
         shared.registry.remove(id);
         self.paused.remove(&id.slot());
         self.forget_updates(id.slot());
-        self.forget_subscriptions(&mut connection, id);
+        self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);
+    }
+
+    /// Takes a connection out that is given up without a word to its peer, for this reason.
+    fn abandon(&mut self, id: ConnId, code: CloseCode) {
+        if self.find(id).is_some() {
+            self.context.note_end(id.slot(), By::Server, &close_payload(code, ""));
+            self.remove(id);
+        }
     }
 
     /// After a panic: counts it and mends what it may have left half done.
@@ -169,7 +180,7 @@ impl Shard {
         self.context.restore();
         let met = self.delivery.recover(&mut self.connections);
         if let Some(id) = met.and_then(|slot| self.connections.get(slot)).map(Connection::id) {
-            self.remove(id);
+            self.abandon(id, CloseCode::INTERNAL_ERROR);
         }
     }
 }

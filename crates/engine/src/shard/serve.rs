@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use tokio::task::yield_now;
+use wse_protocol::close_code::CloseCode;
 
 use super::Shard;
 use crate::clock::millis;
@@ -43,7 +44,7 @@ impl Shard {
         }
         let mended = catch_unwind(AssertUnwindSafe(|| {
             self.recover();
-            self.remove(id);
+            self.abandon(id, CloseCode::INTERNAL_ERROR);
         }));
         if mended.is_err() {
             // Nobody would serve what is left of it: the shard begins again.
@@ -220,7 +221,7 @@ impl Shard {
             let before = self.connections.len();
             let mended = catch_unwind(AssertUnwindSafe(|| {
                 self.recover();
-                self.finish();
+                self.finish(CloseCode::INTERNAL_ERROR);
             }));
             if mended.is_ok() {
                 return true;
@@ -233,10 +234,10 @@ impl Shard {
     }
 
     /// The last turn: every connection that is left goes, with its event.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, code: CloseCode) {
         for slot in self.connections.occupied() {
             if let Some(id) = self.connections.get(slot).map(|connection| connection.id()) {
-                self.remove(id);
+                self.abandon(id, code);
             }
         }
         self.context.deliver();

@@ -27,11 +27,14 @@ impl Shard {
             }
             return work;
         };
+        let peer = connection.peer();
+        let mut details = peer.details.lock();
+        let held = details.topics.get_or_insert_default();
         for entry in topics {
             if self.topics.subscribe(&entry, to.slot()) {
-                connection.subscriptions().push(entry);
+                held.push(entry);
             } else {
-                shared.give_back(connection.peer(), &entry.name);
+                shared.give_back(peer, &entry.name);
                 shared.topics.release(&entry, self.index);
             }
         }
@@ -59,12 +62,13 @@ impl Shard {
             shared.topics.release(entry, *index);
             shared.give_back(&peer, &entry.name);
         };
-        let held = connection.subscriptions();
+        let topics = &mut peer.details.lock().topics;
         let mut walked = 0;
-        match leaving {
-            None => std::mem::take(held).iter().for_each(&mut drop_entry),
-            Some(leaving) if leaving.is_empty() => {}
-            Some(leaving) => {
+        match (leaving, &mut *topics) {
+            (_, None) => {}
+            (None, Some(held)) => std::mem::take(&mut **held).iter().for_each(&mut drop_entry),
+            (Some(leaving), _) if leaving.is_empty() => {}
+            (Some(leaving), Some(held)) => {
                 walked = held.len();
                 held.retain(|entry| {
                     let leaves = leaving.contains(&entry.id);
@@ -75,25 +79,25 @@ impl Shard {
                 });
             }
         }
-        if held.is_empty() {
-            *held = Vec::new();
+        if topics.as_ref().is_some_and(|held| held.is_empty()) {
+            *topics = None;
         }
         work + walked / WALKED
     }
 
     /// Undoes everything a leaving connection had subscribed to, queue groups included.
-    pub(super) fn forget_subscriptions(&mut self, connection: &mut Connection, id: ConnId) {
+    pub(super) fn forget_subscriptions(&mut self, connection: &Connection, id: ConnId) {
         let shared = Arc::clone(&self.context.shared);
-        for entry in std::mem::take(connection.subscriptions()) {
+        let (topics, extras) = {
+            let mut details = connection.peer().details.lock();
+            details.gone = true;
+            (details.topics.take(), details.extras.take())
+        };
+        for entry in topics.into_iter().flat_map(|topics| *topics) {
             self.topics.unsubscribe(&entry, id.slot(), self.delivery.pool());
             shared.topics.release(&entry, self.index);
             shared.give_back(connection.peer(), &entry.name);
         }
-        let extras = {
-            let mut details = connection.peer().details.lock();
-            details.gone = true;
-            std::mem::take(&mut details.extras)
-        };
         for (entry, group) in extras.into_iter().flat_map(|extras| extras.groups) {
             entry.leave_group(&group, id);
             shared.give_back(connection.peer(), &entry.name);

@@ -12,7 +12,7 @@ use crate::config::tests::config;
 use crate::conn::Transport;
 use crate::inbound::{Consumer, Kind, Taken};
 use crate::mailbox::{Command, Incoming};
-use crate::registry::Speech;
+use crate::registry::{Origin, Speech};
 use crate::shared::Shared;
 
 const PEERS: usize = 5;
@@ -20,18 +20,17 @@ const PEERS: usize = 5;
 const BATCH_EVENTS: usize = 4096;
 
 /// Makes sockets connections; with the last of them the loop panics, one event short of a delivery.
-fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming) {
+fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
     incoming.stream.set_nonblocking(true).unwrap();
     let id = shard.borrow_mut().adopt(Admitted {
         transport: Transport::Plain(tokio::net::TcpStream::from_std(incoming.stream).unwrap()),
         early: Vec::new(),
         response: b"HTTP/1.1 101\r\n\r\n".to_vec(),
-        user: None,
         cookies: Vec::new(),
         acl: None,
         expires: 0,
-        speech: Speech::default(),
-        subprotocol: None,
+        speech: Speech::Json,
+        origin: Origin { path: "/".to_owned(), address: incoming.address, user: None, subprotocol: None },
         accepted: incoming.accepted,
         places: [shared.enter().unwrap(), incoming.load],
     });
@@ -80,9 +79,10 @@ fn a_panic_while_a_shard_begins_again_costs_no_place_and_no_event() {
             consumer.on_batch(Some(Arc::new(|| panic!("the host panics"))));
         }
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let permit = shared.admission.enter(stream.local_addr().unwrap().ip()).unwrap();
+        let address = stream.local_addr().unwrap().ip();
+        let permit = shared.admission.enter(address).unwrap();
         let load = Place::take(&handle.load);
-        let incoming = Incoming { stream, accepted: Instant::now(), loopback: true, permit, load };
+        let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
         handle.mailbox.command(Command::Accept(Box::new(incoming)));
         streams.push(listener.accept().unwrap());
         wait_until(|| shared.registry.len() == number % PEERS && handle.mailbox.weight() == 0);

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use wse_protocol::close_code::CloseCode;
+
 use super::Shard;
 use super::work::Work;
 use crate::mailbox::{Command, Incoming};
@@ -58,7 +60,7 @@ impl Shard {
             return Turn::More;
         }
         if self.end_work() {
-            self.finish();
+            self.finish(CloseCode::SERVICE_RESTART);
             return Turn::Ended;
         }
         self.see_off();
@@ -103,7 +105,7 @@ impl Shard {
     fn apply(&mut self, command: Command) {
         let (delivery, mut floor) = self.delivery();
         match command {
-            Command::Publish { topic, run } => delivery.publish(&mut floor, &topic, run),
+            Command::Publish { topic, run, except } => delivery.publish(&mut floor, &topic, run, except),
             Command::Send { to, run } => delivery.send(&mut floor, to, run),
             Command::SendAll { run } => delivery.send_all(&mut floor, run),
             Command::Subscribe { to, topics } => {

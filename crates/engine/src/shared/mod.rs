@@ -23,6 +23,7 @@ use crate::metrics::{EngineCounters, ShardCounters};
 use crate::registry::Registry;
 use crate::topics::TopicIndex;
 
+pub use publish::Payloads;
 pub use send_event::SendEventOutcome;
 
 /// Called, from any thread, when publishing may go on.
@@ -78,11 +79,12 @@ impl Shared {
                 parting: AtomicBool::new(false),
             })
             .collect();
+        let liveness = Arc::new(Liveness::new(config.shards, config.max_connections));
         Self {
             clock: Clock::new(),
             shards,
-            registry: Registry::default(),
-            liveness: Arc::new(Liveness::new(config.shards, config.max_connections)),
+            registry: Registry::new(Arc::clone(&liveness)),
+            liveness,
             topics: TopicIndex::new(config.shards),
             inbound: Inbound::new(Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes }),
             counters: EngineCounters::default(),

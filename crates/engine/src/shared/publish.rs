@@ -22,6 +22,25 @@ thread_local! {
     static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What is published together: the payloads of one frame each, in order.
+#[derive(Debug, Clone, Copy)]
+pub enum Payloads<'a> {
+    /// Texts. A JSON object gets its category if it has none.
+    Texts(&'a [&'a str]),
+    /// Bytes, sent as they are.
+    Bytes(&'a [&'a [u8]]),
+}
+
+impl Payloads<'_> {
+    /// How many there are.
+    fn len(self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Bytes(payloads) => payloads.len(),
+        }
+    }
+}
+
 /// Appends a text frame, with the category injected if it is missing and wanted.
 fn push_text(frames: &mut Vec<u8>, text: &str, inject: bool) {
     match inject.then(|| envelope::find_injection(text)).flatten() {
@@ -38,28 +57,37 @@ fn push_text(frames: &mut Vec<u8>, text: &str, inject: bool) {
 }
 
 impl Shared {
-    /// Publishes texts to one topic, in order, whatever the hard limit says: whoever publishes has asked [`Self::room_for`]
-    /// before. A JSON object gets its category (`c`) if it has none, unless no connection speaks WSE. One lock and one wake per
-    /// interested shard.
-    pub(crate) fn publish(&self, topic: &str, texts: &[&str]) -> Pressure {
+    /// Publishes to one topic, in order, whatever the hard limit says: whoever publishes has asked [`Self::room_for`]
+    /// before. A text that is a JSON object gets its category (`c`) if it has none, unless no connection speaks WSE. `except`
+    /// does not get it. One lock and one wake per interested shard.
+    pub(crate) fn publish(&self, topic: &str, payloads: Payloads<'_>, except: Option<ConnId>) -> Pressure {
         let entry = match self.topics.get(topic) {
             Some(entry) => entry,
             // Nobody subscribed to this very name; shards with patterns look for themselves.
             None if self.topics.any_patterns() => self.topics.transient(topic),
             None => return self.pressure(),
         };
+        let except = except.unwrap_or(ConnId::NOBODY);
         let exact = entry.id != 0 && !entry.is_pattern;
         // What a push finds is told even if the shard has caught up by the end of the call: the answer is to be relied on.
         let mut pressure = Pressure::Fine;
         FRAMES.with_borrow_mut(|frames| {
             frames.clear();
-            let inject = self.injects;
-            texts.iter().for_each(|text| push_text(frames, text, inject));
-            let count = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+            match payloads {
+                Payloads::Texts(texts) => {
+                    let inject = self.injects;
+                    texts.iter().for_each(|text| push_text(frames, text, inject));
+                }
+                Payloads::Bytes(bytes) => bytes.iter().for_each(|bytes| push_frame(frames, Opcode::Binary, bytes)),
+            }
+            let count = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
             for (index, shard) in self.shards.iter().enumerate() {
                 let patterns = self.topics.has_patterns(index);
                 if patterns || (exact && entry.wanted_by(index)) {
-                    pressure = pressure.max(shard.mailbox.publish(Target::of(&entry, index, patterns), frames, count));
+                    // The others' runs stay whole: who is not theirs is nobody to them.
+                    let except = if except.shard() == index { except } else { ConnId::NOBODY };
+                    let target = Target::of(&entry, index, patterns);
+                    pressure = pressure.max(shard.mailbox.publish(target, except, frames, count));
                 }
             }
             if frames.capacity() > KEEP_FRAMES {
@@ -67,10 +95,16 @@ impl Shared {
             }
         });
         if entry.id != 0 {
-            entry.published.fetch_add(texts.len() as u64, Relaxed);
+            entry.published.fetch_add(payloads.len() as u64, Relaxed);
             if entry.has_groups() {
-                for text in texts {
-                    pressure = pressure.max(self.publish_to_groups(&entry, text));
+                let mut each = |opcode, payload: &[u8]| {
+                    pressure = pressure.max(self.publish_to_groups(&entry, opcode, payload, except));
+                };
+                match payloads {
+                    Payloads::Texts(texts) => {
+                        texts.iter().for_each(|text| each(Opcode::Text, self.categorised(text).as_bytes()));
+                    }
+                    Payloads::Bytes(bytes) => bytes.iter().for_each(|bytes| each(Opcode::Binary, bytes)),
                 }
             }
         }
@@ -85,13 +119,15 @@ impl Shared {
         pressure
     }
 
-    fn publish_to_groups(&self, entry: &TopicEntry, text: &str) -> Pressure {
+    fn publish_to_groups(&self, entry: &TopicEntry, opcode: Opcode, payload: &[u8], except: ConnId) -> Pressure {
         let registry = &self.registry;
-        let readiness = |id| registry.get(id).map_or(Readiness::Never, |peer| peer.readiness(&entry.name));
-        let text = self.categorised(text);
+        let readiness = |id| match registry.get(id) {
+            Some(peer) if id != except => peer.readiness(&entry.name),
+            _ => Readiness::Never,
+        };
         let mut pressure = Pressure::Fine;
         let unserved = entry.groups.lock().pick(readiness, |id| {
-            pressure = pressure.max(self.shards[id.shard()].mailbox.send(id, Opcode::Text, text.as_bytes()));
+            pressure = pressure.max(self.shards[id.shard()].mailbox.send(id, opcode, payload));
         });
         self.counters.group_unserved.fetch_add(unserved, Relaxed);
         pressure

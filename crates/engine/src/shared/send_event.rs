@@ -12,7 +12,7 @@ use crate::clock::unix_millis;
 use crate::flow::{Token, TokenBucket};
 use crate::id::ConnId;
 use crate::metrics::bump;
-use crate::registry::Peer;
+use crate::registry::{Peer, Speech};
 
 /// What became of `send_event`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +71,11 @@ impl Shared {
                 seq: self.sequence.fetch_add(1, Relaxed),
             },
         );
-        if !peer.speech.msgpack && !peer.is_greeted() {
+        if peer.speech != Speech::Msgpack && !peer.is_greeted() {
             mailbox.send(to, Opcode::Text, text.as_bytes());
             return SendEventOutcome::Sent(text.len());
         }
-        let payload = if peer.speech.msgpack {
+        let payload = if peer.speech == Speech::Msgpack {
             match serde_json::from_str(&text) {
                 Ok(value) => codec::from_json(&value),
                 Err(_) => text.into_bytes(),
@@ -98,7 +98,7 @@ impl Shared {
             details.bucket.get_or_insert_with(|| Box::new(TokenBucket::new(limit, now))).take(now)
         };
         // On a raw connection nothing is said that the host did not say.
-        let silent = peer.speech.raw;
+        let silent = peer.speech == Speech::Raw;
         let notice = |text: &str| self.shards[peer.id.shard()].mailbox.send(peer.id, Opcode::Text, text.as_bytes());
         match taken {
             Token::Ok => true,

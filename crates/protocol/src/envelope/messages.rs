@@ -35,22 +35,30 @@ pub struct ServerReady<'a> {
 pub fn server_ready(input: &ServerReady<'_>) -> String {
     let ServerReady { id, connection_id, user_id, recovery, now_ms } = *input;
     let now = iso8601(now_ms);
-    let jwt = user_id.is_some();
     let user = user_id.map(|user| format!(r#""user_id":{},"#, Value::from(user))).unwrap_or_default();
-    format!(
-        concat!(
-            r#"{{"c":"WSE","id":"{id}","p":{{"details":{{"connection_id":"{connection_id}","features":{{"batching":true,"#,
-            r#""circuit_breaker":true,"compression":true,"encryption":false,"priority_queue":true,"recovery":{recovery},"#,
-            r#""rust_jwt":{jwt},"rust_transport":true}},"server_time":"{now}",{user}"version":1}},"#,
-            r#""message":"Connection established (Rust transport)"}},"seq":1,"t":"server_ready","ts":"{now}","v":1}}"#,
-        ),
-        id = id,
-        connection_id = connection_id,
-        recovery = recovery,
-        jwt = jwt,
-        now = now,
-        user = user,
-    )
+    [
+        r#"{"c":"WSE","id":""#,
+        id,
+        r#"","p":{"details":{"connection_id":""#,
+        connection_id,
+        r#"","features":{"batching":true,"circuit_breaker":true,"compression":true,"encryption":false,"priority_queue":true,"recovery":"#,
+        literal(recovery),
+        r#","rust_jwt":"#,
+        literal(user_id.is_some()),
+        r#","rust_transport":true},"server_time":""#,
+        &now,
+        r#"","#,
+        &user,
+        r#""version":1},"message":"Connection established (Rust transport)"},"seq":1,"t":"server_ready","ts":""#,
+        &now,
+        r#"","v":1}"#,
+    ]
+    .concat()
+}
+
+/// A truth value as JSON.
+const fn literal(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
 }
 
 /// Input of [`server_hello`].

@@ -15,7 +15,21 @@ pub fn iso8601(ms: u64) -> String {
     let of_day = ms % MS_PER_DAY;
     let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    let mut text = String::with_capacity(24);
+    let parts = [(year, 4, '-'), (month, 2, '-'), (day, 2, 'T'), (hour, 2, ':'), (minute, 2, ':'), (second, 2, '.')];
+    for (value, width, behind) in parts.into_iter().chain([(milli, 3, 'Z')]) {
+        push_digits(&mut text, value, width);
+        text.push(behind);
+    }
+    text
+}
+
+/// Appends the last `width` decimal digits of a value. Every connect writes its time: with `format!` that was a tenth of what a handshake costs
+/// outside the kernel.
+fn push_digits(text: &mut String, value: u64, width: u32) {
+    for place in (0..width).rev() {
+        text.push(char::from(b'0' + (value / 10_u64.pow(place) % 10) as u8));
+    }
 }
 
 /// Year, month and day of the day that many days after 1970-01-01.

@@ -201,7 +201,8 @@ fn deliver(opcode: Opcode, payload: &[u8], sink: &mut impl MessageSink) -> Resul
         sink.binary(payload);
         return Ok(());
     }
-    match std::str::from_utf8(payload) {
+    // Where a text is wrong does not matter here, and to say so takes longer.
+    match simdutf8::basic::from_utf8(payload) {
         Ok(text) => {
             sink.text(text);
             Ok(())

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 
+use memchr::memchr2;
+
 use super::swar::{first_marked, json_special, word_at};
 
 /// The deepest nesting the scanner can follow, whatever limit it is given: one bit of a `u128` per level.
@@ -249,10 +251,11 @@ fn key_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
     string_end(text, at)
 }
 
-/// In texts with so many bytes left, strings are looked through in blocks; those of shorter ones are found sooner word by word.
+/// In texts with so many bytes left, strings are looked through many bytes at once; those of shorter ones are found sooner word by
+/// word.
 const LONG: usize = 512;
-/// Bytes of a block.
-const BLOCK: usize = 64;
+/// In them as well, up to this length, bytes.
+const SHORT: usize = 32;
 
 /// First byte after the string whose opening quote must stand at `at`.
 #[inline(always)]
@@ -265,21 +268,25 @@ fn string_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
 
 /// First byte behind the quote that ends the string whose content is at `at`, in a long text.
 #[inline(never)]
-fn long_string_end(text: &[u8], at: usize) -> Result<usize, JsonError> {
-    content_end(text, skip_plain(text, at))
+fn long_string_end(text: &[u8], start: usize) -> Result<usize, JsonError> {
+    // Long texts too are mostly made of short strings.
+    for at in (start..start + SHORT).step_by(8) {
+        match word_at(text, at).map(json_special) {
+            Some(0) => {}
+            Some(marks) => return content_end(text, at + first_marked(marks)),
+            None => return content_end(text, at),
+        }
+    }
+    content_end(text, skip_plain(text, start + SHORT))
 }
 
-/// Goes on from `at` over whole blocks that hold no quote, backslash or control character. Without a branch in a block, so that the
-/// compiler compares as many bytes at once as the machine can.
-fn skip_plain(text: &[u8], mut at: usize) -> usize {
-    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        let special = |found: bool, byte: &u8| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
-        if block.iter().fold(false, special) {
-            break;
-        }
-        at += BLOCK;
-    }
-    at
+/// Goes on from `at` to the next quote or backslash, if no control character stands before it. Two passes, each of which compares as
+/// many bytes at once as the machine can: together they take less than half of one that looks for all three.
+fn skip_plain(text: &[u8], at: usize) -> usize {
+    let content = &text[at..];
+    let plain = memchr2(b'"', b'\\', content).unwrap_or(content.len());
+    let least = content[..plain].iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    if least < 0x20 { at } else { at + plain }
 }
 
 /// First byte behind the quote that ends the string whose content is at `at`.

@@ -25,7 +25,7 @@ fn push(batch: &mut Batch, event: &Value, shapes: &mut Vec<Arc<Shape>>) {
         "msg" => Kind::Message,
         "raw" => Kind::Raw,
         "bin" => return batch.push(Kind::Binary, id, &hex(event[2].as_str().unwrap())),
-        "disconnect" => Kind::Disconnect,
+        "disconnect" => return batch.push(Kind::Disconnect, id, event[2].to_string().as_bytes()),
         "slow_consumer" => return batch.push(Kind::SlowConsumer, id, event[2].to_string().as_bytes()),
         other => panic!("no event of this engine: {other}"),
     };
