@@ -55,11 +55,22 @@ const PATHS = [
     test: 'conn::outbound::tests::fan_out',
     units: 6400,
   },
+  {
+    name: 'inline',
+    what: 'echo one 128 B message through an inline shard: poller, socket, event, answer, socket',
+    crate: 'wse-engine',
+    target: 'inline',
+    test: 'echo',
+    units: 10,
+  },
 ];
+
+/** Programs of their own among them; the others are the unit tests of their crate. */
+const TEST_TARGETS = ['hot_paths', 'inline'];
 
 /** The test program of a crate, built as shipped. */
 function build(crate, target) {
-  const which = target === 'hot_paths' ? ['--test', target] : ['--lib'];
+  const which = TEST_TARGETS.includes(target) ? ['--test', target] : ['--lib'];
   const args = ['test', '--release', '--no-run', '--locked', '-p', crate, ...which, '--message-format=json'];
   const lines = execFileSync('cargo', args, {
     cwd: ROOT,

@@ -1,9 +1,10 @@
 // npm test [-- rust | ts]: installs what is missing, builds, runs every check and every test, and ends with one line
-// "N passed, N failed" over all of them. A check that fails counts as one failure; later parts still run.
+// "N passed, N failed" over all of them. A check that fails counts as one failure; later parts still run. Tests that start an
+// engine run twice: against its threads, and against the driver that has none.
 
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ensureBrowser, ensurePythonClient } from './lib/peers.mjs';
 import { failWith, Problem, ROOT, run } from './lib/run.mjs';
 import { checkNode, checkRust, ensureAddon, ensureFacade, ensurePackages, say } from './lib/steps.mjs';
@@ -14,6 +15,10 @@ const PEERS = [
   { name: 'Chromium', variable: 'WSE_TEST_CHROMIUM', ensure: ensureBrowser, tests: 'ts/test/peers/chromium.test.ts' },
   { name: 'Python client', variable: 'WSE_TEST_PYTHON', ensure: ensurePythonClient, tests: 'ts/test/peers/python.test.ts' },
 ];
+/** What makes the tests' engines run on an event loop instead of threads (docs/design/drivers.md). */
+const INLINE = { WSE_TEST_DRIVER: 'inline' };
+/** Projects of vitest whose tests start engines; the one file of them that says itself which driver it has. */
+const DRIVEN = ['--project=border', '--project=process', '--project=attack', '--exclude=ts/test/process/inline.test.ts'];
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 
@@ -31,10 +36,11 @@ async function check(name, [program, args]) {
   if ((await run(program, args)) !== 0) failed(name);
 }
 
-async function cargoTests() {
-  say('cargo test');
+async function cargoTests(name, args, env) {
+  say(name);
   const before = total.failed;
-  const code = await run('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'], {
+  const code = await run('cargo', ['test', ...args, '--locked', '--no-fail-fast'], {
+    env,
     onLine(line) {
       const result = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(line);
       if (result === null) return;
@@ -46,7 +52,7 @@ async function cargoTests() {
   if (code === 0) return;
   // A crate that does not compile, or a test that ends its process, has no line of its own.
   if (total.failed === before) total.failed += 1;
-  failures.push('cargo test');
+  failures.push(name);
 }
 
 /** Finds or installs the peers. One that cannot be had is one failure, and the other tests run without it. */
@@ -66,12 +72,11 @@ async function findPeers() {
   return { env, without };
 }
 
-async function vitest() {
-  const { env, without } = await findPeers();
-  say('vitest');
+async function vitest(name, selection, env) {
+  say(name);
   const file = module('.cache', 'wse', 'vitest.json');
   rmSync(file, { force: true });
-  const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...without];
+  const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...selection];
   const code = await run(...node(module('vitest', 'vitest.mjs'), ...args), { env });
   const report = await readFile(file, 'utf8').then(JSON.parse, () => ({}));
   const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0 } = report;
@@ -80,7 +85,7 @@ async function vitest() {
   total.skipped += numPendingTests + numTodoTests;
   if (code === 0) return;
   if (numFailedTests === 0) total.failed += 1;
-  failures.push('vitest');
+  failures.push(name);
 }
 
 async function rust() {
@@ -89,7 +94,10 @@ async function rust() {
     'cargo',
     ['clippy', '--workspace', '--all-targets', '--locked', '--quiet', '--', '-D', 'warnings'],
   ]);
-  await cargoTests();
+  await cargoTests('cargo test', ['--workspace']);
+  // By their names within the workspace: `-p wse-engine` has other features, and would build everything again.
+  const programs = readdirSync(join(ROOT, 'crates', 'engine', 'tests')).filter((file) => file.endsWith('.rs'));
+  await cargoTests('cargo test, inline', ['--workspace', ...programs.map((file) => `--test=${basename(file, '.rs')}`)], INLINE);
 }
 
 async function ts() {
@@ -98,7 +106,9 @@ async function ts() {
   await ensureAddon({ write: false });
   await ensureFacade();
   await check('pack:check', node('scripts/pack-check.mjs'));
-  await vitest();
+  const { env, without } = await findPeers();
+  await vitest('vitest', without, env);
+  await vitest('vitest, inline', DRIVEN, INLINE);
 }
 
 try {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use wse_engine::Payloads;
 use wse_engine::config::Config;
-use wse_testkit::{Event, Peer, Request, Server, config, wait_until};
+use wse_testkit::{Event, Peer, Request, Server, config, shard_thread, wait_until};
 
 struct Counting;
 
@@ -101,7 +101,7 @@ fn the_memory_of_a_burst_is_given_back_by_its_shard_once_nobody_needs_it() {
         // Also where no connection is left whose time could come.
         wait_until("it is given back", || RELEASED.lock().unwrap().len() > before);
     }
-    assert!(RELEASED.lock().unwrap().iter().all(|thread| thread == "wse-shard-0"));
+    assert!(RELEASED.lock().unwrap().iter().all(|thread| thread == shard_thread()));
 }
 
 #[test]

@@ -199,8 +199,11 @@ impl Host {
 
     /// A turn of the engine while JavaScript goes on publishing although it should wait: what it publishes is worked off, up to
     /// the budget of a turn, instead of piling up to the hard limit. Calls nothing back.
+    ///
+    /// The sockets are asked too: who takes again what it is owed must not be left behind, and the engine's clock goes on here,
+    /// by which a peer whose pong nobody reads would be a zombie.
     pub(crate) fn work_off(&self) {
-        self.step(false);
+        self.step(true);
     }
 
     /// A turn of the engine, what JavaScript makes of it, and what goes out for that. `look`: the sockets have news.

@@ -15,6 +15,6 @@ pub use events::{Event, Events, decode_batch};
 pub use peer::{Frame, Peer, PeerError};
 pub use reference::ReferencePeer;
 pub use request::{Request, Response};
-pub use server::{Server, config, is_inline};
+pub use server::{Server, config, is_inline, shard_thread};
 pub use token::{SECRET, auth, token};
 pub use wait::{DEADLINE, wait_until};

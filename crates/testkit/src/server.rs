@@ -53,6 +53,14 @@ pub fn config() -> Config {
     }
 }
 
+/// Name of the thread whose event loop an engine without threads runs on here.
+const INLINE_THREAD: &str = "event-loop";
+
+/// Name of the thread on which [`Server::start`] has the first shard of an engine run.
+pub fn shard_thread() -> &'static str {
+    if is_inline() { INLINE_THREAD } else { "wse-shard-0" }
+}
+
 /// Whether [`Server::start`] starts engines without threads.
 pub fn is_inline() -> bool {
     std::env::var_os("WSE_TEST_DRIVER").is_some_and(|driver| driver == "inline")
@@ -94,7 +102,7 @@ impl Server {
         let (tell, told) = std::sync::mpsc::channel();
         let bound = engine.bind().expect("a free port");
         let host = Arc::clone(&engine);
-        std::thread::spawn(move || {
+        let serve = move || {
             let mut inline = host.start_inline(bound).expect("an event loop");
             tell.send(inline.address()).expect("somebody who waits");
             drop(host);
@@ -105,7 +113,8 @@ impl Server {
                     Step::Ended => return,
                 }
             }
-        });
+        };
+        std::thread::Builder::new().name(INLINE_THREAD.into()).spawn(serve).expect("a thread");
         let address = told.recv().expect("a started engine");
         Self { engine, address, events }
     }

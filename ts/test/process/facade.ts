@@ -36,6 +36,7 @@ function translate(): string {
     ...sources(join(TS, 'src')),
     ...sources(join(TS, 'test', 'process', 'children')),
     join(TS, 'test', 'support', 'driver.ts'),
+    join(TS, 'test', 'support', 'frames.ts'),
   ];
   const texts = files.map((file) => readFileSync(file, 'utf8'));
   const name = createHash('sha256')

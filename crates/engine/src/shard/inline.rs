@@ -217,3 +217,41 @@ impl Wake for Woken {
         self.0.store(true, SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::admission::Place;
+    use crate::config::tests::config;
+    use crate::mailbox::Command;
+
+    #[test]
+    fn a_handshake_that_panics_costs_its_socket_and_the_next_step_goes_on() {
+        thread_local!(static HANDSHAKES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+        fn panicking(_: Arc<Shared>, _: SharedShard, _: Incoming, _: bool) {
+            assert!(HANDSHAKES.replace(HANDSHAKES.get() + 1) > 0, "the first one brings the shard down");
+        }
+        let shared = Arc::new(Shared::new(config()));
+        let mut inline = InlineShard::new(Arc::clone(&shared), panicking).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mailbox = &shared.shards[0].mailbox;
+        for round in 1..=3 {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let address = stream.local_addr().unwrap().ip();
+            let permit = shared.admission.enter(address).unwrap();
+            let load = Place::take(&shared.shards[0].load);
+            let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
+            mailbox.command(Command::Accept(Box::new(incoming)));
+            assert!(inline.has_work());
+            while inline.step() == Step::More {}
+            assert_eq!((HANDSHAKES.get(), mailbox.weight()), (round, 0));
+        }
+        assert_eq!(shared.shards[0].counters.restarts.get(), 1);
+        assert_eq!(shared.admission.len(), 0, "the socket it met is closed");
+        mailbox.command(Command::Stop);
+        while inline.step() != Step::Ended {}
+        assert!(!inline.has_work() && !inline.needs_ticks());
+    }
+}

@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use wse_protocol::close_code::CloseCode;
 
 use super::Shard;
+use crate::clock::millis;
 use crate::conn::Read;
 use crate::id::ConnId;
 use crate::wheel::{TICK_MS, Visit};
@@ -19,8 +20,9 @@ const READS_IN_A_ROW: usize = 4;
 /// Times a shard may begin again without getting rid of a connection.
 const START_OVERS: usize = 8;
 
-/// A wheel that was not moved for longer than this stood still with its shard, and nobody's silence counts, milliseconds.
-const STALL_MS: u32 = 1000;
+/// A wheel that was not moved for longer than a quarter of the idle timeout, within these bounds, stood still with its shard, and
+/// nobody's silence counts, milliseconds.
+const STALL_MS: (u32, u32) = (250, 1000);
 
 /// What a connection's turn came to.
 enum Served {
@@ -129,7 +131,8 @@ impl Shard {
             return;
         }
         self.ticked = now;
-        let stalled = passed > STALL_MS;
+        // Also in steps: a host that stops its loop again and again for less than the idle timeout has not read what answers it.
+        let stalled = passed > (millis(self.context.shared.config.idle_timeout) / 4).clamp(STALL_MS.0, STALL_MS.1);
         self.context.wheel.advance(now, &mut self.due);
         while let Some(Visit { slot, due }) = self.due.pop() {
             // It may be about to close.
