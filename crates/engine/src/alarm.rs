@@ -13,6 +13,8 @@ pub(crate) struct Alarm {
     task: Notify,
     /// The shard runs on somebody else's event loop, or did.
     inline: AtomicBool,
+    /// It rang on the thread of that event loop.
+    rang_here: AtomicBool,
     /// That one, while it does.
     event_loop: Mutex<Option<EventLoop>>,
 }
@@ -24,16 +26,18 @@ struct EventLoop {
 }
 
 impl Alarm {
-    /// Wakes the shard. On the thread of its own event loop it does nothing: the loop looks at the end of each of its turns.
+    /// Wakes the shard. On the thread of its own event loop it only makes a note: the loop looks before it sleeps.
     pub(crate) fn ring(&self) {
         if !self.is_inline() {
             return self.task.notify_one();
         }
-        if let Some(EventLoop { thread, waker }) = &*self.event_loop.lock()
-            && *thread != std::thread::current().id()
-        {
-            // A loop that cannot be woken looks when it next turns; nobody could do better.
-            let _ = waker.wake();
+        if let Some(EventLoop { thread, waker }) = &*self.event_loop.lock() {
+            if *thread == std::thread::current().id() {
+                self.rang_here.store(true, Relaxed);
+            } else {
+                // A loop that cannot be woken looks when it next turns; nobody could do better.
+                let _ = waker.wake();
+            }
         }
     }
 
@@ -41,6 +45,16 @@ impl Alarm {
     pub(crate) fn run_here(&self, waker: mio::Waker) {
         *self.event_loop.lock() = Some(EventLoop { thread: std::thread::current().id(), waker });
         self.inline.store(true, Relaxed);
+    }
+
+    /// Whether it rang on the thread of the event loop.
+    pub(crate) fn rang_here(&self) -> bool {
+        self.rang_here.load(Relaxed)
+    }
+
+    /// The event loop has heard it.
+    pub(crate) fn heard(&self) {
+        self.rang_here.store(false, Relaxed);
     }
 
     /// The event loop is over.

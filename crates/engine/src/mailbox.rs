@@ -267,6 +267,16 @@ impl Mailbox {
         self.alarm.run_here(waker);
     }
 
+    /// Whether the event loop has something to do, as its own thread knows.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.alarm.rang_here() || !self.is_empty()
+    }
+
+    /// The event loop has come.
+    pub(crate) fn heard(&self) {
+        self.alarm.heard();
+    }
+
     /// The event loop is over.
     pub(crate) fn run_nowhere(&self) {
         self.alarm.run_nowhere();

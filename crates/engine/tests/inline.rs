@@ -282,3 +282,44 @@ fn echo() {
 fn unlimited() -> wse_engine::config::RateLimit {
     wse_engine::config::RateLimit { capacity: 1e9, refill: 1e9 }
 }
+
+#[test]
+fn a_host_that_stood_still_holds_that_against_no_subscriber() {
+    let config = Config { max_outbound_bytes: 4 << 20, target_delay: Duration::from_millis(1), ..config() };
+    let engine = Arc::new(Engine::new(Config { shards: 1, ..config }));
+    let mut inline = engine.start_inline(engine.bind().unwrap()).unwrap();
+    let mut events = Events::join(&engine);
+    let address = inline.address();
+    // Nine that read whatever comes, and one that reads once it is told to.
+    let connecting = std::thread::spawn(move || {
+        let eager: Vec<Peer> = (0..9).map(|_| Peer::connect(address)).collect();
+        (eager, Peer::open_narrow(address, 4096).upgraded(&Request::default()))
+    });
+    let mut connected = 0;
+    while connected < 10 {
+        settle(&mut inline);
+        for event in events.drain() {
+            if let Event::Connect(id, ..) = event {
+                engine.subscribe(id, &["t".to_owned()], None);
+                connected += 1;
+            }
+        }
+    }
+    let (eager, _late) = connecting.join().unwrap();
+    for mut peer in eager {
+        std::thread::spawn(move || while peer.try_frame().is_ok() {});
+    }
+    let health = |name: &str| engine.health()[name].as_u64().unwrap();
+    let text = "x".repeat(1000);
+    let began = Instant::now();
+    while health("pressing_connections") == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody is behind");
+        engine.broadcast("t", &text);
+        inline.step(true);
+    }
+    // A handler that blocks.
+    std::thread::sleep(Duration::from_millis(1500));
+    inline.step(false);
+    inline.step(true);
+    assert_eq!(health("slow_consumers"), 0);
+}

@@ -11,7 +11,7 @@ use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use napi::bindgen_prelude::{Function, FunctionRef};
 use napi::{Env, JsValue, sys};
@@ -42,7 +42,8 @@ pub(crate) fn is_possible() -> bool {
 
 /// The engine of this number, if it runs on this thread.
 pub(crate) fn find(number: u32) -> Option<Rc<Host>> {
-    HOSTS.with_borrow(|hosts| hosts.get(&number).and_then(Weak::upgrade))
+    // At the end of the thread it may be gone already.
+    HOSTS.try_with(|hosts| hosts.borrow().get(&number).and_then(Weak::upgrade)).ok().flatten()
 }
 
 /// An engine and the handles that drive it. Held alive by its handles until they are closed.
@@ -148,7 +149,7 @@ impl Host {
             }
             if status == 0 {
                 let mut hook = ptr::null_mut();
-                sys::napi_add_async_cleanup_hook(
+                status = sys::napi_add_async_cleanup_hook(
                     self.env,
                     Some(on_cleanup),
                     Rc::as_ptr(self).cast_mut().cast(),
@@ -208,13 +209,17 @@ impl Host {
 
     /// A turn of the engine, what JavaScript makes of it, and what goes out for that. `look`: the sockets have news.
     fn turn(&self, look: bool) {
-        let mut step = Step::Idle;
+        let (mut step, mut called) = (Step::Idle, false);
         for turn in 0..TURNS {
             // Only the first asks the system, which has just been asked.
             step = self.step(look && turn == 0);
             if !self.call_back() || self.is_closing.get() {
                 break;
             }
+            called = true;
+        }
+        if called {
+            self.keep_others_turning();
         }
         if self.is_closing.get() {
             return;
@@ -224,6 +229,18 @@ impl Host {
         }
         if !self.is_closing.get() {
             self.keep_turning();
+        }
+    }
+
+    /// What was called may have given other engines of this thread something to do, whose prepare handles have had their turn.
+    fn keep_others_turning(&self) {
+        let others: Vec<Rc<Self>> = HOSTS.with_borrow(|hosts| {
+            if hosts.len() < 2 { Vec::new() } else { hosts.values().filter_map(Weak::upgrade).collect() }
+        });
+        for other in others {
+            if other.number != self.number && !other.is_closing.get() {
+                other.keep_turning();
+            }
         }
     }
 
@@ -293,6 +310,9 @@ impl Host {
         if self.is_closing.get() || self.engine.state() != State::Stopped {
             return;
         }
+        // Where its stop could not wait for this thread, what it asked for is done now.
+        let until = Instant::now() + ABANDONED_STOP;
+        while self.step(true) != Step::Ended && Instant::now() < until {}
         // Whoever waits hears that it is over.
         self.call_back();
         if !self.is_closing.get() {

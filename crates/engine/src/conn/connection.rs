@@ -267,7 +267,7 @@ impl Connection {
         let (owed, now) = (self.account.out.owed(), context.now());
         let young = now.since(self.close.began) < YOUNG_MS;
         let lag = self.lag.get_or_insert_with(|| {
-            context.convoy.watch(self.peer.id.slot());
+            context.convoy.watch(self.peer.id);
             Box::new(Lag::new(owed, now))
         });
         let behind = lag.is_behind(owed, self.congested, context.target_delay, now);
@@ -315,6 +315,13 @@ impl Connection {
         behind
     }
 
+    /// The shard stood still: nothing is held against the connection for it.
+    pub(crate) fn excuse(&mut self, context: &Context) {
+        if let Some(lag) = &mut self.lag {
+            lag.excuse(context.now());
+        }
+    }
+
     /// Publishers wait for the young that are few no longer than their credit lasts; `charge`: it is charged with the time
     /// since the last look.
     pub(crate) fn hold_back_young(&mut self, charge: bool, context: &mut Context) {
@@ -355,6 +362,7 @@ impl Connection {
             context.convoy.behind(lag.count(false));
             note_lag(lag.release(context.now()), context);
         }
+        context.convoy.leave(self.active_in);
         self.report_losses(Report::Leaving, context);
         let ending = context.take_end(self.peer.id.slot());
         context.event(self.stream, Kind::Disconnect, self.peer.id, ending.text().as_bytes());

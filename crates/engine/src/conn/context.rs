@@ -90,7 +90,7 @@ impl Context {
     }
 
     /// Connections to look at again, and whether a window ends with this look.
-    pub(crate) fn begin_look(&mut self) -> (Vec<u32>, bool) {
+    pub(crate) fn begin_look(&mut self) -> (Vec<ConnId>, bool) {
         let (sent, pressing) = (self.counters.bytes_sent.get(), self.counters.pressing.get() > 0);
         self.convoy.begin_look(sent, pressing, self.now())
     }
@@ -101,12 +101,17 @@ impl Context {
     }
 
     /// Connections to look at next time.
-    pub(crate) fn keep_lagging(&mut self, slots: Vec<u32>) {
-        self.convoy.keep(slots);
+    pub(crate) fn keep_lagging(&mut self, ids: Vec<ConnId>) {
+        self.convoy.keep(ids);
+    }
+
+    /// The shard stood still until now.
+    pub(crate) fn begin_anew(&mut self) {
+        self.convoy.begin_anew(self.now());
     }
 
     /// Connections of which the young may have to let publishers go, if those that are behind have just become few.
-    pub(crate) fn take_thinned(&mut self) -> Option<Vec<u32>> {
+    pub(crate) fn take_thinned(&mut self) -> Option<Vec<ConnId>> {
         self.convoy.take_thinned().then(|| self.convoy.lagging().to_vec())
     }
 

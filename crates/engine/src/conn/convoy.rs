@@ -2,6 +2,7 @@
 //! and how long the young may still hold the others back. Owns no connection: they report to it.
 
 use crate::clock::Millis;
+use crate::id::ConnId;
 
 /// Length of a window, milliseconds.
 pub(super) const WINDOW_MS: u32 = 1000;
@@ -12,6 +13,10 @@ pub(super) const YOUNG_MS: u32 = 10_000;
 const YOUNG_CREDIT_MS: u32 = 1000;
 /// Time between two looks at those that are behind, milliseconds.
 const LOOK_MS: u32 = 100;
+/// Windows are numbered from 1 to this, again and again.
+const WINDOWS: u8 = 0x7f;
+/// Beside the number of a window: it was the connection's first.
+const FIRST: u8 = 0x80;
 /// "Few" is less than one in so many of the connections that were sent anything.
 const FEW: u32 = 4;
 
@@ -33,7 +38,7 @@ impl Census {
 #[derive(Debug)]
 pub(crate) struct Convoy {
     /// Connections that owe more than their sockets took, lately.
-    lagging: Vec<u32>,
+    lagging: Vec<ConnId>,
     /// How many were sent anything in this window.
     active: u32,
     /// And in the one before.
@@ -77,7 +82,7 @@ impl Convoy {
 
     /// A look begins: `sent` bytes have gone out so far, and publishers wait for somebody: `pressing`. Returns whom to look at,
     /// and whether a window ends with it.
-    pub(super) fn begin_look(&mut self, sent: u64, pressing: bool, now: Millis) -> (Vec<u32>, bool) {
+    pub(super) fn begin_look(&mut self, sent: u64, pressing: bool, now: Millis) -> (Vec<ConnId>, bool) {
         self.passed = now.since(self.looked);
         self.young.pass(self.passed);
         self.looked = now;
@@ -90,7 +95,7 @@ impl Convoy {
     /// Ends the window: so many were of the slowest.
     pub(super) fn end_window(&mut self, slowest: u32) -> Census {
         self.window_began = self.looked;
-        self.window = self.window.wrapping_add(1);
+        self.window = self.window % WINDOWS + 1;
         let census = Census { active: self.active(), slowest };
         // While publishers wait nobody is sent anything: those that were before still count.
         self.active_before = if self.pressing { census.active } else { self.active };
@@ -99,23 +104,41 @@ impl Convoy {
     }
 
     /// Connections that are still behind.
-    pub(super) fn keep(&mut self, mut slots: Vec<u32>) {
-        slots.append(&mut self.lagging);
-        self.lagging = slots;
+    pub(super) fn keep(&mut self, mut ids: Vec<ConnId>) {
+        ids.append(&mut self.lagging);
+        self.lagging = ids;
     }
 
     /// One more to look at.
-    pub(super) fn watch(&mut self, slot: u32) {
-        self.lagging.push(slot);
+    pub(super) fn watch(&mut self, id: ConnId) {
+        self.lagging.push(id);
     }
 
-    /// Counts a connection that was sent something; `seen` is the window in which it was counted last.
+    /// Counts a connection that was sent something; `seen` is the window in which it was counted last, 0 for none, and whether
+    /// that was its first.
     #[inline]
     pub(super) fn count(&mut self, seen: &mut u8) {
-        if *seen != self.window {
-            *seen = self.window;
+        if *seen & WINDOWS != self.window {
+            *seen = self.window | if *seen == 0 { FIRST } else { 0 };
             self.active += 1;
         }
+    }
+
+    /// A connection has left: nobody is compared with it any more.
+    pub(super) fn leave(&mut self, seen: u8) {
+        if seen == 0 {
+            return;
+        }
+        let now = seen & WINDOWS == self.window;
+        self.active -= u32::from(now);
+        if !now || seen & FIRST == 0 {
+            self.active_before = self.active_before.saturating_sub(1);
+        }
+    }
+
+    /// The shard stood still, and nobody's pace can be told from the time since the last look: the window begins anew.
+    pub(super) fn begin_anew(&mut self, now: Millis) {
+        (self.looked, self.window_began, self.pressing, self.pace) = (now, now, false, None);
     }
 
     /// A connection was behind or not, and is now or not.
@@ -136,7 +159,7 @@ impl Convoy {
     }
 
     /// Connections that are looked at.
-    pub(super) fn lagging(&self) -> &[u32] {
+    pub(super) fn lagging(&self) -> &[ConnId] {
         &self.lagging
     }
 
@@ -203,6 +226,22 @@ mod tests {
             }
         }
         assert!((20_000..=30_000).contains(&held), "{held} of 100,000 ms");
+    }
+
+    #[test]
+    fn who_left_is_compared_with_no_longer() {
+        let mut convoy = Convoy::new(Millis::from_raw(0));
+        let mut seen = [0; 5];
+        seen.iter_mut().for_each(|seen| convoy.count(seen));
+        convoy.begin_look(0, true, Millis::from_raw(1000));
+        assert_eq!(convoy.end_window(0).active, 5);
+        seen[..2].iter_mut().for_each(|seen| convoy.count(seen));
+        let mut newcomer = 0;
+        convoy.count(&mut newcomer);
+        // One that was sent something in both windows, three that were in one, one that has just come.
+        [seen[0], seen[2], seen[3], seen[4], newcomer, 0].into_iter().for_each(|seen| convoy.leave(seen));
+        convoy.begin_look(0, true, Millis::from_raw(2000));
+        assert_eq!(convoy.end_window(1).active, 1);
     }
 
     #[test]

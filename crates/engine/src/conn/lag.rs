@@ -191,6 +191,13 @@ impl Lag {
         }
     }
 
+    /// The shard stood still: what was not taken meanwhile says nothing.
+    pub(super) fn excuse(&mut self, now: Millis) {
+        (self.since, self.moved, self.pressed) = (now, now, 0);
+        self.pressing = self.pressing.map(|_| now);
+        (self.taken, self.taken_in_window, self.trial) = (0, 0, Trial::default());
+    }
+
     /// How long it has pressed in this window, milliseconds.
     fn pressed(&self, now: Millis) -> u32 {
         self.pressed + self.pressing.map_or(0, |since| now.since(since).min(WINDOW_MS))

@@ -30,6 +30,8 @@ pub struct Inline {
     acceptor: Option<Acceptor>,
     /// Sockets wait to be accepted: at once, or at a time.
     accept: Option<Instant>,
+    /// When [`Self::step`] was called last.
+    stepped: Instant,
     address: SocketAddr,
 }
 
@@ -58,7 +60,7 @@ impl Engine {
         let acceptor = Acceptor::new(bound.0, Arc::clone(&self.shared), registry, Signal::Connects.into())?;
         threads.inline = true;
         self.state.store(State::Running as u8, std::sync::atomic::Ordering::SeqCst);
-        Ok(Inline { shard, acceptor: Some(acceptor), accept: None, address })
+        Ok(Inline { shard, acceptor: Some(acceptor), accept: None, stepped: Instant::now(), address })
     }
 
     /// As [`Self::wait_batch`] on the thread that runs the engine: nothing would come while it only waited.
@@ -114,7 +116,9 @@ impl Inline {
 
     /// Does what there is to do, for about a millisecond, and never waits. `look`: asks the sockets for news first.
     pub fn step(&mut self, look: bool) -> Step {
-        if look {
+        // After a while of silence the sockets are asked in any case: what they hold counts before what time has done to them.
+        let now = Instant::now();
+        if look || now.duration_since(std::mem::replace(&mut self.stepped, now)) >= TICK {
             self.look(Duration::ZERO);
         }
         if self.accept.is_some_and(|at| Instant::now() >= at) {

@@ -101,7 +101,7 @@ impl InlineShard {
     pub(crate) fn has_work(&self) -> bool {
         !self.ended
             && (!self.ready.is_empty()
-                || !self.shared.shards[0].mailbox.is_empty()
+                || self.shared.shards[0].mailbox.is_rung()
                 || self.woken.is_set()
                 || self.unfinished)
     }
@@ -120,8 +120,7 @@ impl InlineShard {
         let step = stepped.unwrap_or_else(|_| {
             // As in `driver`: it begins again without whom it served.
             self.shared.shards[0].counters.restarts.add(1);
-            self.ended = !self.shard.borrow_mut().start_over();
-            Step::More
+            if self.shard.borrow_mut().start_over() { Step::More } else { Step::Ended }
         });
         self.ended |= step == Step::Ended;
         self.unfinished = step == Step::More;
@@ -148,6 +147,7 @@ impl InlineShard {
                     return Step::Ended;
                 }
             }
+            mailbox.heard();
             let turn = step(&self.shard, &mut self.arrivals);
             self.shake_hands();
             match turn {
@@ -155,7 +155,7 @@ impl InlineShard {
                 Turn::Idle => {}
                 Turn::Ended => return Step::Ended,
             }
-            let idle = turn != Turn::More && self.ready.is_empty() && mailbox.is_empty() && !self.woken.is_set();
+            let idle = turn != Turn::More && self.ready.is_empty() && !mailbox.is_rung() && !self.woken.is_set();
             if idle && self.shard.borrow().open_events() == 0 {
                 return Step::Idle;
             }

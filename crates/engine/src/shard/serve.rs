@@ -159,26 +159,39 @@ impl Shard {
         {
             release();
         }
-        self.watch_lagging();
+        self.watch_lagging(stalled);
     }
 
     /// Looks at the connections that are behind: who stands still or is much slower than the others is not waited for.
-    fn watch_lagging(&mut self) {
-        let (mut slots, ended) = self.context.begin_look();
+    /// `stalled`: the shard itself stood still, and judges nobody by that time.
+    fn watch_lagging(&mut self, stalled: bool) {
+        let (mut ids, ended) = self.context.begin_look();
         let Self { connections, context, .. } = self;
+        if stalled {
+            context.begin_anew();
+            for id in &ids {
+                if let Some(connection) = connections.get_mut(id.slot()) {
+                    connection.excuse(context);
+                }
+            }
+            return context.keep_lagging(ids);
+        }
         let now = context.now();
-        let slowest =
-            || slots.iter().filter(|slot| connections.get(**slot).is_some_and(|it| it.is_of_the_slowest(now)));
-        let census = ended.then(|| context.end_window(u32::try_from(slowest().count()).unwrap_or(u32::MAX)));
-        slots.retain(|slot| connections.get_mut(*slot).is_some_and(|connection| connection.watch(census, context)));
-        context.keep_lagging(slots);
+        let found = |id: &ConnId| connections.get(id.slot()).filter(|connection| connection.id() == *id);
+        let slowest = || ids.iter().filter_map(found).filter(|connection| connection.is_of_the_slowest(now)).count();
+        let census = ended.then(|| context.end_window(u32::try_from(slowest()).unwrap_or(u32::MAX)));
+        ids.retain(|id| {
+            let connection = connections.get_mut(id.slot()).filter(|connection| connection.id() == *id);
+            connection.is_some_and(|connection| connection.watch(census, context))
+        });
+        context.keep_lagging(ids);
     }
 
     /// Once those that are behind are few, publishers wait for the young among them no longer than their credit lasts.
     pub(super) fn hold_back_young(&mut self) {
         let Self { connections, context, .. } = self;
-        for slot in context.take_thinned().unwrap_or_default() {
-            if let Some(connection) = connections.get_mut(slot) {
+        for id in context.take_thinned().unwrap_or_default() {
+            if let Some(connection) = connections.get_mut(id.slot()) {
                 connection.hold_back_young(false, context);
             }
         }
