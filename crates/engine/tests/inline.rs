@@ -145,11 +145,13 @@ fn a_step_keeps_its_budget_whoever_floods() {
         inline.wait(Duration::from_millis(1));
     }
     let began = Instant::now();
+    // By what a step reads, not by the clock: others take their part of the machine.
+    let read = || engine.health()["messages_received"].as_u64().unwrap();
     let (mut took, mut heard) = (Vec::new(), 0_usize);
     while began.elapsed() < TIME {
-        let at = Instant::now();
+        let before = read();
         inline.step(true);
-        took.push(at.elapsed());
+        took.push(read() - before);
         if let wse_engine::Taken::Bytes(_) = engine.take_batch(&consumer, 1024, false, &mut out) {
             heard += u32::from_le_bytes([out[0], out[1], out[2], out[3]]) as usize;
         }
@@ -158,10 +160,10 @@ fn a_step_keeps_its_budget_whoever_floods() {
     engine.abandon_inline(&mut inline, CloseCode::SERVICE_RESTART, "", Duration::from_millis(100));
     flooding.join().unwrap();
     took.sort_unstable();
-    let longest = took[took.len() - 1 - took.len() / 100];
-    // Of a millisecond; others take their part of the machine.
-    assert!(longest < Duration::from_millis(50), "one step in a hundred took {longest:?} and more");
-    assert!(took[took.len() / 2] < Duration::from_millis(10), "half of them took {:?} and more", took[took.len() / 2]);
+    took.sort_unstable();
+    // Some 5,000 in a millisecond; 130,000 when a step serves all who are ready.
+    let most = took[took.len() - 1];
+    assert!(most < 30_000, "one step read {most} messages");
     assert!(heard > 10_000, "only {heard} messages came through: no flood");
 }
 

@@ -69,24 +69,30 @@ fn answers_to_what_came_before_go_out_before_our_close() {
     }
 }
 
-#[test]
-fn a_host_that_owes_nothing_is_not_waited_for_and_a_slow_one_not_for_long() {
-    let mut server = Server::start(Config { shards: 1, close_timeout: Duration::from_secs(60), ..config() });
+/// The best of ten Closes, on however busy a machine: whoever waits for a host waits 100 ms each time. `back`: the host comes
+/// back from the event of the connect before.
+fn assert_closes_at_once(server: &mut Server, back: bool) {
     let mut took = Vec::new();
     for _ in 0..10 {
         let (mut peer, _) = server.connect();
-        // It has everything and has come back.
-        assert_eq!(server.events.drain(), []);
+        if back {
+            assert_eq!(server.events.drain(), []);
+        }
         let began = Instant::now();
         peer.send_raw(&close_1001());
         peer.expect_close(1001);
         peer.expect_end();
         took.push(began.elapsed());
         assert!(matches!(server.events.event(), Event::Disconnect(_)));
-        assert_eq!(server.events.drain(), []);
     }
-    // The best of ten, on however busy a machine: whoever waits for a host waits 100 ms each time.
     assert!(took.iter().min().unwrap() < &Duration::from_millis(80), "{took:?}");
+}
+
+#[test]
+fn a_host_that_owes_nothing_is_not_waited_for_and_a_slow_one_not_for_long() {
+    let mut server = Server::start(Config { shards: 1, close_timeout: Duration::from_secs(60), ..config() });
+    assert_closes_at_once(&mut server, true);
+    assert_eq!(server.events.drain(), []);
     // It never comes back.
     let (mut peer, id) = server.connect();
     ask(&mut peer, &close_1001());
@@ -136,17 +142,6 @@ fn stop_in_the_grace_answers_at_once() {
 #[test]
 fn who_never_asked_is_answered_at_once() {
     let mut server = Server::start(Config { shards: 1, ..config() });
-    let mut took = Vec::new();
-    for _ in 0..5 {
-        // The host has the connect event, and does not come back.
-        let (mut peer, _) = server.connect();
-        let began = Instant::now();
-        peer.send_raw(&close_1001());
-        peer.expect_close(1001);
-        peer.expect_end();
-        took.push(began.elapsed());
-        assert!(matches!(server.events.event(), Event::Disconnect(_)));
-    }
-    took.sort();
-    assert!(took[2] < Duration::from_millis(80), "{took:?}");
+    // The host has the connect event, and does not come back.
+    assert_closes_at_once(&mut server, false);
 }

@@ -153,12 +153,11 @@ pub(super) fn step(shard: &SharedShard, arrivals: &mut Vec<Incoming>) -> Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::time::Instant;
 
+    use super::super::tests::{arrive, wait_until};
     use super::*;
-    use crate::admission::Place;
     use crate::config::tests::config;
     use crate::mailbox::Command;
 
@@ -169,14 +168,6 @@ mod tests {
         assert!(HANDSHAKES.fetch_add(1, SeqCst) > 0, "the first one brings the shard down");
     }
 
-    fn wait_until(condition: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !condition() {
-            assert!(began.elapsed() < Duration::from_secs(10));
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
     #[test]
     fn a_shard_whose_loop_panics_begins_again_and_works_its_mailbox_off() {
         let shared = Arc::new(Shared::new(config()));
@@ -184,19 +175,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mailbox = &shared.shards[0].mailbox;
         for round in 1..=3 {
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let address = stream.local_addr().unwrap().ip();
-            let permit = shared.admission.enter(address).unwrap();
-            let load = Place::take(&shared.shards[0].load);
-            let incoming = Incoming {
-                stream,
-                accepted: Instant::now(),
-                address: [127, 0, 0, 1].into(),
-                loopback: true,
-                permit,
-                load,
-            };
-            mailbox.command(Command::Accept(Box::new(incoming)));
+            arrive(&shared, &listener);
             wait_until(|| HANDSHAKES.load(SeqCst) == round && mailbox.weight() == 0);
         }
         let counters = &shared.shards[0].counters;

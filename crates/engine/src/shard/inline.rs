@@ -220,10 +220,10 @@ impl Wake for Woken {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
 
+    use super::super::tests::arrive;
     use super::*;
-    use crate::admission::Place;
     use crate::config::tests::config;
     use crate::mailbox::Command;
 
@@ -238,12 +238,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mailbox = &shared.shards[0].mailbox;
         for round in 1..=3 {
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let address = stream.local_addr().unwrap().ip();
-            let permit = shared.admission.enter(address).unwrap();
-            let load = Place::take(&shared.shards[0].load);
-            let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
-            mailbox.command(Command::Accept(Box::new(incoming)));
+            arrive(&shared, &listener);
             assert!(inline.has_work());
             while inline.step() == Step::More {}
             assert_eq!((HANDSHAKES.get(), mailbox.weight()), (round, 0));

@@ -54,8 +54,18 @@ fn take(consumer: &Consumer) -> usize {
     events
 }
 
+/// A socket connects and is handed to the first shard, as a listener would.
+pub(super) fn arrive(shared: &Shared, listener: &TcpListener) {
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let address = stream.local_addr().unwrap().ip();
+    let permit = shared.admission.enter(address).unwrap();
+    let load = Place::take(&shared.shards[0].load);
+    let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
+    shared.shards[0].mailbox.command(Command::Accept(Box::new(incoming)));
+}
+
 #[track_caller]
-fn wait_until(condition: impl Fn() -> bool) {
+pub(super) fn wait_until(condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < Duration::from_secs(10));
@@ -78,12 +88,7 @@ fn a_panic_while_a_shard_begins_again_costs_no_place_and_no_event() {
             // From here on whoever wakes the reader panics, once.
             consumer.on_batch(Some(Arc::new(|| panic!("the host panics"))));
         }
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let address = stream.local_addr().unwrap().ip();
-        let permit = shared.admission.enter(address).unwrap();
-        let load = Place::take(&handle.load);
-        let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
-        handle.mailbox.command(Command::Accept(Box::new(incoming)));
+        arrive(&shared, &listener);
         streams.push(listener.accept().unwrap());
         wait_until(|| shared.registry.len() == number % PEERS && handle.mailbox.weight() == 0);
     }
