@@ -2,13 +2,14 @@
  * Decodes one flat batch of the engine into events. The layout (little endian, 8-byte aligned):
  *
  * ```
- *  0 u32 count    4 u32 flags    8 u32 textLen    12 u32 dataLen    16 u32 columnsLen    20 u32 0
+ *  0 u32 count    4 u32 flags    8 u32 textLen    12 u32 dataLen    16 u32 columnsLen    20 u32 longsLen
  * 24 f64[count]   connection ids (NaN: none)
  *    u32[count]   lengths in bytes
  *    u8[count]    kinds, padded with zeros to a multiple of 8
- *    text region  `[` + the JSON of every `msg` of kind 2, joined by `,` + `]`
+ *    text region  `[` + the JSON of every `msg` of kind 2 or 9, joined by `,` + `]`
  *    columns      empty, or `[` + per shape its template and its columns, joined by `,` + `]` (`columns.ts`)
  *    data region  the payloads of all other events, one after the other
+ *    longs        the long strings of the messages of kind 9, in ASCII (`long.ts`)
  * ```
  *
  * Kind 16 + k is a `msg` as well: the next row of shape k. All messages cost one `JSON.parse` or two; nothing that is handed
@@ -18,6 +19,7 @@
 import type { Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 import { readTables, type Table } from './columns.js';
 import { LazyMessage } from './lazy.js';
+import { LongStrings } from './long.js';
 import type { BatchMemory } from './memory.js';
 
 const HEADER_BYTES = 24;
@@ -38,6 +40,7 @@ const DISCONNECT = 5;
 const PRESENCE_JOIN = 6;
 const PRESENCE_LEAVE = 7;
 const SLOW_CONSUMER = 8;
+const LONG_MSG = 9;
 /** From here on: a row of a shape. */
 const SHAPED = 16;
 
@@ -87,17 +90,19 @@ function decode(
   const textLen = words[2] as number;
   const dataLen = words[3] as number;
   const columnsLen = words[4] as number;
+  const longsLen = words[5] as number;
   const kindsAt = HEADER_BYTES + count * (EVENT_BYTES - 1);
   const textAt = Math.ceil((kindsAt + count) / 8) * 8;
   const columnsAt = textAt + textLen;
   const dataAt = columnsAt + columnsLen;
-  if (dataAt + dataLen !== byteLength) throw new RangeError('batch: its lengths do not add up');
+  if (dataAt + dataLen + longsLen !== byteLength) throw new RangeError('batch: its lengths do not add up');
 
   const encoding = (flag: number): BufferEncoding => ((flags & flag) !== 0 ? 'latin1' : 'utf8');
   const dataEncoding = encoding(FLAG_ASCII_DATA);
   const messages = textLen <= EMPTY_TEXT ? undefined : messagesOf(bytes, textAt, columnsAt, encoding(FLAG_ASCII_TEXT));
   // No net as above: a shape's values have passed the same scanner, and their message's own text did not cross.
   const tables = columnsLen === 0 ? [] : readTables(bytes.toString(encoding(FLAG_ASCII_COLUMNS), columnsAt, dataAt));
+  const longs = new LongStrings(bytes, dataAt + dataLen);
 
   const firstConn = HEADER_BYTES / 8;
   const firstLength = HEADER_BYTES / 4 + count * 2;
@@ -113,8 +118,9 @@ function decode(
       continue;
     }
     const length = words[firstLength + i] as number;
-    if (kind === MSG && messages !== undefined) {
-      const made = messages(message, text, text + length);
+    if ((kind === MSG || kind === LONG_MSG) && messages !== undefined) {
+      let made = messages(message, text, text + length);
+      if (kind === LONG_MSG) made = longs.restore(made as WSEMessage | string);
       events[i] = typeof made === 'string' ? ['raw', conn, made] : ['msg', conn, made];
       message += 1;
       text += length + 1;

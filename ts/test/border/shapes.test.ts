@@ -65,6 +65,13 @@ const KINDS: ((n: number) => Sent)[] = [
   (n) => `{"t":"same","p":{"all":"the same"},"n":${n % 50 === 0 ? n : 0}}`,
   (n) => `{"big":"${'x'.repeat(n % 2 === 0 ? 100 : 5000)}","n":${n}}`,
   () => '{}',
+  (n) => `{"t":"doc","p":{"2":"${n}","text":"${'lorem '.repeat(900 + (n % 7))}","1":${value(n)}},"v":"ž"}`,
+  (n) => `{"p":[[${value(n)},{"~":"${'~wse~0+9'.repeat(1000)}"}]],"t":"~wse${n % 2 === 0 ? '~' : ''}0+9"}`,
+  (n) => `{"__proto__":"${'z'.repeat(4500)}","n":${n}}`,
+  (n) => `{"p":{"__proto__":{"x":"${'z'.repeat(4500)}"}},"n":${n}}`,
+  (n) => `{"a":"${'y'.repeat(4500)}","a":${n % 3 === 0 ? `"${n}"` : value(n)}}`,
+  (n) => `{"a":"${'y'.repeat(4500)}","p":{"a":1},"p":{"b":"${'w'.repeat(30_000)}"},"n":${n}}`,
+  (n) => [`{"type":"alias","payload":"${'p'.repeat(9000)}","v":${n}}`, `{"t":"alias","p":"${'p'.repeat(9000)}","v":${n}}`],
 ];
 
 /** The same as the values of those texts, and own keys in the same order all the way down. */
@@ -115,7 +122,7 @@ function expectAll(events: readonly [string, unknown][], sent: readonly Sent[], 
 
 describe('messages of many shapes', () => {
   it('arrive as JSON.parse of what was sent, in order', async () => {
-    const { server, port } = await start();
+    const { server, port } = await start({ maxInboundQueueBytes: 64 * 1024 * 1024 });
     const sent = mixture();
     const parse = vi.spyOn(JSON, 'parse');
     onTestFinished(() => parse.mockRestore());
@@ -128,7 +135,7 @@ describe('messages of many shapes', () => {
   });
 
   it('arrive the same unparsed', async () => {
-    const { server, port } = await start();
+    const { server, port } = await start({ maxInboundQueueBytes: 64 * 1024 * 1024 });
     const sent = mixture();
     const events = await burst(server, port, sent, true);
     expectAll(events, sent, (payload) => (payload as LazyMessage).parse());

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use wse_protocol::json::Shape;
+use wse_protocol::json::{Shape, long_string};
 
 use crate::id::ConnId;
 
@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     // 6 and 7 are presence_join and presence_leave.
     /// The outbound budget was used up; payload: JSON.
     SlowConsumer = 8,
+    /// A JSON object most of which is one long string.
+    LongMessage = 9,
 }
 
 /// Kinds from here on are messages of a known shape, in a batch and in a crossing.
@@ -46,6 +48,8 @@ pub(crate) struct Batch {
     /// of text (`"k":0,`) for its two here, so whoever limits the text limits the cells.
     pub(super) cells: Vec<u16>,
     pub(super) shapes: Vec<Arc<Shape>>,
+    /// Where the long strings of the [`Kind::LongMessage`]s stand, each from the start of its message.
+    pub(super) longs: Vec<Range<u32>>,
     /// What a crossing has taken already.
     pub(super) taken: Part,
 }
@@ -57,16 +61,21 @@ pub(super) struct Part {
     pub(super) text: usize,
     pub(super) data: usize,
     pub(super) cells: usize,
+    pub(super) longs: usize,
 }
 
 impl Batch {
     /// Appends an event.
     #[inline]
     pub(crate) fn push(&mut self, kind: Kind, connection: ConnId, payload: &[u8]) {
-        self.note(kind as u8, connection, payload);
         if kind == Kind::Message {
+            let long = long_string(payload);
+            let kind = if long.is_some() { Kind::LongMessage } else { Kind::Message };
+            self.longs.extend(long.map(|Range { start, end }| length(start)..length(end)));
+            self.note(kind as u8, connection, payload);
             self.text.extend_from_slice(payload);
         } else {
+            self.note(kind as u8, connection, payload);
             self.data.extend_from_slice(payload);
         }
     }
@@ -122,6 +131,7 @@ impl Batch {
         self.data.clear();
         self.cells.clear();
         self.shapes.clear();
+        self.longs.clear();
         self.taken = Part::default();
         self
     }
@@ -129,14 +139,15 @@ impl Batch {
     /// What the next `count` events hold.
     pub(super) fn measure(&self, count: usize) -> Part {
         if count == self.len() {
-            let Part { text, data, cells, .. } = self.taken;
+            let Part { text, data, cells, longs, .. } = self.taken;
             let (text, data) = (self.text.len() - text, self.data.len() - data);
-            return Part { count, text, data, cells: self.cells.len() - cells };
+            return Part { count, text, data, cells: self.cells.len() - cells, longs: self.longs.len() - longs };
         }
         let mut part = Part { count, ..Part::default() };
         let range = self.taken.count..self.taken.count + count;
         for (kind, length) in self.kinds[range.clone()].iter().zip(&self.lengths[range]) {
             *(if is_message(*kind) { &mut part.text } else { &mut part.data }) += *length as usize;
+            part.longs += usize::from(*kind == Kind::LongMessage as u8);
             part.cells += shape_of(*kind).map_or(0, |index| self.shapes[index].leaves());
         }
         part
@@ -160,7 +171,7 @@ pub(super) fn shape_of(kind: u8) -> Option<usize> {
 
 #[inline]
 pub(super) const fn is_message(kind: u8) -> bool {
-    kind == Kind::Message as u8 || kind >= SHAPED
+    kind == Kind::Message as u8 || kind == Kind::LongMessage as u8 || kind >= SHAPED
 }
 
 /// Payloads are at most one message, crossings a few megabytes: both fit 32 bits.

@@ -50,14 +50,16 @@ struct Heard(f64, u8, Value);
 /// Reads a crossing as JavaScript does, if its keys are in alphabetical order: `Value` sorts them. Messages of both forms have kind 2; how many were in columns comes with them.
 fn decode(bytes: &[u8]) -> (Vec<Heard>, usize) {
     let header = words(bytes);
-    let [count, flags, text_len, data_len, columns_len, 0] = header[..] else { panic!("{header:?}") };
+    let [count, flags, text_len, data_len, columns_len, longs_len] = header[..] else { panic!("{header:?}") };
     let count = count as usize;
     let kinds = &bytes[24 + count * 12..24 + count * 13];
     let head = (24 + count * 13).next_multiple_of(8);
     assert!(bytes[24 + count * 13..head].iter().all(|byte| *byte == 0));
     let (text, rest) = bytes[head..].split_at(text_len as usize);
-    let (columns, mut data) = rest.split_at(columns_len as usize);
-    assert_eq!(data.len(), data_len as usize);
+    let (columns, rest) = rest.split_at(columns_len as usize);
+    let (mut data, longs) = rest.split_at(data_len as usize);
+    let mut used = 0;
+    assert_eq!(longs.len(), longs_len as usize);
     let ascii = [text, data, columns].map(<[u8]>::is_ascii);
     assert_eq!([1, 2, 4].map(|flag| flags & flag != 0), ascii);
     let mut plain = serde_json::from_slice::<Vec<Value>>(text).unwrap().into_iter();
@@ -75,6 +77,11 @@ fn decode(bytes: &[u8]) -> (Vec<Heard>, usize) {
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
         match kinds[index] {
             2 => Heard(id, 2, plain.next().unwrap()),
+            9 => {
+                let message = plain.next().unwrap();
+                assert_eq!(message.to_string().len(), length, "as this parser writes it");
+                Heard(id, 2, restored(&message, longs, &mut used))
+            }
             kind @ 16.. => Heard(id, 2, tables[usize::from(kind) - 16].next().unwrap()),
             kind => {
                 let (payload, rest) = data.split_at(length);
@@ -84,8 +91,33 @@ fn decode(bytes: &[u8]) -> (Vec<Heard>, usize) {
         }
     });
     let events: Vec<Heard> = events.collect();
-    assert!(data.is_empty() && plain.next().is_none() && tables.iter_mut().all(|rows| rows.next().is_none()));
+    assert!(
+        data.is_empty()
+            && used == longs.len()
+            && plain.next().is_none()
+            && tables.iter_mut().all(|rows| rows.next().is_none())
+    );
     (events, shaped)
+}
+
+/// A message with its long string, wherever its stand-in is.
+fn restored(value: &Value, longs: &[u8], used: &mut usize) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|item| restored(item, longs, used)).collect(),
+        Value::Object(members) => {
+            let restored = members.iter().map(|(key, member)| (key.clone(), restored(member, longs, used)));
+            Value::Object(restored.collect())
+        }
+        Value::String(text) => match text.strip_prefix("~wse~").and_then(|rest| rest.split_once('+')) {
+            Some((place, length)) => {
+                let (place, length): (usize, usize) = (place.parse().unwrap(), length.parse().unwrap());
+                *used += length;
+                String::from_utf8(longs[place..place + length].to_vec()).unwrap().into()
+            }
+            None => value.clone(),
+        },
+        other => other.clone(),
+    }
 }
 
 fn rebuild(template: &Value, rows: usize, columns: &mut impl Iterator<Item = Value>) -> Vec<Value> {
@@ -194,6 +226,9 @@ fn mixture() -> (VecDeque<Batch>, Vec<Heard>) {
             let text = match slot % 5 {
                 0 | 1 => format!(r#"{{"p":{{"seq":{slot},"text":"{}"}},"t":"a"}}"#, "ž".repeat(slot as usize)),
                 2 => format!(r#"{{"n":[{slot}],"t":"b"}}"#),
+                3 if slot % 20 == 13 => {
+                    format!(r#"{{"p":{{"doc":"{}"}},"t":"long"}}"#, "y".repeat(5000 + slot as usize))
+                }
                 3 => format!(r#"{{"plain":{slot}}}"#),
                 _ => slot.to_string(),
             };

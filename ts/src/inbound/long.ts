@@ -1,0 +1,51 @@
+/**
+ * Puts a long string back into its message. The engine lets the string most of a large message is cross beside it, so that it is
+ * neither searched nor copied by the parser; in the message's JSON a stand-in says how long it is.
+ */
+
+import type { WSEMessage } from '../events.js';
+
+/** What a stand-in begins with: no other string of its message does (`crates/protocol/src/json/long.rs`). */
+const STAND_IN = '~wse~';
+
+/** The long strings of one batch. */
+export class LongStrings {
+  readonly #bytes: Buffer;
+  readonly #start: number;
+
+  /** @param start where they begin in `bytes`; they are ASCII */
+  constructor(bytes: Buffer, start: number) {
+    this.#bytes = bytes;
+    this.#start = start;
+  }
+
+  /**
+   * The message with its string; it is changed. Without its stand-in (a later member of the same name has replaced it) it is whole. A
+   * message that could not be parsed is a text, and stays one.
+   */
+  restore(message: WSEMessage | string): WSEMessage | string {
+    if (typeof message === 'string') return message.replace(/~wse~\d+\+\d+/, (standIn) => this.#find(standIn));
+    this.#fill(message as Record<string, unknown>);
+    return message;
+  }
+
+  /** Whether it was in there. Arrays have keys as well; the engine has bounded the depth. */
+  #fill(values: Record<string, unknown>): boolean {
+    for (const key of Object.keys(values)) {
+      const value = values[key];
+      if (typeof value === 'string') {
+        if (!value.startsWith(STAND_IN)) continue;
+        values[key] = this.#find(value);
+        return true;
+      }
+      if (typeof value === 'object' && value !== null && this.#fill(value as Record<string, unknown>)) return true;
+    }
+    return false;
+  }
+
+  #find(standIn: string): string {
+    const [place, length] = standIn.slice(STAND_IN.length).split('+').map(Number) as [number, number];
+    const start = this.#start + place;
+    return this.#bytes.toString('latin1', start, start + length);
+  }
+}
