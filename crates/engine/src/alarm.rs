@@ -1,74 +1,65 @@
-//! What wakes a shard that has nothing to do: a task of the runtime, or the event loop of somebody else's thread. Knows nothing of
-//! why.
+//! What wakes a shard that has nothing to do: its thread, or the event loop of somebody else's. Knows nothing of why.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::thread::ThreadId;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+
+/// Nothing has rung since the shard last looked.
+const AWAKE: u8 = 0;
+/// It has rung: the shard looks before it sleeps.
+const RUNG: u8 = 1;
+/// Nothing has rung, and the shard looks at nothing until something does.
+const ASLEEP: u8 = 2;
 
 /// The alarm of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
-    task: Notify,
-    /// The shard runs on somebody else's event loop, or did.
-    inline: AtomicBool,
-    /// It rang on the thread of that event loop.
-    rang_here: AtomicBool,
-    /// That one, while it does.
-    event_loop: Mutex<Option<EventLoop>>,
+    state: AtomicU8,
+    sleeper: Mutex<Option<Sleeper>>,
 }
 
+/// Whom to wake.
 #[derive(Debug)]
-struct EventLoop {
+struct Sleeper {
     thread: ThreadId,
     waker: mio::Waker,
 }
 
 impl Alarm {
-    /// Wakes the shard. On the thread of its own event loop it only makes a note: the loop looks before it sleeps.
+    /// Wakes the shard. On its own thread, and while it is awake, that is only a note: it looks before it sleeps.
     pub(crate) fn ring(&self) {
-        if !self.is_inline() {
-            return self.task.notify_one();
-        }
-        if let Some(EventLoop { thread, waker }) = &*self.event_loop.lock() {
-            if *thread == std::thread::current().id() {
-                self.rang_here.store(true, Relaxed);
-            } else {
-                // A loop that cannot be woken looks when it next turns; nobody could do better.
-                let _ = waker.wake();
-            }
+        if self.state.swap(RUNG, SeqCst) == ASLEEP
+            && let Some(Sleeper { thread, waker }) = &*self.sleeper.lock()
+            && *thread != std::thread::current().id()
+        {
+            // One that cannot be woken looks when it next turns; nobody could do better.
+            let _ = waker.wake();
         }
     }
 
-    /// From now on the shard runs on this thread's event loop, which `waker` wakes.
+    /// From now on the shard runs on this thread, which `waker` wakes.
     pub(crate) fn run_here(&self, waker: mio::Waker) {
-        *self.event_loop.lock() = Some(EventLoop { thread: std::thread::current().id(), waker });
-        self.inline.store(true, Relaxed);
+        *self.sleeper.lock() = Some(Sleeper { thread: std::thread::current().id(), waker });
     }
 
-    /// Whether it rang on the thread of the event loop.
-    pub(crate) fn rang_here(&self) -> bool {
-        self.rang_here.load(Relaxed)
-    }
-
-    /// The event loop has heard it.
-    pub(crate) fn heard(&self) {
-        self.rang_here.store(false, Relaxed);
-    }
-
-    /// The event loop is over.
+    /// The shard does not run any more.
     pub(crate) fn run_nowhere(&self) {
-        *self.event_loop.lock() = None;
+        *self.sleeper.lock() = None;
     }
 
-    /// Whether the shard runs on somebody else's event loop, or did.
-    pub(crate) fn is_inline(&self) -> bool {
-        self.inline.load(Relaxed)
+    /// Whether it has rung since the shard last looked.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.state.load(SeqCst) == RUNG
     }
 
-    /// Waits until it rings; for a shard with a task of its own.
-    pub(crate) async fn rung(&self) {
-        self.task.notified().await;
+    /// The shard looks: it has heard what has rung.
+    pub(crate) fn awake(&self) {
+        self.state.store(AWAKE, SeqCst);
+    }
+
+    /// Whether the shard may sleep, and then whoever rings wakes it; false: it has rung.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst).is_ok()
     }
 }

@@ -261,35 +261,29 @@ impl Mailbox {
         self.alarm.ring();
     }
 
-    /// Has this thread's event loop run the shard from now on: it need not be woken by its own thread, and others wake it
-    /// with `waker`.
+    /// The shard runs on this thread from now on: it need not be woken by its own thread, and others wake it with `waker`.
     pub(crate) fn run_here(&self, waker: mio::Waker) {
         self.alarm.run_here(waker);
     }
 
-    /// Whether the event loop has something to do, as its own thread knows.
+    /// Whether the shard has something to do.
     pub(crate) fn is_rung(&self) -> bool {
-        self.alarm.rang_here() || !self.is_empty()
+        self.alarm.is_rung() || !self.is_empty()
     }
 
-    /// The event loop has come.
-    pub(crate) fn heard(&self) {
-        self.alarm.heard();
+    /// The shard looks, and need not be woken before it may sleep.
+    pub(crate) fn awake(&self) {
+        self.alarm.awake();
     }
 
-    /// The event loop is over.
+    /// Whether the shard may sleep until it is woken; false: something has come since it last looked.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.alarm.may_sleep()
+    }
+
+    /// The shard does not run any more.
     pub(crate) fn run_nowhere(&self) {
         self.alarm.run_nowhere();
-    }
-
-    /// Whether its shard runs on somebody else's event loop.
-    pub(crate) fn is_inline(&self) -> bool {
-        self.alarm.is_inline()
-    }
-
-    /// Waits until there is something to do.
-    pub(crate) async fn ready(&self) {
-        self.alarm.rung().await;
     }
 
     /// Takes everything that waits, if something does. Its weight stays until [`Self::done`].

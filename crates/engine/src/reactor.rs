@@ -1,10 +1,11 @@
-//! The sockets of a shard that runs on somebody else's event loop: who of them is ready, asked of the system without waiting. One
-//! descriptor ([`Reactor::poll_fd`]) is readable while any of them has news, so that the other loop can watch that one.
+//! The sockets of a shard: who of them is ready, as the system says. One descriptor ([`Reactor::poll_fd`]) is readable while any of
+//! them has news, so that somebody else's event loop can watch that one.
 //!
 //! Tokio hides the descriptor of its poller; this stands on what tokio's stands on. Readiness is edge-triggered as there: it is
 //! believed until the socket says otherwise.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mio::event::Source;
+use mio::event::{Event, Source};
 use mio::{Events, Interest, Registry, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -49,20 +50,44 @@ struct Sockets {
     free: Vec<usize>,
 }
 
-/// What is known of one socket, and who waits for news.
+/// What is known of one socket, and who waits for news: one, because a socket has one owner.
 #[derive(Default)]
 struct Readiness {
     readable: bool,
     writable: bool,
     /// The peer has ended its side: it stays readable, because no further news will come.
     ended: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    waits_to_read: bool,
+    waits_to_write: bool,
+    waker: Option<Waker>,
+}
+
+impl Readiness {
+    /// Takes the system's word, and wakes who waited for it.
+    fn note(&mut self, event: &Event) {
+        self.ended |= event.is_read_closed();
+        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+        self.readable |= readable;
+        self.writable |= writable;
+        let wakes = (readable && self.waits_to_read) || (writable && self.waits_to_write);
+        self.waits_to_read &= !readable;
+        self.waits_to_write &= !writable;
+        if wakes && let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
 }
 
 impl Reactor {
-    pub(crate) fn new() -> io::Result<Rc<Self>> {
-        let poll = mio::Poll::new()?;
+    pub(crate) fn new(poll: mio::Poll) -> io::Result<Rc<Self>> {
         let registry = poll.registry().try_clone()?;
         let poll = RefCell::new((poll, Events::with_capacity(EVENTS)));
         Ok(Rc::new(Self { poll, registry, sockets: RefCell::default() }))
@@ -80,11 +105,11 @@ impl Reactor {
         &self.registry
     }
 
-    /// Waits for news up to `timeout`, wakes whoever waited for it, and hands each signal to `signalled`.
-    pub(crate) fn look(&self, timeout: Duration, mut signalled: impl FnMut(Signal)) -> io::Result<()> {
+    /// Waits for news up to `timeout` (`None`: as long as it takes), wakes whoever waited for it, and hands each signal to `signalled`.
+    pub(crate) fn look(&self, timeout: Option<Duration>, mut signalled: impl FnMut(Signal)) -> io::Result<()> {
         let mut poll = self.poll.borrow_mut();
         let (poll, events) = &mut *poll;
-        match poll.poll(events, Some(timeout)) {
+        match poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
@@ -96,28 +121,16 @@ impl Reactor {
                 continue;
             };
             let Some(socket) = sockets.known.get_mut(key) else { continue };
-            socket.ended |= event.is_read_closed();
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                socket.readable = true;
-                if let Some(waker) = socket.reader.take() {
-                    waker.wake();
-                }
-            }
-            if event.is_writable() || event.is_write_closed() || event.is_error() {
-                socket.writable = true;
-                if let Some(waker) = socket.writer.take() {
-                    waker.wake();
-                }
-            }
+            socket.note(event);
         }
         Ok(())
     }
 
     /// Takes a socket that does not block.
-    pub(crate) fn adopt(self: &Rc<Self>, stream: std::net::TcpStream) -> io::Result<ReactorStream> {
+    pub(crate) fn adopt(self: &Rc<Self>, stream: std::net::TcpStream) -> io::Result<Stream> {
         let mut io = mio::net::TcpStream::from_std(stream);
-        // As good as any guess: the first attempts find out.
-        let fresh = Readiness { readable: true, writable: true, ..Readiness::default() };
+        // What it has received already is news to the poller as well; that it takes something is as good as any guess.
+        let fresh = Readiness { writable: true, ..Readiness::default() };
         let mut sockets = self.sockets.borrow_mut();
         let key = sockets.free.pop().unwrap_or(sockets.known.len());
         match sockets.known.get_mut(key) {
@@ -130,30 +143,49 @@ impl Reactor {
             return Err(error);
         }
         drop(sockets);
-        Ok(ReactorStream { io, key: u32::try_from(key).unwrap_or(u32::MAX), reactor: Rc::clone(self) })
+        Ok(Stream { io, key: u32::try_from(key).unwrap_or(u32::MAX), reactor: Rc::clone(self) })
     }
 }
 
 /// A socket of a [`Reactor`].
-pub(crate) struct ReactorStream {
+pub(crate) struct Stream {
     io: mio::net::TcpStream,
     key: u32,
     reactor: Rc<Reactor>,
 }
 
-impl ReactorStream {
+impl Stream {
     fn with<T>(&self, look: impl FnOnce(&mut Readiness) -> T) -> T {
         look(&mut self.reactor.sockets.borrow_mut().known[self.key as usize])
     }
 
     /// Pending while it is known to have nothing to read.
-    pub(crate) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
-        self.with(|socket| ready(socket.readable, &mut socket.reader, cx))
+    fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        self.with(|socket| {
+            if socket.readable {
+                return Poll::Ready(());
+            }
+            socket.waits_to_read = true;
+            socket.wait(cx);
+            Poll::Pending
+        })
+    }
+
+    /// Waits until there may be something to read: nothing is lost by trying.
+    pub(crate) async fn readable(&self) {
+        poll_fn(|cx| self.poll_readable(cx)).await;
     }
 
     /// Pending while it is known to take nothing.
-    pub(crate) fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
-        self.with(|socket| ready(socket.writable, &mut socket.writer, cx))
+    fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
+        self.with(|socket| {
+            if socket.writable {
+                return Poll::Ready(());
+            }
+            socket.waits_to_write = true;
+            socket.wait(cx);
+            Poll::Pending
+        })
     }
 
     /// Reads what is there, `Pending` for nothing.
@@ -193,20 +225,10 @@ impl ReactorStream {
     }
 }
 
-fn ready(is_ready: bool, waiting: &mut Option<Waker>, cx: &Context<'_>) -> Poll<()> {
-    if is_ready {
-        return Poll::Ready(());
-    }
-    match waiting {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *waiting = Some(cx.waker().clone()),
-    }
-    Poll::Pending
-}
-
-impl Drop for ReactorStream {
+impl Drop for Stream {
     fn drop(&mut self) {
         // Closing the descriptor takes it out of the poller; news fetched before may still name the key, and does no harm.
+        #[cfg(not(unix))]
         let _ = self.io.deregister(&self.reactor.registry);
         let mut sockets = self.reactor.sockets.borrow_mut();
         sockets.known[self.key as usize] = Readiness::default();
@@ -214,13 +236,13 @@ impl Drop for ReactorStream {
     }
 }
 
-impl AsyncRead for ReactorStream {
+impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.poll_read_into(cx, into.initialize_unfilled()).map_ok(|count| into.advance(count))
     }
 }
 
-impl AsyncWrite for ReactorStream {
+impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             if self.poll_writable(cx).is_pending() {

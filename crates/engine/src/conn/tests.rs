@@ -11,16 +11,17 @@ use super::{Connection, Context, Opening, Transport};
 use crate::config::Config;
 use crate::config::tests::config;
 use crate::id::ConnId;
+use crate::reactor::Reactor;
 use crate::registry::{Peer, Speech};
 use crate::shared::Shared;
 use crate::slab::Slab;
 
-/// Opens a connection whose peer is gone already; returns its slot. Within a runtime.
+/// Opens a connection whose peer is gone already; returns its slot.
 pub(crate) fn open(connections: &mut Slab<Connection>, context: &Context, stream: u16) -> u32 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let transport = Transport::Plain(tokio::net::TcpStream::from_std(socket).unwrap());
+    let transport: Transport = Reactor::new(mio::Poll::new().unwrap()).unwrap().adopt(socket).unwrap().into();
     let (shared, now) = (&context.shared, context.now());
     let opened = connections.insert(|slot, generation| {
         let id = ConnId::new(0, slot, generation);
@@ -31,8 +32,8 @@ pub(crate) fn open(connections: &mut Slab<Connection>, context: &Context, stream
     opened.unwrap()
 }
 
-#[tokio::test]
-async fn a_close_handshake_is_looked_at_within_a_minute_however_long_it_may_take() {
+#[test]
+fn a_close_handshake_is_looked_at_within_a_minute_however_long_it_may_take() {
     for (seconds, most) in [(5, 5), (600, 60)] {
         let shared = Arc::new(Shared::new(Config { close_timeout: Duration::from_secs(seconds), ..config() }));
         let mut context = Context::new(Arc::clone(&shared), 0);

@@ -6,68 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
-#[cfg(target_os = "linux")]
-use tokio::io::Interest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use wse_crypto::tls::TlsStream;
 
-use super::stream::Stream;
-use crate::reactor::ReactorStream;
+use crate::reactor::Stream;
 use crate::registry::Peer;
 
-/// A connection's socket. Only the most frequent kind stands in the connection itself: the others would make all larger.
+/// A connection's socket. Only the most frequent kind stands in the connection itself: the other would make all larger.
 pub(crate) enum Transport {
-    Plain(TcpStream),
-    Other(Box<dyn Wire>),
-}
-
-/// What a connection needs of the other kinds of sockets.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
-    /// Whether what is written goes to the socket and nowhere in between.
-    fn is_plain(&self) -> bool;
-
-    /// Reads into `buffer`; `Pending`: nothing is there, and `cx` is woken when something is.
-    fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut into = ReadBuf::new(buffer);
-        Pin::new(self).poll_read(cx, &mut into).map_ok(|()| into.filled().len())
-    }
-}
-
-impl Wire for ReactorStream {
-    fn is_plain(&self) -> bool {
-        true
-    }
-
-    fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_read_into(cx, buffer)
-    }
-}
-
-impl Wire for TlsStream<Stream> {
-    fn is_plain(&self) -> bool {
-        false
-    }
-}
-
-/// Sends what the socket takes now, straight to it: of a new one the runtime does not know before its next look that it takes
-/// anything.
-#[cfg(target_os = "linux")]
-fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let sent = SockRef::from(stream).send_with_flags(bytes, libc::MSG_NOSIGNAL);
-    if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-        // What the runtime remembers is out of date.
-        return stream.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()));
-    }
-    sent
-}
-
-/// Sends what the socket takes now.
-#[cfg(not(target_os = "linux"))]
-fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    stream.try_write(bytes)
+    Plain(Stream),
+    Tls(Box<TlsStream<Stream>>),
 }
 
 /// A clone of an `Arc`: cheaper than to keep one per connection.
@@ -77,16 +25,13 @@ fn waker(peer: &Arc<Peer>) -> Waker {
 
 impl From<Stream> for Transport {
     fn from(stream: Stream) -> Self {
-        match stream {
-            Stream::Runtime(stream) => Self::Plain(stream),
-            Stream::Reactor(stream) => Self::Other(Box::new(stream)),
-        }
+        Self::Plain(stream)
     }
 }
 
 impl From<TlsStream<Stream>> for Transport {
     fn from(stream: TlsStream<Stream>) -> Self {
-        Self::Other(Box::new(stream))
+        Self::Tls(Box::new(stream))
     }
 }
 
@@ -95,7 +40,7 @@ impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Other(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
 }
@@ -104,32 +49,29 @@ impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
 impl Transport {
     /// Whether what is written goes to the socket and nowhere in between.
-    pub(super) fn is_plain(&self) -> bool {
-        match self {
-            Self::Plain(_) => true,
-            Self::Other(stream) => stream.is_plain(),
-        }
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
     }
 
     /// Reads into `buffer`. `Ready(Ok(0))` is the end of the stream; `Pending`: `peer` is woken when there is more.
@@ -137,44 +79,36 @@ impl Transport {
         let waker = waker(peer);
         let mut cx = Context::from_waker(&waker);
         match self {
-            Self::Plain(stream) => {
+            Self::Plain(stream) => stream.poll_read_into(&cx, buffer),
+            Self::Tls(stream) => {
                 let mut into = ReadBuf::new(buffer);
                 Pin::new(stream).poll_read(&mut cx, &mut into).map_ok(|()| into.filled().len())
             }
-            Self::Other(stream) => stream.read_into(&mut cx, buffer),
         }
     }
 
     /// Writes what the socket takes now. `None`: nothing, and `peer` is woken when it takes more.
     pub(super) fn try_write(&mut self, peer: &Arc<Peer>, bytes: &[u8]) -> Option<io::Result<usize>> {
-        match self {
-            Self::Plain(stream) => loop {
-                match send(stream, bytes) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return Some(result),
-                }
-                match stream.poll_write_ready(&mut Context::from_waker(&waker(peer))) {
-                    // Became writable in between: try again.
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Some(Err(error)),
-                    Poll::Pending => return None,
-                }
-            },
-            Self::Other(stream) => match Pin::new(stream).poll_write(&mut Context::from_waker(&waker(peer)), bytes) {
-                Poll::Ready(result) => Some(result),
-                Poll::Pending => None,
-            },
+        if let Self::Plain(stream) = self {
+            match stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Some(result),
+            }
+        }
+        match Pin::new(self).poll_write(&mut Context::from_waker(&waker(peer)), bytes) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
         }
     }
 
     /// Pushes out what TLS still holds. `false`: not all yet, and `peer` is woken.
     pub(super) fn try_flush(&mut self, peer: &Arc<Peer>) -> io::Result<bool> {
-        match self {
-            Self::Plain(_) => Ok(true),
-            Self::Other(stream) => match Pin::new(stream).poll_flush(&mut Context::from_waker(&waker(peer))) {
-                Poll::Ready(result) => result.map(|()| true),
-                Poll::Pending => Ok(false),
-            },
+        if self.is_plain() {
+            return Ok(true);
+        }
+        match Pin::new(self).poll_flush(&mut Context::from_waker(&waker(peer))) {
+            Poll::Ready(result) => result.map(|()| true),
+            Poll::Pending => Ok(false),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::topics::{Subscribers, Target};
 
 /// Publishes one frame to so many subscribers whose sockets are blocked, and so many whose are not; returns the deliveries
 /// counted.
-async fn operations(blocked: usize, free: usize) -> usize {
+fn operations(blocked: usize, free: usize) -> usize {
     let shared = Arc::new(Shared::new(Config { max_outbound_bytes: 1 << 20, max_connections: 1000, ..config() }));
     let (mut delivery, mut connections) = (Delivery::default(), Slab::default());
     let mut topics = Subscribers::new(0);
@@ -39,9 +39,9 @@ async fn operations(blocked: usize, free: usize) -> usize {
     delivery.unflushed.operations
 }
 
-#[tokio::test]
-async fn each_recipient_is_counted_once_however_many_are_blocked() {
+#[test]
+fn each_recipient_is_counted_once_however_many_are_blocked() {
     for (blocked, free) in [(0, 10), (64, 10), (65, 10), (200, 0)] {
-        assert_eq!(operations(blocked, free).await, blocked + free, "{blocked} blocked, {free} not");
+        assert_eq!(operations(blocked, free), blocked + free, "{blocked} blocked, {free} not");
     }
 }

@@ -15,7 +15,7 @@ use crate::inbound::{Consumer, Taken};
 use crate::mailbox::Command;
 use crate::net::{self, Acceptor};
 use crate::reactor::Signal;
-use crate::shard::InlineShard;
+use crate::shard::{Caller, Driver, Equipment};
 use crate::wheel::TICK_MS;
 
 /// How long a blocking call waits before time alone may give the shard something to do.
@@ -26,7 +26,7 @@ pub struct Bound(std::net::TcpListener);
 
 /// The running part of an engine that has no threads. Stays on the thread that started it; dropping it drops the connections.
 pub struct Inline {
-    shard: InlineShard,
+    shard: Driver,
     acceptor: Option<Acceptor>,
     /// Sockets wait to be accepted: at once, or at a time.
     accept: Option<Instant>,
@@ -54,11 +54,12 @@ impl Engine {
     pub fn start_inline(&self, bound: Bound) -> Result<Inline, EngineError> {
         let mut threads = self.threads.lock();
         self.check_startable()?;
-        let shard = InlineShard::new(Arc::clone(&self.shared), net::handshake)?;
+        let shard = Driver::new(Arc::clone(&self.shared), 0, Caller::Host, net::handshake, Equipment::new()?)?;
         let address = bound.0.local_addr()?;
         let registry = shard.reactor().registry();
         let acceptor = Acceptor::new(bound.0, Arc::clone(&self.shared), registry, Signal::Connects.into())?;
         threads.inline = true;
+        self.shared.inline.store(true, std::sync::atomic::Ordering::SeqCst);
         self.state.store(State::Running as u8, std::sync::atomic::Ordering::SeqCst);
         Ok(Inline { shard, acceptor: Some(acceptor), accept: None, stepped: Instant::now(), address })
     }
@@ -156,7 +157,7 @@ impl Inline {
     fn look(&mut self, timeout: Duration) {
         let mut connects = false;
         // Only a poll that was set up wrongly fails.
-        let _ = self.shard.reactor().look(timeout, |signal| connects |= signal == Signal::Connects);
+        let _ = self.shard.reactor().look(Some(timeout), |signal| connects |= signal == Signal::Connects);
         if connects {
             self.accept = Some(Instant::now());
         }
@@ -177,6 +178,5 @@ impl Inline {
 impl Drop for Inline {
     fn drop(&mut self) {
         self.end();
-        self.shard.shared().shards[0].mailbox.run_nowhere();
     }
 }

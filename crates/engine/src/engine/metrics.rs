@@ -105,7 +105,7 @@ const METRICS: &[Metric] = &[
     health("recovery_total_bytes", NONE),
     health("presence_enabled", NO),
     health("shards", Read::Count(|shared| shared.shards.len())),
-    health("driver", Read::Word(|shared| if shared.shards[0].mailbox.is_inline() { "inline" } else { "threads" })),
+    health("driver", Read::Word(|shared| if shared.inline.load(Relaxed) { "inline" } else { "threads" })),
     health("draining", Read::Flag(|shared| shared.draining.load(Relaxed))),
     gauge("topics", "wse_topics", "Topics and patterns with a subscriber.", Read::Count(|shared| shared.topics.len())),
     gauge(

@@ -30,9 +30,10 @@ use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::{Auth, ForwardedField};
-use crate::conn::{Stream, Transport};
+use crate::conn::Transport;
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
+use crate::reactor::Stream;
 use crate::registry::{Origin, Speech};
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
@@ -118,7 +119,7 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
     match judge(shared, request, incoming.address, incoming.loopback) {
         Verdict::Admit(granted) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
-            let stream = Stream::register(stream, shard.borrow().reactor());
+            let stream = shard.borrow().reactor().adopt(stream);
             let ended = stream.map(|stream| finish(shard, stream.into(), *granted, Found { accepted, load }));
             if !matches!(ended, Ok(Outcome::Adopted)) {
                 bump(&shared.counters.rejected);
@@ -178,7 +179,7 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
 /// The way to the peer: the socket, or TLS over it.
 async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::TcpStream) -> io::Result<Transport> {
     // The listener accepts sockets that do not block.
-    let stream = Stream::register(stream, shard.borrow().reactor())?;
+    let stream = shard.borrow().reactor().adopt(stream)?;
     Ok(match &shared.config.tls {
         Some(tls) => {
             let turns = &shared.shards[shard.borrow().index()].tls_turns;
@@ -265,7 +266,7 @@ fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Fo
 /// everybody else.
 async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: Stream) -> io::Result<TlsStream<Stream>> {
     // Who says nothing needs no turn.
-    stream.readable().await?;
+    stream.readable().await;
     in_turns(turns, tls.accept(stream)).await
 }
 

@@ -5,12 +5,12 @@
 mod adopt;
 mod answer;
 mod driver;
-mod inline;
 mod memory;
 mod serve;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod turn;
 mod updates;
 mod work;
@@ -39,9 +39,9 @@ use updates::Updates;
 use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};
-pub(crate) use driver::spawn;
-pub(crate) use inline::InlineShard;
-pub use inline::Step;
+pub use driver::Step;
+pub(crate) use driver::{Caller, Driver, Equipment};
+pub(crate) use thread::spawn;
 
 /// A shard, shared between its loop and the tasks of handshakes on one thread.
 pub(super) type SharedShard = Rc<RefCell<Shard>>;
@@ -71,17 +71,20 @@ pub(super) struct Shard {
     /// When the wheel was last moved.
     ticked: Millis,
     memory: MemoryWatch,
-    /// Where its sockets are registered, if not with the runtime of its thread.
-    reactor: Option<Rc<Reactor>>,
+    /// Connections that have had a costly turn, and have the next one once the sockets were asked who else is ready.
+    spent: Vec<ConnId>,
+    /// Where its sockets are registered.
+    reactor: Rc<Reactor>,
     /// A panic left something nobody can mend.
     broken: bool,
 }
 
 impl Shard {
-    fn new(shared: Arc<Shared>, index: usize, reactor: Option<Rc<Reactor>>) -> Self {
+    fn new(shared: Arc<Shared>, index: usize, reactor: Rc<Reactor>) -> Self {
         Self {
             index,
             reactor,
+            spent: Vec::new(),
             connections: Slab::default(),
             topics: Subscribers::new(index),
             delivery: Delivery::default(),
@@ -109,9 +112,9 @@ impl Shard {
         &self.ready
     }
 
-    /// Where its sockets are registered, if not with the runtime of its thread.
-    pub(super) fn reactor(&self) -> Option<&Rc<Reactor>> {
-        self.reactor.as_ref()
+    /// Where its sockets are registered.
+    pub(super) fn reactor(&self) -> &Rc<Reactor> {
+        &self.reactor
     }
 
     /// Which of the engine's shards it is.

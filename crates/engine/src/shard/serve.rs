@@ -1,11 +1,8 @@
 //! The two occasions on which a shard attends to one connection: its socket became ready, or its time has come.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::Wake;
 
-use tokio::task::yield_now;
 use wse_protocol::close_code::CloseCode;
 
 use super::Shard;
@@ -55,13 +52,23 @@ impl Shard {
 
     /// It has its next turn after the others, and after a costly one also after those whose sockets have become ready in it.
     fn serve_again(&mut self, id: ConnId) {
-        let spent = self.context.is_spent();
-        let Some(peer) = self.find(id).map(|connection| Arc::clone(connection.peer())) else { return };
-        if spent {
-            let _ = pin!(yield_now()).poll(&mut Context::from_waker(&Waker::from(peer)));
+        if self.context.is_spent() {
+            self.spent.push(id);
         } else {
-            peer.wake();
+            self.wake(id);
         }
+    }
+
+    /// Those that have had a costly turn are ready again.
+    pub(super) fn wake_spent(&mut self) {
+        for id in std::mem::take(&mut self.spent) {
+            self.wake(id);
+        }
+    }
+
+    /// Whether a connection waits for that.
+    pub(super) fn has_spent(&self) -> bool {
+        !self.spent.is_empty()
     }
 
     /// It has a turn.

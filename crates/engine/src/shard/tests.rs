@@ -9,7 +9,6 @@ use super::{Admitted, SharedShard, spawn};
 use crate::admission::Place;
 use crate::config::Config;
 use crate::config::tests::config;
-use crate::conn::Transport;
 use crate::inbound::{Consumer, Kind, Taken};
 use crate::mailbox::{Command, Incoming};
 use crate::registry::{Origin, Speech};
@@ -22,8 +21,9 @@ const BATCH_EVENTS: usize = 4096;
 /// Makes sockets connections; with the last of them the loop panics, one event short of a delivery.
 fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
     incoming.stream.set_nonblocking(true).unwrap();
+    let transport = shard.borrow().reactor().adopt(incoming.stream).unwrap().into();
     let id = shard.borrow_mut().adopt(Admitted {
-        transport: Transport::Plain(tokio::net::TcpStream::from_std(incoming.stream).unwrap()),
+        transport,
         early: Vec::new(),
         response: b"HTTP/1.1 101\r\n\r\n".to_vec(),
         cookies: Vec::new(),

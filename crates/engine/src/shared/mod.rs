@@ -50,7 +50,9 @@ pub(super) struct Shared {
     injects: bool,
     /// No new connection is accepted.
     pub(super) draining: AtomicBool,
-    /// The shard that runs on the host's event loop is over.
+    /// The one shard runs on an event loop of the host, or did.
+    pub(super) inline: AtomicBool,
+    /// It is over.
     pub(super) inline_ended: AtomicBool,
     writable: Mutex<Vec<OnWritable>>,
 }
@@ -94,6 +96,7 @@ impl Shared {
             connections: Arc::default(),
             injects: config.speaks_wse(),
             draining: AtomicBool::new(false),
+            inline: AtomicBool::new(false),
             inline_ended: AtomicBool::new(false),
             writable: Mutex::default(),
             config,
