@@ -37,7 +37,7 @@ mod slab;
 mod topics;
 mod wheel;
 
-pub use engine::{Bound, Engine, Inline, State, Step, Subscribed};
+pub use engine::{Bound, Engine, Inline, PumpedPeer, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};

@@ -25,6 +25,7 @@ mod outbox;
 mod registry;
 mod server;
 mod text;
+mod upgrade;
 #[cfg(unix)]
 mod uv;
 mod wake;

@@ -73,4 +73,5 @@ pub(crate) struct EngineCounters {
     pub(crate) group_unserved: AtomicU64,
     pub(crate) subscriptions_refused: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
+    pub(crate) pumped: AtomicU64,
 }

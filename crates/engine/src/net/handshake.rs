@@ -31,7 +31,7 @@ use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::{Auth, ForwardedField};
 use crate::conn::Transport;
-use crate::mailbox::Incoming;
+use crate::mailbox::{Handed, Incoming};
 use crate::metrics::bump;
 use crate::reactor::Stream;
 use crate::registry::{Origin, Speech};
@@ -59,12 +59,21 @@ struct Found {
     load: Place,
 }
 
-/// What is known of a handshake when its task begins.
-enum Begun {
-    /// So much of the request has been read, and it is not whole.
-    Head(Vec<u8>),
-    /// All of it, and this is the answer.
-    Judged(Verdict),
+/// Who asks, as far as the socket says it.
+#[derive(Clone, Copy)]
+struct Asker {
+    address: IpAddr,
+    /// Only who asks for this machine by a name of its own is answered.
+    loopback: bool,
+    /// TLS is spoken.
+    secure: bool,
+}
+
+impl Asker {
+    fn of(shared: &Shared, incoming: &Incoming) -> Self {
+        let secure = incoming.handed.as_ref().map_or(shared.config.tls.is_some(), |handed| handed.secure);
+        Self { address: incoming.address, loopback: incoming.loopback, secure }
+    }
 }
 
 /// The answer to a request.
@@ -83,6 +92,8 @@ struct Granted {
     path: String,
     /// The client's, behind a proxy that is trusted too.
     address: IpAddr,
+    /// TLS is spoken.
+    secure: bool,
     cookies: Vec<u8>,
     speech: Speech,
     subprotocol: Option<Arc<str>>,
@@ -92,14 +103,18 @@ struct Granted {
 
 /// Serves the handshake of one socket: `at_once` if its request is there, else as a task of the shard.
 pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, at_once: bool) {
-    // Only what has no TLS in between can be looked at without waiting.
-    if !at_once || shared.config.tls.is_some() {
-        spawn_local(serve(shared, shard, incoming, Begun::Head(Vec::new())));
+    // Only what has no TLS in between, and nothing to say first, can be looked at without waiting.
+    let waits = match &incoming.handed {
+        None => shared.config.tls.is_some(),
+        Some(handed) => handed.key.is_some(),
+    };
+    if !at_once || waits {
+        spawn_local(serve(shared, shard, incoming, None));
         return;
     }
     match catch_unwind(AssertUnwindSafe(|| serve_now(&shared, &shard, incoming))) {
         Ok(None) => {}
-        Ok(Some((incoming, begun))) => drop(spawn_local(serve(shared, shard, incoming, begun))),
+        Ok(Some((incoming, verdict))) => drop(spawn_local(serve(shared, shard, incoming, verdict))),
         Err(_) => {
             shared.shards[shard.borrow().index()].counters.panics.add(1);
             bump(&shared.counters.rejected);
@@ -109,14 +124,21 @@ pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming,
 
 /// Serves a handshake whose request is there whole and good; any other it leaves to a task. A herd of clients that come back
 /// sends its requests while it waits to be accepted: each is then one read, and needs no task and no timer.
-fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> Option<(Incoming, Begun)> {
-    let mut bytes = [0; READ_NOW];
-    // The listener accepts sockets that do not block. An end or an error is found again by the task.
-    let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
-    let Some(request) = http::request(&bytes[..read], 0) else {
-        return Some((incoming, Begun::Head(bytes[..read].to_vec())));
+fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) -> Option<(Incoming, Option<Verdict>)> {
+    let request = if incoming.early.is_empty() {
+        let mut bytes = [0; READ_NOW];
+        // The listener accepts sockets that do not block. An end or an error is found again by the task.
+        let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
+        let request = http::request(&bytes[..read], 0);
+        if request.is_none() {
+            incoming.early = bytes[..read].to_vec();
+        }
+        request
+    } else {
+        http::request(&incoming.early, 0)
     };
-    match judge(shared, request, incoming.address, incoming.loopback) {
+    let Some(request) = request else { return Some((incoming, None)) };
+    match judge(shared, request, Asker::of(shared, &incoming)) {
         Verdict::Admit(granted) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
             let stream = shard.borrow().reactor().adopt(stream);
@@ -126,7 +148,7 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
             }
             None
         }
-        verdict => Some((incoming, Begun::Judged(verdict))),
+        verdict => Some((incoming, Some(verdict))),
     }
 }
 
@@ -138,9 +160,9 @@ enum Outcome {
     Refused,
 }
 
-async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begun: Begun) {
+async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, verdict: Option<Verdict>) {
     let index = shard.borrow().index();
-    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming, begun)));
+    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming, verdict)));
     let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
@@ -154,14 +176,20 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begu
     bump(&shared.counters.rejected);
 }
 
-/// A handshake until it ends, or until a newer one needs its place.
-async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, begun: Begun) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
+/// A handshake until it ends, or until a newer one needs its place. `verdict`: the answer, if the request was there whole.
+async fn attempt(
+    shared: &Arc<Shared>,
+    shard: &SharedShard,
+    incoming: Incoming,
+    verdict: Option<Verdict>,
+) -> io::Result<Outcome> {
+    let asker = Asker::of(shared, &incoming);
+    let Incoming { stream, accepted, early, handed, mut permit, load, .. } = incoming;
     let admit = async {
-        let mut transport = connect(shared, shard, stream).await?;
-        let verdict = match begun {
-            Begun::Judged(verdict) => verdict,
-            Begun::Head(head) => judge(shared, http::read_upgrade(&mut transport, head).await?, address, loopback),
+        let mut transport = connect(shared, shard, stream, handed).await?;
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => judge(shared, http::read_upgrade(&mut transport, early).await?, asker),
         };
         match verdict {
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
@@ -176,21 +204,33 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
     }
 }
 
-/// The way to the peer: the socket, or TLS over it.
-async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::TcpStream) -> io::Result<Transport> {
-    // The listener accepts sockets that do not block.
-    let stream = shard.borrow().reactor().adopt(stream)?;
-    Ok(match &shared.config.tls {
-        Some(tls) => {
+/// The way to the peer: the socket, or TLS over it, which of a socket that was handed over is somebody else's.
+async fn connect(
+    shared: &Arc<Shared>,
+    shard: &SharedShard,
+    stream: std::net::TcpStream,
+    handed: Option<Handed>,
+) -> io::Result<Transport> {
+    // None of them blocks.
+    let mut stream = shard.borrow().reactor().adopt(stream)?;
+    Ok(match (&shared.config.tls, handed) {
+        (_, Some(handed)) => {
+            if let Some(key) = handed.key {
+                stream.write_all(&key).await?;
+            }
+            Transport::from(stream)
+        }
+        (Some(tls), None) => {
             let turns = &shared.shards[shard.borrow().index()].tls_turns;
             Transport::from(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??)
         }
-        None => Transport::from(stream),
+        (None, None) => Transport::from(stream),
     })
 }
 
 /// Decides about a request. One that is admitted has its place among the engine's connections.
-fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
+fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict {
+    let Asker { address, loopback, secure } = asker;
     let (upgrade, early) = match request {
         Ok(read) => read,
         Err(refusal) => return Verdict::Refuse(refusal),
@@ -229,6 +269,7 @@ fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> 
                 user,
                 path,
                 address,
+                secure,
                 cookies,
                 speech,
                 subprotocol,
@@ -241,13 +282,13 @@ fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> 
 
 /// Makes an admitted socket a connection of the shard.
 fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
-    let Granted { early, response, user, path, address, cookies, speech, subprotocol, place } = granted;
+    let Granted { early, response, user, path, address, secure, cookies, speech, subprotocol, place } = granted;
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
     let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        origin: Origin { path, address, user: name, subprotocol },
+        origin: Origin { path, address, secure, user: name, subprotocol },
         cookies,
         acl,
         expires,

@@ -107,8 +107,11 @@ pub(crate) struct Upgrade {
 /// A request that was read, and what came behind its head; or the refusal to answer.
 pub(super) type Request = Result<(Upgrade, Vec<u8>), Refusal>;
 
-/// Reads one request head, of which `head` has come already and is no whole one.
+/// Reads one request head, of which `head` has come already.
 pub(super) async fn read_upgrade(stream: &mut (impl AsyncRead + Unpin), mut head: Vec<u8>) -> io::Result<Request> {
+    if let Some(request) = request(&head, 0) {
+        return Ok(request);
+    }
     head.reserve(FIRST_READ);
     loop {
         let known = head.len();
