@@ -15,7 +15,7 @@
  * out refers to the batch's memory.
  */
 
-import type { Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 import { readTables, type Table } from './columns.js';
 import { LazyMessage } from './lazy.js';
 import type { BatchMemory } from './memory.js';
@@ -38,6 +38,7 @@ const DISCONNECT = 5;
 const PRESENCE_JOIN = 6;
 const PRESENCE_LEAVE = 7;
 const SLOW_CONSUMER = 8;
+const ADOPT = 9;
 /** From here on: a row of a shape. */
 const SHAPED = 16;
 
@@ -140,6 +141,9 @@ function decode(
       case SLOW_CONSUMER:
         events[i] = ['slow_consumer', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as SlowConsumer];
         break;
+      case ADOPT:
+        events[i] = ['adopt', conn, adoption(bytes.toString(dataEncoding, at, end))];
+        break;
       case PRESENCE_JOIN:
         events[i] = ['presence_join', null, JSON.parse(bytes.toString(dataEncoding, at, end)) as PresenceChange];
         break;
@@ -153,6 +157,12 @@ function decode(
   }
   for (const table of tables) table.end();
   return events;
+}
+
+/** The time crosses as a number. */
+function adoption(text: string): Adoption {
+  const known = JSON.parse(text) as Omit<Adoption, 'connectedAt'> & { connectedAt: number };
+  return { ...known, connectedAt: new Date(known.connectedAt) };
 }
 
 function parseAll(text: string): WSEMessage[] | undefined {

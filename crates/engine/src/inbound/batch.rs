@@ -1,5 +1,6 @@
 //! A batch of events in columns, in the order they happened. Owns the events' bytes; crossing is `flatten`'s.
 
+use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,7 +27,12 @@ pub(crate) enum Kind {
     // 6 and 7 are presence_join and presence_leave.
     /// The outbound budget was used up; payload: JSON.
     SlowConsumer = 8,
+    /// Has another reader from here on, which hears of it for the first time; payload: JSON.
+    Adopt = 9,
 }
+
+/// What was known of a connection that has ended, for a reader that inherits its last events.
+pub(crate) type Parted = Arc<dyn Any + Send + Sync>;
 
 /// Kinds from here on are messages of a known shape, in a batch and in a crossing.
 const SHAPED: u8 = 16;
@@ -46,6 +52,8 @@ pub(crate) struct Batch {
     /// of text (`"k":0,`) for its two here, so whoever limits the text limits the cells.
     pub(super) cells: Vec<u16>,
     pub(super) shapes: Vec<Arc<Shape>>,
+    /// What was known of those whose [`Kind::Disconnect`] is here.
+    parted: Vec<(ConnId, Parted)>,
     /// What a crossing has taken already.
     pub(super) taken: Part,
 }
@@ -63,8 +71,14 @@ impl Batch {
     /// Appends an event.
     #[inline]
     pub(crate) fn push(&mut self, kind: Kind, connection: ConnId, payload: &[u8]) {
-        self.note(kind as u8, connection, payload);
-        if kind == Kind::Message {
+        self.push_kind(kind as u8, connection, payload);
+    }
+
+    /// The same for a kind that has no shape.
+    #[inline]
+    pub(super) fn push_kind(&mut self, kind: u8, connection: ConnId, payload: &[u8]) {
+        self.note(kind, connection, payload);
+        if is_message(kind) {
             self.text.extend_from_slice(payload);
         } else {
             self.data.extend_from_slice(payload);
@@ -85,6 +99,16 @@ impl Batch {
         self.note(shaped(index), connection, text);
         self.text.extend_from_slice(text);
         self.cells.extend_from_slice(cells);
+    }
+
+    /// Keeps what was known of a connection for as long as its [`Kind::Disconnect`], which comes next, is here.
+    pub(crate) fn part(&mut self, connection: ConnId, known: Parted) {
+        self.parted.push((connection, known));
+    }
+
+    /// What was known of those whose [`Kind::Disconnect`] is here, or was.
+    pub(crate) fn parted(&self) -> impl Iterator<Item = (ConnId, &Parted)> {
+        self.parted.iter().map(|(id, known)| (*id, known))
     }
 
     #[inline]
@@ -122,6 +146,7 @@ impl Batch {
         self.data.clear();
         self.cells.clear();
         self.shapes.clear();
+        self.parted.clear();
         self.taken = Part::default();
         self
     }

@@ -7,6 +7,7 @@ mod answer;
 mod driver;
 mod inline;
 mod memory;
+mod rehome;
 mod serve;
 mod subscribe;
 #[cfg(test)]
