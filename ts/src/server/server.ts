@@ -3,6 +3,7 @@
  * than other files, because what a call promises is said where it is declared.
  */
 
+import { threadId } from 'node:worker_threads';
 import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
@@ -18,14 +19,16 @@ import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type Topic
 import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
+import type { WSEHandlers } from './handlers.js';
 import { type HealthSnapshot, parseHealth } from './health.js';
 import { type CloseOptions, Lifecycle, type ListenAddress } from './lifecycle.js';
 import { Publisher } from './publisher.js';
+import type { ServeOptions } from './serve.js';
 
 /**
  * A WebSocket server. All connections, topics and queues live in the engine; this object only talks to it.
  *
- * Inbound events come through exactly one of: a `batches()` loop, `setCallbacks()`, or `drainInbound()` in a worker.
+ * Inbound events come through exactly one of: `serve()`, a `batches()` loop, `setCallbacks()`, or `drainInbound()` in a worker.
  *
  * ```ts
  * await using server = new RustWSEServer({ port: 5007 })
@@ -77,6 +80,7 @@ export class RustWSEServer {
     }
     const binding = loadNative();
     const engine = native(() => binding.NativeServer.attach(handle));
+    engine.setThread(threadId);
     return new RustWSEServer(new EngineHandle(binding, engine, 'started'));
   }
 
@@ -97,8 +101,8 @@ export class RustWSEServer {
    *
    * @param options `closeCode` @default 1012, `timeout` in seconds @default 2
    */
-  stop(options: CloseOptions = {}): Promise<void> {
-    return this.#life.stop(options);
+  async stop(options: CloseOptions = {}): Promise<void> {
+    await this.#life.stop(options);
   }
 
   /**
@@ -162,13 +166,37 @@ export class RustWSEServer {
   }
 
   /**
-   * Calls functions for inbound events, from now or from `start()` on. Calling it again replaces them.
+   * Calls functions for inbound events, from now or from `start()` on. Calling it again replaces them; without any (`{}`) this thread
+   * reads no more.
    *
    * @throws TypeError for what is not a function or has an unknown name; WSEStateError when a `batches()` loop of
    *   this facade reads, or the server is stopped.
    */
   setCallbacks(callbacks: WSECallbacks): void {
     this.#reader.setCallbacks(callbacks);
+  }
+
+  /**
+   * Calls asynchronous handlers for inbound events. The next event of a connection waits for the promise of the one before it,
+   * other connections do not; a handler that returns no promise costs none. A throw or rejection goes to `handlers.error` with its
+   * connection (without it: a process warning) and ends nothing. What handlers return is ignored today, and reserved for answers.
+   *
+   * @param options `concurrency`: handlers in progress at most @default 1024, `maxWaiting` events @default 4096, `onError`
+   * @returns resolves when the server has stopped, or `signal` was aborted, and all handlers are done
+   * @throws TypeError, as a rejection, for what is no handler; WSEStateError when somebody else of this facade reads, or the server does not run.
+   */
+  async serve(handlers: WSEHandlers, options: ServeOptions = {}): Promise<void> {
+    await this.#reader.serve(handlers, options);
+  }
+
+  /**
+   * This thread reads events no more, whether by `serve()`, callbacks or `drainInbound()`; its connections go to other readers.
+   * Whoever reads again begins anew.
+   *
+   * @throws WSEStateError `WSE_CONSUMER_BUSY` while a `batches()` loop reads: that is left by `break` or `signal`.
+   */
+  stopReading(): void {
+    this.#reader.stopReading();
   }
 
   /**

@@ -1,5 +1,6 @@
 import { expectTypeOf, test } from 'vitest';
 import type {
+  Adoption,
   Disconnection,
   JsonValue,
   LazyMessage,
@@ -31,6 +32,9 @@ test('an event narrows when it is destructured', () => {
         break;
       case 'bin':
         expectTypeOf(payload).toEqualTypeOf<Uint8Array>();
+        break;
+      case 'adopt':
+        expectTypeOf(payload).toEqualTypeOf<Adoption>();
         break;
       case 'disconnect':
         expectTypeOf(payload).toEqualTypeOf<Disconnection>();
