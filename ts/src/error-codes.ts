@@ -14,6 +14,8 @@ export const ERROR_CODES = {
   WSE_ALREADY_RUNNING: ['WSEStateError', 'the server was started before'],
   WSE_CONSUMER_BUSY: ['WSEStateError', 'another loop of this facade, or its callbacks, read the events'],
   WSE_INBOUND_DISCARDED: ['WSEStateError', "events are thrown away (inbound: 'discard'): there is nothing to read"],
+  WSE_NO_WORKER: ['WSEStateError', 'this thread was not started by server.workers()'],
+  WSE_WORKER_FAILED: ['WSEError', 'a thread of server.workers() ended before it read, or never began to'],
   WSE_UNKNOWN_HANDLE: ['WSEStateError', 'no server of this process has the handle'],
   WSE_OVERLOADED: ['WSEOverloadedError', 'more than publisher.hardLimit bytes wait: nothing was taken'],
   WSE_INVALID_TOPIC: ['WSEArgumentError', 'a topic is empty or a pattern where only a name has a meaning'],

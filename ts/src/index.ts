@@ -35,5 +35,6 @@ export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress } from './server/lifecycle.js';
 export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
+export type { WorkerExit, WorkerPool, WorkersOptions } from './server/workers.js';
 export { topicSegment } from './topic.js';
 export { VERSION } from './version.js';

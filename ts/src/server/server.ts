@@ -4,6 +4,7 @@
  */
 
 import { threadId } from 'node:worker_threads';
+import { toOptions } from '../arguments.js';
 import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
@@ -24,6 +25,8 @@ import { type HealthSnapshot, parseHealth } from './health.js';
 import { type CloseOptions, Lifecycle, type ListenAddress } from './lifecycle.js';
 import { Publisher } from './publisher.js';
 import type { ServeOptions } from './serve.js';
+import { supervisedHandle, supervisorOf } from './supervised.js';
+import { Pool, type WorkerPool, type WorkersOptions } from './workers.js';
 
 /**
  * A WebSocket server. All connections, topics and queues live in the engine; this object only talks to it.
@@ -44,6 +47,7 @@ export class RustWSEServer {
   readonly #publisher: Publisher;
   readonly #connections: ConnectionCalls;
   readonly #reader: EventReader;
+  readonly #pools = new Set<Pool>();
 
   /**
    * Checks the options and creates an engine. Nothing is bound before `start()`.
@@ -58,7 +62,7 @@ export class RustWSEServer {
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
-    this.#reader = new EventReader(engine);
+    this.#reader = new EventReader(engine, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
       this.#reader.onStarted();
@@ -85,6 +89,17 @@ export class RustWSEServer {
   }
 
   /**
+   * The facade of a thread that `server.workers()` has started, on the server that started it.
+   *
+   * @throws WSEStateError `WSE_NO_WORKER` in any other thread; otherwise as `attach()`.
+   */
+  static fromWorker(): RustWSEServer {
+    const handle = supervisedHandle();
+    if (handle === undefined) throw new WSEStateError('WSE_NO_WORKER', 'this thread was not started by server.workers()');
+    return RustWSEServer.attach(handle);
+  }
+
+  /**
    * Binds the address and starts the engine's threads. From here until `stop()` the process stays alive.
    *
    * @returns where it listens
@@ -97,12 +112,14 @@ export class RustWSEServer {
 
   /**
    * Closes every connection, ends the engine's threads and lets the process exit. What has already arrived can
-   * still be read from a running `batches()` loop, which then ends. Calling it again waits for the same end.
+   * still be read from a running `batches()` loop, which then ends. Waits for the threads of `workers()`. Calling it again waits
+   * for the same end.
    *
    * @param options `closeCode` @default 1012, `timeout` in seconds @default 2
    */
   async stop(options: CloseOptions = {}): Promise<void> {
     await this.#life.stop(options);
+    await Promise.all([...this.#pools].map((pool) => pool.stop()));
   }
 
   /**
@@ -197,6 +214,26 @@ export class RustWSEServer {
    */
   stopReading(): void {
     this.#reader.stopReading();
+  }
+
+  /**
+   * Starts threads that read this server's events, best before `start()`: then connections are spread evenly from the first on. In
+   * them `RustWSEServer.fromWorker()` is the server. One that ends without having been asked to is replaced, after 0.1 to 10
+   * seconds; its connections go to the others meanwhile (`adopt`). `stop()` ends them all.
+   *
+   * @param url of the module each of them runs
+   * @param options `count` @default one per core but one, `workerData`, `onExit`, `stopTimeout` and others
+   * @returns the threads, once all of them read
+   * @throws WSEError `WSE_WORKER_FAILED` when one of them ends before it reads, and then none is left; TypeError for options that
+   *   are none; WSEStateError when the server is stopped.
+   */
+  async workers(url: URL | string, options: WorkersOptions = {}): Promise<WorkerPool> {
+    const engine = this.#engine;
+    engine.refuseStopped();
+    const server = { handle: engine.id, hasEnded: engine.hasEnded, onEnd: (listener: () => void) => engine.onEnd(listener) };
+    const pool = new Pool(server, url, toOptions(options, 'options'));
+    this.#pools.add(pool);
+    return pool.start();
   }
 
   /**
