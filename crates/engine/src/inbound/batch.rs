@@ -146,7 +146,7 @@ impl Batch {
         self.data.clear();
         self.cells.clear();
         self.shapes.clear();
-        self.parted.clear();
+        self.parted = Vec::new();
         self.taken = Part::default();
         self
     }

@@ -230,6 +230,8 @@ impl Consumer {
         queue.had_reader = true;
         queue.ended |= ended;
         self.thread.store(thread, Relaxed);
+        // What has waited until now is not held against it.
+        self.excuse();
         self.claimed.store(true, Relaxed);
     }
 

@@ -277,3 +277,58 @@ fn bequeath(from: &Consumer, to: &Consumer, describe: &dyn Fn(&Parted) -> Option
     }
     batches.into_iter().for_each(|batch| drop(to.deliver(batch)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ConnId;
+
+    fn events(count: usize) -> Batch {
+        let mut batch = Batch::default();
+        (0..count).for_each(|_| batch.push(Kind::Raw, ConnId::new(0, 1, 1), b"x"));
+        batch
+    }
+
+    fn inbound() -> Inbound {
+        Inbound::new(Limits { events: 10, bytes: 1000 }, 2, 1000)
+    }
+
+    #[test]
+    fn who_comes_late_has_as_much_time_as_the_others() {
+        let inbound = inbound();
+        let (first, _) = inbound.join(1, None, &|_| None);
+        drop(first.deliver(events(3)));
+        let at = |ms| inbound.watch(false, Millis::from_raw(ms));
+        assert!(!at(60_000) && !at(60_500) && inbound.take_stalls().is_empty());
+        assert!(!at(61_000), "there is nobody to move to");
+        assert_eq!(inbound.take_stalls(), [Stall { thread: 1, events: 3, moved: false }]);
+        let (second, _) = inbound.join(2, None, &|_| None);
+        drop(second.deliver(events(1)));
+        assert!(at(62_000), "now there is");
+        assert_eq!((inbound.moving(0).len(), inbound.moving(1).len(), inbound.take_stalls().len()), (1, 1, 0));
+        assert!(inbound.has_other(&first) && !inbound.has_other(&second));
+        inbound.moved(&first, 0);
+        assert_eq!((inbound.moving(0).len(), inbound.moving(1).len()), (0, 1));
+        inbound.moved(&first, 1);
+        assert!(at(62_600), "what has come to it since is moved, too");
+        assert!(Arc::ptr_eq(&inbound.assign(), &second), "who stands still gets nobody");
+        assert_eq!((inbound.readers(), inbound.stalled(), inbound.stalls()), (2, 1, 1));
+    }
+
+    #[test]
+    fn the_one_with_the_fewest_is_next_unless_it_is_behind() {
+        let inbound = inbound();
+        let [one, two] = [1, 2].map(|thread| inbound.join(thread, None, &|_| None).0);
+        let counts = || (one.connections(), two.connections());
+        (0..4).for_each(|_| drop(inbound.assign()));
+        assert_eq!(counts(), (2, 2));
+        one.exit(2);
+        (0..2).for_each(|_| drop(inbound.assign()));
+        assert_eq!(counts(), (2, 2));
+        one.exit(2);
+        drop(one.deliver(events(10)));
+        assert!(Arc::ptr_eq(&inbound.assign(), &two) && !inbound.all_over());
+        drop(two.deliver(events(10)));
+        assert!(Arc::ptr_eq(&inbound.assign(), &one) && inbound.all_over());
+    }
+}
