@@ -52,6 +52,24 @@ export interface Disconnection {
   by: 'peer' | 'server' | 'network';
 }
 
+/** Who a connection is, for a reader that gets it from another one. */
+export interface Adoption {
+  /** The id clients know it by, a UUID. */
+  id: string;
+  /** The user its verified token names (`sub`); null without `jwt`. */
+  user: string | null;
+  /** The path of its request, without the query. */
+  path: string;
+  /** The IP address it came from, as `getConnectionInfo()` has it. */
+  address: string;
+  /** Whether it speaks TLS, as `getConnectionInfo()` has it. */
+  secure: boolean;
+  /** When it was opened. */
+  connectedAt: Date;
+  /** The subprotocol agreed on (`protocols`), or null. */
+  protocol: string | null;
+}
+
 /** A connection fell behind its outbound budget. */
 export interface SlowConsumer {
   /** What the engine did about it. */
@@ -77,6 +95,7 @@ export interface SlowConsumer {
  * - `raw`: text that is not a JSON object
  * - `bin`: bytes, a copy of its own
  * - `disconnect`: exactly once per connection, with how it ended
+ * - `adopt`: the connection's reader has left or stopped reading, and it is this one's from now on; the first that is heard of it here
  * - `presence_join`, `presence_leave`: belong to a topic, not to a connection
  * - `slow_consumer`: frames were dropped for this connection, or it was closed
  *
@@ -89,6 +108,7 @@ export type WSEEvent<M = WSEMessage> =
   | readonly [type: 'raw', conn: number, payload: string]
   | readonly [type: 'bin', conn: number, payload: Uint8Array]
   | readonly [type: 'disconnect', conn: number, payload: Disconnection]
+  | readonly [type: 'adopt', conn: number, payload: Adoption]
   | readonly [type: 'presence_join', conn: null, payload: PresenceChange]
   | readonly [type: 'presence_leave', conn: null, payload: PresenceChange]
   | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];

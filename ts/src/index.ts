@@ -3,6 +3,7 @@ export type { AudienceOptions, PublishBytesOptions, PublishOptions } from './env
 export type { WSEErrorCode } from './error-codes.js';
 export { WSEArgumentError, WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
 export type {
+  Adoption,
   Disconnection,
   JsonObject,
   JsonValue,
@@ -29,9 +30,12 @@ export type {
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
 export type { ConnectionInfo, SubscribeOptions, TopicAcl } from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
+export type { WSEHandlers } from './server/handlers.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress, NoAddress, StartedAt } from './server/lifecycle.js';
+export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
+export type { WorkerExit, WorkerPool, WorkersOptions } from './server/workers.js';
 export { topicSegment } from './topic.js';
 export type { AttachOptions, UpgradeSource } from './upgrade/attachments.js';
 export { VERSION } from './version.js';

@@ -10,7 +10,6 @@ pub(crate) struct Millis(u32);
 
 impl Millis {
     /// The moment with this number, for tables that keep numbers.
-    #[cfg(test)]
     pub(crate) const fn from_raw(raw: u32) -> Self {
         Self(raw)
     }

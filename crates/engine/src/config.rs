@@ -124,6 +124,10 @@ pub struct Config {
     pub max_inbound_bytes: usize,
     /// What happens above those two.
     pub inbound_overflow: InboundOverflow,
+    /// Nobody reads events: they are counted and thrown away.
+    pub discard_inbound: bool,
+    /// How long a reader may leave events waiting before its connections go to others.
+    pub reader_timeout: Duration,
     /// Outbound budget per connection, bytes.
     pub max_outbound_bytes: usize,
     /// What happens above it.

@@ -40,7 +40,7 @@ mod wheel;
 pub use engine::{Bound, Engine, Inline, PumpedPeer, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
-pub use inbound::{Consumer, Taken};
+pub use inbound::{Consumer, Stall, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
 pub use registry::ConnectionInfo;

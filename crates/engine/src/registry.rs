@@ -316,9 +316,7 @@ impl Registry {
             return None;
         }
         let extras = details.extras.as_deref();
-        let far = extras.and_then(|extras| extras.far.as_deref());
-        let path = self.paths.path(details.path).or_else(|| far.map(|far| far.path.clone()));
-        let address = far.and_then(|far| far.address).map_or(IpAddr::V4(Ipv4Addr::from(details.address)), IpAddr::V6);
+        let (path, address) = self.origin(&details);
         let (user, subprotocol) =
             extras.map_or((None, None), |extras| (extras.user.clone(), extras.subprotocol.clone()));
         let groups = extras.map(|extras| extras.groups.clone()).unwrap_or_default();
@@ -330,7 +328,7 @@ impl Registry {
         Some(ConnectionInfo {
             uuid: peer.uuid,
             user,
-            path: path.unwrap_or_default(),
+            path,
             address,
             secure,
             connected_ms: secs * 1000 + u64::from(nanos / 1_000_000),
@@ -339,6 +337,33 @@ impl Registry {
             topics: topics.iter().map(|entry| entry.name.clone()).collect(),
             groups: groups.into_iter().map(|(entry, group)| (entry.name.clone(), group)).collect(),
         })
+    }
+
+    /// What a new reader is told of a connection, open or not: the payload of `Kind::Adopt`, JSON.
+    pub(crate) fn introduce(&self, peer: &Peer) -> String {
+        let details = peer.details.lock();
+        let (path, address) = self.origin(&details);
+        let extras = details.extras.as_deref();
+        let text = |text: Option<&Arc<str>>| text.map(|text| text.to_string());
+        let (secs, nanos) = peer.uuid.get_timestamp().map_or((0, 0), |time| time.to_unix());
+        serde_json::json!({
+            "id": peer.uuid.hyphenated().to_string(),
+            "user": text(extras.and_then(|extras| extras.user.as_ref())),
+            "path": path,
+            "address": address,
+            "secure": details.secure,
+            "connectedAt": secs * 1000 + u64::from(nanos / 1_000_000),
+            "protocol": text(extras.and_then(|extras| extras.subprotocol.as_ref())),
+        })
+        .to_string()
+    }
+
+    /// The path and the address it came with.
+    fn origin(&self, details: &Details) -> (Box<str>, IpAddr) {
+        let far = details.extras.as_deref().and_then(|extras| extras.far.as_deref());
+        let path = self.paths.path(details.path).or_else(|| far.map(|far| far.path.clone()));
+        let address = far.and_then(|far| far.address).map_or(IpAddr::V4(Ipv4Addr::from(details.address)), IpAddr::V6);
+        (path.unwrap_or_default(), address)
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<Arc<Peer>> {

@@ -24,6 +24,7 @@ mod options;
 mod outbox;
 mod registry;
 mod server;
+mod stall;
 mod text;
 mod upgrade;
 #[cfg(unix)]

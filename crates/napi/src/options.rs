@@ -39,6 +39,9 @@ pub struct NativeOptions {
     pub max_inbound_queue_bytes: f64,
     #[napi(ts_type = "'pause' | 'drop'")]
     pub inbound_overflow: String,
+    #[napi(ts_type = "'read' | 'discard'")]
+    pub inbound: String,
+    pub reader_timeout: f64,
     pub inbound_codecs: bool,
     pub max_json_depth: u32,
     pub max_outbound_queue_bytes: f64,
@@ -171,6 +174,8 @@ impl NativeOptions {
             } else {
                 InboundOverflow::Pause
             },
+            discard_inbound: self.inbound == "discard",
+            reader_timeout: seconds(self.reader_timeout, "readerTimeout")?,
             max_outbound_bytes: bytes(self.max_outbound_queue_bytes),
             slow_consumer: if self.slow_consumer == "close" { SlowConsumer::Close } else { SlowConsumer::Drop },
             max_reassembly_bytes: bytes(self.max_reassembly_bytes),

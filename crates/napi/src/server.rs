@@ -17,6 +17,7 @@ use crate::convert::{below_mark, crossed, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::hot::{add_reader, remove_reader, work_off};
 use crate::options::NativeOptions;
+use crate::stall::NativeStall;
 use crate::text::Text;
 use crate::wake::{self, Wake};
 use crate::{background, inline, registry};
@@ -55,6 +56,10 @@ pub struct NativeServer {
     /// It runs on the event loop of the thread that starts it.
     inline: bool,
     consumer: Option<Arc<Consumer>>,
+    /// The one it was before, which is given back to it if nobody else has come.
+    left: Option<Arc<Consumer>>,
+    /// The number of this thread where stalls are reported.
+    thread: u32,
     /// The number of `consumer` for `takeBatch`.
     reader: Option<u32>,
     drained: Option<Wake>,
@@ -70,7 +75,17 @@ impl NativeServer {
         let config = if inline { Config { shards: 1, ..config } } else { config };
         let engine = Arc::new(Engine::new(config));
         let handle = registry::insert(&engine);
-        Ok(Self { engine, handle, owner: true, inline, consumer: None, reader: None, drained: None })
+        Ok(Self {
+            engine,
+            handle,
+            owner: true,
+            inline,
+            consumer: None,
+            left: None,
+            thread: 0,
+            reader: None,
+            drained: None,
+        })
     }
 
     /// Another view of a running engine, usually from a worker thread.
@@ -79,7 +94,17 @@ impl NativeServer {
         let engine = registry::find(handle).ok_or_else(|| {
             Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
         })?;
-        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, reader: None, drained: None })
+        Ok(Self {
+            engine,
+            handle,
+            owner: false,
+            inline: false,
+            consumer: None,
+            left: None,
+            thread: 0,
+            reader: None,
+            drained: None,
+        })
     }
 
     /// The engine's number, for the functions that take a `handle`.
@@ -308,6 +333,38 @@ impl NativeServer {
         inline::find(self.handle).is_some()
     }
 
+    /// The number of this thread, where readers that stand still are reported.
+    #[napi]
+    pub fn set_thread(&mut self, thread: u32) {
+        self.thread = thread;
+    }
+
+    /// Whether events are thrown away, so that nobody may read.
+    #[napi]
+    pub fn discards_events(&self) -> bool {
+        self.engine.discards_events()
+    }
+
+    /// Readers that have stopped reading while events waited, each once.
+    #[napi]
+    pub fn take_stalls(&self) -> Vec<NativeStall> {
+        self.engine.take_stalls().into_iter().map(NativeStall::from).collect()
+    }
+
+    /// This thread's reader is busy with what it took, and will come for more.
+    #[napi]
+    pub fn excuse_reader(&self) {
+        if let Some(consumer) = &self.consumer {
+            self.engine.excuse(consumer);
+        }
+    }
+
+    /// Stops being a reader, if this thread is one: its connections go to others.
+    #[napi]
+    pub fn leave(&mut self) {
+        self.stop_consuming();
+    }
+
     /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
     /// its number for `takeBatch`; null ends that.
     #[napi]
@@ -393,6 +450,7 @@ impl NativeServer {
         }
         if let Some(consumer) = self.consumer.take() {
             self.engine.leave(&consumer);
+            self.left = Some(consumer);
             self.forget_wakes();
         }
     }
@@ -420,7 +478,10 @@ impl NativeServer {
     }
 
     fn consume(&mut self) -> Arc<Consumer> {
-        Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join()))
+        let (thread, left) = (self.thread, self.left.as_ref());
+        let consumer = Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join_as(thread, left)));
+        self.left = None;
+        consumer
     }
 }
 

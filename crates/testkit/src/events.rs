@@ -28,6 +28,8 @@ pub enum Event {
     Disconnect(ConnId),
     /// Its outbound budget was used up.
     SlowConsumer(ConnId, Value),
+    /// This consumer's from here on, and another's before.
+    Adopt(ConnId, Value),
 }
 
 impl Event {
@@ -40,7 +42,8 @@ impl Event {
             | Self::Raw(id, _)
             | Self::Binary(id, _)
             | Self::Disconnect(id)
-            | Self::SlowConsumer(id, _) => *id,
+            | Self::SlowConsumer(id, _)
+            | Self::Adopt(id, _) => *id,
         }
     }
 }
@@ -88,6 +91,7 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
                 Event::Disconnect(id)
             }
             8 => Event::SlowConsumer(id, serde_json::from_slice(payload).expect("a JSON report")),
+            9 => Event::Adopt(id, serde_json::from_slice(payload).expect("a JSON object")),
             other => panic!("unknown kind {other}"),
         });
     }
@@ -195,6 +199,11 @@ impl Events {
     /// Sets what is called, on the shard's thread, when something arrives after [`Self::drain`] found nothing.
     pub fn on_batch(&self, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
         self.engine.on_batch(&self.consumer, wake);
+    }
+
+    /// What it has taken but not read, without coming for more.
+    pub fn leave_alone(&mut self) -> Vec<Event> {
+        self.taken.drain(..).collect()
     }
 
     /// Leaves. What was taken but not read stays readable in the returned list.

@@ -33,6 +33,8 @@ pub fn config() -> Config {
         max_inbound_events: 131_072,
         max_inbound_bytes: 64 << 20,
         inbound_overflow: InboundOverflow::Pause,
+        discard_inbound: false,
+        reader_timeout: Duration::from_secs(60),
         max_outbound_bytes: 16 << 20,
         slow_consumer: SlowConsumer::Drop,
         max_reassembly_bytes: 64 << 20,

@@ -6,17 +6,17 @@
  * 24 f64[count]   connection ids (NaN: none)
  *    u32[count]   lengths in bytes
  *    u8[count]    kinds, padded with zeros to a multiple of 8
- *    text region  `[` + the JSON of every `msg` of kind 2 or 9, joined by `,` + `]`
+ *    text region  `[` + the JSON of every `msg` of kind 2 or 10, joined by `,` + `]`
  *    columns      empty, or `[` + per shape its template and its columns, joined by `,` + `]` (`columns.ts`)
  *    data region  the payloads of all other events, one after the other
- *    longs        the long strings of the messages of kind 9, in ASCII (`long.ts`)
+ *    longs        the long strings of the messages of kind 10, in ASCII (`long.ts`)
  * ```
  *
  * Kind 16 + k is a `msg` as well: the next row of shape k. All messages cost one `JSON.parse` or two; nothing that is handed
  * out refers to the batch's memory.
  */
 
-import type { Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
 import { readTables, type Table } from './columns.js';
 import { LazyMessage } from './lazy.js';
 import { LongStrings } from './long.js';
@@ -40,7 +40,8 @@ const DISCONNECT = 5;
 const PRESENCE_JOIN = 6;
 const PRESENCE_LEAVE = 7;
 const SLOW_CONSUMER = 8;
-const LONG_MSG = 9;
+const ADOPT = 9;
+const LONG_MSG = 10;
 /** From here on: a row of a shape. */
 const SHAPED = 16;
 
@@ -146,6 +147,9 @@ function decode(
       case SLOW_CONSUMER:
         events[i] = ['slow_consumer', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as SlowConsumer];
         break;
+      case ADOPT:
+        events[i] = ['adopt', conn, adoption(bytes.toString(dataEncoding, at, end))];
+        break;
       case PRESENCE_JOIN:
         events[i] = ['presence_join', null, JSON.parse(bytes.toString(dataEncoding, at, end)) as PresenceChange];
         break;
@@ -159,6 +163,12 @@ function decode(
   }
   for (const table of tables) table.end();
   return events;
+}
+
+/** The time crosses as a number. */
+function adoption(text: string): Adoption {
+  const known = JSON.parse(text) as Omit<Adoption, 'connectedAt'> & { connectedAt: number };
+  return { ...known, connectedAt: new Date(known.connectedAt) };
 }
 
 function parseAll(text: string): WSEMessage[] | undefined {

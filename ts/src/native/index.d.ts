@@ -56,6 +56,16 @@ export declare class NativeServer {
   queueGroupInfo(topic: string): Array<NativeQueueGroup>
   /** Whether the engine runs on the event loop of this thread. */
   runsHere(): boolean
+  /** The number of this thread, where readers that stand still are reported. */
+  setThread(thread: number): void
+  /** Whether events are thrown away, so that nobody may read. */
+  discardsEvents(): boolean
+  /** Readers that have stopped reading while events waited, each once. */
+  takeStalls(): Array<NativeStall>
+  /** This thread's reader is busy with what it took, and will come for more. */
+  excuseReader(): void
+  /** Stops being a reader, if this thread is one: its connections go to others. */
+  leave(): void
   /**
    * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
    * its number for `takeBatch`; null ends that.
@@ -202,6 +212,8 @@ export interface NativeOptions {
   maxInboundQueueSize: number
   maxInboundQueueBytes: number
   inboundOverflow: 'pause' | 'drop'
+  inbound: 'read' | 'discard'
+  readerTimeout: number
   inboundCodecs: boolean
   maxJsonDepth: number
   maxOutboundQueueBytes: number
@@ -244,6 +256,13 @@ export interface NativeQueueGroup {
 export interface NativeRateLimit {
   capacity: number
   refill: number
+}
+
+/** A reader that has stopped reading while events waited. */
+export interface NativeStall {
+  thread: number
+  events: number
+  moved: boolean
 }
 
 /** PEM texts. */

@@ -30,6 +30,7 @@ const IDLE_TIMEOUT: SecondsRule = { max: 7200 };
 const TARGET_DELAY: SecondsRule = { max: 1 };
 const HANDSHAKE_TIMEOUT: SecondsRule = { max: 600 };
 const CLOSE_TIMEOUT: SecondsRule = { max: 600, zero: true };
+const READER_TIMEOUT: SecondsRule = { max: 3600 };
 const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
 
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
@@ -75,6 +76,8 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
     maxInboundQueueBytes: reader.number('maxInboundQueueBytes', QUEUE_BYTES, 4 * MIB),
     inboundOverflow: reader.oneOf('inboundOverflow', ['pause', 'drop'], 'pause'),
+    inbound: reader.oneOf('inbound', ['read', 'discard'], 'read'),
+    readerTimeout: reader.seconds('readerTimeout', READER_TIMEOUT, 5),
     inboundCodecs: reader.boolean('inboundCodecs', true),
     maxJsonDepth: reader.number('maxJsonDepth', { min: 1, max: 128, integer: true }, 64),
     maxOutboundQueueBytes: reader.number('maxOutboundQueueBytes', QUEUE_BYTES, 16 * MIB),

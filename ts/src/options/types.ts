@@ -153,6 +153,16 @@ export interface WSEServerOptions extends EndpointOptions {
   maxInboundQueueBytes?: number;
   /** At either limit: stop reading sockets, or drop the new message and count it. @default 'pause' */
   inboundOverflow?: 'pause' | 'drop';
+  /**
+   * `'discard'`: this server only publishes. Events are counted and thrown away, sockets are read all the same, and whoever wants to
+   * read events gets `WSE_INBOUND_DISCARDED`. @default 'read'
+   */
+  inbound?: 'read' | 'discard';
+  /**
+   * Seconds. A reading thread that leaves events waiting for so long is reported (`WSE_READER_STALLED`), and loses its connections
+   * to the other ones until it reads again; above 0, at most 3600. @default 5
+   */
+  readerTimeout?: number;
   /** Decode inbound `C:` (zlib) and `M:` (msgpack) frames; false hands them on as `bin`. @default true */
   inboundCodecs?: boolean;
   /** Nesting of inbound JSON and msgpack; a deeper message arrives as `raw`. @default 64 */

@@ -1,7 +1,7 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
 import { WSEStateError } from '../errors.js';
-import type { Disconnection, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
 
 /** What came with a client. */
 export interface ConnectInfo {
@@ -18,6 +18,8 @@ export interface ConnectInfo {
 export interface WSECallbacks {
   /** A client came. */
   onConnect?: (conn: number, info: ConnectInfo) => unknown;
+  /** The connection's reader has left or stopped reading, and it is this one's from now on: the first that is heard of it. */
+  onAdopt?: (conn: number, info: Adoption) => unknown;
   /** A JSON object, other text, or bytes. */
   onMessage?: (conn: number, payload: WSEMessage | string | Uint8Array) => unknown;
   /** A client left; exactly once per connection. */
@@ -28,7 +30,7 @@ export interface WSECallbacks {
   onError?: (error: unknown, event: WSEEvent) => unknown;
 }
 
-const NAMES: readonly (keyof WSECallbacks)[] = ['onConnect', 'onMessage', 'onDisconnect', 'onSlowConsumer', 'onError'];
+const NAMES: readonly (keyof WSECallbacks)[] = ['onConnect', 'onAdopt', 'onMessage', 'onDisconnect', 'onSlowConsumer', 'onError'];
 
 /**
  * The callbacks, if that is what they are.
@@ -47,81 +49,13 @@ export function checkCallbacks(callbacks: WSECallbacks): WSECallbacks {
   return { ...callbacks };
 }
 
-/** What a pump works with. @internal */
-export interface Pumped {
-  /** Begins to read: `notify` is called when there is something to take, and at the end. */
-  open(notify: () => void): PumpSource;
-  /** Hands over what callbacks have sent. */
-  settle(): void;
-  /** Whom to call now. */
-  callbacks(): WSECallbacks;
-  /** It reads no more. */
-  over(): void;
+/** Whether there is anything to call for an event. @internal */
+export function hearsAnything(callbacks: WSECallbacks): boolean {
+  return NAMES.some((name) => name !== 'onError' && callbacks[name] !== undefined);
 }
 
-/** Where a pump reads. @internal */
-export interface PumpSource {
-  /** The engine runs on this thread: between two turns of JavaScript. */
-  readonly runsHere: boolean;
-  /** null: nothing there. Whoever takes again is done with what it took before. */
-  take(): WSEBatch | null;
-  isOver(): boolean;
-  close(): void;
-}
-
-/**
- * Calls back for each event of each batch, as soon as the engine says that there is one, until the events end. Other handles of
- * the event loop have their turn between two batches.
- *
- * @internal
- */
-export function pump({ open, settle, callbacks, over }: Pumped): void {
-  let waiting: WSEBatch | null = null;
-  /** A turn is on its way. */
-  let due = false;
-  let ended = false;
-  let calling = false;
-  const end = (error?: unknown): void => {
-    ended = true;
-    source.close();
-    over();
-    if (error !== undefined) process.emitWarning(error instanceof Error ? error : String(error));
-  };
-  const next = (): WSEBatch | null => source.take() ?? (source.isOver() ? source.take() : null);
-  const turn = (): void => {
-    if (ended || calling) return;
-    calling = true;
-    due = false;
-    try {
-      const batch = waiting ?? next();
-      waiting = null;
-      if (batch !== null) {
-        for (const event of batch) call(callbacks(), event);
-        if (!source.runsHere) {
-          // Whoever answers later in this turn is not done with it.
-          due = true;
-          setImmediate(turn);
-          return;
-        }
-        settle();
-        waiting = next();
-      }
-      due = waiting !== null;
-      if (due) setImmediate(turn);
-      else if (source.isOver()) end();
-    } catch (error) {
-      end(error);
-    } finally {
-      calling = false;
-    }
-  };
-  const source = open(() => {
-    if (!due) turn();
-  });
-  turn();
-}
-
-function call(callbacks: WSECallbacks, event: WSEEvent): void {
+/** Calls back for one event; what goes wrong is reported. @internal */
+export function call(callbacks: WSECallbacks, event: WSEEvent): void {
   try {
     const result = dispatch(callbacks, event);
     if (isThenable(result)) result.then(undefined, (error: unknown) => report(callbacks, error, event));
@@ -141,6 +75,8 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
       return callbacks.onConnect?.(conn, { cookies: payload });
     case 'auth_connect':
       return callbacks.onConnect?.(conn, { userId: payload });
+    case 'adopt':
+      return callbacks.onAdopt?.(conn, payload);
     case 'disconnect':
       return callbacks.onDisconnect?.(conn, payload);
     case 'slow_consumer':
@@ -150,7 +86,8 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+/** Whether `value` is a promise of any make. @internal */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }
 

@@ -1,5 +1,6 @@
 /** From options to a new engine: the addon is loaded, the options are checked. Starts nothing. */
 
+import { threadId } from 'node:worker_threads';
 import { native } from '../errors.js';
 import { loadNative } from '../native/loader.js';
 import { resolveOptions } from '../options/resolve.js';
@@ -11,6 +12,7 @@ export function createEngine(given: WSEServerOptions): { engine: EngineHandle; p
   const binding = loadNative();
   const options = resolveOptions(given);
   const engine = native(() => new binding.NativeServer(options));
+  engine.setThread(threadId);
   return {
     engine: new EngineHandle(binding, engine, 'created'),
     paths: pathsOf(options.endpoints),

@@ -1,4 +1,4 @@
-/** What a server hears: batches for a loop, for a worker that blocks, and for callbacks. One reader per facade. */
+/** What a server hears: batches for a loop, for a worker that blocks, for callbacks and for handlers. One reader per facade. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toEventCount, toFlag, toOptions } from '../arguments.js';
@@ -8,10 +8,13 @@ import { decodeBatch, decodeLazyBatch } from '../inbound/batch.js';
 import { Inlet } from '../inbound/inlet.js';
 import type { LazyMessage } from '../inbound/lazy.js';
 import type { BatchMemory } from '../inbound/memory.js';
-import { checkCallbacks, type PumpSource, pump, type WSECallbacks } from './callbacks.js';
+import { call, checkCallbacks, hearsAnything, type WSECallbacks } from './callbacks.js';
 import { type EngineHandle, stopped } from './engine-handle.js';
+import type { WSEHandlers } from './handlers.js';
 import { Hold } from './hold.js';
 import { settleAll } from './outbox.js';
+import { type Pump, type PumpSource, pump } from './pump.js';
+import { type ServeOptions, serve } from './serve.js';
 import { Wake } from './wake.js';
 
 const BATCH_EVENTS = 1024;
@@ -27,6 +30,16 @@ export interface BatchesOptions {
   lazy?: boolean;
   /** Ends the loop by making it throw the signal's reason. @default none */
   signal?: AbortSignal;
+}
+
+/** Who has started this thread to read, and may end that. @internal */
+export interface Supervisor {
+  /** This thread reads. */
+  reading(): void;
+  /** `dismiss` is called, between two turns of JavaScript, when it is to read no more. */
+  onDismiss(dismiss: () => void): void;
+  /** The same for a thread whose event loop has no turn: calls `dismiss` if it is due. */
+  look(): void;
 }
 
 /** How messages cross and what is made of them. */
@@ -56,10 +69,21 @@ export class EventReader {
   readonly #inlet = new Inlet();
   #consuming = false;
   #callbacks: WSECallbacks | undefined;
-  #pumping = false;
+  #pumping: Pump | undefined;
+  /** Ends what `serve()` reads. */
+  #endServing: (() => void) | undefined;
+  /** Reads no more for good, and says so to a loop that waits. */
+  #dismissed = false;
+  readonly #wake = new Wake();
+  readonly #supervisor: Supervisor | undefined;
+  /** Whether there is nothing to read: asked once. */
+  #discards: boolean | undefined;
 
-  constructor(engine: EngineHandle) {
+  /** @param supervisor of this thread, if it is one of `server.workers()` */
+  constructor(engine: EngineHandle, supervisor?: Supervisor) {
     this.#engine = engine;
+    this.#supervisor = supervisor;
+    supervisor?.onDismiss(() => this.dismiss());
   }
 
   batches(options: BatchesOptions): AsyncGenerator<WSEBatch<WSEMessage | LazyMessage>, void, undefined> {
@@ -83,6 +107,8 @@ export class EventReader {
     if (!(typeof timeoutMs === 'number' && timeoutMs >= 0)) throw new TypeError('timeoutMs must be 0 or more');
     this.#refuseSecondConsumer();
     if (engine.phase === 'created') engine.refuseNotStarted();
+    this.#supervisor?.look();
+    if (this.#dismissed) throw stopped();
     const ended = engine.hasEnded();
     settleAll();
     const deadline = performance.now() + timeoutMs;
@@ -90,6 +116,7 @@ export class EventReader {
       // In slices: a thread that waits in native code can neither be terminated nor see its process exit.
       const slice = Math.max(0, Math.min(DRAIN_SLICE_MS, deadline - performance.now()));
       const batch = engine.raw((native) => this.#inlet.take((out) => native.drainInbound(out, max, columns, slice), decode));
+      this.#supervisor?.reading();
       if (batch !== null) return batch;
       if (ended || engine.hasEnded() || performance.now() >= deadline) break;
     }
@@ -101,9 +128,47 @@ export class EventReader {
   setCallbacks(callbacks: WSECallbacks): void {
     const checked = checkCallbacks(callbacks);
     this.#engine.refuseStopped();
-    if (!this.#pumping) this.#refuseSecondConsumer();
-    this.#callbacks = checked;
-    if (this.#engine.isRunning()) this.#pump();
+    if (this.#pumping === undefined) this.#refuseSecondConsumer();
+    this.#callbacks = hearsAnything(checked) ? checked : undefined;
+    if (this.#callbacks === undefined) this.#pumping?.stop();
+    else if (this.#engine.isRunning()) this.#pump();
+  }
+
+  serve(handlers: WSEHandlers, options: ServeOptions): Promise<void> {
+    this.#engine.refuseNotStarted();
+    this.#refuseSecondConsumer();
+    const closing = (conn: number, code: number): void => {
+      // Its end is not the failure's: it may be gone, or the server stopped.
+      if (this.#engine.isRunning()) this.#engine.command((engine) => engine.disconnect(conn, code, ''));
+    };
+    return serve(handlers, options, {
+      open: (notify) => this.#openPlain(notify),
+      settle: () => this.#engine.deliver(),
+      close: closing,
+      excuse: () => this.#engine.raw((native) => native.excuseReader()),
+      onReading: (stop) => {
+        this.#endServing = stop;
+      },
+    });
+  }
+
+  stopReading(): void {
+    if (this.#endServing !== undefined) this.#endServing();
+    else if (this.#pumping !== undefined) {
+      this.#callbacks = undefined;
+      this.#pumping.stop();
+    } else {
+      this.#refuseSecondConsumer();
+      this.#forget();
+    }
+  }
+
+  /** Reads no more for good: loops and `serve()` end, `drainInbound()` says that the server is stopped. */
+  dismiss(): void {
+    this.#dismissed = true;
+    if (this.#endServing !== undefined || this.#pumping !== undefined) this.stopReading();
+    else if (!this.#consuming) this.#forget();
+    this.#wake.notify();
   }
 
   /** Begins to call back, if there is anybody to call. */
@@ -116,12 +181,13 @@ export class EventReader {
     signal: AbortSignal | undefined,
     reading: Reading<M>,
   ): AsyncGenerator<WSEBatch<M>, void, undefined> {
-    const wake = new Wake();
+    const wake = this.#wake;
     const source = this.#open(wake.notify);
     try {
       let inARow = false;
       for (;;) {
         signal?.throwIfAborted();
+        if (this.#dismissed) return;
         const batch = source.take(maxEvents, reading);
         if (batch !== null) {
           if (inARow && source.runsHere) await nextTurn();
@@ -162,6 +228,7 @@ export class EventReader {
     };
     try {
       const number = engine.raw((native) => native.onBatch(notify));
+      this.#supervisor?.reading();
       hold.take(engine.hasEnded, notify);
       const isOver = (): boolean => engine.hasEnded() || engine.phase === 'created';
       const runsHere = engine.raw((native) => native.runsHere());
@@ -185,34 +252,43 @@ export class EventReader {
 
   #forget(): void {
     try {
-      this.#engine.raw((native) => native.onBatch(null));
+      this.#engine.raw((native) => native.leave());
     } catch {
       // The engine has ended and forgot us first.
     }
   }
 
+  /** @throws WSEStateError while somebody else of this facade reads, or when there is nothing to read at all. */
   #refuseSecondConsumer(): void {
+    this.#discards ??= this.#engine.raw((native) => native.discardsEvents());
+    if (this.#discards) {
+      throw new WSEStateError('WSE_INBOUND_DISCARDED', "this server throws events away (inbound: 'discard')");
+    }
     if (this.#consuming) {
-      throw new WSEStateError('WSE_CONSUMER_BUSY', 'another loop (or setCallbacks) reads the events of this server');
+      throw new WSEStateError('WSE_CONSUMER_BUSY', 'another loop (or serve(), or callbacks) reads the events of this server');
     }
   }
 
+  #openPlain(notify: () => void): PumpSource {
+    const { take, ...rest } = this.#open(notify);
+    return { ...rest, take: () => take(BATCH_EVENTS, PARSED) };
+  }
+
   #pump(): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
-    const over = (): void => {
-      this.#pumping = false;
-    };
-    try {
-      const settle = (): void => this.#engine.deliver();
-      const open = (notify: () => void): PumpSource => {
-        const { take, ...rest } = this.#open(notify);
-        return { ...rest, take: () => take(BATCH_EVENTS, PARSED) };
-      };
-      pump({ open, settle, callbacks: () => this.#callbacks ?? {}, over });
-    } catch (error) {
-      over();
-      throw error;
-    }
+    if (this.#pumping !== undefined) return;
+    let over = false;
+    const pumping = pump({
+      open: (notify) => this.#openPlain(notify),
+      settle: () => this.#engine.deliver(),
+      handle: (event) => call(this.#callbacks ?? {}, event),
+      over: (error) => {
+        over = true;
+        this.#pumping = undefined;
+        if (error !== undefined) process.emitWarning(error instanceof Error ? error : String(error));
+        // Others were set in the turn in which it ended.
+        else if (this.#callbacks !== undefined && this.#engine.isRunning()) this.#pump();
+      },
+    });
+    if (!over) this.#pumping = pumping;
   }
 }

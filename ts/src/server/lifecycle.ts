@@ -2,6 +2,7 @@
 
 import { toCloseCode, toOptions, toReason, toTimeoutMs } from '../arguments.js';
 import { nativeAsync, WSEStateError } from '../errors.js';
+import type { NativeStall } from '../native/index.js';
 import type { EngineHandle } from './engine-handle.js';
 import { Hold, holding } from './hold.js';
 
@@ -103,21 +104,33 @@ export class Lifecycle {
     }
   }
 
-  /** Whether the engine has ended, asked once a second, with an eye on a server whose events nobody reads. */
+  /** Whether the engine has ended, asked once a second, with an eye on events that nobody reads. */
   readonly #watch = (): boolean => {
     if (this.#engine.hasEnded()) return true;
+    for (const stall of this.#engine.raw((engine) => engine.takeStalls())) warnOfStall(stall);
     const unread = (): boolean =>
       this.#engine.raw((engine) => engine.inboundQueueDepth() >= UNREAD_EVENTS && !engine.hasReader());
     if (!this.#warnedUnread && unread()) {
       this.#warnedUnread = true;
       process.emitWarning(
         'nobody reads the events of a server: once maxInboundQueueSize wait, it reads and accepts nothing any more. ' +
-          'Use batches(), drainInbound() or, if it only publishes, setCallbacks({})',
+          "Use serve(), batches(), callbacks or drainInbound(); if it only publishes, say inbound: 'discard'",
         { type: 'WSEUnreadWarning', code: 'WSE_EVENTS_UNREAD' },
       );
     }
     return false;
   };
+}
+
+/** Once per stall. */
+function warnOfStall({ thread, events, moved }: NativeStall): void {
+  const who = thread === 0 ? 'the main thread' : `worker thread ${thread}`;
+  const what = moved ? 'its connections go to the other readers' : 'nobody else reads, and its connections wait';
+  process.emitWarning(
+    `a reader of events (${who}) has left ${events} of them waiting for longer than readerTimeout: ${what}. A thread reads from its ` +
+      'first drainInbound(), batches(), serve() or setCallbacks() on, until stopReading()',
+    { type: 'WSEReaderWarning', code: 'WSE_READER_STALLED' },
+  );
 }
 
 interface Closing {

@@ -5,6 +5,8 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { threadId } from 'node:worker_threads';
+import { toOptions } from '../arguments.js';
 import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
@@ -22,14 +24,18 @@ import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type Topic
 import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
+import type { WSEHandlers } from './handlers.js';
 import { type HealthSnapshot, parseHealth } from './health.js';
 import { type CloseOptions, Lifecycle, type StartedAt } from './lifecycle.js';
 import { Publisher } from './publisher.js';
+import type { ServeOptions } from './serve.js';
+import { supervisedHandle, supervisorOf } from './supervised.js';
+import { Pool, type WorkerPool, type WorkersOptions } from './workers.js';
 
 /**
  * A WebSocket server. All connections, topics and queues live in the engine; this object only talks to it.
  *
- * Inbound events come through exactly one of: a `batches()` loop, `setCallbacks()`, or `drainInbound()` in a worker.
+ * Inbound events come through exactly one of: `serve()`, a `batches()` loop, `setCallbacks()`, or `drainInbound()` in a worker.
  *
  * ```ts
  * await using server = new RustWSEServer({ port: 5007 })
@@ -46,6 +52,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   readonly #connections: ConnectionCalls;
   readonly #reader: EventReader;
   readonly #upgrades: Upgrades;
+  readonly #pools = new Set<Pool>();
 
   /**
    * Checks the options and creates an engine. Nothing is bound before `start()`.
@@ -61,7 +68,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
-    this.#reader = new EventReader(engine);
+    this.#reader = new EventReader(engine, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#upgrades = new Upgrades(engine, paths);
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
@@ -84,7 +91,19 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     }
     const binding = loadNative();
     const engine = native(() => binding.NativeServer.attach(handle));
+    engine.setThread(threadId);
     return new RustWSEServer(new EngineHandle(binding, engine, 'started'));
+  }
+
+  /**
+   * The facade of a thread that `server.workers()` has started, on the server that started it.
+   *
+   * @throws WSEStateError `WSE_NO_WORKER` in any other thread; otherwise as `attach()`.
+   */
+  static fromWorker(): RustWSEServer {
+    const handle = supervisedHandle();
+    if (handle === undefined) throw new WSEStateError('WSE_NO_WORKER', 'this thread was not started by server.workers()');
+    return RustWSEServer.attach(handle);
   }
 
   /**
@@ -101,12 +120,14 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
 
   /**
    * Closes every connection, ends the engine's threads and lets the process exit. What has already arrived can
-   * still be read from a running `batches()` loop, which then ends. Calling it again waits for the same end.
+   * still be read from a running `batches()` loop, which then ends. Waits for the threads of `workers()`. Calling it again waits
+   * for the same end.
    *
    * @param options `closeCode` @default 1012, `timeout` in seconds @default 2
    */
-  stop(options: CloseOptions = {}): Promise<void> {
-    return this.#life.stop(options);
+  async stop(options: CloseOptions = {}): Promise<void> {
+    await this.#life.stop(options);
+    await Promise.all([...this.#pools].map((pool) => pool.stop()));
   }
 
   /**
@@ -198,13 +219,57 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   }
 
   /**
-   * Calls functions for inbound events, from now or from `start()` on. Calling it again replaces them.
+   * Calls functions for inbound events, from now or from `start()` on. Calling it again replaces them; without any (`{}`) this thread
+   * reads no more.
    *
    * @throws TypeError for what is not a function or has an unknown name; WSEStateError when a `batches()` loop of
    *   this facade reads, or the server is stopped.
    */
   setCallbacks(callbacks: WSECallbacks): void {
     this.#reader.setCallbacks(callbacks);
+  }
+
+  /**
+   * Calls asynchronous handlers for inbound events. The next event of a connection waits for the promise of the one before it,
+   * other connections do not; a handler that returns no promise costs none. A throw or rejection goes to `handlers.error` with its
+   * connection (without it: a process warning) and ends nothing. What handlers return is ignored today, and reserved for answers.
+   *
+   * @param options `concurrency`: handlers in progress at most @default 1024, `maxWaiting` events @default 4096, `onError`
+   * @returns resolves when the server has stopped, or `signal` was aborted, and all handlers are done
+   * @throws TypeError, as a rejection, for what is no handler; WSEStateError when somebody else of this facade reads, or the server does not run.
+   */
+  async serve(handlers: WSEHandlers, options: ServeOptions = {}): Promise<void> {
+    await this.#reader.serve(handlers, options);
+  }
+
+  /**
+   * This thread reads events no more, whether by `serve()`, callbacks or `drainInbound()`; its connections go to other readers.
+   * Whoever reads again begins anew.
+   *
+   * @throws WSEStateError `WSE_CONSUMER_BUSY` while a `batches()` loop reads: that is left by `break` or `signal`.
+   */
+  stopReading(): void {
+    this.#reader.stopReading();
+  }
+
+  /**
+   * Starts threads that read this server's events, best before `start()`: then connections are spread evenly from the first on. In
+   * them `RustWSEServer.fromWorker()` is the server. One that ends without having been asked to is replaced, after 0.1 to 10
+   * seconds; its connections go to the others meanwhile (`adopt`). `stop()` ends them all.
+   *
+   * @param url of the module each of them runs
+   * @param options `count` @default one per core but one, `workerData`, `onExit`, `stopTimeout` and others
+   * @returns the threads, once all of them read
+   * @throws WSEError `WSE_WORKER_FAILED` when one of them ends before it reads, and then none is left; TypeError for options that
+   *   are none; WSEStateError when the server is stopped.
+   */
+  async workers(url: URL | string, options: WorkersOptions = {}): Promise<WorkerPool> {
+    const engine = this.#engine;
+    engine.refuseStopped();
+    const server = { handle: engine.id, hasEnded: engine.hasEnded, onEnd: (listener: () => void) => engine.onEnd(listener) };
+    const pool = new Pool(server, url, toOptions(options, 'options'));
+    this.#pools.add(pool);
+    return pool.start();
   }
 
   /**

@@ -126,11 +126,16 @@ describe('batches()', () => {
     await within(ended, 'return');
   });
 
-  it('refuses a loop beside callbacks', async () => {
+  it('refuses a loop beside callbacks, until there are none', async () => {
     const { server } = await start();
-    server.setCallbacks({});
+    server.setCallbacks({ onMessage: () => {} });
     expect(() => server.batches()).toThrow(expect.objectContaining({ code: 'WSE_CONSUMER_BUSY' }));
     expect(() => server.drainInbound()).toThrow(expect.objectContaining({ code: 'WSE_CONSUMER_BUSY' }));
+    server.setCallbacks({});
+    expect(server.drainInbound(1, 0)).toEqual([]);
+    expect(server.healthSnapshot()['readers']).toBe(1);
+    server.stopReading();
+    expect(server.healthSnapshot()['readers']).toBe(0);
   });
 
   it('can be left by break, return and throw again and again without losing an event', async () => {

@@ -72,6 +72,20 @@ test('workers', async () => {
     threads.add([...by][0]);
   }
   expect(threads.size).toBe(2);
+  // The worker of the first dies of what it says; nobody's socket does, and who serves it now has been told of it.
+  const [first] = clients as [Client];
+  first.send('work', { n: 0 });
+  const { by: dead } = (await first.next('done')).p;
+  first.send('crash', {});
+  const pulse = setInterval(() => first.send('work', { n: 0 }), 20);
+  let { p: heard } = await first.next('done');
+  while (heard['by'] === dead) ({ p: heard } = await first.next('done'));
+  clearInterval(pulse);
+  expect(heard['jobs']).toBe(1);
+  for (const client of clients) {
+    client.send('work', { n: 999 });
+    while ((await client.next('done')).p['n'] !== 999);
+  }
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
 });
 

@@ -1,13 +1,19 @@
-// Every program of the README runs as printed.
+// Every program of the README, and of the pages that say so, runs as printed.
 
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Client } from './client.js';
 import { Program } from './run.js';
 
-const README = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
-const BLOCKS = [...README.matchAll(/```js run\n([\s\S]*?)```/g)].map(([, code]) => code as string);
-const program = (index: number): Program => new Program(['--input-type=module', '-e', BLOCKS[index] as string]);
+/** The programs of a page. */
+function blocksOf(page: string): string[] {
+  const text = readFileSync(new URL(`../../../${page}`, import.meta.url), 'utf8');
+  return [...text.matchAll(/```js run\n([\s\S]*?)```/g)].map(([, code]) => code as string);
+}
+
+const BLOCKS = blocksOf('README.md');
+const start = (code: string | undefined): Program => new Program(['--input-type=module', '-e', code ?? '']);
+const program = (index: number): Program => start(BLOCKS[index]);
 
 test('the README has the programs these tests know', () => {
   expect(BLOCKS).toHaveLength(3);
@@ -27,4 +33,10 @@ test('tokens: one is made', async () => {
 
 test('leaving: the process ends by itself', async () => {
   expect(await program(2).end()).toEqual({ code: 0, errors: '' });
+});
+
+test('handlers.md: serving ends with the server', async () => {
+  const [serving, ...others] = blocksOf('docs/handlers.md');
+  expect(others).toEqual([]);
+  expect(await start(serving).end()).toEqual({ code: 0, errors: '' });
 });

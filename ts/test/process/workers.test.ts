@@ -37,7 +37,7 @@ describe('worker threads', () => {
       disconnects: 40,
       done: true,
     });
-    expect(result['moved']).toBe(20);
+    expect(result['moved']).toBe(2 + 9 * 4);
   });
 
   it('find what came after the death of the only one', async () => {

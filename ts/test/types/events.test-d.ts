@@ -3,11 +3,13 @@ import { createSecureServer } from 'node:http2';
 import { createServer as createTlsServer } from 'node:https';
 import { expectTypeOf, test } from 'vitest';
 import type {
+  Adoption,
   Disconnection,
   JsonValue,
   LazyMessage,
   PresenceChange,
   SlowConsumer,
+  WorkerPool,
   WSEBatch,
   WSEEvent,
   WSEMessage,
@@ -34,6 +36,9 @@ test('an event narrows when it is destructured', () => {
         break;
       case 'bin':
         expectTypeOf(payload).toEqualTypeOf<Uint8Array>();
+        break;
+      case 'adopt':
+        expectTypeOf(payload).toEqualTypeOf<Adoption>();
         break;
       case 'disconnect':
         expectTypeOf(payload).toEqualTypeOf<Disconnection>();
@@ -65,6 +70,26 @@ test('the loop yields batches', async () => {
     expectTypeOf(one).toEqualTypeOf<WSEBatch>();
   }
   expectTypeOf(server.drainInbound()).toEqualTypeOf<WSEBatch>();
+});
+
+test('handlers know what they get, and may be methods', () => {
+  void server.serve({
+    message: async (conn, payload) => {
+      expectTypeOf(conn).toEqualTypeOf<number>();
+      expectTypeOf(payload).toEqualTypeOf<WSEMessage | string | Uint8Array>();
+    },
+    adopt: (_, info) => void expectTypeOf(info).toEqualTypeOf<Adoption>(),
+    disconnect: (_, info) => void expectTypeOf(info).toEqualTypeOf<Disconnection>(),
+    error: (error, conn, event) => {
+      expectTypeOf(error).toBeUnknown();
+      expectTypeOf(conn).toEqualTypeOf<number>();
+      expectTypeOf(event).toEqualTypeOf<WSEEvent>();
+    },
+  });
+  // @ts-expect-error callbacks have other names
+  void server.serve({ onMessage: () => {} });
+  expectTypeOf(server.workers('./worker.js', { count: 2 })).resolves.toEqualTypeOf<WorkerPool>();
+  expectTypeOf(RustWSEServer.fromWorker()).toEqualTypeOf<RustWSEServer>();
 });
 
 test('methods take and return what they say', () => {

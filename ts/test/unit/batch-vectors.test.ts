@@ -22,6 +22,8 @@ const vectors = JSON.parse(readFileSync(file, 'utf8')) as Vector[];
 function heard([type, conn, payload]: Written): [type: string, conn: number, payload: unknown] {
   if (type === 'msg') return [type, conn, JSON.parse(payload as string)];
   if (type === 'bin') return [type, conn, new Uint8Array(Buffer.from(payload as string, 'hex'))];
+  if (type === 'adopt')
+    return [type, conn, { ...(payload as object), connectedAt: new Date((payload as { connectedAt: number }).connectedAt) }];
   return [type, conn, payload];
 }
 

@@ -33,6 +33,8 @@ pub(crate) fn config() -> Config {
         max_inbound_events: 100,
         max_inbound_bytes: 1024,
         inbound_overflow: InboundOverflow::Pause,
+        discard_inbound: false,
+        reader_timeout: Duration::from_secs(60),
         max_outbound_bytes: 1024,
         slow_consumer: SlowConsumer::Drop,
         max_reassembly_bytes: 1024,

@@ -14,7 +14,7 @@ use super::{Context, Transport};
 use crate::clock::{Millis, millis};
 use crate::config::Config;
 use crate::id::ConnId;
-use crate::inbound::{Consumer, Kind};
+use crate::inbound::Consumer;
 use crate::registry::Peer;
 
 /// A connection counts as congested above one part in so many of its budget.
@@ -183,6 +183,16 @@ impl Connection {
     #[inline]
     pub(crate) fn account(&mut self) -> &mut Account {
         &mut self.account
+    }
+
+    /// Which of the shard's event streams its events go to.
+    pub(crate) fn stream(&self) -> u16 {
+        self.stream
+    }
+
+    /// Its events go to this stream from here on.
+    pub(crate) fn change_stream(&mut self, stream: u16) {
+        self.stream = stream;
     }
 
     /// Bytes held for incomplete messages.
@@ -365,7 +375,7 @@ impl Connection {
         context.convoy.leave(self.active_in);
         self.report_losses(Report::Leaving, context);
         let ending = context.take_end(self.peer.id.slot());
-        context.event(self.stream, Kind::Disconnect, self.peer.id, ending.text().as_bytes());
+        context.farewell(self.stream, self.peer.id, ending.text().as_bytes(), self.peer);
         context.leave_stream(self.stream);
     }
 }

@@ -9,7 +9,7 @@ use super::ending::{By, Ending, Endings};
 use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
-use crate::inbound::{Batch, Consumer, Delivered, Kind, Shapes};
+use crate::inbound::{Batch, Consumer, Event, Kind, Parted, Shapes};
 use crate::metrics::ShardCounters;
 use crate::shared::Shared;
 use crate::wheel::Wheel;
@@ -40,6 +40,10 @@ pub(crate) struct Context {
     /// The delay publishers are held to, milliseconds.
     pub(super) target_delay: u32,
     streams: Vec<EventStream>,
+    /// The consumer of streams nobody uses.
+    nobody: Arc<Consumer>,
+    /// Events are counted and thrown away.
+    discards: bool,
     /// Connections whose Close waits for the host to come back.
     parting: Vec<u32>,
     /// Who ends, and how.
@@ -64,7 +68,10 @@ impl Context {
         let now = shared.clock.now();
         let (wheel, convoy) = (Wheel::new(now), Convoy::new(now));
         let target_delay = millis(shared.config.target_delay);
+        let (nobody, discards) = (shared.inbound.nobody(), shared.config.discard_inbound);
         Self {
+            nobody,
+            discards,
             shared,
             counters,
             read_buffer: vec![0; READ_BYTES],
@@ -122,7 +129,28 @@ impl Context {
     /// Appends an event to a stream's batch. The loop delivers it at the end of the turn.
     #[inline]
     pub(crate) fn event(&mut self, stream: u16, kind: Kind, connection: ConnId, payload: &[u8]) {
+        if self.discards {
+            return self.counters.inbound_discarded.add(1);
+        }
         self.streams[stream as usize].batch.push(kind, connection, payload);
+        self.settle(stream);
+    }
+
+    /// Appends the last event of a connection, with what is known of it.
+    pub(super) fn farewell(&mut self, stream: u16, connection: ConnId, payload: &[u8], known: Parted) {
+        if !self.discards {
+            self.streams[stream as usize].batch.part(connection, known);
+        }
+        self.event(stream, Kind::Disconnect, connection, payload);
+    }
+
+    /// Appends an event that waited for another reader; `known`: of the connection, if it is its last.
+    pub(crate) fn repeat(&mut self, stream: u16, event: &Event<'_>, known: Option<Parted>) {
+        let batch = &mut self.streams[stream as usize].batch;
+        if let Some(known) = known {
+            batch.part(event.connection, known);
+        }
+        batch.repeat(event);
         self.settle(stream);
     }
 
@@ -138,7 +166,9 @@ impl Context {
         keep: bool,
     ) -> bool {
         let Some(found) = self.shapes.find(text, depth) else { return false };
-        if keep {
+        if keep && self.discards {
+            self.counters.inbound_discarded.add(1);
+        } else if keep {
             self.streams[stream as usize].batch.push_shaped(connection, text, found.shape, found.ends);
             self.settle(stream);
         }
@@ -224,6 +254,11 @@ impl Context {
     /// its reader, and how many events that is done with once it is done with all of these.
     pub(super) fn await_host(&mut self, slot: u32, stream: u16) -> (Arc<Consumer>, u64) {
         self.parting.push(slot);
+        self.mark_host(stream)
+    }
+
+    /// The same for a connection the shard looks at already.
+    pub(super) fn mark_host(&mut self, stream: u16) -> (Arc<Consumer>, u64) {
         let stream = &mut self.streams[stream as usize];
         if !stream.batch.is_empty() {
             stream.deliver();
@@ -290,18 +325,28 @@ impl Context {
         u16::try_from(index).unwrap_or(0)
     }
 
-    /// Forgets consumers that have left, also where no event goes to them that would tell.
-    pub(crate) fn follow_successors(&mut self) {
-        for stream in &mut self.streams {
-            if let Some(successor) = stream.consumer.last_successor() {
-                stream.consumer = successor;
-            }
-        }
-    }
-
     /// A connection of the stream is gone.
     pub(crate) fn leave_stream(&mut self, stream: u16) {
-        self.streams[stream as usize].connections -= 1;
+        let stream = &mut self.streams[stream as usize];
+        stream.connections -= 1;
+        stream.consumer.exit(1);
+    }
+
+    /// The stream whose events go to `consumer`. What it holds is delivered.
+    pub(crate) fn close_stream(&mut self, consumer: &Arc<Consumer>) -> Option<u16> {
+        let index = self.streams.iter().position(|stream| Arc::ptr_eq(&stream.consumer, consumer))?;
+        if !self.streams[index].batch.is_empty() {
+            self.streams[index].deliver();
+        }
+        u16::try_from(index).ok()
+    }
+
+    /// Forgets the consumer of a stream, if nobody uses it any more.
+    pub(crate) fn vacate_stream(&mut self, stream: u16) {
+        let stream = &mut self.streams[stream as usize];
+        if stream.connections == 0 && stream.batch.is_empty() {
+            stream.consumer = Arc::clone(&self.nobody);
+        }
     }
 
     /// Accounts for bytes of incomplete messages.
@@ -321,10 +366,13 @@ impl Context {
 impl EventStream {
     fn deliver(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        let Delivered { spare, successor } = self.consumer.deliver(batch);
-        self.batch = spare;
-        if let Some(successor) = successor {
-            self.consumer = successor;
-        }
+        self.batch = self.consumer.deliver(batch);
+    }
+}
+
+/// A shard that a panic has left behind counts for nobody.
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.consumer.exit(self.connections);
     }
 }

@@ -38,6 +38,13 @@ impl Connection {
         self.parting.is_some()
     }
 
+    /// Its events have gone to another reader: its Close waits for that one.
+    pub(crate) fn wait_for_heir(&mut self, context: &mut Context) {
+        if let Some(parting) = self.parting.as_mut().filter(|parting| parting.heard.is_none()) {
+            parting.reader = context.mark_host(self.stream);
+        }
+    }
+
     /// Closes once the host has come back from the events it was given and what it sent meanwhile has been worked through.
     /// Called between two batches of commands. True: it still waits.
     pub(crate) fn waits_for_host(&mut self, context: &mut Context) -> bool {

@@ -23,7 +23,7 @@ pub use crate::net::PumpedPeer;
 
 use crate::config::Config;
 use crate::error::EngineError;
-use crate::inbound::{Consumer, Taken};
+use crate::inbound::{Consumer, Stall, Taken};
 use crate::mailbox::Command;
 use crate::net::{self, Listener};
 use crate::shard;
@@ -224,7 +224,7 @@ impl Engine {
             end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
         }
         self.state.store(State::Stopped as u8, SeqCst);
-        self.shared.inbound.end();
+        self.shared.inbound.end(&|parted| self.shared.describe(parted));
         self.shared.wake_publishers();
         if std::mem::take(&mut threads.inline) {
             // Its event loop looks whether it is over.
@@ -270,18 +270,43 @@ impl Engine {
 
     /// A host thread begins to read events.
     pub fn join(&self) -> Arc<Consumer> {
-        self.shared.inbound.join()
+        self.join_as(0, None)
     }
 
-    /// A host thread is gone: its connections' events go to another one, or wait for the next to join.
+    /// The same; `thread` is its number where stalls are reported, `previous` what it has left: it is given back if nobody has
+    /// come since, and then nobody is adopted.
+    pub fn join_as(&self, thread: u32, previous: Option<&Arc<Consumer>>) -> Arc<Consumer> {
+        let (consumer, moves) = self.shared.inbound.join(thread, previous, &|parted| self.shared.describe(parted));
+        self.rehome(moves);
+        consumer
+    }
+
+    /// A host thread is gone: its connections' events go to the others, or wait for the next to join.
     pub fn leave(&self, consumer: &Arc<Consumer>) {
-        self.shared.inbound.leave(consumer);
-        if matches!(self.state(), State::Running | State::Draining) {
-            // They forget it, and what waited for it looks for another.
-            for shard in &self.shared.shards {
-                shard.mailbox.command(Command::Resume);
-            }
+        self.shared.inbound.leave(consumer, &|parted| self.shared.describe(parted));
+        // What waited for it looks for another, too.
+        self.rehome(true);
+    }
+
+    fn rehome(&self, moves: bool) {
+        if moves && matches!(self.state(), State::Running | State::Draining) {
+            self.shared.rehome();
         }
+    }
+
+    /// A reader is busy with what it took and will come for more: it is not to be taken for one that has stopped reading.
+    pub fn excuse(&self, consumer: &Consumer) {
+        consumer.excuse();
+    }
+
+    /// Readers that have stopped reading while events waited, and were not reported by this call before.
+    pub fn take_stalls(&self) -> Vec<Stall> {
+        self.shared.inbound.take_stalls()
+    }
+
+    /// Whether events are thrown away, so that there is nothing to read.
+    pub fn discards_events(&self) -> bool {
+        self.shared.config.discard_inbound
     }
 
     /// Takes up to `max` events without waiting, in the flat form of `inbound::batch`, into `out`; messages of one shape as

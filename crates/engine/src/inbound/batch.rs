@@ -1,5 +1,6 @@
 //! A batch of events in columns, in the order they happened. Owns the events' bytes; crossing is `flatten`'s.
 
+use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,9 +27,14 @@ pub(crate) enum Kind {
     // 6 and 7 are presence_join and presence_leave.
     /// The outbound budget was used up; payload: JSON.
     SlowConsumer = 8,
+    /// Has another reader from here on, which hears of it for the first time; payload: JSON.
+    Adopt = 9,
     /// A JSON object most of which is one long string.
-    LongMessage = 9,
+    LongMessage = 10,
 }
+
+/// What was known of a connection that has ended, for a reader that inherits its last events.
+pub(crate) type Parted = Arc<dyn Any + Send + Sync>;
 
 /// Kinds from here on are messages of a known shape, in a batch and in a crossing.
 const SHAPED: u8 = 16;
@@ -50,6 +56,8 @@ pub(crate) struct Batch {
     pub(super) shapes: Vec<Arc<Shape>>,
     /// Where the long strings of the [`Kind::LongMessage`]s stand, each from the start of its message.
     pub(super) longs: Vec<Range<u32>>,
+    /// What was known of those whose [`Kind::Disconnect`] is here.
+    parted: Vec<(ConnId, Parted)>,
     /// What a crossing has taken already.
     pub(super) taken: Part,
 }
@@ -68,14 +76,20 @@ impl Batch {
     /// Appends an event.
     #[inline]
     pub(crate) fn push(&mut self, kind: Kind, connection: ConnId, payload: &[u8]) {
-        if kind == Kind::Message {
+        self.push_kind(kind as u8, connection, payload);
+    }
+
+    /// The same for a kind that has no shape.
+    #[inline]
+    pub(super) fn push_kind(&mut self, kind: u8, connection: ConnId, payload: &[u8]) {
+        if is_message(kind) {
             let long = long_string(payload);
             let kind = if long.is_some() { Kind::LongMessage } else { Kind::Message };
             self.longs.extend(long.map(|Range { start, end }| length(start)..length(end)));
             self.note(kind as u8, connection, payload);
             self.text.extend_from_slice(payload);
         } else {
-            self.note(kind as u8, connection, payload);
+            self.note(kind, connection, payload);
             self.data.extend_from_slice(payload);
         }
     }
@@ -94,6 +108,16 @@ impl Batch {
         self.note(shaped(index), connection, text);
         self.text.extend_from_slice(text);
         self.cells.extend_from_slice(cells);
+    }
+
+    /// Keeps what was known of a connection for as long as its [`Kind::Disconnect`], which comes next, is here.
+    pub(crate) fn part(&mut self, connection: ConnId, known: Parted) {
+        self.parted.push((connection, known));
+    }
+
+    /// What was known of those whose [`Kind::Disconnect`] is here, or was.
+    pub(crate) fn parted(&self) -> impl Iterator<Item = (ConnId, &Parted)> {
+        self.parted.iter().map(|(id, known)| (*id, known))
     }
 
     #[inline]
@@ -132,6 +156,7 @@ impl Batch {
         self.cells.clear();
         self.shapes.clear();
         self.longs.clear();
+        self.parted = Vec::new();
         self.taken = Part::default();
         self
     }

@@ -1,344 +1,334 @@
-//! Consumers: the host threads that read events. A connection belongs to one for life; when a consumer leaves, its queue and its
-//! connections go to another, or wait for the next one. Order per connection holds throughout.
+//! All readers of an engine: who gets a new connection, and what becomes of the connections of one that leaves or stops reading.
+//! A connection belongs to one reader at a time; to give it to another is its shard's work (`shard/rehome.rs`), in the order of
+//! its events.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU64, AtomicUsize, fence};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 
-use super::batch::Batch;
-use super::flatten::{Flattened, flatten};
-use crate::id::MAX_SHARDS;
+use super::batch::{Batch, Kind, Parted};
+use super::consumer::{Consumer, Limits};
+use super::watch::Look;
+use crate::clock::Millis;
 
-/// Emptied batches a consumer keeps for its shards.
-const SPARE: usize = 8;
+/// Readers are looked at this often, milliseconds.
+const WATCH_MS: u32 = 500;
+/// Stalls kept for a host that does not ask.
+const KEPT_STALLS: usize = 16;
 
-type Wake = Arc<dyn Fn() + Send + Sync>;
-
-/// One reading thread's queue.
-pub struct Consumer {
-    queue: Mutex<Queue>,
-    ready: Condvar,
-    /// Events and payload bytes waiting, readable without the lock.
-    events: AtomicUsize,
-    bytes: AtomicUsize,
-    /// Events it was ever given, and those it is done with: what it took before it came for more.
-    given: AtomicU64,
-    heard: AtomicU64,
-    /// The most of them.
-    limits: Limits,
-    /// Shards, one bit each, that leave sockets alone until it is relieved.
-    paused: AtomicU64,
-}
-
-/// How much may wait for one consumer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) events: usize,
-    pub(crate) bytes: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    batches: VecDeque<Batch>,
-    spare: Vec<Batch>,
-    /// A host thread reads it.
-    claimed: bool,
-    /// Where everything goes since this one left.
-    successor: Option<Arc<Consumer>>,
-    /// Called once when a batch arrives after the host found nothing.
-    wake: Option<Wake>,
-    armed: bool,
-    ended: bool,
-    waiting: usize,
-}
-
-impl Consumer {
-    fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
-            queue: Mutex::default(),
-            ready: Condvar::new(),
-            events: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            given: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
-            paused: AtomicU64::new(0),
-        })
-    }
-
-    /// Whether either limit is reached.
-    pub(crate) fn is_over(&self) -> bool {
-        self.holds(self.limits)
-    }
-
-    /// Whether at most half of the limits is used: sockets may be read again.
-    pub(crate) fn is_relieved(&self) -> bool {
-        !self.holds(Limits { events: self.limits.events / 2 + 1, bytes: self.limits.bytes / 2 + 1 })
-    }
-
-    /// Notes that `shard` leaves sockets alone for it. Whoever looks at the counters behind this sees what its reader has taken,
-    /// or the reader sees the note.
-    pub(crate) fn note_paused(&self, shard: usize) {
-        self.paused.fetch_or(1 << shard, SeqCst);
-        fence(SeqCst);
-    }
-
-    /// Whether `shard` has left such a note, and was not told yet.
-    pub(crate) fn is_noted(&self, shard: usize) -> bool {
-        self.paused.load(Relaxed) & (1 << shard) != 0
-    }
-
-    /// Its reader has taken something: if it is relieved by now, the shards that wait for that, and they are told once. Pairs with
-    /// [`Self::note_paused`]: comes behind a fence.
-    pub(crate) fn take_paused(&self) -> impl Iterator<Item = usize> {
-        let waits = self.paused.load(SeqCst) != 0 && self.is_relieved();
-        let shards = if waits { self.paused.swap(0, SeqCst) } else { 0 };
-        (0..MAX_SHARDS).filter(move |shard| shards & (1 << shard) != 0)
-    }
-
-    fn holds(&self, Limits { events, bytes }: Limits) -> bool {
-        self.events.load(Relaxed) >= events || self.bytes.load(Relaxed) >= bytes
-    }
-
-    /// Events whose reader is done with them: it took them, and came for more.
-    pub(crate) fn heard(&self) -> u64 {
-        self.heard.load(Relaxed)
-    }
-
-    /// What [`Self::heard`] is once the reader is done with everything it was given so far; 0 when there is no reader.
-    pub(crate) fn unheard(&self) -> u64 {
-        if self.queue.lock().claimed { self.given.load(Relaxed) } else { 0 }
-    }
-
-    /// Queues a batch and wakes the host if it waits.
-    pub(crate) fn deliver(&self, batch: Batch) -> Delivered {
-        let mut queue = self.queue.lock();
-        if let Some(successor) = queue.successor.clone() {
-            drop(queue);
-            // The stream goes to the last of the line from here on, so lines stay short.
-            let successor = successor.last_successor().unwrap_or(successor);
-            let Delivered { spare, successor: later } = successor.deliver(batch);
-            return Delivered { spare, successor: Some(later.unwrap_or(successor)) };
-        }
-        self.events.fetch_add(batch.len(), Relaxed);
-        self.bytes.fetch_add(batch.bytes(), Relaxed);
-        self.given.fetch_add(batch.len() as u64, Relaxed);
-        queue.batches.push_back(batch);
-        let spare = queue.spare.pop().unwrap_or_default();
-        let wake = if queue.armed { queue.wake.clone() } else { None };
-        queue.armed &= wake.is_none();
-        let waiting = queue.waiting > 0;
-        drop(queue);
-        if waiting {
-            self.ready.notify_one();
-        }
-        if let Some(wake) = wake {
-            wake();
-        }
-        Delivered { spare, successor: None }
-    }
-
-    fn successor(&self) -> Option<Arc<Self>> {
-        self.queue.lock().successor.clone()
-    }
-
-    /// Who has its connections since it left: the last of the line. `None` while it has not left.
-    pub(crate) fn last_successor(&self) -> Option<Arc<Self>> {
-        let mut heir = self.successor()?;
-        while let Some(next) = heir.successor() {
-            heir = next;
-        }
-        Some(heir)
-    }
-
-    /// Takes up to `max` events into `out`, messages as `columns` where that pays. After [`Taken::Nothing`] the wake is
-    /// called once when something arrives.
-    pub(crate) fn take(&self, max: usize, columns: bool, out: &mut [u8]) -> Taken {
-        let mut guard = self.queue.lock();
-        let queue = &mut *guard;
-        // Whoever comes for more is done with what he has.
-        self.heard.store(self.given.load(Relaxed) - self.events.load(Relaxed) as u64, Relaxed);
-        let spare = &mut queue.spare;
-        let taken = flatten(&mut queue.batches, max.max(1), columns, out, |batch| {
-            if spare.len() < SPARE {
-                spare.push(batch.recycle());
-            }
-        });
-        match taken {
-            Flattened::Nothing => {
-                queue.armed = true;
-                Taken::Nothing
-            }
-            Flattened::Needs(size) => Taken::Needs(size),
-            Flattened::Taken(flat) => {
-                self.events.fetch_sub(flat.events, Relaxed);
-                self.bytes.fetch_sub(flat.bytes, Relaxed);
-                Taken::Bytes(flat.written)
-            }
-        }
-    }
-
-    /// The same, waiting up to `timeout` for the first.
-    pub(crate) fn wait(&self, max: usize, columns: bool, timeout: Duration, out: &mut [u8]) -> Taken {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let taken = self.take(max, columns, out);
-            if taken != Taken::Nothing {
-                return taken;
-            }
-            let mut queue = self.queue.lock();
-            if !queue.batches.is_empty() {
-                continue;
-            }
-            if queue.ended {
-                return Taken::Nothing;
-            }
-            queue.waiting += 1;
-            let timed_out = self.ready.wait_until(&mut queue, deadline).timed_out();
-            queue.waiting -= 1;
-            if timed_out && queue.batches.is_empty() {
-                return Taken::Nothing;
-            }
-        }
-    }
-
-    /// Sets what is called when a batch arrives after [`Self::take`] found nothing.
-    pub(crate) fn on_batch(&self, wake: Option<Wake>) {
-        let mut queue = self.queue.lock();
-        queue.armed = wake.is_some();
-        queue.wake = wake;
-        let pending = !queue.batches.is_empty() || queue.ended;
-        let wake = if pending { queue.wake.clone() } else { None };
-        queue.armed &= wake.is_none();
-        drop(queue);
-        if let Some(wake) = wake {
-            wake();
-        }
-    }
-}
-
-/// A line of successors is taken apart link by link: dropped as it stands, it would recurse as deep as it is long.
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        let mut next = self.queue.get_mut().successor.take();
-        while let Some(mut successor) = next.and_then(Arc::into_inner) {
-            next = successor.queue.get_mut().successor.take();
-        }
-    }
-}
-
-/// What delivering a batch came to.
-pub(crate) struct Delivered {
-    /// An empty batch to fill next.
-    pub(crate) spare: Batch,
-    /// The consumer that has inherited this one's connections.
-    pub(crate) successor: Option<Arc<Consumer>>,
-}
-
-/// What taking a batch found.
+/// A reader that has stopped reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// No event waits.
-    Nothing,
-    /// The buffer is too small and nothing was taken: come again with this many bytes.
-    Needs(usize),
-    /// A batch of this many bytes is in the buffer.
-    Bytes(usize),
+pub struct Stall {
+    /// The host's number of its thread.
+    pub thread: u32,
+    /// Events that wait for it.
+    pub events: usize,
+    /// Others take its connections and what waits of theirs.
+    pub moved: bool,
 }
 
 /// All consumers of an engine.
 pub(crate) struct Inbound {
-    /// At least one, claimed or not.
-    live: RwLock<Vec<Arc<Consumer>>>,
-    next: AtomicUsize,
+    readers: RwLock<Readers>,
     limits: Limits,
+    /// One bit per shard.
+    shards: u64,
+    /// How long a reader may leave events waiting, milliseconds.
+    timeout: u32,
+    /// When readers were last looked at.
+    watched: AtomicU32,
+    stalls: AtomicU64,
+    reports: Mutex<Vec<Stall>>,
+}
+
+struct Readers {
+    /// Those of host threads; while there is none, one that nobody reads, where everything waits for the next to come.
+    live: Vec<Arc<Consumer>>,
+    /// Those whose connections shards are giving to others.
+    moving: Vec<Arc<Consumer>>,
+    /// The shards have ended.
+    over: bool,
 }
 
 impl Inbound {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { live: RwLock::new(vec![Consumer::new(limits)]), next: AtomicUsize::new(0), limits }
+    pub(crate) fn new(limits: Limits, shards: usize, timeout: u32) -> Self {
+        let readers = Readers { live: vec![Consumer::new(limits)], moving: Vec::new(), over: false };
+        Self {
+            readers: RwLock::new(readers),
+            limits,
+            shards: u64::MAX >> (64 - shards.clamp(1, 64)),
+            timeout,
+            watched: AtomicU32::new(0),
+            stalls: AtomicU64::new(0),
+            reports: Mutex::default(),
+        }
     }
 
-    /// The consumer of a new connection: the live ones in turn, those that are behind only if all are.
+    /// A queue that is nobody's.
+    pub(crate) fn nobody(&self) -> Arc<Consumer> {
+        Consumer::new(self.limits)
+    }
+
+    /// The consumer of a connection, which is counted: the one with the fewest of those that read; one that is behind only if
+    /// all are.
     pub(crate) fn assign(&self) -> Arc<Consumer> {
-        let live = self.live.read();
-        let first = self.next.fetch_add(1, Relaxed);
-        let turn = |step: usize| &live[(first + step) % live.len()];
-        Arc::clone((0..live.len()).map(turn).find(|consumer| !consumer.is_over()).unwrap_or(turn(0)))
+        let readers = self.readers.read();
+        let rank =
+            |consumer: &&Arc<Consumer>| (consumer.watch.is_stalled(), consumer.is_over(), consumer.connections());
+        let found = Arc::clone(readers.live.iter().min_by_key(rank).unwrap_or(&readers.live[0]));
+        found.enter();
+        found
     }
 
-    /// A host thread begins to read: it gets the queue nobody reads, or a new one.
-    pub(crate) fn join(&self) -> Arc<Consumer> {
-        let mut live = self.live.write();
-        for consumer in live.iter() {
-            let mut queue = consumer.queue.lock();
-            if !queue.claimed {
-                queue.claimed = true;
-                queue.armed = false;
-                return Arc::clone(consumer);
-            }
+    /// A host thread begins to read: it gets the queue nobody has read, or `previous`, which it has left, if nobody has come
+    /// since, or one of its own. True: shards have connections to move.
+    pub(crate) fn join(
+        &self,
+        thread: u32,
+        previous: Option<&Arc<Consumer>>,
+        describe: &dyn Fn(&Parted) -> Option<String>,
+    ) -> (Arc<Consumer>, bool) {
+        let mut readers = self.readers.write();
+        let over = readers.over;
+        let vacant = readers.live.iter().position(|consumer| !consumer.is_claimed());
+        if let Some(place) = vacant
+            && let found = &readers.live[place]
+            && (!found.had_reader() || previous.is_some_and(|previous| Arc::ptr_eq(previous, found)))
+        {
+            readers.live[place].claim(thread, over);
+            return (Arc::clone(&readers.live[place]), false);
         }
         let consumer = Consumer::new(self.limits);
+        consumer.claim(thread, over);
+        let Some(place) = vacant else {
+            readers.live.push(Arc::clone(&consumer));
+            return (consumer, false);
+        };
+        let left = std::mem::replace(&mut readers.live[place], Arc::clone(&consumer));
+        let moves = self.retire(&mut readers, left, describe);
+        (consumer, moves)
+    }
+
+    /// A host thread is gone: its connections go to the others, or wait for the next one to join. True: shards have them to
+    /// move.
+    pub(crate) fn leave(&self, consumer: &Arc<Consumer>, describe: &dyn Fn(&Parted) -> Option<String>) -> bool {
+        let mut readers = self.readers.write();
+        let Some(place) = readers.live.iter().position(|other| Arc::ptr_eq(other, consumer)) else { return false };
+        consumer.release();
+        if readers.live.len() == 1 {
+            return false;
+        }
+        let left = readers.live.remove(place);
+        self.retire(&mut readers, left, describe)
+    }
+
+    /// It is not live any more: shards give what it has to those that are. Without shards there are no connections either, and
+    /// what waits is taken over as a whole.
+    fn retire(&self, readers: &mut Readers, left: Arc<Consumer>, describe: &dyn Fn(&Parted) -> Option<String>) -> bool {
+        if readers.over {
+            bequeath(&left, &readers.live[0], describe);
+            return false;
+        }
+        if left.begin_move(self.shards) {
+            readers.moving.push(left);
+        }
+        true
+    }
+
+    /// Those whose connections `shard` is to give to others.
+    pub(crate) fn moving(&self, shard: usize) -> Vec<Arc<Consumer>> {
+        let readers = self.readers.read();
+        readers.moving.iter().filter(|consumer| consumer.is_moving(shard)).map(Arc::clone).collect()
+    }
+
+    /// `shard` has done that.
+    pub(crate) fn moved(&self, consumer: &Arc<Consumer>, shard: usize) {
+        if consumer.end_move(shard) {
+            // Unless it was told to move again meanwhile.
+            self.readers.write().moving.retain(|other| !Arc::ptr_eq(other, consumer) || other.is_moving_at_all());
+        }
+    }
+
+    /// Whether anybody else may have its connections.
+    pub(crate) fn has_other(&self, consumer: &Arc<Consumer>) -> bool {
+        let readers = self.readers.read();
+        readers.live.iter().any(|other| !Arc::ptr_eq(other, consumer) && !other.watch.is_stalled())
+    }
+
+    /// Looks, twice a second, for readers that have stopped reading; `excused`: the shard itself stood still, and judges nobody
+    /// by that time. True: shards have connections to move.
+    pub(crate) fn watch(&self, excused: bool, now: Millis) -> bool {
+        let last = self.watched.load(Relaxed);
+        if now.since(Millis::from_raw(last)) < WATCH_MS && !excused
+            || self.watched.compare_exchange(last, now.raw(), Relaxed, Relaxed).is_err()
         {
-            let mut queue = consumer.queue.lock();
-            queue.claimed = true;
-            queue.ended = live.iter().any(|other| other.queue.lock().ended);
+            return false;
         }
-        live.push(Arc::clone(&consumer));
-        consumer
-    }
-
-    /// A host thread is gone: its queue goes to another consumer, or waits for the next one to join.
-    pub(crate) fn leave(&self, consumer: &Arc<Consumer>) {
-        let mut live = self.live.write();
-        let mut queue = consumer.queue.lock();
-        queue.wake = None;
-        queue.claimed = false;
-        queue.spare = Vec::new();
-        if live.len() == 1 || !live.iter().any(|other| Arc::ptr_eq(other, consumer)) {
-            return;
-        }
-        live.retain(|other| !Arc::ptr_eq(other, consumer));
-        // Chosen under the write lock, so it cannot leave meanwhile; deliveries wait for `queue`, so nothing overtakes.
-        let successor = Arc::clone(&live[self.next.load(Relaxed) % live.len()]);
-        for batch in std::mem::take(&mut queue.batches) {
-            successor.deliver(batch);
-        }
-        consumer.events.store(0, Relaxed);
-        consumer.bytes.store(0, Relaxed);
-        queue.successor = Some(successor);
-    }
-
-    /// No more events will come: wakes everybody who waits.
-    pub(crate) fn end(&self) {
-        for consumer in self.live.read().iter() {
-            let mut queue = consumer.queue.lock();
-            queue.ended = true;
-            let wake = queue.wake.clone();
-            drop(queue);
-            consumer.ready.notify_all();
-            if let Some(wake) = wake {
-                wake();
+        let mut to_move = Vec::new();
+        {
+            let readers = self.readers.read();
+            let look = |consumer: &Consumer| {
+                consumer.watch.look(consumer.visits(), consumer.events() > 0, excused, now, self.timeout)
+            };
+            let claimed = readers.live.iter().filter(|consumer| consumer.is_claimed());
+            let looks: Vec<_> = claimed.map(|consumer| (consumer, look(consumer))).collect();
+            let moved = looks.iter().any(|(_, look)| *look == Look::Fine);
+            for (consumer, look) in looks {
+                if look == Look::Stalls {
+                    self.stalls.fetch_add(1, Relaxed);
+                    let mut reports = self.reports.lock();
+                    if reports.len() < KEPT_STALLS {
+                        reports.push(Stall { thread: consumer.thread(), events: consumer.events(), moved });
+                    }
+                }
+                if look != Look::Fine && moved && (consumer.connections() > 0 || consumer.events() > 0) {
+                    to_move.push(Arc::clone(consumer));
+                }
             }
+        }
+        if to_move.is_empty() {
+            return false;
+        }
+        let mut readers = self.readers.write();
+        to_move.retain(|consumer| consumer.begin_move(self.shards));
+        let moves = !to_move.is_empty();
+        readers.moving.append(&mut to_move);
+        moves
+    }
+
+    /// No more events will come and the shards have ended: wakes everybody who waits.
+    pub(crate) fn end(&self, describe: &dyn Fn(&Parted) -> Option<String>) {
+        let mut readers = self.readers.write();
+        readers.over = true;
+        for left in std::mem::take(&mut readers.moving) {
+            bequeath(&left, &readers.live[0], describe);
+        }
+        let live = readers.live.clone();
+        drop(readers);
+        for consumer in live {
+            consumer.end();
         }
     }
 
     /// Events waiting in all queues.
     pub(crate) fn depth(&self) -> usize {
-        self.live.read().iter().map(|consumer| consumer.events.load(Relaxed)).sum()
+        let readers = self.readers.read();
+        readers.live.iter().chain(&readers.moving).map(|consumer| consumer.events()).sum()
     }
 
     /// Whether a host thread reads.
     pub(crate) fn has_reader(&self) -> bool {
-        self.live.read().iter().any(|consumer| consumer.queue.lock().claimed)
+        self.readers() > 0
     }
 
-    /// Whether all consumers are above their limits: then no new connections are accepted either.
+    /// Host threads that read, or have stopped reading without leaving.
+    pub(crate) fn readers(&self) -> usize {
+        self.readers.read().live.iter().filter(|consumer| consumer.is_claimed()).count()
+    }
+
+    /// Those that have stopped.
+    pub(crate) fn stalled(&self) -> usize {
+        self.readers.read().live.iter().filter(|consumer| consumer.watch.is_stalled()).count()
+    }
+
+    /// Times one has stopped.
+    pub(crate) fn stalls(&self) -> u64 {
+        self.stalls.load(Relaxed)
+    }
+
+    /// Those of them that nobody has asked for yet, [`KEPT_STALLS`] at most.
+    pub(crate) fn take_stalls(&self) -> Vec<Stall> {
+        std::mem::take(&mut self.reports.lock())
+    }
+
+    /// Whether all consumers that read are above their limits: then no new connections are accepted either.
     pub(crate) fn all_over(&self) -> bool {
-        self.live.read().iter().all(|consumer| consumer.is_over())
+        let readers = self.readers.read();
+        let mut reading = readers.live.iter().filter(|consumer| !consumer.watch.is_stalled()).peekable();
+        let over = |consumer: &Arc<Consumer>| consumer.is_over();
+        if reading.peek().is_some() { reading.all(over) } else { readers.live.iter().all(over) }
+    }
+}
+
+/// Gives what waits for one to another, behind a [`Kind::Adopt`] for each connection that nothing in it introduces.
+fn bequeath(from: &Consumer, to: &Consumer, describe: &dyn Fn(&Parted) -> Option<String>) {
+    let batches = from.take_out(|_| true);
+    if batches.iter().all(Batch::is_empty) || std::ptr::eq(from, to) {
+        batches.into_iter().for_each(|batch| drop(to.deliver(batch)));
+        return;
+    }
+    let parted: HashMap<_, _> = batches.iter().flat_map(Batch::parted).collect();
+    let (mut seen, mut adopted) = (HashSet::new(), Batch::default());
+    for event in batches.iter().flat_map(Batch::events) {
+        let id = event.connection;
+        if seen.insert(id)
+            && !event.introduces()
+            && let Some(text) = parted.get(&id).and_then(|known| describe(known))
+        {
+            adopted.push(Kind::Adopt, id, text.as_bytes());
+        }
+    }
+    drop(parted);
+    if !adopted.is_empty() {
+        drop(to.deliver(adopted));
+    }
+    batches.into_iter().for_each(|batch| drop(to.deliver(batch)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ConnId;
+
+    fn events(count: usize) -> Batch {
+        let mut batch = Batch::default();
+        (0..count).for_each(|_| batch.push(Kind::Raw, ConnId::new(0, 1, 1), b"x"));
+        batch
+    }
+
+    fn inbound() -> Inbound {
+        Inbound::new(Limits { events: 10, bytes: 1000 }, 2, 1000)
+    }
+
+    #[test]
+    fn who_comes_late_has_as_much_time_as_the_others() {
+        let inbound = inbound();
+        let (first, _) = inbound.join(1, None, &|_| None);
+        drop(first.deliver(events(3)));
+        let at = |ms| inbound.watch(false, Millis::from_raw(ms));
+        assert!(!at(60_000) && !at(60_500) && inbound.take_stalls().is_empty());
+        assert!(!at(61_000), "there is nobody to move to");
+        assert_eq!(inbound.take_stalls(), [Stall { thread: 1, events: 3, moved: false }]);
+        let (second, _) = inbound.join(2, None, &|_| None);
+        drop(second.deliver(events(1)));
+        assert!(at(62_000), "now there is");
+        assert_eq!((inbound.moving(0).len(), inbound.moving(1).len(), inbound.take_stalls().len()), (1, 1, 0));
+        assert!(inbound.has_other(&first) && !inbound.has_other(&second));
+        inbound.moved(&first, 0);
+        assert_eq!((inbound.moving(0).len(), inbound.moving(1).len()), (0, 1));
+        inbound.moved(&first, 1);
+        assert!(at(62_600), "what has come to it since is moved, too");
+        assert!(Arc::ptr_eq(&inbound.assign(), &second), "who stands still gets nobody");
+        assert_eq!((inbound.readers(), inbound.stalled(), inbound.stalls()), (2, 1, 1));
+    }
+
+    #[test]
+    fn the_one_with_the_fewest_is_next_unless_it_is_behind() {
+        let inbound = inbound();
+        let [one, two] = [1, 2].map(|thread| inbound.join(thread, None, &|_| None).0);
+        let counts = || (one.connections(), two.connections());
+        (0..4).for_each(|_| drop(inbound.assign()));
+        assert_eq!(counts(), (2, 2));
+        one.exit(2);
+        (0..2).for_each(|_| drop(inbound.assign()));
+        assert_eq!(counts(), (2, 2));
+        one.exit(2);
+        drop(one.deliver(events(10)));
+        assert!(Arc::ptr_eq(&inbound.assign(), &two) && !inbound.all_over());
+        drop(two.deliver(events(10)));
+        assert!(Arc::ptr_eq(&inbound.assign(), &one) && inbound.all_over());
     }
 }

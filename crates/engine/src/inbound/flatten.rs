@@ -4,13 +4,13 @@
 //! u32 count | u32 flags (1: text is ASCII, 2: data is ASCII, 4: columns are ASCII)
 //! u32 textLen | u32 dataLen | u32 columnsLen | u32 longsLen
 //! f64[count] connections | u32[count] lengths | u8[count] kinds | zeros up to a multiple of 8
-//! text: '[' + the JSON of the `msg` events of kinds 2 and 9 joined by ',' + ']'
+//! text: '[' + the JSON of the `msg` events of kinds 2 and 10 joined by ',' + ']'
 //! columns: '[' + per shape its template and one array per leaf, joined by ',' + ']'; empty without shapes
 //! data: the payloads of all other events, one after the other
-//! longs: the long strings of the messages of kind 9, one after the other, ASCII
+//! longs: the long strings of the messages of kind 10, one after the other, ASCII
 //! ```
 //!
-//! Kind 9 is a `msg` event whose longest string stands in the longs region; in its JSON `~wse~`, its place
+//! Kind 10 is a `msg` event whose longest string stands in the longs region; in its JSON `~wse~`, its place
 //! in that region, `+`, and its length stand for it, in decimal. No other string of that message has `~wse~` in it: whoever finds
 //! it has found its place, unless a later member of the same name has replaced it.
 //!

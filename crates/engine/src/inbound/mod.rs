@@ -3,12 +3,18 @@
 
 mod batch;
 mod columns;
+mod consumer;
 mod consumers;
 mod cursor;
+mod event;
 mod flatten;
 mod shapes;
+mod watch;
 
-pub(crate) use batch::{Batch, Kind};
-pub use consumers::{Consumer, Taken};
-pub(crate) use consumers::{Delivered, Inbound, Limits};
+pub(crate) use batch::{Batch, Kind, Parted};
+pub(crate) use consumer::Limits;
+pub use consumer::{Consumer, Taken};
+pub(crate) use consumers::Inbound;
+pub use consumers::Stall;
+pub(crate) use event::Event;
 pub(crate) use shapes::Shapes;

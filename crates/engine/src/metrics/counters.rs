@@ -40,6 +40,10 @@ pub(crate) struct ShardCounters {
     pub(crate) restarts: Counter,
     /// Inbound events dropped (`inboundOverflow: 'drop'`).
     pub(crate) inbound_dropped: Counter,
+    /// Inbound events thrown away (`inbound: 'discard'`).
+    pub(crate) inbound_discarded: Counter,
+    /// Connections that were given to another reader.
+    pub(crate) adopted: Counter,
     /// Times reading was paused because the host did not read.
     pub(crate) read_pauses: Counter,
     /// Bytes queued in outbound queues now.

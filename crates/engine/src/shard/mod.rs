@@ -6,6 +6,7 @@ mod adopt;
 mod answer;
 mod driver;
 mod memory;
+mod rehome;
 mod serve;
 mod subscribe;
 #[cfg(test)]

@@ -140,6 +140,9 @@ impl Shard {
         self.ticked = now;
         // Also in steps: a host that stops its loop again and again for less than the idle timeout has not read what answers it.
         let stalled = passed > (millis(self.context.shared.config.idle_timeout) / 4).clamp(STALL_MS.0, STALL_MS.1);
+        if self.context.shared.inbound.watch(stalled, now) {
+            self.context.shared.rehome();
+        }
         self.context.wheel.advance(now, &mut self.due);
         while let Some(Visit { slot, due }) = self.due.pop() {
             // It may be about to close.
@@ -218,7 +221,7 @@ impl Shard {
     /// A reader of events has caught up or left: those that were paused for it are read again, and whoever was read last comes
     /// last. One turn may bring all that the reader has room for: the first would be the only one that is ever read.
     pub(super) fn resume(&mut self) {
-        self.context.follow_successors();
+        self.rehome();
         let Self { paused, sated, connections, context, .. } = self;
         paused.append(sated);
         paused.retain(|id| {

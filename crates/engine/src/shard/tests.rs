@@ -83,7 +83,7 @@ pub(super) fn wait_until(condition: impl Fn() -> bool) {
 #[test]
 fn a_panic_while_a_shard_begins_again_costs_no_place_and_no_event() {
     let shared = Arc::new(Shared::new(Config { max_inbound_events: 1 << 20, ..config() }));
-    let consumer = shared.inbound.join();
+    let (consumer, _) = shared.inbound.join(0, None, &|_| None);
     let thread = spawn(Arc::clone(&shared), 0, enrolling).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let handle = &shared.shards[0];

@@ -13,14 +13,14 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, Place};
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::config::Config;
 use crate::flow::DedupWindow;
-use crate::inbound::{Inbound, Limits};
+use crate::inbound::{Inbound, Limits, Parted};
 use crate::liveness::Liveness;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{EngineCounters, ShardCounters};
-use crate::registry::Registry;
+use crate::registry::{Peer, Registry};
 use crate::topics::TopicIndex;
 
 pub use publish::Payloads;
@@ -88,7 +88,11 @@ impl Shared {
             registry: Registry::new(Arc::clone(&liveness)),
             liveness,
             topics: TopicIndex::new(config.shards),
-            inbound: Inbound::new(Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes }),
+            inbound: Inbound::new(
+                Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes },
+                config.shards,
+                millis(config.reader_timeout),
+            ),
             counters: EngineCounters::default(),
             admission: Arc::new(Admission::new(config.max_pending, config.max_pending_per_address)),
             dedup: Mutex::default(),
@@ -122,6 +126,19 @@ impl Shared {
     /// connection that keeps up is behind by more.
     pub(crate) fn under_pressure(&self) -> bool {
         self.shards.iter().any(|shard| shard.mailbox.is_above_mark() || shard.counters.pressing.get() > 0)
+    }
+
+    /// What a new reader is told of a connection that has ended.
+    pub(super) fn describe(&self, parted: &Parted) -> Option<String> {
+        parted.downcast_ref::<Peer>().map(|peer| self.registry.introduce(peer))
+    }
+
+    /// Readers have come, left or stopped reading: shards give connections to others, and what waited for a reader looks for
+    /// another.
+    pub(super) fn rehome(&self) {
+        for shard in &self.shards {
+            shard.mailbox.command(Command::Resume);
+        }
     }
 
     /// Tells publishers that wait that they may go on, if they may.

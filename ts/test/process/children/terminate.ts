@@ -77,7 +77,7 @@ const STEADY = 0;
 const steady = await drainer(STEADY);
 for (let round = 1; round <= ROUNDS; round += 1) {
   const victim = await drainer(round);
-  // Two places take turns: half of these belong to the victim.
+  // They go to the reader with the fewest: two of the first four to the victim, and from then on all four.
   await Promise.all([client(), client(), client(), client()]);
   const ofVictim = (): Heard[] =>
     [...heard.values()].map((spans) => spans.at(-1)).filter((span): span is Heard => span?.by === round);

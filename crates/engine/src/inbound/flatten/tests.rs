@@ -77,7 +77,7 @@ fn decode(bytes: &[u8]) -> (Vec<Heard>, usize) {
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
         match kinds[index] {
             2 => Heard(id, 2, plain.next().unwrap()),
-            9 => {
+            10 => {
                 let message = plain.next().unwrap();
                 assert_eq!(message.to_string().len(), length, "as this parser writes it");
                 Heard(id, 2, restored(&message, longs, &mut used))

@@ -1,0 +1,145 @@
+/** The handlers of `serve()`: what they are, which of them an event is for, and what becomes of their failures. Keeps no order. */
+
+import { describe } from '../describe.js';
+import { WSEStateError } from '../errors.js';
+import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import { type ConnectInfo, isThenable } from './callbacks.js';
+
+/**
+ * What `serve()` calls. Each may be asynchronous: the next event of its connection waits for the promise, other connections do not.
+ * They are called as methods of the object they were given in. What they return, or resolve with, is ignored today and reserved:
+ * it will answer the requests of clients.
+ */
+export interface WSEHandlers {
+  /** A client came. */
+  connect?(conn: number, info: ConnectInfo): unknown;
+  /** The connection's reader has left or stopped reading, and it is this one's from now on: the first that is heard of it. */
+  adopt?(conn: number, info: Adoption): unknown;
+  /** A JSON object, other text, or bytes. */
+  message?(conn: number, payload: WSEMessage | string | Uint8Array): unknown;
+  /** A client left; exactly once per connection, behind everything else of it. */
+  disconnect?(conn: number, info: Disconnection): unknown;
+  /** A connection fell behind. */
+  slowConsumer?(conn: number, info: SlowConsumer): unknown;
+  /** A handler threw or rejected while it handled `event`. @default a process warning */
+  error?(error: unknown, conn: number, event: WSEEvent): unknown;
+}
+
+const NAMES: readonly (keyof WSEHandlers)[] = ['connect', 'adopt', 'message', 'disconnect', 'slowConsumer', 'error'];
+
+/** Milliseconds between two warnings about failures nobody handles. */
+const WARN_MS = 10_000;
+
+/**
+ * The handlers, if that is what they are.
+ *
+ * @throws TypeError otherwise; of a plain object an unknown name would never be called.
+ */
+export function checkHandlers(handlers: WSEHandlers): WSEHandlers {
+  if (typeof handlers !== 'object' || handlers === null || Array.isArray(handlers)) {
+    throw new TypeError(`handlers must be an object, not ${describe(handlers)}`);
+  }
+  for (const name of NAMES) {
+    const value: unknown = handlers[name];
+    if (value !== undefined && typeof value !== 'function') throw new TypeError(`handlers.${name} must be a function`);
+  }
+  // An instance of a class has members of its own.
+  const prototype: unknown = Object.getPrototypeOf(handlers);
+  if (prototype === Object.prototype || prototype === null) {
+    const unknown = Object.keys(handlers).find((name) => !NAMES.includes(name as keyof WSEHandlers));
+    if (unknown !== undefined) throw new TypeError(`handlers.${unknown} is unknown; there are ${NAMES.join(', ')}`);
+  }
+  if (NAMES.every((name) => name === 'error' || handlers[name] === undefined)) {
+    throw new TypeError(`handlers has none of ${NAMES.filter((name) => name !== 'error').join(', ')}`);
+  }
+  return handlers;
+}
+
+/** Calls handlers, one event at a time, and sees to their failures. */
+export class HandlerCaller {
+  readonly #handlers: WSEHandlers;
+  readonly #onFailure: (conn: number) => void;
+  #warned = Number.NEGATIVE_INFINITY;
+  #unsaid = 0;
+
+  /** @param onFailure runs for the connection of each failure, before `error` */
+  constructor(handlers: WSEHandlers, onFailure: (conn: number) => void) {
+    this.#handlers = handlers;
+    this.#onFailure = onFailure;
+  }
+
+  /** Calls the handler of an event. undefined: it is done; else a promise that never rejects. */
+  call(event: WSEEvent): Promise<void> | undefined {
+    try {
+      const result = this.#dispatch(event);
+      if (!isThenable(result)) return undefined;
+      return Promise.resolve(result).then(ignore, (error: unknown) => this.#fail(error, event));
+    } catch (error) {
+      return this.#fail(error, event);
+    }
+  }
+
+  #dispatch(event: WSEEvent): unknown {
+    const handlers = this.#handlers;
+    const [type, conn, payload] = event;
+    switch (type) {
+      case 'msg':
+      case 'raw':
+      case 'bin':
+        return handlers.message?.(conn, payload);
+      case 'connect':
+        return handlers.connect?.(conn, { cookies: payload });
+      case 'auth_connect':
+        return handlers.connect?.(conn, { userId: payload });
+      case 'adopt':
+        return handlers.adopt?.(conn, payload);
+      case 'disconnect':
+        return handlers.disconnect?.(conn, payload);
+      case 'slow_consumer':
+        return handlers.slowConsumer?.(conn, payload);
+      default:
+        return undefined;
+    }
+  }
+
+  #fail(error: unknown, event: WSEEvent): Promise<void> | undefined {
+    // What had arrived is handed out after stop() too; that nothing can be sent any more then is no failure of the handler.
+    if (error instanceof WSEStateError && error.code === 'WSE_STOPPED') return undefined;
+    const conn = event[1] as number;
+    this.#onFailure(conn);
+    const handlers = this.#handlers;
+    if (handlers.error === undefined) {
+      this.#warn(error, event, 'a handler');
+      return undefined;
+    }
+    try {
+      const result = handlers.error(error, conn, event);
+      if (!isThenable(result)) return undefined;
+      return Promise.resolve(result).then(ignore, (second: unknown) => this.#warn(second, event, 'handlers.error'));
+    } catch (second) {
+      this.#warn(second, event, 'handlers.error');
+      return undefined;
+    }
+  }
+
+  /** At most one in {@link WARN_MS}, with the number of those that were not said. */
+  #warn(error: unknown, event: WSEEvent, who: string): void {
+    const now = performance.now();
+    if (now - this.#warned < WARN_MS) {
+      this.#unsaid += 1;
+      return;
+    }
+    const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} more failures since the last warning)` : '';
+    this.#warned = now;
+    this.#unsaid = 0;
+    const text = error instanceof Error ? error.message : String(error);
+    const detail = error instanceof Error ? error.stack : undefined;
+    process.emitWarning(`${who} failed on '${event[0]}' of connection ${event[1]}: ${text}${more}`, {
+      type: 'WSEHandlerWarning',
+      code: 'WSE_HANDLER_FAILED',
+      ...(detail === undefined ? {} : { detail }),
+    });
+  }
+}
+
+function ignore(): void {}
