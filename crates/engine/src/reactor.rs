@@ -171,6 +171,22 @@ impl Stream {
         })
     }
 
+    /// Waits until a connection that was begun is there; some systems refuse to write to one that is not.
+    pub(crate) async fn connected(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            if let Some(error) = self.io.take_error()? {
+                return Poll::Ready(Err(error));
+            }
+            if self.io.peer_addr().is_ok() {
+                return Poll::Ready(Ok(()));
+            }
+            // The system tells when it is there, or has failed.
+            self.with(|socket| socket.writable = false);
+            self.poll_writable(cx).map(Ok)
+        })
+        .await
+    }
+
     /// Waits until there may be something to read: nothing is lost by trying.
     pub(crate) async fn readable(&self) {
         poll_fn(|cx| self.poll_readable(cx)).await;
@@ -186,6 +202,19 @@ impl Stream {
             socket.wait(cx);
             Poll::Pending
         })
+    }
+
+    /// Pending while a connection that was begun is not there yet; some systems refuse to write to one.
+    pub(crate) fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.io.take_error()? {
+            return Poll::Ready(Err(error));
+        }
+        if self.io.peer_addr().is_ok() {
+            return Poll::Ready(Ok(()));
+        }
+        // The system tells when it is there, or has failed.
+        self.with(|socket| socket.writable = false);
+        self.poll_writable(cx).map(Ok)
     }
 
     /// Reads what is there, `Pending` for nothing.
