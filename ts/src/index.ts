@@ -32,5 +32,6 @@ export type { BatchesOptions } from './server/event-reader.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress } from './server/lifecycle.js';
 export { RustWSEServer } from './server/server.js';
+export type { OnUpgrade, UpgradeAnswer, UpgradeRefusal, UpgradeRequest, UpgradeTerms } from './server/upgrade-request.js';
 export { topicSegment } from './topic.js';
 export { VERSION } from './version.js';

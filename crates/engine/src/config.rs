@@ -149,6 +149,12 @@ pub struct Config {
     pub max_pending: usize,
     /// Handshakes in progress from one address; one more is answered 503.
     pub max_pending_per_address: usize,
+    /// Ask the host about every upgrade that nothing else refuses.
+    pub ask_upgrade: bool,
+    /// Time the host has for an answer.
+    pub answer_timeout: Duration,
+    /// Handshakes that may wait for an answer; one more is answered 503.
+    pub max_waiting: usize,
     /// Has the allocator give back to the system what the calling thread has freed. A shard calls it when a burst of 8 MiB or
     /// more is over. `None`: the allocator does as it likes.
     pub release_memory: Option<fn()>,

@@ -53,6 +53,8 @@ pub(crate) struct Origin {
     pub(crate) user: Option<String>,
     /// The subprotocol that was agreed on.
     pub(crate) subprotocol: Option<Arc<str>>,
+    /// JSON text the host keeps with it.
+    pub(crate) data: Option<Box<str>>,
 }
 
 /// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
@@ -104,8 +106,10 @@ pub(crate) struct Extras {
     pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
     /// The subprotocol its upgrade agreed on.
     subprotocol: Option<Arc<str>>,
-    /// The user its token names.
+    /// The user its token names, or its host.
     user: Option<Arc<str>>,
+    /// JSON text its host keeps with it.
+    data: Option<Arc<str>>,
     /// Where it comes from, as far as [`Details`] has no place for it.
     far: Option<Box<Far>>,
 }
@@ -122,8 +126,10 @@ struct Far {
 pub struct ConnectionInfo {
     /// Its id on the wire, a UUIDv7.
     pub uuid: uuid::Uuid,
-    /// The user its token names; `None` where the engine does not authenticate.
+    /// The user its token names, or its host; `None` where neither does.
     pub user: Option<Arc<str>>,
+    /// JSON text its host has given it.
+    pub data: Option<Arc<str>>,
     /// The path of its request, without the query.
     pub path: Box<str>,
     /// Where it came from.
@@ -265,7 +271,7 @@ impl Registry {
 
     /// Most connections come from an address of IPv4 by a path that others come by too: they fill no extras.
     fn note_origin(&self, peer: &Peer, origin: Origin) {
-        let Origin { path, address, user, subprotocol } = origin;
+        let Origin { path, address, user, subprotocol, data } = origin;
         let mut details = peer.details.lock();
         let number = self.paths.number(&path);
         details.path = number.unwrap_or(0);
@@ -281,8 +287,9 @@ impl Registry {
             Box::new(Far { path, address })
         });
         let user = user.map(|user| self.users.add(&user, peer.id));
-        if far.is_some() || user.is_some() || subprotocol.is_some() {
-            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, far }));
+        if far.is_some() || user.is_some() || subprotocol.is_some() || data.is_some() {
+            let data = data.map(Arc::from);
+            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, data, far }));
         }
     }
 
@@ -314,6 +321,7 @@ impl Registry {
         let address = far.and_then(|far| far.address).map_or(IpAddr::V4(Ipv4Addr::from(details.address)), IpAddr::V6);
         let (user, subprotocol) =
             extras.map_or((None, None), |extras| (extras.user.clone(), extras.subprotocol.clone()));
+        let data = extras.and_then(|extras| extras.data.clone());
         let groups = extras.map(|extras| extras.groups.clone()).unwrap_or_default();
         let topics = details.topics.as_deref().cloned().unwrap_or_default();
         // The shard waits for this lock; names are copied without it.
@@ -322,6 +330,7 @@ impl Registry {
         Some(ConnectionInfo {
             uuid: peer.uuid,
             user,
+            data,
             path: path.unwrap_or_default(),
             address,
             connected_ms: secs * 1000 + u64::from(nanos / 1_000_000),

@@ -55,6 +55,7 @@ pub struct NativeOptions {
     pub shards: u32,
     pub reuse_port: bool,
     pub handshake: NativeHandshake,
+    pub ask_upgrade: bool,
     pub publisher: NativePublisher,
     pub close_timeout: f64,
 }
@@ -115,6 +116,8 @@ pub struct NativeHandshake {
     pub timeout: f64,
     pub max_pending: u32,
     pub max_pending_per_address: u32,
+    pub upgrade_timeout: f64,
+    pub max_waiting: u32,
 }
 
 /// Marks of publisher pressure: seconds, and bytes per shard.
@@ -181,6 +184,9 @@ impl NativeOptions {
             idle_timeout: seconds(self.idle_timeout, "idleTimeout")?,
             close_timeout: seconds(self.close_timeout, "closeTimeout")?,
             handshake_timeout: seconds(self.handshake.timeout, "handshake.timeout")?,
+            ask_upgrade: self.ask_upgrade,
+            answer_timeout: seconds(self.handshake.upgrade_timeout, "handshake.upgradeTimeout")?,
+            max_waiting: self.handshake.max_waiting as usize,
             max_pending: self.handshake.max_pending as usize,
             max_pending_per_address: self.handshake.max_pending_per_address as usize,
             shards: shards(self.shards),

@@ -40,7 +40,7 @@ pub struct NativeQueueGroup {
 /// One engine, as this thread sees it.
 #[napi]
 pub struct NativeServer {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     handle: u32,
     owner: bool,
     /// It runs on the event loop of the thread that starts it.
@@ -49,6 +49,8 @@ pub struct NativeServer {
     /// The number of `consumer` for `takeBatch`.
     reader: Option<u32>,
     drained: Option<Wake>,
+    /// This thread answers the engine's questions.
+    pub(crate) answers: bool,
 }
 
 #[napi]
@@ -61,7 +63,7 @@ impl NativeServer {
         let config = if inline { Config { shards: 1, ..config } } else { config };
         let engine = Arc::new(Engine::new(config));
         let handle = registry::insert(&engine);
-        Ok(Self { engine, handle, owner: true, inline, consumer: None, reader: None, drained: None })
+        Ok(Self { engine, handle, owner: true, inline, consumer: None, reader: None, drained: None, answers: false })
     }
 
     /// Another view of a running engine, usually from a worker thread.
@@ -70,7 +72,16 @@ impl NativeServer {
         let engine = registry::find(handle).ok_or_else(|| {
             Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
         })?;
-        Ok(Self { engine, handle, owner: false, inline: false, consumer: None, reader: None, drained: None })
+        Ok(Self {
+            engine,
+            handle,
+            owner: false,
+            inline: false,
+            consumer: None,
+            reader: None,
+            drained: None,
+            answers: false,
+        })
     }
 
     /// The engine's number, for the functions that take a `handle`.
@@ -395,7 +406,7 @@ impl NativeServer {
     }
 
     /// What calls `callback`, from any thread.
-    fn wake(&self, callback: &Function<'_, (), ()>) -> napi::Result<Wake> {
+    pub(crate) fn wake(&self, callback: &Function<'_, (), ()>) -> napi::Result<Wake> {
         match inline::find(self.handle) {
             Some(host) => host.wake(callback),
             None => wake::from_function(callback),
@@ -410,7 +421,7 @@ impl NativeServer {
         }
     }
 
-    fn forget_wakes(&self) {
+    pub(crate) fn forget_wakes(&self) {
         if let Some(host) = inline::find(self.handle) {
             host.forget();
         }
@@ -431,6 +442,7 @@ fn numbers(ids: Vec<u64>) -> Float64Array {
 impl Drop for NativeServer {
     fn drop(&mut self) {
         self.forget_drained();
+        self.stop_answering();
         self.stop_consuming();
         if self.owner {
             if let Some(host) = inline::find(self.handle) {

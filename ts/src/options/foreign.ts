@@ -6,7 +6,8 @@ const NO_DEFLATE =
   'permessage-deflate is never negotiated; what sendEvent() sends to WSE clients is compressed (compressionThreshold)';
 const OWN_PORT =
   'this engine listens on a port of its own (host, port): let a proxy route one path to it and the rest to the HTTP server';
-const ASKED = 'who may in is said by allowedOrigins and jwt; what only code can decide is decided at connect: disconnect(conn)';
+const ASKED =
+  'here onUpgrade: it sees the request and answers terms, or { status } to refuse; allowedOrigins and jwt need no code';
 const MESSAGE_SIZE = 'called maxMessageSize here (bytes of one message)';
 const QUEUE_SIZE = 'called maxOutboundQueueBytes here (bytes waiting for one connection)';
 const SLOW = "here slowConsumer: 'close' or 'drop'";

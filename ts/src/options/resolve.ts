@@ -100,6 +100,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     ...readShards(reader),
     reusePort: reader.boolean('reusePort', false),
     handshake: readHandshake(reader.group('handshake')),
+    askUpgrade: reader.hasFunction('onUpgrade'),
     publisher: readPublisher(reader.group('publisher')),
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
@@ -241,12 +242,18 @@ function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {
 }
 
 function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
+  const timeout = reader.seconds('timeout', HANDSHAKE_TIMEOUT, 10);
   const handshake = {
-    timeout: reader.seconds('timeout', HANDSHAKE_TIMEOUT, 10),
+    timeout,
     maxPending: reader.number('maxPending', COUNT, 4096),
     maxPendingPerAddress: reader.number('maxPendingPerAddress', COUNT, 1024),
+    upgradeTimeout: reader.seconds('upgradeTimeout', HANDSHAKE_TIMEOUT, Math.min(5, timeout / 2)),
+    maxWaiting: reader.number('maxWaiting', COUNT, 1024),
   };
   reader.done(suggestOption);
+  if (handshake.upgradeTimeout >= timeout) {
+    reader.fail('upgradeTimeout', `must be less than timeout (${timeout}), which ends the whole handshake`);
+  }
   return handshake;
 }
 

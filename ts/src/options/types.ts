@@ -1,6 +1,7 @@
 /** The options of a server, as their user writes them. Defaults are set in `resolve.ts`. */
 
 import type { BytesLike } from '../bytes.js';
+import type { OnUpgrade } from '../server/upgrade-request.js';
 
 /** Key material: text is taken as UTF-8. */
 export type KeyMaterial = string | BytesLike;
@@ -75,6 +76,13 @@ export interface HandshakeOptions {
   maxPending?: number;
   /** Unfinished handshakes per address, but for that of a proxy (`trustProxy`); one more is answered 503. @default 1024 */
   maxPendingPerAddress?: number;
+  /**
+   * Seconds. Time `onUpgrade` has for an answer, less than `timeout`, which bounds the whole handshake; then the client is answered
+   * 503. @default 5, or half of `timeout` where that is less
+   */
+  upgradeTimeout?: number;
+  /** Handshakes that wait for `onUpgrade`; one more is answered 503. @default 1024 */
+  maxWaiting?: number;
 }
 
 /**
@@ -187,6 +195,14 @@ export interface WSEServerOptions extends EndpointOptions {
   shards?: number | 'inline';
   /** Lets several servers, of this process or of others, listen at the same port; the system spreads connections. @default false */
   reusePort?: boolean;
+  /**
+   * Decides about each request the engine itself has nothing against (path, origin, subprotocol, token): nothing, or `{}`, lets the
+   * client in, `{ user, data, protocol, acl, topics }` does so on these terms, `{ status, headers, body }` sends it away. Called on
+   * the thread that called `start()`; may be async, within `handshake.upgradeTimeout`. A throw or rejection is a 500 for this client
+   * and a process warning, at most one a second. With `jwt` a request without a valid token is refused before: leave `jwt` out
+   * where sessions or another provider decide. See docs/upgrade.md. @default none: nothing of a request is handed over
+   */
+  onUpgrade?: OnUpgrade | null;
   handshake?: HandshakeOptions;
   publisher?: PublisherOptions;
   /** Seconds. Time a peer has to answer our Close; at most 600. @default 5 */

@@ -5,14 +5,29 @@ import { loadNative } from '../native/loader.js';
 import { resolveOptions } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
 import { EngineHandle } from './engine-handle.js';
+import { Questions } from './questions.js';
 
-/** A new engine, and whether to warn at its start that a cookie is trusted whatever page it comes from. */
-export function createEngine(given: WSEServerOptions): { engine: EngineHandle; warnOrigin: boolean } {
+/** A new engine and what goes with it. */
+export interface Created {
+  engine: EngineHandle;
+  /** Warn at its start that a cookie is trusted whatever page it comes from. */
+  warnOrigin: boolean;
+  /** What answers the engine, if it has anything to ask. */
+  questions: Questions | undefined;
+}
+
+/** A new engine. */
+export function createEngine(given: WSEServerOptions): Created {
   const binding = loadNative();
   const options = resolveOptions(given);
-  const engine = native(() => new binding.NativeServer(options));
+  const engine = new EngineHandle(
+    binding,
+    native(() => new binding.NativeServer(options)),
+    'created',
+  );
   return {
-    engine: new EngineHandle(binding, engine, 'created'),
+    engine,
+    questions: options.askUpgrade ? new Questions(engine, { onUpgrade: given.onUpgrade ?? null }) : undefined,
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
 }

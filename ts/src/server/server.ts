@@ -15,7 +15,7 @@ import { readTls } from '../options/resolve.js';
 import type { TlsOptions, WSEServerOptions } from '../options/types.js';
 import type { WSECallbacks } from './callbacks.js';
 import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
-import { createEngine, warnOfOrigin } from './create.js';
+import { type Created, createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
 import { type HealthSnapshot, parseHealth } from './health.js';
@@ -51,13 +51,18 @@ export class RustWSEServer {
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle) {
-    const { engine, warnOrigin } = given instanceof EngineHandle ? { engine: given, warnOrigin: false } : createEngine(given);
+    const {
+      engine,
+      warnOrigin = false,
+      questions,
+    }: Partial<Created> & Pick<Created, 'engine'> = given instanceof EngineHandle ? { engine: given } : createEngine(given);
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
     this.#reader = new EventReader(engine);
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
+      questions?.begin();
       this.#reader.onStarted();
     });
   }

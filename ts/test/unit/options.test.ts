@@ -70,6 +70,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['handshake.timeout', [0.5, 600], [0, -1, '10', 601]],
   ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
   ['handshake.maxPendingPerAddress', [1, 1024], [0, 1.5, '1']],
+  ['handshake.upgradeTimeout', [0.5, 9.9], [0, -1, '5', 10]],
+  ['handshake.maxWaiting', [1, 1024], [0, 1.5, '1']],
+  ['onUpgrade', [null, () => undefined], ['f', {}, true]],
   ['publisher', [{}], [1, null]],
   ['publisher.targetDelay', [0.001, 0.01, 1], [0, -1, '1', 10, Number.NaN]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
@@ -127,8 +130,8 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver']);
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; and onUpgrade, which does not cross.
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver', 'askUpgrade']);
   });
 
   it('sets every field, with null for none', () => {
@@ -161,7 +164,8 @@ describe('resolveOptions', () => {
       driver: 'auto',
       shards: 0,
       reusePort: false,
-      handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024 },
+      handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024, upgradeTimeout: 5, maxWaiting: 1024 },
+      askUpgrade: false,
       publisher: { targetDelay: 0.01, highWaterMark: 4_194_304, hardLimit: 67_108_864 },
       closeTimeout: 5,
     });

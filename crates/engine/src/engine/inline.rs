@@ -90,6 +90,7 @@ impl Engine {
     pub fn abandon_inline(&self, inline: &mut Inline, code: CloseCode, reason: &str, timeout: Duration) {
         self.shared.draining.store(true, std::sync::atomic::Ordering::SeqCst);
         let deadline = Instant::now() + timeout;
+        self.shared.asking.close();
         self.close_all(code, reason);
         while !self.shared.is_empty() && Instant::now() < deadline && inline.step(true) != Step::Ended {
             inline.wait(Duration::from_millis(1));

@@ -1,14 +1,12 @@
-//! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. A request that is there whole is answered
+//! One socket's way into a shard: TLS, the request, what is judged of it, the answer. A request that is there whole is answered
 //! at once; every other handshake runs as a task of the shard, bounded in time and bytes. Ends when the connection is adopted or
 //! refused.
 
 use std::future::poll_fn;
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,24 +14,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
-use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
-use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
-use wse_protocol::topic::Acl;
 
-use super::host::is_loopback_host;
-use super::http::{self, Refusal, Request, Upgrade};
+use super::http;
+use super::judge::{Granted, Identity, Verdict, judge};
+use super::parked::park;
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
-use crate::config::{Auth, ForwardedField};
 use crate::conn::{Stream, Transport};
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
-use crate::registry::{Origin, Speech};
+use crate::registry::Origin;
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
@@ -43,13 +38,6 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_NOW: usize = 2048;
 /// Bytes a refused peer may still send before the socket is dropped.
 const LINGER_BYTES: usize = 64 * 1024;
-
-/// A verified user.
-struct User {
-    name: String,
-    acl: Option<Arc<Acl>>,
-    expires: u64,
-}
 
 /// What the listener knows of a socket.
 struct Found {
@@ -64,29 +52,6 @@ enum Begun {
     Head(Vec<u8>),
     /// All of it, and this is the answer.
     Judged(Verdict),
-}
-
-/// The answer to a request.
-enum Verdict {
-    Admit(Box<Granted>),
-    Refuse(Refusal),
-    /// No valid token, where the upgrade succeeds first; with the 101.
-    Deny(Vec<u8>, AuthFailure),
-}
-
-/// What a connection that is admitted begins with.
-struct Granted {
-    early: Vec<u8>,
-    response: Vec<u8>,
-    user: Option<User>,
-    path: String,
-    /// The client's, behind a proxy that is trusted too.
-    address: IpAddr,
-    cookies: Vec<u8>,
-    speech: Speech,
-    subprotocol: Option<Arc<str>>,
-    /// Its place among the engine's connections.
-    place: Place,
 }
 
 /// Serves the handshake of one socket: `at_once` if its request is there, else as a task of the shard.
@@ -112,7 +77,7 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
     let mut bytes = [0; READ_NOW];
     // The listener accepts sockets that do not block. An end or an error is found again by the task.
     let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
-    let Some(request) = http::request(&bytes[..read], 0) else {
+    let Some(request) = http::request(&bytes[..read], 0, shared.config.ask_upgrade) else {
         return Some((incoming, Begun::Head(bytes[..read].to_vec())));
     };
     match judge(shared, request, incoming.address, incoming.loopback) {
@@ -156,16 +121,26 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begu
 /// A handshake until it ends, or until a newer one needs its place.
 async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, begun: Begun) -> io::Result<Outcome> {
     let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
+    let standing = permit.standing();
     let admit = async {
         let mut transport = connect(shared, shard, stream).await?;
         let verdict = match begun {
             Begun::Judged(verdict) => verdict,
-            Begun::Head(head) => judge(shared, http::read_upgrade(&mut transport, head).await?, address, loopback),
+            Begun::Head(head) => {
+                let request = http::read_upgrade(&mut transport, head, shared.config.ask_upgrade).await?;
+                judge(shared, request, address, loopback)
+            }
+        };
+        let (verdict, place) = match verdict {
+            Verdict::Park(parked) => park(shared, &standing, &mut transport, *parked).await?,
+            verdict => (verdict, None),
         };
         match verdict {
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
-            Verdict::Refuse(refusal) => refuse(&mut transport, refusal).await,
-            Verdict::Deny(response, failure) => deny(&mut transport, response, failure).await,
+            Verdict::Refuse(refusal) => refuse(&mut transport, refusal.response().as_bytes(), place).await,
+            Verdict::Answer(response) => refuse(&mut transport, &response, place).await,
+            Verdict::Deny(response, failure) => deny(&mut transport, response, failure, place).await,
+            Verdict::Park(_) => Ok(Outcome::Refused),
         }
     };
     tokio::select! {
@@ -188,67 +163,19 @@ async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::Tc
     })
 }
 
-/// Decides about a request. One that is admitted has its place among the engine's connections.
-fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
-    let (upgrade, early) = match request {
-        Ok(read) => read,
-        Err(refusal) => return Verdict::Refuse(refusal),
-    };
-    let (speech, subprotocol) = match check(shared, &upgrade, loopback) {
-        Ok(agreed) => agreed,
-        Err(refusal) => return Verdict::Refuse(refusal),
-    };
-    let address = shared.config.trusted_proxies.as_ref().map_or(address, |proxies| {
-        let said = match proxies.field {
-            ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
-            ForwardedField::Forwarded => &upgrade.forwarded,
-        };
-        proxies.client(address, said)
-    });
-    let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
-    let user = match &shared.config.auth {
-        None => None,
-        Some(auth) => match authenticate(auth, &upgrade) {
-            Ok(user) => Some(user),
-            Err(failure) => {
-                bump(&shared.counters.auth_failures);
-                if speech == Speech::Raw {
-                    return Verdict::Refuse(Refusal::Unauthorized);
-                }
-                return Verdict::Deny(response, failure);
-            }
-        },
-    };
-    match shared.enter() {
-        Some(place) => {
-            let Upgrade { path, cookies, .. } = upgrade;
-            Verdict::Admit(Box::new(Granted {
-                early,
-                response,
-                user,
-                path,
-                address,
-                cookies,
-                speech,
-                subprotocol,
-                place,
-            }))
-        }
-        None => Verdict::Refuse(Refusal::Unavailable),
-    }
-}
-
 /// Makes an admitted socket a connection of the shard.
 fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
-    let Granted { early, response, user, path, address, cookies, speech, subprotocol, place } = granted;
-    let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
+    let Granted { early, response, identity, path, address, cookies, speech, subprotocol, place, data, topics } =
+        granted;
+    let Identity { name, acl, expires } = identity;
     let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        origin: Origin { path, address, user: name, subprotocol },
+        origin: Origin { path, address, user: name, subprotocol, data },
         cookies,
         acl,
+        topics,
         expires,
         speech,
         accepted: found.accepted,
@@ -269,75 +196,31 @@ async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: Stream) -> io::R
     in_turns(turns, tls.accept(stream)).await
 }
 
-/// What a well-formed upgrade asks to speak, or what is wrong with it.
-fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, Option<Arc<str>>), Refusal> {
-    let config = &shared.config;
-    if shared.draining.load(Relaxed) {
-        return Err(Refusal::Unavailable);
-    }
-    let endpoint = config.endpoints.iter().find(|endpoint| endpoint.serves(&upgrade.path)).ok_or(Refusal::NotFound)?;
-    if let (Some(allowed), Some(origin)) = (&config.allowed_origins, &upgrade.origin)
-        && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
-    {
-        return Err(Refusal::Forbidden);
-    }
-    // A page whose name was made to resolve to this machine (DNS rebinding) sends its own name. Who names origins has
-    // answered the question which pages may come.
-    if loopback && config.allowed_origins.is_none() && !is_loopback_host(&upgrade.host) {
-        return Err(Refusal::ForeignHost);
-    }
-    let subprotocol = endpoint.choose(&upgrade.protocols);
-    if subprotocol.is_none() && endpoint.require_protocol {
-        return Err(Refusal::NoSubprotocol);
-    }
-    let speech = match (endpoint.raw, upgrade.msgpack) {
-        (true, _) => Speech::Raw,
-        (false, true) => Speech::Msgpack,
-        (false, false) => Speech::Json,
-    };
-    Ok((speech, subprotocol))
-}
-
-fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
-    let carrier = Carrier {
-        cookies: &upgrade.cookies,
-        authorization: upgrade.authorization.as_deref(),
-        query: upgrade.query.as_bytes(),
-        subprotocols: &upgrade.protocols,
-    };
-    let token = extract_token(carrier, &auth.sources);
-    let token = token.ok_or(AuthFailure::NoToken)?;
-    let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
-        JwtError::MissingSubject => AuthFailure::NoSubject,
-        JwtError::Invalid(_) => AuthFailure::BadToken,
-    })?;
-    let acl = match &claims.topics {
-        None => None,
-        Some(TopicGrant { allow, deny }) => Some(Arc::new(Acl::new(allow, deny).map_err(|_| AuthFailure::BadToken)?)),
-    };
-    let expires = if auth.close_on_expiry { claims.exp.saturating_add(auth.leeway_secs) } else { 0 };
-    Ok(User { name: claims.sub, acl, expires })
-}
-
-async fn refuse(transport: &mut Transport, refusal: Refusal) -> io::Result<Outcome> {
-    transport.write_all(refusal.response().as_bytes()).await?;
-    linger(transport).await
+/// Sends a response that ends the handshake. `place`: the one it has waited at, which is free once it is told.
+async fn refuse(transport: &mut Transport, response: &[u8], place: Option<Place>) -> io::Result<Outcome> {
+    transport.write_all(response).await?;
+    linger(transport, place).await
 }
 
 /// Published clients expect the upgrade to succeed first (docs/protocol.md §2): 101, a TEXT error, Close 4401.
-async fn deny(transport: &mut Transport, response: Vec<u8>, failure: AuthFailure) -> io::Result<Outcome> {
+async fn deny(
+    transport: &mut Transport,
+    response: Vec<u8>,
+    failure: AuthFailure,
+    place: Option<Place>,
+) -> io::Result<Outcome> {
     let mut answer = response;
     push_frame(&mut answer, Opcode::Text, auth_error(failure, unix_millis()).as_bytes());
     push_close(&mut answer, CloseCode::UNAUTHORIZED, "Authentication failed");
-    transport.write_all(&answer).await?;
-    linger(transport).await
+    refuse(transport, &answer, place).await
 }
 
 /// Ends the sending side and waits for the peer's end, so that what was sent is not lost to a reset. The handshake's time
 /// limit and [`LINGER_BYTES`] bound it.
-async fn linger(transport: &mut Transport) -> io::Result<Outcome> {
+async fn linger(transport: &mut Transport, place: Option<Place>) -> io::Result<Outcome> {
     transport.flush().await?;
     transport.shutdown().await?;
+    drop(place);
     let mut sink = [0; 1024];
     let mut seen = 0;
     while seen <= LINGER_BYTES {

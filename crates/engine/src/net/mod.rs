@@ -1,10 +1,14 @@
-//! From a TCP connect to an admitted socket: `listener` accepts and bounds, `http` reads the request, `handshake` decides.
+//! From a TCP connect to an admitted socket: `listener` accepts and bounds, `http` reads the request, `judge` decides,
+//! `parked` waits for what the host says, `handshake` is the way of it all.
 //! Nothing here knows topics or messages.
 
+mod ask;
 mod handshake;
 mod host;
 mod http;
+mod judge;
 mod listener;
+mod parked;
 mod turns;
 
 pub(crate) use handshake::begin as handshake;

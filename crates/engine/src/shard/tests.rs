@@ -28,9 +28,10 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
         response: b"HTTP/1.1 101\r\n\r\n".to_vec(),
         cookies: Vec::new(),
         acl: None,
+        topics: Vec::new(),
         expires: 0,
         speech: Speech::Json,
-        origin: Origin { path: "/".to_owned(), address: incoming.address, user: None, subprotocol: None },
+        origin: Origin { path: "/".to_owned(), address: incoming.address, user: None, subprotocol: None, data: None },
         accepted: incoming.accepted,
         places: [shared.enter().unwrap(), incoming.load],
     });

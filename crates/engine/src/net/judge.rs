@@ -1,0 +1,207 @@
+//! What becomes of a request: refused, let in, or something is to be asked first. Reads no socket and waits for nothing.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use wse_crypto::jwt::{Claims, JwtError, TopicGrant};
+use wse_crypto::token::{Carrier, extract_token};
+use wse_protocol::envelope::AuthFailure;
+use wse_protocol::topic::Acl;
+
+use super::host::is_loopback_host;
+use super::http::{self, Refusal, Request, Upgrade};
+use crate::admission::Place;
+use crate::asking::Terms;
+use crate::clock::unix_millis;
+use crate::config::{Auth, ForwardedField};
+use crate::metrics::bump;
+use crate::registry::Speech;
+use crate::shared::Shared;
+
+/// A verified user.
+pub(super) struct User {
+    pub(super) claims: Claims,
+    acl: Option<Arc<Acl>>,
+    expires: u64,
+}
+
+/// Who a connection is, and what it may.
+#[derive(Default)]
+pub(super) struct Identity {
+    pub(super) name: Option<String>,
+    pub(super) acl: Option<Arc<Acl>>,
+    pub(super) expires: u64,
+}
+
+/// The answer to a request.
+pub(super) enum Verdict {
+    Admit(Box<Granted>),
+    Refuse(Refusal),
+    /// A response of the host's.
+    Answer(Vec<u8>),
+    /// No valid token, where the upgrade succeeds first; with the 101.
+    Deny(Vec<u8>, AuthFailure),
+    /// The host is to be asked.
+    Park(Box<Parked>),
+}
+
+/// A request that nothing speaks against, and what is to be asked about it.
+pub(super) struct Parked {
+    pub(super) upgrade: Upgrade,
+    /// What has come behind its head.
+    pub(super) early: Vec<u8>,
+    /// The client's, behind a proxy that is trusted too.
+    pub(super) address: IpAddr,
+    pub(super) speech: Speech,
+    pub(super) subprotocol: Option<Arc<str>>,
+    /// Whom its token names.
+    pub(super) user: Option<User>,
+}
+
+/// What a connection that is admitted begins with.
+pub(super) struct Granted {
+    pub(super) early: Vec<u8>,
+    pub(super) response: Vec<u8>,
+    pub(super) identity: Identity,
+    pub(super) path: String,
+    /// The client's, behind a proxy that is trusted too.
+    pub(super) address: IpAddr,
+    pub(super) cookies: Vec<u8>,
+    pub(super) speech: Speech,
+    pub(super) subprotocol: Option<Arc<str>>,
+    /// Its place among the engine's connections.
+    pub(super) place: Place,
+    /// JSON text the host keeps with it.
+    pub(super) data: Option<Box<str>>,
+    /// What it is subscribed to from the beginning.
+    pub(super) topics: Vec<String>,
+}
+
+/// Decides about a request. One that is admitted has its place among the engine's connections.
+pub(super) fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
+    let (upgrade, early) = match request {
+        Ok(read) => read,
+        Err(refusal) => return Verdict::Refuse(refusal),
+    };
+    let (speech, subprotocol) = match check(shared, &upgrade, loopback) {
+        Ok(agreed) => agreed,
+        Err(refusal) => return Verdict::Refuse(refusal),
+    };
+    let address = shared.config.trusted_proxies.as_ref().map_or(address, |proxies| {
+        let said = match proxies.field {
+            ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
+            ForwardedField::Forwarded => &upgrade.forwarded,
+        };
+        proxies.client(address, said)
+    });
+    let user = match &shared.config.auth {
+        None => None,
+        Some(auth) => match authenticate(auth, &upgrade) {
+            Ok(user) => Some(user),
+            Err(failure) => return denied(shared, &upgrade, speech, subprotocol.as_deref(), failure),
+        },
+    };
+    let parked = Parked { upgrade, early, address, speech, subprotocol, user };
+    match shared.config.ask_upgrade {
+        false => admit(shared, parked, Terms::default()),
+        // Nobody is asked about whom there is no room for.
+        true if shared.is_full() => Verdict::Refuse(Refusal::Unavailable),
+        true => Verdict::Park(Box::new(parked)),
+    }
+}
+
+/// What a client without a valid token gets.
+fn denied(
+    shared: &Shared,
+    upgrade: &Upgrade,
+    speech: Speech,
+    subprotocol: Option<&str>,
+    failure: AuthFailure,
+) -> Verdict {
+    bump(&shared.counters.auth_failures);
+    if speech == Speech::Raw {
+        return Verdict::Refuse(Refusal::Unauthorized);
+    }
+    Verdict::Deny(http::accepted(&upgrade.accept, subprotocol).into_bytes(), failure)
+}
+
+/// Lets it in on these terms, if there is room.
+pub(super) fn admit(shared: &Shared, parked: Parked, terms: Terms) -> Verdict {
+    let Parked { upgrade, early, address, speech, subprotocol, user } = parked;
+    let Terms { user: name, data, protocol, acl, topics } = terms;
+    let subprotocol = protocol.or(subprotocol);
+    let Some(place) = shared.enter() else { return Verdict::Refuse(Refusal::Unavailable) };
+    let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
+    let mut identity = user.map_or_else(Identity::default, |user| Identity {
+        name: Some(user.claims.sub),
+        acl: user.acl,
+        expires: user.expires,
+    });
+    identity.name = name.or(identity.name);
+    identity.acl = acl.unwrap_or(identity.acl);
+    let Upgrade { path, cookies, .. } = upgrade;
+    Verdict::Admit(Box::new(Granted {
+        early,
+        response,
+        identity,
+        path,
+        address,
+        cookies,
+        speech,
+        subprotocol,
+        place,
+        data,
+        topics,
+    }))
+}
+
+/// What a well-formed upgrade asks to speak, or what is wrong with it.
+fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, Option<Arc<str>>), Refusal> {
+    let config = &shared.config;
+    if shared.draining.load(Relaxed) {
+        return Err(Refusal::Unavailable);
+    }
+    let endpoint = config.endpoints.iter().find(|endpoint| endpoint.serves(&upgrade.path)).ok_or(Refusal::NotFound)?;
+    if let (Some(allowed), Some(origin)) = (&config.allowed_origins, &upgrade.origin)
+        && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
+    {
+        return Err(Refusal::Forbidden);
+    }
+    // A page whose name was made to resolve to this machine (DNS rebinding) sends its own name. Who names origins has
+    // answered the question which pages may come.
+    if loopback && config.allowed_origins.is_none() && !is_loopback_host(&upgrade.host) {
+        return Err(Refusal::ForeignHost);
+    }
+    let subprotocol = endpoint.choose(&upgrade.protocols);
+    if subprotocol.is_none() && endpoint.require_protocol {
+        return Err(Refusal::NoSubprotocol);
+    }
+    let speech = match (endpoint.raw, upgrade.msgpack) {
+        (true, _) => Speech::Raw,
+        (false, true) => Speech::Msgpack,
+        (false, false) => Speech::Json,
+    };
+    Ok((speech, subprotocol))
+}
+
+fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
+    let carrier = Carrier {
+        cookies: &upgrade.cookies,
+        authorization: upgrade.authorization.as_deref(),
+        query: upgrade.query.as_bytes(),
+        subprotocols: &upgrade.protocols,
+    };
+    let token = extract_token(carrier, &auth.sources);
+    let token = token.ok_or(AuthFailure::NoToken)?;
+    let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
+        JwtError::MissingSubject => AuthFailure::NoSubject,
+        JwtError::Invalid(_) => AuthFailure::BadToken,
+    })?;
+    let acl = match &claims.topics {
+        None => None,
+        Some(TopicGrant { allow, deny }) => Some(Arc::new(Acl::new(allow, deny).map_err(|_| AuthFailure::BadToken)?)),
+    };
+    let expires = if auth.close_on_expiry { claims.exp.saturating_add(auth.leeway_secs) } else { 0 };
+    Ok(User { claims, acl, expires })
+}
