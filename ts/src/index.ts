@@ -18,6 +18,7 @@ export type {
   EndpointOptions,
   HandshakeOptions,
   JwtAlgorithm,
+  JwtKeys,
   JwtOptions,
   KeyMaterial,
   PublisherOptions,

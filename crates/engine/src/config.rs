@@ -41,8 +41,10 @@ pub enum Subscriptions {
 
 /// How a handshake is authenticated.
 pub struct Auth {
-    /// Verifies tokens.
+    /// Verifies tokens. Where the host is asked for keys it has none of its own.
     pub verifier: JwtVerifier,
+    /// Ask the host for the key each token names, and keep it for so long.
+    pub ask_keys: Option<Duration>,
     /// Where a request's token is looked for, in this order.
     pub sources: Vec<TokenSource>,
     /// Close a live connection with 4401 when its token expires.

@@ -81,7 +81,9 @@ pub struct NativeTrustProxy {
 /// Claims and keys the engine checks tokens with. Times in seconds.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeJwtOptions {
-    pub secret: Uint8Array,
+    pub secret: Option<Uint8Array>,
+    /// Instead of `secret`: keys are asked for, and kept for so long.
+    pub keys_ttl: Option<f64>,
     pub algorithm: String,
     pub issuer: Option<String>,
     pub audience: Option<String>,
@@ -223,8 +225,10 @@ impl NativeTrustProxy {
 
 impl NativeJwtOptions {
     fn into_auth(self) -> Outcome<Auth> {
-        let verifier = JwtVerifier::new(JwtConfig {
-            key: self.secret.to_vec(),
+        let ask_keys = self.keys_ttl.map(|ttl| seconds(ttl, "jwt.keysTtl")).transpose()?;
+        let make = if ask_keys.is_some() { JwtVerifier::keyless } else { JwtVerifier::new };
+        let verifier = make(JwtConfig {
+            key: self.secret.map(|key| key.to_vec()).unwrap_or_default(),
             previous_key: self.previous_secret.map(|key| key.to_vec()),
             key_id: self.key_id,
             issuer: self.issuer,
@@ -242,6 +246,7 @@ impl NativeJwtOptions {
         });
         Ok(Auth {
             verifier: verifier?,
+            ask_keys,
             sources: sources.collect::<Outcome<_>>()?,
             close_on_expiry: self.close_on_expiry,
             leeway_secs: u64::from(self.leeway),

@@ -169,7 +169,9 @@ export interface NativeHandshake {
 
 /** Claims and keys the engine checks tokens with. Times in seconds. */
 export interface NativeJwtOptions {
-  secret: Uint8Array
+  secret: Uint8Array | null
+  /** Instead of `secret`: keys are asked for, and kept for so long. */
+  keysTtl: number | null
   algorithm: string
   issuer: string | null
   audience: string | null

@@ -30,6 +30,8 @@ const IDLE_TIMEOUT: SecondsRule = { max: 7200 };
 const TARGET_DELAY: SecondsRule = { max: 1 };
 const HANDSHAKE_TIMEOUT: SecondsRule = { max: 600 };
 const CLOSE_TIMEOUT: SecondsRule = { max: 600, zero: true };
+/** A key that is withdrawn is used for so long at most. */
+const KEYS_TTL: SecondsRule = { max: 86_400 };
 const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
 
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
@@ -155,8 +157,13 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   if (reader.has('privateKey')) {
     reader.fail('privateKey', 'this server only verifies; sign with encodeJwt(claims, privateKey, { algorithm })');
   }
+  const asks = reader.hasFunction('keys');
+  if (asks) refuseBesideKeys(reader);
+  else if (reader.has('keysTtl')) reader.fail('keysTtl', 'is about keys, which is not there');
+  const keysTtl = reader.seconds('keysTtl', KEYS_TTL, 600);
   const jwt: NativeJwtOptions = {
-    secret: reader.key('secret'),
+    secret: asks ? null : reader.key('secret'),
+    keysTtl: asks ? keysTtl : null,
     algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
     issuer: reader.textOrNull('issuer'),
     audience: reader.textOrNull('audience'),
@@ -180,6 +187,13 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     }
   }
   return jwt;
+}
+
+/** What would be looked at by nobody, or what a name a token gives cannot be held to. */
+function refuseBesideKeys(reader: OptionReader): void {
+  for (const name of ['secret', 'previousSecret', 'keyId']) {
+    if (reader.has(name)) reader.fail(name, 'has no meaning beside keys, which finds each key by its name');
+  }
 }
 
 function readTrustProxy(reader: OptionReader | null): NativeOptions['trustProxy'] {

@@ -9,10 +9,22 @@ export type KeyMaterial = string | BytesLike;
 /** Signature algorithms of tokens. */
 export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256';
 
+/** Finds the key of tokens by its name. */
+export type JwtKeys = (kid: string | null) => KeyMaterial | null | undefined | PromiseLike<KeyMaterial | null | undefined>;
+
 /** How clients prove who they are. Without it every client is let in and reported as `connect`. */
 export interface JwtOptions {
-  /** HS256: at least 32 bytes. RS256, ES256: the public key as PEM. */
-  secret: KeyMaterial;
+  /** HS256: at least 32 bytes. RS256, ES256: the public key as PEM. Required, unless there is `keys`. */
+  secret?: KeyMaterial;
+  /**
+   * Instead of `secret`: finds the key a token names (`kid`; null: it names none), as `secret` would be given; null: there is no such
+   * key, and its tokens are refused. Called on the thread that called `start()`, once for all who wait for the same key; a key is kept
+   * for `keysTtl`, an unknown name for 10 seconds. `algorithm` stays the only one, whatever a token says. A throw or rejection is a 503
+   * for those who wait, and a process warning, at most one a second. See docs/upgrade.md. @default none
+   */
+  keys?: JwtKeys | null;
+  /** Seconds. For how long a key of `keys` is used before it is asked for again; at most 86400. @default 600 */
+  keysTtl?: number;
   /** The only algorithm accepted. @default 'HS256' */
   algorithm?: JwtAlgorithm;
   /** Required value of `iss`. @default none */

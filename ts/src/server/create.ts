@@ -1,6 +1,7 @@
 /** From options to a new engine: the addon is loaded, the options are checked. Starts nothing. */
 
 import { native } from '../errors.js';
+import type { NativeOptions } from '../native/index.js';
 import { loadNative } from '../native/loader.js';
 import { resolveOptions } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
@@ -27,9 +28,14 @@ export function createEngine(given: WSEServerOptions): Created {
   );
   return {
     engine,
-    questions: options.askUpgrade ? new Questions(engine, { onUpgrade: given.onUpgrade ?? null }) : undefined,
+    questions: asks(options) ? new Questions(engine, given) : undefined,
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
+}
+
+/** Whether the engine has anything to ask. */
+function asks({ askUpgrade, jwt }: NativeOptions): boolean {
+  return askUpgrade || (jwt?.keysTtl ?? null) !== null;
 }
 
 /** A cookie is sent whatever page asks, and nobody looks at which that is. */

@@ -5,21 +5,38 @@
 
 import { WSEArgumentError } from '../errors.js';
 import { replaceLoneSurrogates } from '../json.js';
+import type { JwtKeys } from '../options/types.js';
 import type { EngineHandle } from './engine-handle.js';
-import { type NativeAnswer, toAnswer } from './upgrade-answer.js';
+import { type NativeAnswer, toAnswer, toKeyAnswer } from './upgrade-answer.js';
 import { type OnUpgrade, Upgrade, type UpgradeQuestion } from './upgrade-request.js';
 
 /** Time between two reports of what has failed: a flood of requests is no flood of warnings. */
 const REPORT_MS = 1000;
 
-/** Who answers. */
+/** Who answers: what the options of a server say about it. */
 export interface Answerers {
-  onUpgrade: OnUpgrade | null;
+  onUpgrade?: OnUpgrade | null;
+  jwt?: { keys?: JwtKeys | null } | null;
 }
+
+/** The question for a key, as it crosses. */
+interface KeyQuestion {
+  id: number;
+  kind: 'key';
+  kid: string | null;
+}
+
+/** What is called for a question, and what has failed when that fails. */
+type Answerer = 'onUpgrade' | 'jwt.keys';
+
+const REPORTS = {
+  onUpgrade: { code: 'WSE_UPGRADE_FAILED', consequence: 'the client was answered 500' },
+  'jwt.keys': { code: 'WSE_KEYS_FAILED', consequence: 'who waits for the key was answered 503' },
+} as const;
 
 /** A batch of questions as it crosses. */
 interface Taken {
-  asked: UpgradeQuestion[];
+  asked: (UpgradeQuestion | KeyQuestion)[];
   /** Those asked before that need no answer any more. */
   gone: number[];
 }
@@ -28,8 +45,8 @@ interface Taken {
 export class Questions {
   readonly #engine: EngineHandle;
   readonly #answerers: Answerers;
-  /** Those that are being answered. */
-  readonly #open = new Map<number, Upgrade>();
+  /** Those that are being answered; undefined: for a key, which nobody can give up. */
+  readonly #open = new Map<number, Upgrade | undefined>();
   #answers: NativeAnswer[] = [];
   #scheduled = false;
   #reportedAt = Number.NEGATIVE_INFINITY;
@@ -72,18 +89,37 @@ export class Questions {
     return true;
   }
 
-  #ask(question: UpgradeQuestion): void {
-    const { onUpgrade } = this.#answerers;
+  #ask(question: UpgradeQuestion | KeyQuestion): void {
+    const { onUpgrade, jwt } = this.#answerers;
     const { id } = question;
+    if (question.kind === 'key') {
+      this.#open.set(id, undefined);
+      this.#call(
+        'jwt.keys',
+        id,
+        () => jwt?.keys?.(question.kid),
+        (given) => toKeyAnswer(id, given),
+      );
+      return;
+    }
     const upgrade = new Upgrade(question);
     this.#open.set(id, upgrade);
-    const answered = (given: unknown): void => this.#settle(id, () => toAnswer(id, given, upgrade.protocols));
+    this.#call(
+      'onUpgrade',
+      id,
+      () => onUpgrade?.(upgrade),
+      (given) => toAnswer(id, given, upgrade.protocols),
+    );
+  }
+
+  #call(who: Answerer, id: number, call: () => unknown, make: (given: unknown) => NativeAnswer): void {
+    const answered = (given: unknown): void => this.#settle(who, id, () => make(given));
     const failed = (error: unknown): void =>
-      this.#settle(id, () => {
+      this.#settle(who, id, () => {
         throw error;
       });
     try {
-      const given: unknown = onUpgrade?.(upgrade);
+      const given = call();
       if (isThenable(given)) given.then(answered, failed);
       else answered(given);
     } catch (error) {
@@ -92,13 +128,13 @@ export class Questions {
   }
 
   /** Notes an answer, unless nobody waits for it any more: then it does not matter what came of it. */
-  #settle(id: number, make: () => NativeAnswer): void {
+  #settle(who: Answerer, id: number, make: () => NativeAnswer): void {
     if (!this.#open.delete(id)) return;
     try {
       this.#answers.push(make());
     } catch (error) {
       this.#answers.push({ id, failed: true });
-      this.#report(error);
+      this.#report(who, error);
     }
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -113,15 +149,16 @@ export class Questions {
     this.#answers = [];
     try {
       for (const { path, reason } of this.#engine.raw((native) => native.answerQuestions(text))) {
-        this.#report(new WSEArgumentError('WSE_INVALID_ANSWER', `answer.${path}`, reason));
+        const who = path === 'key' ? 'jwt.keys' : 'onUpgrade';
+        this.#report(who, new WSEArgumentError('WSE_INVALID_ANSWER', path === 'key' ? path : `answer.${path}`, reason));
       }
     } catch (error) {
       // Thrown from here it would be the end of the process.
-      this.#report(error);
+      this.#report('onUpgrade', error);
     }
   }
 
-  #report(error: unknown): void {
+  #report(who: Answerer, error: unknown): void {
     const now = performance.now();
     if (now - this.#reportedAt < REPORT_MS) {
       this.#unreported += 1;
@@ -132,9 +169,10 @@ export class Questions {
     this.#unreported = 0;
     const text = error instanceof Error ? error.message : String(error);
     const detail = error instanceof Error ? error.stack : undefined;
-    process.emitWarning(`onUpgrade failed, and the client was answered 500: ${text}${more}`, {
+    const { code, consequence } = REPORTS[who];
+    process.emitWarning(`${who} failed, and ${consequence}: ${text}${more}`, {
       type: 'WSECallbackWarning',
-      code: 'WSE_UPGRADE_FAILED',
+      code,
       ...(detail === undefined ? {} : { detail }),
     });
   }

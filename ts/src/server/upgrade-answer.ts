@@ -1,5 +1,6 @@
 /** From what `onUpgrade` answers to what crosses. Checks the form; sizes and what a header may hold are the engine's to judge. */
 
+import { toBytes } from '../bytes.js';
 import { describe } from '../describe.js';
 import { WSEArgumentError } from '../errors.js';
 import { toJson } from '../json.js';
@@ -8,6 +9,8 @@ import { toJson } from '../json.js';
 export interface NativeAnswer {
   id: number;
   failed?: true;
+  /** Bytes, one character each; null: there is no such key. */
+  key?: string | null;
   status?: number;
   headers?: [name: string, value: string][];
   body?: string;
@@ -42,6 +45,22 @@ export function toAnswer(id: number, given: unknown, offered: readonly string[])
     return wrong(`answer.${name}`, reason);
   }
   return isRefusal ? { id, ...refusal(values) } : { id, ...terms(values, offered) };
+}
+
+/**
+ * The key the question `id` is about, or that there is none.
+ *
+ * @internal
+ * @throws WSEArgumentError `WSE_INVALID_ANSWER` for what can be no key.
+ */
+export function toKeyAnswer(id: number, given: unknown): NativeAnswer {
+  if (given === undefined || given === null) return { id, key: null };
+  try {
+    const bytes = typeof given === 'string' ? Buffer.from(given) : toBytes(given, 'key');
+    return { id, key: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') };
+  } catch {
+    return wrong('key', `must be a string, bytes, or null, not ${describe(given)}`);
+  }
 }
 
 function refusal({ status, headers, body }: Record<string, unknown>): Omit<NativeAnswer, 'id'> {

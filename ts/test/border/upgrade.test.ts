@@ -1,5 +1,6 @@
 /** `onUpgrade`: what it sees, what its answers do, and that whatever it does harms nobody but the client it is about. */
 
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -125,6 +126,7 @@ describe('what onUpgrade sees', () => {
       },
     );
     const client = new WebSocket(`ws://127.0.0.1:${on.port}`, ['chat.v1', `bearer.${token}`]);
+    await once(client, 'open');
     const [, conn, user] = await on.take('auth_connect');
     expect([user, seen?.user, seen?.claims?.['role'], seen?.protocols]).toEqual(['ada', 'ada', 'admin', ['chat.v1']]);
     expect(on.server.getConnectionInfo(conn)).toMatchObject({ user: 'ada', data: null, protocol: 'chat.v1' });
@@ -153,6 +155,7 @@ describe('what its answer does', () => {
       topics: ['news.local', 'news.*', 'news.secret', 'other'],
     }));
     const client = new WebSocket(`ws://127.0.0.1:${on.port}`, ['chat.v1', 'chat.v2']);
+    await once(client, 'open');
     const [, conn, user] = await on.take('auth_connect');
     expect([user, client.protocol]).toEqual(['ada', 'chat.v2']);
     expect(on.server.getUserConnections('ada')).toEqual([conn]);

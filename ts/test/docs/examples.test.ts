@@ -10,7 +10,7 @@ import { Program } from './run.js';
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
   // The dashboard has tests of its own, in a browser.
-  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'tokens.mjs', 'workers.mjs']);
+  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'jwks.mjs', 'tokens.mjs', 'workers.mjs']);
 });
 
 test('chat', async () => {
@@ -85,5 +85,18 @@ test('tokens', async () => {
   first.send('job', { n: 2 });
   const jobs = await Promise.all([first.next('job'), second.next('job')]);
   expect(jobs.map(({ p }) => p['n']).sort()).toEqual([1, 2]);
+  expect((await program.end('SIGTERM')).code).toBe(0);
+});
+
+test('jwks', async () => {
+  const program = new Program(['examples/jwks.mjs']);
+  const { url, tokens } = JSON.parse(await program.firstLine()) as { url: string; tokens: [string, string] };
+  const clients = await Promise.all(tokens.map((token) => Client.open(url, token)));
+  const welcomes = await Promise.all(clients.map((client) => client.next('welcome')));
+  expect(welcomes.map(({ p }) => p['user'])).toEqual(['user of spring', 'user of autumn']);
+  // The claims of one under the signature of the other.
+  const [head, , signature] = tokens[0].split('.');
+  const forged = await Client.open(url, `${head}.${tokens[1].split('.')[1]}.${signature}`);
+  expect(await forged.closed()).toBe(4401);
   expect((await program.end('SIGTERM')).code).toBe(0);
 });

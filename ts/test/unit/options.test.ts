@@ -40,6 +40,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['jwt.cookieName', ['token'], ['', 'a b', 'a;b', 1, null]],
   ['jwt.previousSecret', [SECRET, null], ['short', 1]],
   ['jwt.keyId', ['k1', null], ['', 1]],
+  // Alone beside a secret, of which there is one here, neither has a meaning.
+  ['jwt.keys', [null], ['url', {}]],
+  ['jwt.keysTtl', [], [600, 0, '600']],
   ['jwt.privateKey', [], ['pem', new Uint8Array(3), null]],
   ['jwt.leeway', [0, 30, 3600], [-1, 0.5, '30', Infinity, null, 3601]],
   ['jwt.allowMissingClaims', [true], [1, null]],
@@ -235,6 +238,7 @@ describe('resolveOptions', () => {
   it('fills in the token options', () => {
     expect(resolveOptions({ port: 0, jwt: { secret: SECRET } }).jwt).toEqual({
       secret: new TextEncoder().encode(SECRET),
+      keysTtl: null,
       algorithm: 'HS256',
       issuer: null,
       audience: null,

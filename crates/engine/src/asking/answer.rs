@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio_tungstenite::tungstenite::http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -71,7 +71,12 @@ pub(super) struct Said {
 
 pub(super) enum Judged {
     Ruling(Ruling),
-    Fault { path: String, reason: String },
+    /// The key that was asked for, if there is one.
+    Key(Option<Vec<u8>>),
+    Fault {
+        path: String,
+        reason: String,
+    },
 }
 
 /// One answer as it crosses.
@@ -81,6 +86,9 @@ struct Answer {
     id: u64,
     #[serde(default)]
     failed: bool,
+    /// Bytes, one character each; null: there is no such key.
+    #[serde(default, deserialize_with = "present")]
+    key: Option<Option<String>>,
     status: Option<u16>,
     #[serde(default)]
     headers: Vec<(String, String)>,
@@ -111,7 +119,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Said>, AnswerError> {
     let judge = |answer: Answer| {
         let number = answer.id;
         let judged = match answer.judge() {
-            Ok(ruling) => Judged::Ruling(ruling),
+            Ok(judged) => judged,
             Err((path, reason)) => Judged::Fault { path, reason },
         };
         Said { number, judged }
@@ -120,12 +128,18 @@ pub(super) fn parse(text: &str) -> Result<Vec<Said>, AnswerError> {
 }
 
 impl Answer {
-    fn judge(self) -> Result<Ruling, Wrong> {
+    fn judge(self) -> Result<Judged, Wrong> {
         if self.failed {
-            return Ok(Ruling::Failed);
+            return Ok(Judged::Ruling(Ruling::Failed));
+        }
+        if let Some(key) = self.key {
+            let Some(text) = key else { return Ok(Judged::Key(None)) };
+            let bytes: Option<Vec<u8>> = text.chars().map(|char| u8::try_from(char).ok()).collect();
+            return bytes.map(|bytes| Judged::Key(Some(bytes))).ok_or_else(|| ("key".into(), "must be bytes".into()));
         }
         if let Some(status) = self.status {
-            return refusal(status, &self.headers, self.body.as_deref().unwrap_or_default()).map(Ruling::Refuse);
+            return refusal(status, &self.headers, self.body.as_deref().unwrap_or_default())
+                .map(|response| Judged::Ruling(Ruling::Refuse(response)));
         }
         let Self { user, data, protocol, acl, topics, .. } = self;
         if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > MAX_USER) {
@@ -156,8 +170,13 @@ impl Answer {
             }
         }
         let protocol = protocol.map(Arc::from);
-        Ok(Ruling::Admit(Box::new(Terms { user, data, protocol, acl, topics })))
+        Ok(Judged::Ruling(Ruling::Admit(Box::new(Terms { user, data, protocol, acl, topics }))))
     }
+}
+
+/// A member that is there, be it null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn wrong<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, Wrong> {
@@ -224,6 +243,7 @@ mod tests {
         match said.judged {
             Judged::Ruling(ruling) => Ok(ruling),
             Judged::Fault { path, reason } => Err((path, reason)),
+            Judged::Key(_) => panic!("{text}"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use wse_crypto::jwt::{Claims, JwtError, TopicGrant};
+use wse_crypto::jwt::{Claims, JwtError, JwtKey, TopicGrant};
 use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::envelope::AuthFailure;
 use wse_protocol::topic::Acl;
@@ -12,7 +12,7 @@ use wse_protocol::topic::Acl;
 use super::host::is_loopback_host;
 use super::http::{self, Refusal, Request, Upgrade};
 use crate::admission::Place;
-use crate::asking::Terms;
+use crate::asking::{Found, Kid, Terms};
 use crate::clock::unix_millis;
 use crate::config::{Auth, ForwardedField};
 use crate::metrics::bump;
@@ -57,6 +57,18 @@ pub(super) struct Parked {
     pub(super) subprotocol: Option<Arc<str>>,
     /// Whom its token names.
     pub(super) user: Option<User>,
+    /// The key its token names, which nobody knows yet.
+    pub(super) kid: Option<Kid>,
+}
+
+/// What a token comes to.
+enum Proof {
+    User(User),
+    None(AuthFailure),
+    /// The host is to be asked for the key it names.
+    Missing(Kid),
+    /// Whether it is good cannot be said now.
+    Unsaid,
 }
 
 /// What a connection that is admitted begins with.
@@ -95,40 +107,34 @@ pub(super) fn judge(shared: &Shared, request: Request, address: IpAddr, loopback
         };
         proxies.client(address, said)
     });
-    let user = match &shared.config.auth {
-        None => None,
-        Some(auth) => match authenticate(auth, &upgrade) {
-            Ok(user) => Some(user),
-            Err(failure) => return denied(shared, &upgrade, speech, subprotocol.as_deref(), failure),
-        },
-    };
-    let parked = Parked { upgrade, early, address, speech, subprotocol, user };
-    match shared.config.ask_upgrade {
-        false => admit(shared, parked, Terms::default()),
-        // Nobody is asked about whom there is no room for.
-        true if shared.is_full() => Verdict::Refuse(Refusal::Unavailable),
-        true => Verdict::Park(Box::new(parked)),
+    let mut parked = Parked { upgrade, early, address, speech, subprotocol, user: None, kid: None };
+    if let Some(auth) = &shared.config.auth {
+        match authenticate(shared, auth, &parked.upgrade) {
+            Proof::User(user) => parked.user = Some(user),
+            Proof::None(failure) => return denied(shared, &parked, failure),
+            Proof::Unsaid => return Verdict::Refuse(Refusal::Unavailable),
+            Proof::Missing(kid) => parked.kid = Some(kid),
+        }
     }
+    if parked.kid.is_none() && !shared.config.ask_upgrade {
+        return admit(shared, parked, Terms::default());
+    }
+    // Nobody is asked about whom there is no room for.
+    if shared.is_full() { Verdict::Refuse(Refusal::Unavailable) } else { Verdict::Park(Box::new(parked)) }
 }
 
 /// What a client without a valid token gets.
-fn denied(
-    shared: &Shared,
-    upgrade: &Upgrade,
-    speech: Speech,
-    subprotocol: Option<&str>,
-    failure: AuthFailure,
-) -> Verdict {
+pub(super) fn denied(shared: &Shared, parked: &Parked, failure: AuthFailure) -> Verdict {
     bump(&shared.counters.auth_failures);
-    if speech == Speech::Raw {
+    if parked.speech == Speech::Raw {
         return Verdict::Refuse(Refusal::Unauthorized);
     }
-    Verdict::Deny(http::accepted(&upgrade.accept, subprotocol).into_bytes(), failure)
+    Verdict::Deny(http::accepted(&parked.upgrade.accept, parked.subprotocol.as_deref()).into_bytes(), failure)
 }
 
 /// Lets it in on these terms, if there is room.
 pub(super) fn admit(shared: &Shared, parked: Parked, terms: Terms) -> Verdict {
-    let Parked { upgrade, early, address, speech, subprotocol, user } = parked;
+    let Parked { upgrade, early, address, speech, subprotocol, user, .. } = parked;
     let Terms { user: name, data, protocol, acl, topics } = terms;
     let subprotocol = protocol.or(subprotocol);
     let Some(place) = shared.enter() else { return Verdict::Refuse(Refusal::Unavailable) };
@@ -185,16 +191,41 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, 
     Ok((speech, subprotocol))
 }
 
-fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
+fn authenticate(shared: &Shared, auth: &Auth, upgrade: &Upgrade) -> Proof {
+    let Some(token) = token(auth, upgrade) else { return Proof::None(AuthFailure::NoToken) };
+    let verified = if auth.ask_keys.is_none() {
+        believe(auth, auth.verifier.verify(token, unix_millis() / 1000))
+    } else {
+        let Ok(kid) = auth.verifier.kid(token) else { return Proof::None(AuthFailure::BadToken) };
+        let kid = kid.map(String::into_boxed_str);
+        match shared.asking.known_key(&kid) {
+            Some(Found::Key(key)) => verify_with(auth, upgrade, &key),
+            Some(Found::Unknown) => Err(AuthFailure::BadToken),
+            Some(Found::Unsaid) => return Proof::Unsaid,
+            Some(Found::Asked(_)) | None => return Proof::Missing(kid),
+        }
+    };
+    verified.map_or_else(Proof::None, Proof::User)
+}
+
+/// The user a request's token names, if it is signed with this key.
+pub(super) fn verify_with(auth: &Auth, upgrade: &Upgrade, key: &JwtKey) -> Result<User, AuthFailure> {
+    let token = token(auth, upgrade).ok_or(AuthFailure::NoToken)?;
+    believe(auth, auth.verifier.verify_with(key, token, unix_millis() / 1000))
+}
+
+fn token<'a>(auth: &Auth, upgrade: &'a Upgrade) -> Option<&'a str> {
     let carrier = Carrier {
         cookies: &upgrade.cookies,
         authorization: upgrade.authorization.as_deref(),
         query: upgrade.query.as_bytes(),
         subprotocols: &upgrade.protocols,
     };
-    let token = extract_token(carrier, &auth.sources);
-    let token = token.ok_or(AuthFailure::NoToken)?;
-    let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
+    extract_token(carrier, &auth.sources)
+}
+
+fn believe(auth: &Auth, claims: Result<Claims, JwtError>) -> Result<User, AuthFailure> {
+    let claims = claims.map_err(|error| match error {
         JwtError::MissingSubject => AuthFailure::NoSubject,
         JwtError::Invalid(_) => AuthFailure::BadToken,
     })?;

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+use wse_protocol::envelope::AuthFailure;
 
 use super::ask;
 use super::http::Refusal;
-use super::judge::{Parked, Verdict, admit};
+use super::judge::{Parked, Verdict, admit, denied, verify_with};
 use crate::admission::{Place, Standing};
-use crate::asking::{Ruling, Terms};
+use crate::asking::{Found, Ruling, Terms};
 use crate::conn::Transport;
 use crate::metrics::bump;
 use crate::shared::Shared;
@@ -38,25 +39,50 @@ pub(super) async fn park(
     if !standing.hold() {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    let mut question = shared.asking.ask(&ask::about(&parked, shared.config.auth.as_ref()));
-    let ruling = tokio::select! {
+    let mut early = std::mem::take(&mut parked.early);
+    let mut verdict = tokio::select! {
         biased;
-        ruling = timeout(shared.config.answer_timeout, question.answered()) => ruling,
-        error = watch(transport, &mut parked.early) => return Err(error),
+        verdict = settle(shared, parked) => verdict,
+        error = watch(transport, &mut early) => return Err(error),
     };
-    drop(question);
+    if let Verdict::Admit(granted) = &mut verdict {
+        granted.early = early;
+    }
     standing.release();
-    let verdict = match ruling {
-        Err(_) => {
-            bump(&shared.counters.unanswered);
-            Verdict::Refuse(Refusal::Unavailable)
+    Ok((verdict, Some(place)))
+}
+
+/// Asks what is to be asked: first for the key of its token, then what the host says of it.
+async fn settle(shared: &Shared, mut parked: Parked) -> Verdict {
+    let config = &shared.config;
+    if let (Some(kid), Some(auth)) = (parked.kid.take(), &config.auth) {
+        let verified = match timeout(config.answer_timeout, shared.asking.key(&kid)).await {
+            Err(_) => return unanswered(shared),
+            Ok(Found::Key(key)) => verify_with(auth, &parked.upgrade, &key),
+            Ok(Found::Unknown) => Err(AuthFailure::BadToken),
+            Ok(Found::Unsaid | Found::Asked(_)) => return Verdict::Refuse(Refusal::Unavailable),
+        };
+        match verified {
+            Ok(user) => parked.user = Some(user),
+            Err(failure) => return denied(shared, &parked, failure),
         }
+    }
+    if !config.ask_upgrade {
+        return agree(shared, parked, Terms::default());
+    }
+    let mut question = shared.asking.ask(&ask::about(&parked, config.auth.as_ref()));
+    match timeout(config.answer_timeout, question.answered()).await {
+        Err(_) => unanswered(shared),
         Ok(Ruling::Closed) => Verdict::Refuse(Refusal::Unavailable),
         Ok(Ruling::Failed) => failed(shared),
         Ok(Ruling::Refuse(response)) => Verdict::Answer(response),
         Ok(Ruling::Admit(terms)) => agree(shared, parked, *terms),
-    };
-    Ok((verdict, Some(place)))
+    }
+}
+
+fn unanswered(shared: &Shared) -> Verdict {
+    bump(&shared.counters.unanswered);
+    Verdict::Refuse(Refusal::Unavailable)
 }
 
 fn agree(shared: &Shared, parked: Parked, terms: Terms) -> Verdict {
