@@ -178,6 +178,14 @@ export const ROWS = {
     without: ['socketio'],
     targets: [{ metric: 'cpu_ns', of: 'bun', row: 'handshake', max: 2 }],
   },
+  'handshake-upgrade': {
+    row: 'handshake',
+    connections: 64,
+    metrics: [rate('connections'), CPU],
+    targets: [],
+    without: ['socketio'],
+    server: { wse: ['--on-upgrade'], ws: ['--verify-client'] },
+  },
   'idle-18000': {
     row: 'idle',
     connections: 18_000,

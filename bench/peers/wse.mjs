@@ -1,7 +1,7 @@
 /**
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
- * this thread calls back instead.
+ * this thread calls back instead. `--on-upgrade`: JavaScript looks at every request and lets it in.
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { announce, Publisher } from './publisher.mjs';
@@ -21,6 +21,7 @@ const server = new RustWSEServer({
   port: 0,
   maxConnections: 30_000,
   ...(secret !== undefined && { jwt: { secret } }),
+  ...(process.argv.includes('--on-upgrade') && { onUpgrade: async ({ headers }) => (headers.host ? {} : { status: 400 }) }),
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const { port } = await server.start();
