@@ -138,6 +138,22 @@ impl Standing {
         true
     }
 
+    /// Whose handshake it is has become known. `false`: there is no place for one more from there.
+    pub(crate) fn assign(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut guard = self.admission.state.lock();
+        let state = &mut *guard;
+        // One that has had to give way is about to end.
+        let Some(pending) = state.pending.get_mut(&self.number) else { return false };
+        let count = state.addresses.entry(address).or_default();
+        if *count >= self.admission.max_per_address {
+            return false;
+        }
+        *count += 1;
+        pending.address = Some(address);
+        true
+    }
+
     /// From here on it does again.
     pub(crate) fn release(&self) {
         let mut state = self.admission.state.lock();
@@ -241,6 +257,18 @@ mod tests {
         drop((second, third, fourth));
         assert_eq!(admission.len(), 0);
         assert!(admission.state.lock().addresses.is_empty());
+    }
+
+    #[test]
+    fn a_handshake_counts_for_an_address_once_that_is_known() {
+        let admission = Arc::new(Admission::new(10, 2));
+        let address = "10.0.0.1".parse().unwrap();
+        let permits: Vec<Permit> = (0..3).map(|_| admission.enter_for_others().unwrap()).collect();
+        let assigned: Vec<bool> = permits.iter().map(|permit| permit.standing().assign(address)).collect();
+        assert_eq!(assigned, [true, true, false]);
+        assert!(admission.enter(address).is_none());
+        drop(permits);
+        assert!(admission.state.lock().addresses.is_empty() && admission.enter(address).is_some());
     }
 
     #[test]

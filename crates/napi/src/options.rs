@@ -74,7 +74,7 @@ pub struct NativeEndpoint {
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeTrustProxy {
     pub addresses: Vec<String>,
-    #[napi(ts_type = "'x-forwarded-for' | 'forwarded'")]
+    #[napi(ts_type = "'x-forwarded-for' | 'forwarded' | 'proxy-protocol'")]
     pub header: String,
 }
 
@@ -217,8 +217,11 @@ impl NativeTrustProxy {
             text.parse().map_err(|error: NoNetwork| Failure::config(error, format!("trustProxy.addresses[{index}]")))
         };
         let networks = self.addresses.iter().enumerate().map(parse).collect::<Outcome<_>>()?;
-        let forwarded = self.header == "forwarded";
-        let field = if forwarded { ForwardedField::Forwarded } else { ForwardedField::XForwardedFor };
+        let field = match self.header.as_str() {
+            "forwarded" => ForwardedField::Forwarded,
+            "proxy-protocol" => ForwardedField::ProxyProtocol,
+            _ => ForwardedField::XForwardedFor,
+        };
         Ok(TrustedProxies { networks, field })
     }
 }

@@ -1,3 +1,3 @@
 // Generated from crates/napi by `npm run build`. Not for editing.
 /** The hash of `index.d.ts`; an addon built with another border is refused when it is loaded. */
-export const ABI_VERSION = '0291848e8d21c83f';
+export const ABI_VERSION = '562f4c7a70b7d3ea';

@@ -258,7 +258,7 @@ export interface NativeTlsOptions {
 /** Proxies whose word for a client's address counts. */
 export interface NativeTrustProxy {
   addresses: Array<string>
-  header: 'x-forwarded-for' | 'forwarded'
+  header: 'x-forwarded-for' | 'forwarded' | 'proxy-protocol'
 }
 
 /**

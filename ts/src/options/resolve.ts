@@ -200,7 +200,7 @@ function readTrustProxy(reader: OptionReader | null): NativeOptions['trustProxy'
   if (reader === null) return null;
   const addresses = reader.textsOrNull('addresses') ?? [];
   if (addresses.length === 0) reader.fail('addresses', 'must name at least one proxy');
-  const header = reader.oneOf('header', ['x-forwarded-for', 'forwarded'], 'x-forwarded-for');
+  const header = reader.oneOf('header', ['x-forwarded-for', 'forwarded', 'proxy-protocol'], 'x-forwarded-for');
   reader.done(suggestOption);
   return { addresses, header };
 }

@@ -76,8 +76,11 @@ export interface TrustProxyOptions {
    * is not one of them; a header that somebody else sends is not looked at.
    */
   addresses: readonly string[];
-  /** The header the proxies write, or append to. The other one is the client's own word. @default 'x-forwarded-for' */
-  header?: 'x-forwarded-for' | 'forwarded';
+  /**
+   * The header the proxies write, or append to; the other ones are the client's own word. `'proxy-protocol'`: each of their sockets
+   * begins, before TLS, with a header of the PROXY protocol, version 1 or 2, or is closed. @default 'x-forwarded-for'
+   */
+  header?: 'x-forwarded-for' | 'forwarded' | 'proxy-protocol';
 }
 
 /** Limits on clients that have not finished connecting. */

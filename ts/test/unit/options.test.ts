@@ -22,7 +22,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['allowedOrigins[1]', [], []],
   ['trustProxy', [null], [true, 'loopback', 1, []]],
   ['trustProxy.addresses', [['127.0.0.1', '10.0.0.0/8', '::1']], [[], null, '127.0.0.1']],
-  ['trustProxy.header', ['forwarded', 'x-forwarded-for'], ['x-real-ip', 1, null]],
+  ['trustProxy.header', ['forwarded', 'x-forwarded-for', 'proxy-protocol'], ['x-real-ip', 1, null]],
   ['subscriptions', ['app', 'acl'], ['engine', 1, null]],
   ['serverReady', [true, false], ['yes', 1, null]],
   ['jwt', [null], ['secret', 1, []]],

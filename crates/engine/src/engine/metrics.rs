@@ -246,6 +246,11 @@ const METRICS: &[Metric] = &[
         Read::Engine(|engine| &engine.misjudged),
     ),
     total(
+        "wse_proxy_errors_total",
+        "Sockets of trusted proxies closed because they did not begin with a header of the PROXY protocol.",
+        Read::Engine(|engine| &engine.proxy_errors),
+    ),
+    total(
         "wse_rate_limited_total",
         "Events refused by send_event's rate limit.",
         Read::Engine(|engine| &engine.rate_limited),

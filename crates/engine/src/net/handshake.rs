@@ -4,6 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 
-use super::http;
+use super::http::{self, Refusal};
 use super::judge::{Granted, Identity, Verdict, judge};
 use super::parked::park;
+use super::proxied::read_proxied;
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
@@ -34,6 +36,8 @@ use crate::shared::Shared;
 
 /// Time a TLS handshake may take, whatever the whole upgrade may.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time a proxy has to name the client.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request that is looked at without waiting: most fit.
 const READ_NOW: usize = 2048;
 /// Bytes a refused peer may still send before the socket is dropped.
@@ -56,8 +60,8 @@ enum Begun {
 
 /// Serves the handshake of one socket: `at_once` if its request is there, else as a task of the shard.
 pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, at_once: bool) {
-    // Only what has no TLS in between can be looked at without waiting.
-    if !at_once || shared.config.tls.is_some() {
+    // Only what has no TLS in between, and no proxy's word before it, can be looked at without waiting.
+    if !at_once || shared.config.tls.is_some() || begins_with_header(&shared, incoming.address) {
         spawn_local(serve(shared, shard, incoming, Begun::Head(Vec::new())));
         return;
     }
@@ -123,6 +127,15 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
     let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
     let standing = permit.standing();
     let admit = async {
+        // The listener accepts sockets that do not block.
+        let mut stream = Stream::register(stream, shard.borrow().reactor())?;
+        let mut address = address;
+        if matches!(&begun, Begun::Head(head) if head.is_empty()) && begins_with_header(shared, address) {
+            address = proxied_address(shared, &mut stream).await?.unwrap_or(address);
+            if !standing.assign(address) {
+                return turn_away(shared, stream).await;
+            }
+        }
         let mut transport = connect(shared, shard, stream).await?;
         let verdict = match begun {
             Begun::Judged(verdict) => verdict,
@@ -150,10 +163,30 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
     }
 }
 
+/// Whether a socket from this address begins with the header of the PROXY protocol.
+fn begins_with_header(shared: &Shared, address: IpAddr) -> bool {
+    shared.config.trusted_proxies.as_ref().is_some_and(|proxies| proxies.begin_with_header(address))
+}
+
+/// Whom a proxy says a socket is from; `None`: from itself.
+async fn proxied_address(shared: &Shared, stream: &mut Stream) -> io::Result<Option<IpAddr>> {
+    let named = timeout(PROXY_TIMEOUT, read_proxied(stream)).await?;
+    if matches!(&named, Err(error) if error.kind() == io::ErrorKind::InvalidData) {
+        bump(&shared.counters.proxy_errors);
+    }
+    named
+}
+
+/// As the listener does where an address has no place left: TLS peers just see the connection end.
+async fn turn_away(shared: &Shared, stream: Stream) -> io::Result<Outcome> {
+    if shared.config.tls.is_some() {
+        return Ok(Outcome::Refused);
+    }
+    refuse(&mut Transport::from(stream), Refusal::Unavailable.response().as_bytes(), None).await
+}
+
 /// The way to the peer: the socket, or TLS over it.
-async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::TcpStream) -> io::Result<Transport> {
-    // The listener accepts sockets that do not block.
-    let stream = Stream::register(stream, shard.borrow().reactor())?;
+async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: Stream) -> io::Result<Transport> {
     Ok(match &shared.config.tls {
         Some(tls) => {
             let turns = &shared.shards[shard.borrow().index()].tls_turns;

@@ -104,6 +104,8 @@ pub(super) fn judge(shared: &Shared, request: Request, address: IpAddr, loopback
         let said = match proxies.field {
             ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
             ForwardedField::Forwarded => &upgrade.forwarded,
+            // It has been said before, and is the client's already.
+            ForwardedField::ProxyProtocol => return address,
         };
         proxies.client(address, said)
     });

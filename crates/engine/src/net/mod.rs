@@ -9,6 +9,7 @@ mod http;
 mod judge;
 mod listener;
 mod parked;
+mod proxied;
 mod turns;
 
 pub(crate) use handshake::begin as handshake;
