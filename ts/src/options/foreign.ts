@@ -35,7 +35,7 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['pingTimeout', 'here idleTimeout, in seconds: the time without a frame of any kind'],
   ['transports', 'there is one transport here, WebSocket'],
   ['allowUpgrades', 'there is one transport here, WebSocket'],
-  ['upgradeTimeout', 'here handshake.timeout, in seconds'],
+  ['upgradeTimeout', 'here handshake.timeout for the whole handshake, handshake.upgradeTimeout for onUpgrade, in seconds'],
   ['connectTimeout', 'here handshake.timeout, in seconds'],
   ['maxHttpBufferSize', MESSAGE_SIZE],
   ['httpCompression', NO_DEFLATE],
