@@ -188,6 +188,14 @@ export const ROWS = {
     targets: [],
     without: ['bun', 'socketio'],
   },
+  'handshake-upgrade': {
+    row: 'handshake',
+    connections: 64,
+    metrics: [rate('connections'), CPU],
+    targets: [],
+    without: ['socketio'],
+    server: { wse: ['--on-upgrade'], ws: ['--verify-client'] },
+  },
   'idle-18000': {
     row: 'idle',
     connections: 18_000,

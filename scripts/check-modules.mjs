@@ -13,7 +13,7 @@ const ENGINE = [
   ['clock', 'config', 'error', 'id'],
   ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission', 'ready', 'reactor', 'alarm'],
   ['topics'],
-  ['mailbox', 'registry', 'inbound'],
+  ['mailbox', 'registry', 'inbound', 'asking'],
   ['shared', 'outbox'],
   ['conn'],
   ['delivery'],

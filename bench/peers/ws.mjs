@@ -1,7 +1,7 @@
 /**
  * `ws` as its README broadcasts: go through the open clients and send each the same Buffer (encoded once, not per client).
  * permessage-deflate is off, which is the default. Topics are Sets, which an application beside ws would keep. `--attached`: at the
- * port of an HTTP server that is not its own.
+ * port of an HTTP server that is not its own. `--verify-client`: an async function looks at every request and lets it in.
  */
 import { createServer } from 'node:http';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -26,6 +26,9 @@ const listen = { host: '127.0.0.1', port: 0, backlog: 4096 };
 const app = process.argv.includes('--attached') ? createServer() : undefined;
 const server = new WebSocketServer({
   ...(app === undefined ? listen : { server: app }),
+  ...(process.argv.includes('--verify-client') && {
+    verifyClient: async ({ req }, done) => done(req.headers.host !== undefined),
+  }),
   ...(secret !== undefined && {
     verifyClient: ({ req }) => {
       req.user = authenticate(secret, req.headers.cookie)?.sub;

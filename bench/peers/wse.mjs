@@ -1,7 +1,8 @@
 /**
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
- * this thread calls back instead. `--attached`: at the port of an HTTP server of Node.
+ * this thread calls back instead. `--attached`: at the port of an HTTP server of Node. `--on-upgrade`: JavaScript looks at every
+ * request and lets it in.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -23,6 +24,7 @@ const server = new RustWSEServer({
   ...(!attached && { host: '127.0.0.1', port: 0 }),
   maxConnections: 30_000,
   ...(secret !== undefined && { jwt: { secret } }),
+  ...(process.argv.includes('--on-upgrade') && { onUpgrade: async ({ headers }) => (headers.host ? {} : { status: 400 }) }),
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const address = await server.start();

@@ -58,6 +58,8 @@ export interface Adoption {
   id: string;
   /** The user its verified token names (`sub`); null without `jwt`. */
   user: string | null;
+  /** What `onUpgrade` gave it, as `getConnectionInfo()` has it; null: nothing. */
+  data: JsonValue;
   /** The path of its request, without the query. */
   path: string;
   /** The IP address it came from, as `getConnectionInfo()` has it. */

@@ -19,6 +19,7 @@ export type {
   EndpointOptions,
   HandshakeOptions,
   JwtAlgorithm,
+  JwtKeys,
   JwtOptions,
   KeyMaterial,
   PublisherOptions,
@@ -35,6 +36,7 @@ export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress, NoAddress, StartedAt } from './server/lifecycle.js';
 export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
+export type { OnUpgrade, UpgradeAnswer, UpgradeRefusal, UpgradeRequest, UpgradeTerms } from './server/upgrade-request.js';
 export type { WorkerExit, WorkerPool, WorkersOptions } from './server/workers.js';
 export { topicSegment } from './topic.js';
 export type { AttachOptions, UpgradeSource } from './upgrade/attachments.js';

@@ -7,7 +7,9 @@ use common::{
     verifier,
 };
 use serde_json::{Value, json};
-use wse_crypto::jwt::{Algorithm, JwtConfig, JwtEncodeError, JwtError, JwtVerifier, decode, encode};
+use wse_crypto::jwt::{
+    Algorithm, JwtConfig, JwtEncodeError, JwtError, JwtKey, JwtVerifier, MAX_KID_BYTES, decode, encode,
+};
 
 fn config_field(config: JwtConfig) -> &'static str {
     JwtVerifier::new(config).unwrap_err().field
@@ -150,4 +152,44 @@ fn time_of_one_verification() {
         }
         eprintln!("{algorithm}: {:?}", start.elapsed() / rounds);
     }
+}
+
+#[test]
+fn a_key_found_by_its_name_checks_its_own_algorithm_and_nothing_else() {
+    let config = JwtConfig { issuer: Some("i".into()), ..JwtConfig::new(Algorithm::ES256, "looked at by nobody") };
+    let verifier = JwtVerifier::keyless(config).unwrap();
+    let signed = |extra: Value, key: &common::Pair, kid: Option<&str>| {
+        encode(&claims(extra), key.private.as_bytes(), Algorithm::ES256, kid).unwrap()
+    };
+    let issued = || json!({ "iss": "i" });
+    let good = signed(issued(), &EC, Some("k1"));
+    assert_eq!(verifier.kid(&good), Ok(Some("k1".into())));
+    assert_eq!(verifier.kid(&signed(issued(), &EC, None)), Ok(None));
+    let key = JwtKey::new(Algorithm::ES256, EC.public.as_bytes()).unwrap();
+    assert_eq!(verifier.verify_with(&key, &good, NOW).unwrap().sub, "u1");
+    // Without a key it believes nothing.
+    assert!(refuses(&verifier, &good) && verifier.decode(&good, NOW).is_none());
+
+    let bad = |token: &str| matches!(verifier.verify_with(&key, token, NOW), Err(JwtError::Invalid(_)));
+    assert!(bad(&signed(issued(), &common::OTHER_EC, Some("k1"))), "another's signature under this name");
+    assert!(bad(&signed(json!({}), &EC, Some("k1"))), "claims are checked on this way too");
+    assert!(bad(&signed(json!({ "iss": "i", "exp": 1 }), &EC, Some("k1"))));
+    for header in [r#"{"alg":"none"}"#, r#"{"alg":"HS256","kid":"k1"}"#] {
+        // The public key as the secret of an HMAC.
+        let token = raw_token(header, &claims(issued()).to_string(), EC.public.as_bytes());
+        assert!(bad(&token) && verifier.kid(&token).is_err(), "{header}");
+    }
+    let named = |kid: &str| verifier.kid(&signed(issued(), &EC, Some(kid)));
+    assert!(named(&"k".repeat(MAX_KID_BYTES)).is_ok() && named(&"k".repeat(MAX_KID_BYTES + 1)).is_err());
+    for (algorithm, key) in [
+        (Algorithm::HS256, EC.public.as_bytes()),
+        (Algorithm::HS256, b"short"),
+        (Algorithm::ES256, RSA.public.as_bytes()),
+        (Algorithm::ES256, EC384.public.as_bytes()),
+        (Algorithm::ES256, EC.private.as_bytes()),
+    ] {
+        assert_eq!(JwtKey::new(algorithm, key).err().unwrap().field, "key");
+    }
+    let empty = JwtConfig { audience: Some(String::new()), ..JwtConfig::new(Algorithm::ES256, "") };
+    assert_eq!(JwtVerifier::keyless(empty).err().unwrap().field, "audience");
 }

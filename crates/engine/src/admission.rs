@@ -24,6 +24,8 @@ struct State {
     addresses: HashMap<IpAddr, usize, foldhash::quality::RandomState>,
     /// Those that have a place, oldest first.
     pending: BTreeMap<u64, Pending>,
+    /// Those that do not give way for a while.
+    standing: BTreeMap<u64, Pending>,
     /// How many have had to give way and are not gone yet.
     leaving: usize,
     /// The number of the next.
@@ -41,7 +43,7 @@ struct Pending {
 impl State {
     /// Takes a place back, if it is still that handshake's.
     fn release(&mut self, number: u64) -> Option<Pending> {
-        let pending = self.pending.remove(&number)?;
+        let pending = self.pending.remove(&number).or_else(|| self.standing.remove(&number))?;
         if let Some(address) = pending.address
             && let Some(count) = self.addresses.get_mut(&address)
         {
@@ -109,10 +111,55 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// What says whether it gives way.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { admission: Arc::clone(&self.admission), number: self.number }
+    }
+
     /// Resolves when a newer handshake has got the place: this one has to end.
     pub(crate) async fn evicted(&mut self) {
         // Nothing is ever sent: the other end is dropped.
         let _ = (&mut self.held).await;
+    }
+}
+
+/// Whether a handshake gives way to newer ones. Its place is its [`Permit`]'s.
+pub(crate) struct Standing {
+    admission: Arc<Admission>,
+    number: u64,
+}
+
+impl Standing {
+    /// From here on it does not: it waits for somebody else, and something else bounds how many do. `false`: it has had to.
+    pub(crate) fn hold(&self) -> bool {
+        let mut state = self.admission.state.lock();
+        let Some(pending) = state.pending.remove(&self.number) else { return false };
+        state.standing.insert(self.number, pending);
+        true
+    }
+
+    /// Whose handshake it is has become known. `false`: there is no place for one more from there.
+    pub(crate) fn assign(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut guard = self.admission.state.lock();
+        let state = &mut *guard;
+        // One that has had to give way is about to end.
+        let Some(pending) = state.pending.get_mut(&self.number) else { return false };
+        let count = state.addresses.entry(address).or_default();
+        if *count >= self.admission.max_per_address {
+            return false;
+        }
+        *count += 1;
+        pending.address = Some(address);
+        true
+    }
+
+    /// From here on it does again.
+    pub(crate) fn release(&self) {
+        let mut state = self.admission.state.lock();
+        if let Some(pending) = state.standing.remove(&self.number) {
+            state.pending.insert(self.number, pending);
+        }
     }
 }
 
@@ -166,7 +213,7 @@ impl Admission {
     /// Handshakes in progress, those on their way out included.
     pub(crate) fn len(&self) -> usize {
         let state = self.state.lock();
-        state.pending.len() + state.leaving
+        state.pending.len() + state.standing.len() + state.leaving
     }
 }
 
@@ -210,6 +257,35 @@ mod tests {
         drop((second, third, fourth));
         assert_eq!(admission.len(), 0);
         assert!(admission.state.lock().addresses.is_empty());
+    }
+
+    #[test]
+    fn a_handshake_counts_for_an_address_once_that_is_known() {
+        let admission = Arc::new(Admission::new(10, 2));
+        let address = "10.0.0.1".parse().unwrap();
+        let permits: Vec<Permit> = (0..3).map(|_| admission.enter_for_others().unwrap()).collect();
+        let assigned: Vec<bool> = permits.iter().map(|permit| permit.standing().assign(address)).collect();
+        assert_eq!(assigned, [true, true, false]);
+        assert!(admission.enter(address).is_none());
+        drop(permits);
+        assert!(admission.state.lock().addresses.is_empty() && admission.enter(address).is_some());
+    }
+
+    #[test]
+    fn whoever_holds_its_place_gives_way_to_nobody() {
+        let admission = Arc::new(Admission::new(1, 2));
+        let [a, b] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+        let mut first = admission.enter(a).unwrap();
+        let standing = first.standing();
+        assert!(standing.hold() && !standing.hold());
+        let second = admission.enter(a);
+        assert!(second.is_some() && first.held.try_recv() == Err(TryRecvError::Empty) && admission.len() == 2);
+        assert!(admission.enter(a).is_none(), "it counts for its address");
+        standing.release();
+        let _third = admission.enter(b);
+        assert!(first.held.try_recv() == Err(TryRecvError::Closed), "and then it does");
+        drop((first, second));
+        assert_eq!(admission.len(), 1);
     }
 
     #[test]

@@ -41,8 +41,10 @@ pub enum Subscriptions {
 
 /// How a handshake is authenticated.
 pub struct Auth {
-    /// Verifies tokens.
+    /// Verifies tokens. Where the host is asked for keys it has none of its own.
     pub verifier: JwtVerifier,
+    /// Ask the host for the key each token names, and keep it for so long.
+    pub ask_keys: Option<Duration>,
     /// Where a request's token is looked for, in this order.
     pub sources: Vec<TokenSource>,
     /// Close a live connection with 4401 when its token expires.
@@ -153,6 +155,12 @@ pub struct Config {
     pub max_pending: usize,
     /// Handshakes in progress from one address; one more is answered 503.
     pub max_pending_per_address: usize,
+    /// Ask the host about every upgrade that nothing else refuses.
+    pub ask_upgrade: bool,
+    /// Time the host has for an answer.
+    pub answer_timeout: Duration,
+    /// Handshakes that may wait for an answer; one more is answered 503.
+    pub max_waiting: usize,
     /// Has the allocator give back to the system what the calling thread has freed. A shard calls it when a burst of 8 MiB or
     /// more is over. `None`: the allocator does as it likes.
     pub release_memory: Option<fn()>,

@@ -3,7 +3,7 @@
 //! [`Engine`] is the whole public face. Inside, dependencies run one way (`npm run check:modules` says so):
 //!
 //! ```text
-//! engine -> net -> shard -> delivery -> conn -> shared -> mailbox, registry, inbound -> topics, admission -> frames, flow
+//! engine -> net -> shard -> delivery -> conn -> shared -> mailbox, registry, inbound, asking -> topics, admission -> frames, flow
 //! ```
 //!
 //! The way in is `net::listener -> net::handshake -> shard -> conn -> inbound`, the way out
@@ -13,6 +13,7 @@
 
 mod admission;
 mod alarm;
+mod asking;
 mod clock;
 pub mod config;
 mod conn;
@@ -37,6 +38,7 @@ mod slab;
 mod topics;
 mod wheel;
 
+pub use asking::{AnswerError, Fault};
 pub use engine::{Bound, Engine, Inline, PumpedPeer, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};

@@ -55,6 +55,8 @@ pub(crate) struct Origin {
     pub(crate) user: Option<String>,
     /// The subprotocol that was agreed on.
     pub(crate) subprotocol: Option<Arc<str>>,
+    /// JSON text the host keeps with it.
+    pub(crate) data: Option<Box<str>>,
 }
 
 /// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
@@ -108,8 +110,10 @@ pub(crate) struct Extras {
     pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
     /// The subprotocol its upgrade agreed on.
     subprotocol: Option<Arc<str>>,
-    /// The user its token names.
+    /// The user its token names, or its host.
     user: Option<Arc<str>>,
+    /// JSON text its host keeps with it.
+    data: Option<Arc<str>>,
     /// Where it comes from, as far as [`Details`] has no place for it.
     far: Option<Box<Far>>,
 }
@@ -126,8 +130,10 @@ struct Far {
 pub struct ConnectionInfo {
     /// Its id on the wire, a UUIDv7.
     pub uuid: uuid::Uuid,
-    /// The user its token names; `None` where the engine does not authenticate.
+    /// The user its token names, or its host; `None` where neither does.
     pub user: Option<Arc<str>>,
+    /// JSON text its host has given it.
+    pub data: Option<Arc<str>>,
     /// The path of its request, without the query.
     pub path: Box<str>,
     /// Where it came from.
@@ -271,7 +277,7 @@ impl Registry {
 
     /// Most connections come from an address of IPv4 by a path that others come by too: they fill no extras.
     fn note_origin(&self, peer: &Peer, origin: Origin) {
-        let Origin { path, address, secure, user, subprotocol } = origin;
+        let Origin { path, address, secure, user, subprotocol, data } = origin;
         let mut details = peer.details.lock();
         details.secure = secure;
         let number = self.paths.number(&path);
@@ -288,8 +294,9 @@ impl Registry {
             Box::new(Far { path, address })
         });
         let user = user.map(|user| self.users.add(&user, peer.id));
-        if far.is_some() || user.is_some() || subprotocol.is_some() {
-            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, far }));
+        if far.is_some() || user.is_some() || subprotocol.is_some() || data.is_some() {
+            let data = data.map(Arc::from);
+            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, data, far }));
         }
     }
 
@@ -319,6 +326,7 @@ impl Registry {
         let (path, address) = self.origin(&details);
         let (user, subprotocol) =
             extras.map_or((None, None), |extras| (extras.user.clone(), extras.subprotocol.clone()));
+        let data = extras.and_then(|extras| extras.data.clone());
         let groups = extras.map(|extras| extras.groups.clone()).unwrap_or_default();
         let topics = details.topics.as_deref().cloned().unwrap_or_default();
         let secure = details.secure;
@@ -328,6 +336,7 @@ impl Registry {
         Some(ConnectionInfo {
             uuid: peer.uuid,
             user,
+            data,
             path,
             address,
             secure,
@@ -349,6 +358,7 @@ impl Registry {
         serde_json::json!({
             "id": peer.uuid.hyphenated().to_string(),
             "user": text(extras.and_then(|extras| extras.user.as_ref())),
+            "data": extras.and_then(|extras| serde_json::from_str::<serde_json::Value>(extras.data.as_deref()?).ok()),
             "path": path,
             "address": address,
             "secure": details.secure,

@@ -9,6 +9,8 @@ pub struct NativeConnectionInfo {
     pub id: String,
     #[napi(ts_type = "string | null")]
     pub user: Option<String>,
+    #[napi(ts_type = "string | null")]
+    pub data: Option<String>,
     pub path: String,
     pub address: String,
     pub secure: bool,
@@ -34,6 +36,7 @@ impl From<ConnectionInfo> for NativeConnectionInfo {
         Self {
             id: info.uuid.hyphenated().to_string(),
             user: info.user.map(|user| user.to_string()),
+            data: info.data.map(|data| data.to_string()),
             path: info.path.into(),
             address: info.address.to_string(),
             secure: info.secure,

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(dead_code, unused_imports, reason = "napi registers its exports only where Node loads them"))]
 #![allow(unreachable_pub, reason = "napi exports items of private modules")]
 
+mod asking;
 mod background;
 mod connection;
 mod convert;

@@ -58,6 +58,7 @@ pub struct NativeOptions {
     pub shards: u32,
     pub reuse_port: bool,
     pub handshake: NativeHandshake,
+    pub ask_upgrade: bool,
     pub publisher: NativePublisher,
     pub close_timeout: f64,
 }
@@ -76,14 +77,16 @@ pub struct NativeEndpoint {
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeTrustProxy {
     pub addresses: Vec<String>,
-    #[napi(ts_type = "'x-forwarded-for' | 'forwarded'")]
+    #[napi(ts_type = "'x-forwarded-for' | 'forwarded' | 'proxy-protocol'")]
     pub header: String,
 }
 
 /// Claims and keys the engine checks tokens with. Times in seconds.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeJwtOptions {
-    pub secret: Uint8Array,
+    pub secret: Option<Uint8Array>,
+    /// Instead of `secret`: keys are asked for, and kept for so long.
+    pub keys_ttl: Option<f64>,
     pub algorithm: String,
     pub issuer: Option<String>,
     pub audience: Option<String>,
@@ -118,6 +121,8 @@ pub struct NativeHandshake {
     pub timeout: f64,
     pub max_pending: u32,
     pub max_pending_per_address: u32,
+    pub upgrade_timeout: f64,
+    pub max_waiting: u32,
 }
 
 /// Marks of publisher pressure: seconds, and bytes per shard.
@@ -186,6 +191,9 @@ impl NativeOptions {
             idle_timeout: seconds(self.idle_timeout, "idleTimeout")?,
             close_timeout: seconds(self.close_timeout, "closeTimeout")?,
             handshake_timeout: seconds(self.handshake.timeout, "handshake.timeout")?,
+            ask_upgrade: self.ask_upgrade,
+            answer_timeout: seconds(self.handshake.upgrade_timeout, "handshake.upgradeTimeout")?,
+            max_waiting: self.handshake.max_waiting as usize,
             max_pending: self.handshake.max_pending as usize,
             max_pending_per_address: self.handshake.max_pending_per_address as usize,
             shards: shards(self.shards),
@@ -214,16 +222,21 @@ impl NativeTrustProxy {
             text.parse().map_err(|error: NoNetwork| Failure::config(error, format!("trustProxy.addresses[{index}]")))
         };
         let networks = self.addresses.iter().enumerate().map(parse).collect::<Outcome<_>>()?;
-        let forwarded = self.header == "forwarded";
-        let field = if forwarded { ForwardedField::Forwarded } else { ForwardedField::XForwardedFor };
+        let field = match self.header.as_str() {
+            "forwarded" => ForwardedField::Forwarded,
+            "proxy-protocol" => ForwardedField::ProxyProtocol,
+            _ => ForwardedField::XForwardedFor,
+        };
         Ok(TrustedProxies { networks, field })
     }
 }
 
 impl NativeJwtOptions {
     fn into_auth(self) -> Outcome<Auth> {
-        let verifier = JwtVerifier::new(JwtConfig {
-            key: self.secret.to_vec(),
+        let ask_keys = self.keys_ttl.map(|ttl| seconds(ttl, "jwt.keysTtl")).transpose()?;
+        let make = if ask_keys.is_some() { JwtVerifier::keyless } else { JwtVerifier::new };
+        let verifier = make(JwtConfig {
+            key: self.secret.map(|key| key.to_vec()).unwrap_or_default(),
             previous_key: self.previous_secret.map(|key| key.to_vec()),
             key_id: self.key_id,
             issuer: self.issuer,
@@ -241,6 +254,7 @@ impl NativeJwtOptions {
         });
         Ok(Auth {
             verifier: verifier?,
+            ask_keys,
             sources: sources.collect::<Outcome<_>>()?,
             close_on_expiry: self.close_on_expiry,
             leeway_secs: u64::from(self.leeway),

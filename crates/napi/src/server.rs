@@ -63,6 +63,8 @@ pub struct NativeServer {
     /// The number of `consumer` for `takeBatch`.
     reader: Option<u32>,
     drained: Option<Wake>,
+    /// This thread answers the engine's questions.
+    pub(crate) answers: bool,
 }
 
 #[napi]
@@ -85,6 +87,7 @@ impl NativeServer {
             thread: 0,
             reader: None,
             drained: None,
+            answers: false,
         })
     }
 
@@ -104,6 +107,7 @@ impl NativeServer {
             thread: 0,
             reader: None,
             drained: None,
+            answers: false,
         })
     }
 
@@ -456,7 +460,7 @@ impl NativeServer {
     }
 
     /// What calls `callback`, from any thread.
-    fn wake(&self, callback: &Function<'_, (), ()>) -> napi::Result<Wake> {
+    pub(crate) fn wake(&self, callback: &Function<'_, (), ()>) -> napi::Result<Wake> {
         match inline::find(self.handle) {
             Some(host) => host.wake(callback),
             None => wake::from_function(callback),
@@ -471,7 +475,7 @@ impl NativeServer {
         }
     }
 
-    fn forget_wakes(&self) {
+    pub(crate) fn forget_wakes(&self) {
         if let Some(host) = inline::find(self.handle) {
             host.forget();
         }
@@ -495,6 +499,7 @@ fn numbers(ids: Vec<u64>) -> Float64Array {
 impl Drop for NativeServer {
     fn drop(&mut self) {
         self.forget_drained();
+        self.stop_answering();
         self.stop_consuming();
         if self.owner {
             if let Some(host) = inline::find(self.handle) {

@@ -17,6 +17,7 @@ pub fn auth() -> Auth {
     Auth {
         verifier: JwtVerifier::new(config).expect("a usable secret"),
         sources: vec![TokenSource::Cookie("access_token".into()), TokenSource::Header],
+        ask_keys: None,
         close_on_expiry: true,
         leeway_secs: 0,
     }

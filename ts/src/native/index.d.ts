@@ -2,6 +2,15 @@
 
 /** One engine, as this thread sees it. */
 export declare class NativeServer {
+  /**
+   * One unreferenced wake per batch of questions about handshakes that appears after `takeQuestions` found none; null: this
+   * thread answers none any more.
+   */
+  onQuestions(callback?: (() => void) | null): void
+  /** Some of the questions that wait, as JSON: `{ asked: […], gone: […] }`; null: there are none, and the next wakes. */
+  takeQuestions(): string | null
+  /** Answers questions, as a JSON array. Returns what is wrong with some of the answers. */
+  answerQuestions(answers: string): Array<NativeFault>
   /** Makes an engine that is not running yet. */
   constructor(options: NativeOptions)
   /** Another view of a running engine, usually from a worker thread. */
@@ -135,6 +144,7 @@ export interface NativeAddress {
 export interface NativeConnectionInfo {
   id: string
   user?: string | null
+  data?: string | null
   path: string
   address: string
   secure: boolean
@@ -163,16 +173,27 @@ export interface NativeEndpoint {
   requireProtocol: boolean
 }
 
+/** What is wrong with an answer to the question `id`. */
+export interface NativeFault {
+  id: number
+  path: string
+  reason: string
+}
+
 /** Bounds of handshakes in progress. */
 export interface NativeHandshake {
   timeout: number
   maxPending: number
   maxPendingPerAddress: number
+  upgradeTimeout: number
+  maxWaiting: number
 }
 
 /** Claims and keys the engine checks tokens with. Times in seconds. */
 export interface NativeJwtOptions {
-  secret: Uint8Array
+  secret: Uint8Array | null
+  /** Instead of `secret`: keys are asked for, and kept for so long. */
+  keysTtl: number | null
   algorithm: string
   issuer: string | null
   audience: string | null
@@ -228,6 +249,7 @@ export interface NativeOptions {
   shards: number
   reusePort: boolean
   handshake: NativeHandshake
+  askUpgrade: boolean
   publisher: NativePublisher
   closeTimeout: number
 }
@@ -274,7 +296,7 @@ export interface NativeTlsOptions {
 /** Proxies whose word for a client's address counts. */
 export interface NativeTrustProxy {
   addresses: Array<string>
-  header: 'x-forwarded-for' | 'forwarded'
+  header: 'x-forwarded-for' | 'forwarded' | 'proxy-protocol'
 }
 
 /**

@@ -9,7 +9,8 @@ const ATTACH =
 const HAND_OVER =
   'here handleUpgrade(request, socket, head), for a server without a port; attachTo(httpServer) calls it by itself';
 const NO_REQUESTS = 'requests are the HTTP server’s: attachTo(httpServer) takes its upgrades';
-const ASKED = 'who may in is said by allowedOrigins and jwt; what only code can decide is decided at connect: disconnect(conn)';
+const ASKED =
+  'here onUpgrade: it sees the request and answers terms, or { status } to refuse; allowedOrigins and jwt need no code';
 const MESSAGE_SIZE = 'called maxMessageSize here (bytes of one message)';
 const QUEUE_SIZE = 'called maxOutboundQueueBytes here (bytes waiting for one connection)';
 const SLOW = "here slowConsumer: 'close' or 'drop'";
@@ -37,7 +38,7 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['pingTimeout', 'here idleTimeout, in seconds: the time without a frame of any kind'],
   ['transports', 'there is one transport here, WebSocket'],
   ['allowUpgrades', 'there is one transport here, WebSocket'],
-  ['upgradeTimeout', 'here handshake.timeout, in seconds'],
+  ['upgradeTimeout', 'here handshake.timeout for the whole handshake, handshake.upgradeTimeout for onUpgrade, in seconds'],
   ['connectTimeout', 'here handshake.timeout, in seconds'],
   ['maxHttpBufferSize', MESSAGE_SIZE],
   ['httpCompression', NO_DEFLATE],

@@ -90,6 +90,13 @@ export class OptionReader {
     return typeof value === 'boolean' ? value : this.fail(name, `must be true or false, not ${describe(value)}`);
   }
 
+  /** A function, whose type is the caller's to know. */
+  hasFunction(name: string): boolean {
+    const value = this.#take(name, null);
+    if (value !== null && typeof value !== 'function') this.fail(name, `must be a function, not ${describe(value)}`);
+    return value !== null;
+  }
+
   text(name: string, fallback?: string): string {
     const value = this.#take(name, fallback);
     if (typeof value !== 'string' || value === '') return this.fail(name, `must be a non-empty string, not ${shown(value)}`);

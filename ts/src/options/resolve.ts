@@ -31,6 +31,8 @@ const TARGET_DELAY: SecondsRule = { max: 1 };
 const HANDSHAKE_TIMEOUT: SecondsRule = { max: 600 };
 const CLOSE_TIMEOUT: SecondsRule = { max: 600, zero: true };
 const READER_TIMEOUT: SecondsRule = { max: 3600 };
+/** A key that is withdrawn is used for so long at most. */
+const KEYS_TTL: SecondsRule = { max: 86_400 };
 const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
 
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
@@ -103,6 +105,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     ...readShards(reader),
     reusePort: reader.boolean('reusePort', false),
     handshake: readHandshake(reader.group('handshake')),
+    askUpgrade: reader.hasFunction('onUpgrade'),
     publisher: readPublisher(reader.group('publisher')),
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
@@ -170,8 +173,13 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   if (reader.has('privateKey')) {
     reader.fail('privateKey', 'this server only verifies; sign with encodeJwt(claims, privateKey, { algorithm })');
   }
+  const asks = reader.hasFunction('keys');
+  if (asks) refuseBesideKeys(reader);
+  else if (reader.has('keysTtl')) reader.fail('keysTtl', 'is about keys, which is not there');
+  const keysTtl = reader.seconds('keysTtl', KEYS_TTL, 600);
   const jwt: NativeJwtOptions = {
-    secret: reader.key('secret'),
+    secret: asks ? null : reader.key('secret'),
+    keysTtl: asks ? keysTtl : null,
     algorithm: reader.oneOf('algorithm', JWT_ALGORITHMS, 'HS256'),
     issuer: reader.textOrNull('issuer'),
     audience: reader.textOrNull('audience'),
@@ -197,11 +205,18 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
   return jwt;
 }
 
+/** What would be looked at by nobody, or what a name a token gives cannot be held to. */
+function refuseBesideKeys(reader: OptionReader): void {
+  for (const name of ['secret', 'previousSecret', 'keyId']) {
+    if (reader.has(name)) reader.fail(name, 'has no meaning beside keys, which finds each key by its name');
+  }
+}
+
 function readTrustProxy(reader: OptionReader | null): NativeOptions['trustProxy'] {
   if (reader === null) return null;
   const addresses = reader.textsOrNull('addresses') ?? [];
   if (addresses.length === 0) reader.fail('addresses', 'must name at least one proxy');
-  const header = reader.oneOf('header', ['x-forwarded-for', 'forwarded'], 'x-forwarded-for');
+  const header = reader.oneOf('header', ['x-forwarded-for', 'forwarded', 'proxy-protocol'], 'x-forwarded-for');
   reader.done(suggestOption);
   return { addresses, header };
 }
@@ -257,12 +272,18 @@ function readRateLimit(reader: OptionReader): NativeOptions['rateLimit'] {
 }
 
 function readHandshake(reader: OptionReader): NativeOptions['handshake'] {
+  const timeout = reader.seconds('timeout', HANDSHAKE_TIMEOUT, 10);
   const handshake = {
-    timeout: reader.seconds('timeout', HANDSHAKE_TIMEOUT, 10),
+    timeout,
     maxPending: reader.number('maxPending', COUNT, 4096),
     maxPendingPerAddress: reader.number('maxPendingPerAddress', COUNT, 1024),
+    upgradeTimeout: reader.seconds('upgradeTimeout', HANDSHAKE_TIMEOUT, Math.min(5, timeout / 2)),
+    maxWaiting: reader.number('maxWaiting', COUNT, 1024),
   };
   reader.done(suggestOption);
+  if (handshake.upgradeTimeout >= timeout) {
+    reader.fail('upgradeTimeout', `must be less than timeout (${timeout}), which ends the whole handshake`);
+  }
   return handshake;
 }
 

@@ -1,6 +1,7 @@
 /** The options of a server, as their user writes them. Defaults are set in `resolve.ts`. */
 
 import type { BytesLike } from '../bytes.js';
+import type { OnUpgrade } from '../server/upgrade-request.js';
 
 /** Key material: text is taken as UTF-8. */
 export type KeyMaterial = string | BytesLike;
@@ -8,10 +9,22 @@ export type KeyMaterial = string | BytesLike;
 /** Signature algorithms of tokens. */
 export type JwtAlgorithm = 'HS256' | 'RS256' | 'ES256';
 
+/** Finds the key of tokens by its name. */
+export type JwtKeys = (kid: string | null) => KeyMaterial | null | undefined | PromiseLike<KeyMaterial | null | undefined>;
+
 /** How clients prove who they are. Without it every client is let in and reported as `connect`. */
 export interface JwtOptions {
-  /** HS256: at least 32 bytes. RS256, ES256: the public key as PEM. */
-  secret: KeyMaterial;
+  /** HS256: at least 32 bytes. RS256, ES256: the public key as PEM. Required, unless there is `keys`. */
+  secret?: KeyMaterial;
+  /**
+   * Instead of `secret`: finds the key a token names (`kid`; null: it names none), as `secret` would be given; null: there is no such
+   * key, and its tokens are refused. Called on the thread that called `start()`, once for all who wait for the same key; a key is kept
+   * for `keysTtl`, an unknown name for 10 seconds. `algorithm` stays the only one, whatever a token says. A throw or rejection is a 503
+   * for those who wait, and a process warning, at most one a second. See docs/upgrade.md. @default none
+   */
+  keys?: JwtKeys | null;
+  /** Seconds. For how long a key of `keys` is used before it is asked for again; at most 86400. @default 600 */
+  keysTtl?: number;
   /** The only algorithm accepted. @default 'HS256' */
   algorithm?: JwtAlgorithm;
   /** Required value of `iss`. @default none */
@@ -63,8 +76,11 @@ export interface TrustProxyOptions {
    * is not one of them; a header that somebody else sends is not looked at.
    */
   addresses: readonly string[];
-  /** The header the proxies write, or append to. The other one is the client's own word. @default 'x-forwarded-for' */
-  header?: 'x-forwarded-for' | 'forwarded';
+  /**
+   * The header the proxies write, or append to; the other ones are the client's own word. `'proxy-protocol'`: each of their sockets
+   * begins, before TLS, with a header of the PROXY protocol, version 1 or 2, or is closed. @default 'x-forwarded-for'
+   */
+  header?: 'x-forwarded-for' | 'forwarded' | 'proxy-protocol';
 }
 
 /** Limits on clients that have not finished connecting. */
@@ -75,6 +91,13 @@ export interface HandshakeOptions {
   maxPending?: number;
   /** Unfinished handshakes per address, but for that of a proxy (`trustProxy`); one more is answered 503. @default 1024 */
   maxPendingPerAddress?: number;
+  /**
+   * Seconds. Time `onUpgrade` has for an answer, less than `timeout`, which bounds the whole handshake; then the client is answered
+   * 503. @default 5, or half of `timeout` where that is less
+   */
+  upgradeTimeout?: number;
+  /** Handshakes that wait for `onUpgrade`; one more is answered 503. @default 1024 */
+  maxWaiting?: number;
 }
 
 /**
@@ -200,6 +223,14 @@ export interface WSEServerOptions extends EndpointOptions {
   shards?: number | 'inline';
   /** Lets several servers, of this process or of others, listen at the same port; the system spreads connections. @default false */
   reusePort?: boolean;
+  /**
+   * Decides about each request the engine itself has nothing against (path, origin, subprotocol, token): nothing, or `{}`, lets the
+   * client in, `{ user, data, protocol, acl, topics }` does so on these terms, `{ status, headers, body }` sends it away. Called on
+   * the thread that called `start()`; may be async, within `handshake.upgradeTimeout`. A throw or rejection is a 500 for this client
+   * and a process warning, at most one a second. With `jwt` a request without a valid token is refused before: leave `jwt` out
+   * where sessions or another provider decide. See docs/upgrade.md. @default none: nothing of a request is handed over
+   */
+  onUpgrade?: OnUpgrade | null;
   handshake?: HandshakeOptions;
   publisher?: PublisherOptions;
   /** Seconds. Time a peer has to answer our Close; at most 600. @default 5 */

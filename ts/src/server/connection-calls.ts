@@ -1,6 +1,7 @@
 /** Who is connected, what they hear, and how they are sent away. */
 
 import { toCloseCode, toConn, toFlag, toOptions, toReason, toText, toTexts } from '../arguments.js';
+import type { JsonValue } from '../events.js';
 import { toTopicName } from '../topic.js';
 import type { EngineHandle } from './engine-handle.js';
 
@@ -18,8 +19,10 @@ export interface TopicAcl {
 export interface ConnectionInfo {
   /** The id clients know it by, a UUID. */
   id: string;
-  /** The user its verified token names (`sub`); null without `jwt`. */
+  /** The user its verified token names (`sub`), or `onUpgrade`; null where neither does. */
   user: string | null;
+  /** What `onUpgrade` has given it as `data`, a copy of its own; null without. */
+  data: JsonValue;
   /** The path of its request, without the query. */
   path: string;
   /** The IP address it came from; behind a proxy that is the proxy's, unless `trustProxy` names that. */
@@ -101,8 +104,9 @@ export class ConnectionCalls {
     toConn(conn);
     const info = this.#engine.ask((engine) => engine.connectionInfo(conn));
     if (info === null) return null;
-    const { user, protocol } = info;
-    return { ...info, user: user ?? null, protocol: protocol ?? null, connectedAt: new Date(info.connectedAt) };
+    const { user, data, protocol } = info;
+    const parsed = (data ?? null) === null ? null : (JSON.parse(data as string) as JsonValue);
+    return { ...info, user: user ?? null, data: parsed, protocol: protocol ?? null, connectedAt: new Date(info.connectedAt) };
   }
 
   count(): number {

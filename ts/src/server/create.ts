@@ -2,20 +2,35 @@
 
 import { threadId } from 'node:worker_threads';
 import { native } from '../errors.js';
+import type { NativeOptions } from '../native/index.js';
 import { loadNative } from '../native/loader.js';
 import { resolveOptions } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
 import { EngineHandle } from './engine-handle.js';
+import { Questions } from './questions.js';
 
-/** A new engine, the paths it serves (null: any), and whether to warn at its start that a cookie is trusted whatever page it comes from. */
-export function createEngine(given: WSEServerOptions): { engine: EngineHandle; paths: string[] | null; warnOrigin: boolean } {
+/** A new engine and what goes with it. */
+export interface Created {
+  engine: EngineHandle;
+  /** The paths it serves; null: any. */
+  paths: string[] | null;
+  /** Warn at its start that a cookie is trusted whatever page it comes from. */
+  warnOrigin: boolean;
+  /** What answers the engine, if it has anything to ask. */
+  questions: Questions | undefined;
+}
+
+/** A new engine. */
+export function createEngine(given: WSEServerOptions): Created {
   const binding = loadNative();
   const options = resolveOptions(given);
-  const engine = native(() => new binding.NativeServer(options));
-  engine.setThread(threadId);
+  const made = native(() => new binding.NativeServer(options));
+  made.setThread(threadId);
+  const engine = new EngineHandle(binding, made, 'created');
   return {
-    engine: new EngineHandle(binding, engine, 'created'),
+    engine,
     paths: pathsOf(options.endpoints),
+    questions: asks(options) ? new Questions(engine, given) : undefined,
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
 }
@@ -23,6 +38,11 @@ export function createEngine(given: WSEServerOptions): { engine: EngineHandle; p
 function pathsOf(endpoints: readonly { path?: string | null }[]): string[] | null {
   const paths = endpoints.map(({ path }) => path);
   return paths.every((path) => typeof path === 'string') ? paths : null;
+}
+
+/** Whether the engine has anything to ask. */
+function asks({ askUpgrade, jwt }: NativeOptions): boolean {
+  return askUpgrade || (jwt?.keysTtl ?? null) !== null;
 }
 
 /** A cookie is sent whatever page asks, and nobody looks at which that is. */

@@ -21,7 +21,7 @@ import type { AttachOptions, UpgradeSource } from '../upgrade/attachments.js';
 import { Upgrades } from '../upgrade/upgrades.js';
 import type { WSECallbacks } from './callbacks.js';
 import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
-import { createEngine, warnOfOrigin } from './create.js';
+import { type Created, createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
 import type { WSEHandlers } from './handlers.js';
@@ -63,8 +63,12 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle = {}) {
-    const { engine, paths, warnOrigin } =
-      given instanceof EngineHandle ? { engine: given, paths: null, warnOrigin: false } : createEngine(given);
+    const {
+      engine,
+      paths = null,
+      warnOrigin = false,
+      questions,
+    }: Partial<Created> & Pick<Created, 'engine'> = given instanceof EngineHandle ? { engine: given } : createEngine(given);
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
@@ -72,6 +76,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     this.#upgrades = new Upgrades(engine, paths);
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
+      questions?.begin();
       this.#reader.onStarted();
     });
   }

@@ -10,7 +10,16 @@ import { Program } from './run.js';
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
   // The dashboard has tests of its own, in a browser.
-  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'express.mjs', 'fastify.mjs', 'tokens.mjs', 'workers.mjs']);
+  expect(files.sort()).toEqual([
+    'chat.mjs',
+    'dashboard',
+    'echo.mjs',
+    'express.mjs',
+    'fastify.mjs',
+    'jwks.mjs',
+    'tokens.mjs',
+    'workers.mjs',
+  ]);
 });
 
 test('chat', async () => {
@@ -130,4 +139,17 @@ test('fastify', async () => {
   const closed = client.closed();
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(await closed).toBe(4300);
+});
+
+test('jwks', async () => {
+  const program = new Program(['examples/jwks.mjs']);
+  const { url, tokens } = JSON.parse(await program.firstLine()) as { url: string; tokens: [string, string] };
+  const clients = await Promise.all(tokens.map((token) => Client.open(url, token)));
+  const welcomes = await Promise.all(clients.map((client) => client.next('welcome')));
+  expect(welcomes.map(({ p }) => p['user'])).toEqual(['user of spring', 'user of autumn']);
+  // The claims of one under the signature of the other.
+  const [head, , signature] = tokens[0].split('.');
+  const forged = await Client.open(url, `${head}.${tokens[1].split('.')[1]}.${signature}`);
+  expect(await forged.closed()).toBe(4401);
+  expect((await program.end('SIGTERM')).code).toBe(0);
 });

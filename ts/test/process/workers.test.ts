@@ -24,6 +24,10 @@ describe('worker threads', () => {
     });
   });
 
+  it('that are terminated while clients wait for their onUpgrade leave nobody waiting and nothing behind', async () => {
+    expect(await run('upgrade')).toEqual({ heard: [20, 20, 20, 20], left: 'none', stopped: 20 });
+  });
+
   it('that are terminated in the middle of a drain hand their connections on, and no other loses an event', async () => {
     const result = await run('terminate', [], 25_000);
     expect(result).toMatchObject({

@@ -22,7 +22,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['allowedOrigins[1]', [], []],
   ['trustProxy', [null], [true, 'loopback', 1, []]],
   ['trustProxy.addresses', [['127.0.0.1', '10.0.0.0/8', '::1']], [[], null, '127.0.0.1']],
-  ['trustProxy.header', ['forwarded', 'x-forwarded-for'], ['x-real-ip', 1, null]],
+  ['trustProxy.header', ['forwarded', 'x-forwarded-for', 'proxy-protocol'], ['x-real-ip', 1, null]],
   ['subscriptions', ['app', 'acl'], ['engine', 1, null]],
   ['serverReady', [true, false], ['yes', 1, null]],
   ['jwt', [null], ['secret', 1, []]],
@@ -40,6 +40,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['jwt.cookieName', ['token'], ['', 'a b', 'a;b', 1, null]],
   ['jwt.previousSecret', [SECRET, null], ['short', 1]],
   ['jwt.keyId', ['k1', null], ['', 1]],
+  // Alone beside a secret, of which there is one here, neither has a meaning.
+  ['jwt.keys', [null], ['url', {}]],
+  ['jwt.keysTtl', [], [600, 0, '600']],
   ['jwt.privateKey', [], ['pem', new Uint8Array(3), null]],
   ['jwt.leeway', [0, 30, 3600], [-1, 0.5, '30', Infinity, null, 3601]],
   ['jwt.allowMissingClaims', [true], [1, null]],
@@ -72,6 +75,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['handshake.timeout', [0.5, 600], [0, -1, '10', 601]],
   ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
   ['handshake.maxPendingPerAddress', [1, 1024], [0, 1.5, '1']],
+  ['handshake.upgradeTimeout', [0.5, 9.9], [0, -1, '5', 10]],
+  ['handshake.maxWaiting', [1, 1024], [0, 1.5, '1']],
+  ['onUpgrade', [null, () => undefined], ['f', {}, true]],
   ['publisher', [{}], [1, null]],
   ['publisher.targetDelay', [0.001, 0.01, 1], [0, -1, '1', 10, Number.NaN]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
@@ -144,8 +150,8 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver']);
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; and onUpgrade, which does not cross.
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver', 'askUpgrade']);
   });
 
   it('sets every field, with null for none', () => {
@@ -180,7 +186,8 @@ describe('resolveOptions', () => {
       driver: 'auto',
       shards: 0,
       reusePort: false,
-      handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024 },
+      handshake: { timeout: 10, maxPending: 4096, maxPendingPerAddress: 1024, upgradeTimeout: 5, maxWaiting: 1024 },
+      askUpgrade: false,
       publisher: { targetDelay: 0.01, highWaterMark: 4_194_304, hardLimit: 67_108_864 },
       closeTimeout: 5,
     });
@@ -250,6 +257,7 @@ describe('resolveOptions', () => {
   it('fills in the token options', () => {
     expect(resolveOptions({ port: 0, jwt: { secret: SECRET } }).jwt).toEqual({
       secret: new TextEncoder().encode(SECRET),
+      keysTtl: null,
       algorithm: 'HS256',
       issuer: null,
       audience: null,

@@ -30,4 +30,4 @@ pub use config::{
 };
 pub use encode::{JwtEncodeError, encode};
 pub use error::JwtError;
-pub use verify::{JwtVerifier, decode};
+pub use verify::{JwtKey, JwtVerifier, MAX_KID_BYTES, decode};

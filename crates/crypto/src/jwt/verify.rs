@@ -11,16 +11,33 @@ use serde::de::{Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::claims::{self, Claims};
-use super::config::{JwtConfig, JwtConfigError};
+use super::config::{Algorithm, JwtConfig, JwtConfigError};
 use super::error::JwtError;
 use super::key::VerifyKey;
 use super::strict::StrictValue;
 
+/// Bytes of a `kid` that [`JwtVerifier::kid`] hands out.
+pub const MAX_KID_BYTES: usize = 256;
+
 /// Checks tokens against one [`JwtConfig`]. Built once, shared by every thread.
 pub struct JwtVerifier {
     config: JwtConfig,
-    key: VerifyKey,
+    /// `None`: the caller brings the key of each token.
+    key: Option<VerifyKey>,
     previous: Option<VerifyKey>,
+}
+
+/// A key that somebody else keeps, for [`JwtVerifier::verify_with`].
+pub struct JwtKey(VerifyKey);
+
+impl JwtKey {
+    /// Parses the secret of HS256, or the PEM public key of RS256 and ES256.
+    ///
+    /// # Errors
+    /// [`JwtConfigError`] in `key`: what [`JwtVerifier::new`] would refuse too.
+    pub fn new(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, JwtConfigError> {
+        VerifyKey::new(algorithm, bytes, "key").map(Self)
+    }
 }
 
 impl JwtVerifier {
@@ -33,10 +50,54 @@ impl JwtVerifier {
     pub fn new(config: JwtConfig) -> Result<Self, JwtConfigError> {
         config.check()?;
         let algorithm = config.algorithm;
-        let key = VerifyKey::new(algorithm, &config.key, "secret")?;
+        let key = Some(VerifyKey::new(algorithm, &config.key, "secret")?);
         let previous = config.previous_key.as_deref();
         let previous = previous.map(|bytes| VerifyKey::new(algorithm, bytes, "previousSecret")).transpose()?;
         Ok(Self { config, key, previous })
+    }
+
+    /// A verifier without keys: for each token its caller finds the key [`kid`](Self::kid) names. `config.key`, `previous_key` and
+    /// `key_id` are not looked at.
+    ///
+    /// # Errors
+    /// [`JwtConfigError`] for an empty expectation or a zero limit.
+    pub fn keyless(config: JwtConfig) -> Result<Self, JwtConfigError> {
+        let config = JwtConfig { key: Vec::new(), previous_key: None, key_id: None, ..config };
+        config.check()?;
+        Ok(Self { config, key: None, previous: None })
+    }
+
+    /// The one algorithm accepted.
+    pub fn algorithm(&self) -> Algorithm {
+        self.config.algorithm
+    }
+
+    /// The key a token says it was signed with (`kid`, RFC 7515 §4.1.4), if it says one. Nothing of it is believed: it only names
+    /// a key, never an algorithm.
+    ///
+    /// # Errors
+    /// [`JwtError::Invalid`] for what no key would make valid: its form, its algorithm, a name of more than [`MAX_KID_BYTES`].
+    pub fn kid(&self, token: &str) -> Result<Option<String>, JwtError> {
+        let header = self.split(token)?.header(&self.config)?;
+        let kid = header.kid.map(Cow::into_owned);
+        if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+            return Err(JwtError::Invalid("kid is too long"));
+        }
+        Ok(kid)
+    }
+
+    /// As [`verify`](Self::verify), with a key that was found elsewhere.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_with(&self, key: &JwtKey, token: &str, now_unix_secs: u64) -> Result<Claims, JwtError> {
+        let token = self.split(token)?;
+        token.header(&self.config)?;
+        if !token.is_signed_by(&key.0, &from_base64(token.signature)?) {
+            return Err(JwtError::Invalid("bad signature"));
+        }
+        let (claims, exp) = self.claims(&token, now_unix_secs)?;
+        subject_of(claims, exp)
     }
 
     /// Verifies a token for a connection. `now_unix_secs` is the caller's clock, seconds since the Unix epoch.
@@ -45,9 +106,7 @@ impl JwtVerifier {
     /// [`JwtError::Invalid`] for everything wrong with the token, [`JwtError::MissingSubject`] when only `sub` is.
     pub fn verify(&self, token: &str, now_unix_secs: u64) -> Result<Claims, JwtError> {
         let (claims, exp) = self.believe(token, now_unix_secs)?;
-        let topics = claims::topics(&claims)?;
-        let sub = claims::subject(&claims)?;
-        Ok(Claims { sub, exp, topics, raw: Value::Object(claims) })
+        subject_of(claims, exp)
     }
 
     /// All claims of a valid token, `None` for any other. Unlike [`verify`](Self::verify) it asks neither for a
@@ -57,20 +116,29 @@ impl JwtVerifier {
     }
 
     fn believe(&self, token: &str, now: u64) -> Result<(Map<String, Value>, u64), JwtError> {
-        if token.len() > self.config.max_token_bytes {
-            return Err(JwtError::Invalid("too long"));
-        }
-        let token = Token::split(token)?;
-        let kid_differs = token.check_header(&self.config)?;
+        let token = self.split(token)?;
+        let header = token.header(&self.config)?;
+        let kid_differs = self.config.key_id.is_some() && header.kid.as_deref() != self.config.key_id.as_deref();
         let signature = from_base64(token.signature)?;
 
         // Rotation: the previous key answers for tokens of before, whose kid is the one of before.
-        let good = (!kid_differs && self.key.verify(token.message.as_bytes(), &signature))
-            || self.previous.as_ref().is_some_and(|key| key.verify(token.message.as_bytes(), &signature));
+        let is_by = |key: &VerifyKey| token.is_signed_by(key, &signature);
+        let good = (!kid_differs && self.key.as_ref().is_some_and(is_by)) || self.previous.as_ref().is_some_and(is_by);
         if !good {
             return Err(JwtError::Invalid(if kid_differs { "kid differs" } else { "bad signature" }));
         }
+        self.claims(&token, now)
+    }
 
+    fn split<'a>(&self, token: &'a str) -> Result<Token<'a>, JwtError> {
+        if token.len() > self.config.max_token_bytes {
+            return Err(JwtError::Invalid("too long"));
+        }
+        Token::split(token)
+    }
+
+    /// The claims of a token whose signature is good.
+    fn claims(&self, token: &Token<'_>, now: u64) -> Result<(Map<String, Value>, u64), JwtError> {
         let claims = from_base64(token.claims)?;
         let Ok(StrictValue(Value::Object(claims))) = serde_json::from_slice(&claims) else {
             return Err(JwtError::Invalid("claims are not an object with unique members"));
@@ -112,8 +180,8 @@ impl<'a> Token<'a> {
         Ok(Self { header, claims, signature, message })
     }
 
-    /// Checks `alg` and `crit`; says whether `kid` rules the current key out.
-    fn check_header(&self, config: &JwtConfig) -> Result<bool, JwtError> {
+    /// The header, whose `alg` and `crit` are in order.
+    fn header(&self, config: &JwtConfig) -> Result<Header<'static>, JwtError> {
         let header = from_base64(self.header)?;
         // The derive would also read the members from an array, by their order.
         if header.trim_ascii_start().first() != Some(&b'{') {
@@ -128,8 +196,23 @@ impl<'a> Token<'a> {
         if header.crit {
             return Err(JwtError::Invalid("crit is not supported"));
         }
-        Ok(config.key_id.is_some() && header.kid.as_deref() != config.key_id.as_deref())
+        Ok(Header {
+            alg: config.algorithm.as_str().into(),
+            kid: header.kid.map(|kid| kid.into_owned().into()),
+            crit: false,
+        })
     }
+
+    fn is_signed_by(&self, key: &VerifyKey, signature: &Vec<u8>) -> bool {
+        key.verify(self.message.as_bytes(), signature)
+    }
+}
+
+/// What a believed token says of a connection.
+fn subject_of(claims: Map<String, Value>, exp: u64) -> Result<Claims, JwtError> {
+    let topics = claims::topics(&claims)?;
+    let sub = claims::subject(&claims)?;
+    Ok(Claims { sub, exp, topics, raw: Value::Object(claims) })
 }
 
 /// The header members that decide. `jku`, `jwk`, `x5u` and the like are never followed: the key is ours.

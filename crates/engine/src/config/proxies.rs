@@ -43,13 +43,15 @@ impl Network {
     }
 }
 
-/// The header field a proxy names the client in. One of them only: the other one is whatever the client has sent.
+/// Where a proxy names the client. One of them only: the others are whatever the client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedField {
     /// `X-Forwarded-For`: addresses.
     XForwardedFor,
     /// `Forwarded` (RFC 7239): the `for` of each element.
     Forwarded,
+    /// None: the header of the PROXY protocol, version 1 or 2, before anything else on the socket.
+    ProxyProtocol,
 }
 
 /// The proxies, and where they say who is behind them.
@@ -66,6 +68,11 @@ impl TrustedProxies {
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether a socket from this address begins with the header of the PROXY protocol.
+    pub(crate) fn begin_with_header(&self, peer: IpAddr) -> bool {
+        self.field == ForwardedField::ProxyProtocol && self.contain(peer)
     }
 
     /// The client behind `peer`: read from the end, where the nearest proxy has written, the first address that is not one of
@@ -85,7 +92,7 @@ impl TrustedProxies {
     fn address(&self, hop: &[u8]) -> Option<IpAddr> {
         let hop = std::str::from_utf8(hop).ok()?.trim();
         let node = match self.field {
-            ForwardedField::XForwardedFor => hop,
+            ForwardedField::XForwardedFor | ForwardedField::ProxyProtocol => hop,
             ForwardedField::Forwarded => {
                 let mut pairs = hop.split(';').filter_map(|pair| pair.trim().split_once('='));
                 pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?.1.trim_matches('"')

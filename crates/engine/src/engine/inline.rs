@@ -94,6 +94,7 @@ impl Engine {
         self.shared.draining.store(true, std::sync::atomic::Ordering::SeqCst);
         self.shut();
         let deadline = Instant::now() + timeout;
+        self.shared.asking.close();
         self.close_all(code, reason);
         while !self.shared.is_empty() && Instant::now() < deadline && inline.step(true) != Step::Ended {
             inline.wait(Duration::from_millis(1));

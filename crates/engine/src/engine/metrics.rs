@@ -165,6 +165,13 @@ const METRICS: &[Metric] = &[
         Read::Count(|shared| shared.admission.len()),
     ),
     gauge(
+        "waiting_upgrades",
+        "wse_waiting_upgrades",
+        "Handshakes that wait for what onUpgrade or jwt.keys says.",
+        Read::Count(|shared| shared.asking.parked()),
+    ),
+    health("waiting_upgrades_limit", Read::Count(|shared| shared.config.max_waiting)),
+    gauge(
         "outbound_bytes",
         "wse_outbound_bytes",
         "Bytes of memory that the outbound queues of connections keep alive.",
@@ -253,6 +260,26 @@ const METRICS: &[Metric] = &[
         Read::Engine(|engine| &engine.rejected),
     ),
     total("wse_auth_failures_total", "Handshakes without a valid token.", Read::Engine(|engine| &engine.auth_failures)),
+    total(
+        "wse_upgrades_overflow_total",
+        "Handshakes answered 503 because handshake.maxWaiting others waited for onUpgrade or jwt.keys.",
+        Read::Engine(|engine| &engine.waiting_refused),
+    ),
+    total(
+        "wse_upgrades_unanswered_total",
+        "Handshakes answered 503 because onUpgrade or jwt.keys had not answered in time.",
+        Read::Engine(|engine| &engine.unanswered),
+    ),
+    total(
+        "wse_upgrades_failed_total",
+        "Handshakes answered 500 because onUpgrade failed or its answer was not valid.",
+        Read::Engine(|engine| &engine.misjudged),
+    ),
+    total(
+        "wse_proxy_errors_total",
+        "Sockets of trusted proxies closed because they did not begin with a header of the PROXY protocol.",
+        Read::Engine(|engine| &engine.proxy_errors),
+    ),
     total(
         "wse_rate_limited_total",
         "Events refused by send_event's rate limit.",

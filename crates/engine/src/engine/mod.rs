@@ -1,6 +1,7 @@
 //! The engine: its life, and the calls a host makes. Calls on messages and subscriptions are O(what they are given); those
 //! that list or measure walk what they list. None takes a lock a shard holds while it works, and all may come from any thread.
 
+mod asking;
 mod connections;
 mod handed;
 mod inline;
@@ -189,6 +190,7 @@ impl Engine {
         self.shared.draining.store(true, SeqCst);
         // Another state than Running means somebody drains or stops already; closing twice is harmless.
         let _ = self.state.compare_exchange(State::Running as u8, State::Draining as u8, SeqCst, SeqCst);
+        self.shared.asking.close();
         self.close_all(code, reason);
         Ok(self.await_empty(Some(Instant::now() + timeout)))
     }
@@ -218,6 +220,7 @@ impl Engine {
         }
         drop(threads.listener.take());
         self.shut();
+        self.shared.asking.close();
         if !threads.is_empty() {
             self.close_all(code, reason);
             self.await_empty(None);

@@ -78,4 +78,12 @@ pub(crate) struct EngineCounters {
     pub(crate) subscriptions_refused: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     pub(crate) pumped: AtomicU64,
+    /// Handshakes refused because as many as may wait for the host's word did.
+    pub(crate) waiting_refused: AtomicU64,
+    /// Handshakes the host had no word for in time.
+    pub(crate) unanswered: AtomicU64,
+    /// Sockets of proxies that did not begin with a header of the PROXY protocol.
+    pub(crate) proxy_errors: AtomicU64,
+    /// Handshakes the host has failed to judge.
+    pub(crate) misjudged: AtomicU64,
 }

@@ -1,4 +1,4 @@
-//! One socket's way into a shard: TLS, the request, the refusals, the token, the 101. A request that is there whole is answered
+//! One socket's way into a shard: TLS, the request, what is judged of it, the answer. A request that is there whole is answered
 //! at once; every other handshake runs as a task of the shard, bounded in time and bytes. Ends when the connection is adopted or
 //! refused.
 
@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,41 +15,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
-use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
-use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
-use wse_protocol::topic::Acl;
 
-use super::host::is_loopback_host;
-use super::http::{self, Refusal, Request, Upgrade};
+use super::http::{self, Refusal};
+use super::judge::{Asker, Granted, Identity, Verdict, judge};
+use super::parked::park;
+use super::proxied::read_proxied;
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
-use crate::config::{Auth, ForwardedField};
 use crate::conn::Transport;
 use crate::mailbox::{Handed, Incoming};
 use crate::metrics::bump;
 use crate::reactor::Stream;
-use crate::registry::{Origin, Speech};
+use crate::registry::Origin;
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
 
 /// Time a TLS handshake may take, whatever the whole upgrade may.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time a proxy has to name the client.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request that is looked at without waiting: most fit.
 const READ_NOW: usize = 2048;
 /// Bytes a refused peer may still send before the socket is dropped.
 const LINGER_BYTES: usize = 64 * 1024;
-
-/// A verified user.
-struct User {
-    name: String,
-    acl: Option<Arc<Acl>>,
-    expires: u64,
-}
 
 /// What the listener knows of a socket.
 struct Found {
@@ -59,53 +51,11 @@ struct Found {
     load: Place,
 }
 
-/// Who asks, as far as the socket says it.
-#[derive(Clone, Copy)]
-struct Asker {
-    address: IpAddr,
-    /// Only who asks for this machine by a name of its own is answered.
-    loopback: bool,
-    /// TLS is spoken.
-    secure: bool,
-}
-
-impl Asker {
-    fn of(shared: &Shared, incoming: &Incoming) -> Self {
-        let secure = incoming.handed.as_ref().map_or(shared.config.tls.is_some(), |handed| handed.secure);
-        Self { address: incoming.address, loopback: incoming.loopback, secure }
-    }
-}
-
-/// The answer to a request.
-enum Verdict {
-    Admit(Box<Granted>),
-    Refuse(Refusal),
-    /// No valid token, where the upgrade succeeds first; with the 101.
-    Deny(Vec<u8>, AuthFailure),
-}
-
-/// What a connection that is admitted begins with.
-struct Granted {
-    early: Vec<u8>,
-    response: Vec<u8>,
-    user: Option<User>,
-    path: String,
-    /// The client's, behind a proxy that is trusted too.
-    address: IpAddr,
-    /// TLS is spoken.
-    secure: bool,
-    cookies: Vec<u8>,
-    speech: Speech,
-    subprotocol: Option<Arc<str>>,
-    /// Its place among the engine's connections.
-    place: Place,
-}
-
 /// Serves the handshake of one socket: `at_once` if its request is there, else as a task of the shard.
 pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, at_once: bool) {
-    // Only what has no TLS in between, and nothing to say first, can be looked at without waiting.
+    // Only what has no TLS in between, no proxy's word before it, and nothing to say first, can be looked at without waiting.
     let waits = match &incoming.handed {
-        None => shared.config.tls.is_some(),
+        None => shared.config.tls.is_some() || begins_with_header(&shared, incoming.address),
         Some(handed) => handed.key.is_some(),
     };
     if !at_once || waits {
@@ -125,17 +75,18 @@ pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming,
 /// Serves a handshake whose request is there whole and good; any other it leaves to a task. A herd of clients that come back
 /// sends its requests while it waits to be accepted: each is then one read, and needs no task and no timer.
 fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) -> Option<(Incoming, Option<Verdict>)> {
+    let keep = shared.config.ask_upgrade;
     let request = if incoming.early.is_empty() {
         let mut bytes = [0; READ_NOW];
         // The listener accepts sockets that do not block. An end or an error is found again by the task.
         let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
-        let request = http::request(&bytes[..read], 0);
+        let request = http::request(&bytes[..read], 0, keep);
         if request.is_none() {
             incoming.early = bytes[..read].to_vec();
         }
         request
     } else {
-        http::request(&incoming.early, 0)
+        http::request(&incoming.early, 0, keep)
     };
     let Some(request) = request else { return Some((incoming, None)) };
     match judge(shared, request, Asker::of(shared, &incoming)) {
@@ -183,18 +134,37 @@ async fn attempt(
     incoming: Incoming,
     verdict: Option<Verdict>,
 ) -> io::Result<Outcome> {
-    let asker = Asker::of(shared, &incoming);
+    let mut asker = Asker::of(shared, &incoming);
     let Incoming { stream, accepted, early, handed, mut permit, load, .. } = incoming;
+    let standing = permit.standing();
     let admit = async {
+        // None of them blocks.
+        let mut stream = shard.borrow().reactor().adopt(stream)?;
+        let is_fresh = handed.is_none() && early.is_empty() && verdict.is_none();
+        if is_fresh && begins_with_header(shared, asker.address) {
+            asker.address = proxied_address(shared, &mut stream).await?.unwrap_or(asker.address);
+            if !standing.assign(asker.address) {
+                return turn_away(shared, stream).await;
+            }
+        }
         let mut transport = connect(shared, shard, stream, handed).await?;
         let verdict = match verdict {
             Some(verdict) => verdict,
-            None => judge(shared, http::read_upgrade(&mut transport, early).await?, asker),
+            None => {
+                let request = http::read_upgrade(&mut transport, early, shared.config.ask_upgrade).await?;
+                judge(shared, request, asker)
+            }
+        };
+        let (verdict, place) = match verdict {
+            Verdict::Park(parked) => park(shared, &standing, &mut transport, *parked).await?,
+            verdict => (verdict, None),
         };
         match verdict {
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
-            Verdict::Refuse(refusal) => refuse(&mut transport, refusal).await,
-            Verdict::Deny(response, failure) => deny(&mut transport, response, failure).await,
+            Verdict::Refuse(refusal) => refuse(&mut transport, refusal.response().as_bytes(), place).await,
+            Verdict::Answer(response) => refuse(&mut transport, &response, place).await,
+            Verdict::Deny(response, failure) => deny(&mut transport, response, failure, place).await,
+            Verdict::Park(_) => Ok(Outcome::Refused),
         }
     };
     tokio::select! {
@@ -204,15 +174,35 @@ async fn attempt(
     }
 }
 
+/// Whether a socket from this address begins with the header of the PROXY protocol.
+fn begins_with_header(shared: &Shared, address: IpAddr) -> bool {
+    shared.config.trusted_proxies.as_ref().is_some_and(|proxies| proxies.begin_with_header(address))
+}
+
+/// Whom a proxy says a socket is from; `None`: from itself.
+async fn proxied_address(shared: &Shared, stream: &mut Stream) -> io::Result<Option<IpAddr>> {
+    let named = timeout(PROXY_TIMEOUT, read_proxied(stream)).await?;
+    if matches!(&named, Err(error) if error.kind() == io::ErrorKind::InvalidData) {
+        bump(&shared.counters.proxy_errors);
+    }
+    named
+}
+
+/// As the listener does where an address has no place left: TLS peers just see the connection end.
+async fn turn_away(shared: &Shared, stream: Stream) -> io::Result<Outcome> {
+    if shared.config.tls.is_some() {
+        return Ok(Outcome::Refused);
+    }
+    refuse(&mut Transport::from(stream), Refusal::Unavailable.response().as_bytes(), None).await
+}
+
 /// The way to the peer: the socket, or TLS over it, which of a socket that was handed over is somebody else's.
 async fn connect(
     shared: &Arc<Shared>,
     shard: &SharedShard,
-    stream: std::net::TcpStream,
+    mut stream: Stream,
     handed: Option<Handed>,
 ) -> io::Result<Transport> {
-    // None of them blocks.
-    let mut stream = shard.borrow().reactor().adopt(stream)?;
     Ok(match (&shared.config.tls, handed) {
         (_, Some(handed)) => {
             if let Some(key) = handed.key {
@@ -229,69 +219,19 @@ async fn connect(
     })
 }
 
-/// Decides about a request. One that is admitted has its place among the engine's connections.
-fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict {
-    let Asker { address, loopback, secure } = asker;
-    let (upgrade, early) = match request {
-        Ok(read) => read,
-        Err(refusal) => return Verdict::Refuse(refusal),
-    };
-    let (speech, subprotocol) = match check(shared, &upgrade, loopback) {
-        Ok(agreed) => agreed,
-        Err(refusal) => return Verdict::Refuse(refusal),
-    };
-    let address = shared.config.trusted_proxies.as_ref().map_or(address, |proxies| {
-        let said = match proxies.field {
-            ForwardedField::XForwardedFor => &upgrade.x_forwarded_for,
-            ForwardedField::Forwarded => &upgrade.forwarded,
-        };
-        proxies.client(address, said)
-    });
-    let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
-    let user = match &shared.config.auth {
-        None => None,
-        Some(auth) => match authenticate(auth, &upgrade) {
-            Ok(user) => Some(user),
-            Err(failure) => {
-                bump(&shared.counters.auth_failures);
-                if speech == Speech::Raw {
-                    return Verdict::Refuse(Refusal::Unauthorized);
-                }
-                return Verdict::Deny(response, failure);
-            }
-        },
-    };
-    match shared.enter() {
-        Some(place) => {
-            let Upgrade { path, cookies, .. } = upgrade;
-            Verdict::Admit(Box::new(Granted {
-                early,
-                response,
-                user,
-                path,
-                address,
-                secure,
-                cookies,
-                speech,
-                subprotocol,
-                place,
-            }))
-        }
-        None => Verdict::Refuse(Refusal::Unavailable),
-    }
-}
-
 /// Makes an admitted socket a connection of the shard.
 fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
-    let Granted { early, response, user, path, address, secure, cookies, speech, subprotocol, place } = granted;
-    let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
+    let Granted { early, response, identity, path, address, secure, cookies, speech, subprotocol, place, data, topics } =
+        granted;
+    let Identity { name, acl, expires } = identity;
     let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        origin: Origin { path, address, secure, user: name, subprotocol },
+        origin: Origin { path, address, secure, user: name, subprotocol, data },
         cookies,
         acl,
+        topics,
         expires,
         speech,
         accepted: found.accepted,
@@ -312,75 +252,31 @@ async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: Stream) -> io::R
     in_turns(turns, tls.accept(stream)).await
 }
 
-/// What a well-formed upgrade asks to speak, or what is wrong with it.
-fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, Option<Arc<str>>), Refusal> {
-    let config = &shared.config;
-    if shared.draining.load(Relaxed) {
-        return Err(Refusal::Unavailable);
-    }
-    let endpoint = config.endpoints.iter().find(|endpoint| endpoint.serves(&upgrade.path)).ok_or(Refusal::NotFound)?;
-    if let (Some(allowed), Some(origin)) = (&config.allowed_origins, &upgrade.origin)
-        && !allowed.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
-    {
-        return Err(Refusal::Forbidden);
-    }
-    // A page whose name was made to resolve to this machine (DNS rebinding) sends its own name. Who names origins has
-    // answered the question which pages may come.
-    if loopback && config.allowed_origins.is_none() && !is_loopback_host(&upgrade.host) {
-        return Err(Refusal::ForeignHost);
-    }
-    let subprotocol = endpoint.choose(&upgrade.protocols);
-    if subprotocol.is_none() && endpoint.require_protocol {
-        return Err(Refusal::NoSubprotocol);
-    }
-    let speech = match (endpoint.raw, upgrade.msgpack) {
-        (true, _) => Speech::Raw,
-        (false, true) => Speech::Msgpack,
-        (false, false) => Speech::Json,
-    };
-    Ok((speech, subprotocol))
-}
-
-fn authenticate(auth: &Auth, upgrade: &Upgrade) -> Result<User, AuthFailure> {
-    let carrier = Carrier {
-        cookies: &upgrade.cookies,
-        authorization: upgrade.authorization.as_deref(),
-        query: upgrade.query.as_bytes(),
-        subprotocols: &upgrade.protocols,
-    };
-    let token = extract_token(carrier, &auth.sources);
-    let token = token.ok_or(AuthFailure::NoToken)?;
-    let claims = auth.verifier.verify(token, unix_millis() / 1000).map_err(|error| match error {
-        JwtError::MissingSubject => AuthFailure::NoSubject,
-        JwtError::Invalid(_) => AuthFailure::BadToken,
-    })?;
-    let acl = match &claims.topics {
-        None => None,
-        Some(TopicGrant { allow, deny }) => Some(Arc::new(Acl::new(allow, deny).map_err(|_| AuthFailure::BadToken)?)),
-    };
-    let expires = if auth.close_on_expiry { claims.exp.saturating_add(auth.leeway_secs) } else { 0 };
-    Ok(User { name: claims.sub, acl, expires })
-}
-
-async fn refuse(transport: &mut Transport, refusal: Refusal) -> io::Result<Outcome> {
-    transport.write_all(refusal.response().as_bytes()).await?;
-    linger(transport).await
+/// Sends a response that ends the handshake. `place`: the one it has waited at, which is free once it is told.
+async fn refuse(transport: &mut Transport, response: &[u8], place: Option<Place>) -> io::Result<Outcome> {
+    transport.write_all(response).await?;
+    linger(transport, place).await
 }
 
 /// Published clients expect the upgrade to succeed first (docs/protocol.md §2): 101, a TEXT error, Close 4401.
-async fn deny(transport: &mut Transport, response: Vec<u8>, failure: AuthFailure) -> io::Result<Outcome> {
+async fn deny(
+    transport: &mut Transport,
+    response: Vec<u8>,
+    failure: AuthFailure,
+    place: Option<Place>,
+) -> io::Result<Outcome> {
     let mut answer = response;
     push_frame(&mut answer, Opcode::Text, auth_error(failure, unix_millis()).as_bytes());
     push_close(&mut answer, CloseCode::UNAUTHORIZED, "Authentication failed");
-    transport.write_all(&answer).await?;
-    linger(transport).await
+    refuse(transport, &answer, place).await
 }
 
 /// Ends the sending side and waits for the peer's end, so that what was sent is not lost to a reset. The handshake's time
 /// limit and [`LINGER_BYTES`] bound it.
-async fn linger(transport: &mut Transport) -> io::Result<Outcome> {
+async fn linger(transport: &mut Transport, place: Option<Place>) -> io::Result<Outcome> {
     transport.flush().await?;
     transport.shutdown().await?;
+    drop(place);
     let mut sink = [0; 1024];
     let mut seen = 0;
     while seen <= LINGER_BYTES {

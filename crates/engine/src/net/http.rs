@@ -25,6 +25,7 @@ pub(crate) enum Refusal {
     UnsupportedVersion,
     HeadTooLarge,
     Unavailable,
+    Failed,
 }
 
 impl Refusal {
@@ -74,6 +75,9 @@ impl Refusal {
             Self::Unavailable => {
                 response!("503 Service Unavailable", "Retry-After: 5\r\n", "The server is full or leaving.")
             }
+            Self::Failed => {
+                response!("500 Internal Server Error", "", "The server could not decide about this request.")
+            }
         }
     }
 }
@@ -102,14 +106,20 @@ pub(crate) struct Upgrade {
     pub(crate) x_forwarded_for: Vec<u8>,
     /// All Forwarded headers, joined with `,`.
     pub(crate) forwarded: Vec<u8>,
+    /// The whole head, where it is asked for.
+    pub(crate) head: Vec<u8>,
 }
 
 /// A request that was read, and what came behind its head; or the refusal to answer.
 pub(super) type Request = Result<(Upgrade, Vec<u8>), Refusal>;
 
-/// Reads one request head, of which `head` has come already.
-pub(super) async fn read_upgrade(stream: &mut (impl AsyncRead + Unpin), mut head: Vec<u8>) -> io::Result<Request> {
-    if let Some(request) = request(&head, 0) {
+/// Reads one request head, of which `head` has come already. `keep`: the head itself is asked for.
+pub(super) async fn read_upgrade(
+    stream: &mut (impl AsyncRead + Unpin),
+    mut head: Vec<u8>,
+    keep: bool,
+) -> io::Result<Request> {
+    if let Some(request) = request(&head, 0, keep) {
         return Ok(request);
     }
     head.reserve(FIRST_READ);
@@ -118,19 +128,22 @@ pub(super) async fn read_upgrade(stream: &mut (impl AsyncRead + Unpin), mut head
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(request) = request(&head, known) {
+        if let Some(request) = request(&head, known, keep) {
             return Ok(request);
         }
     }
 }
 
 /// The request in `bytes`; `None` while its head may still become one. Only what is behind the first `known` bytes is searched: a
-/// head that trickles in costs linear time (CVE-2023-43669).
-pub(super) fn request(bytes: &[u8], known: usize) -> Option<Request> {
+/// head that trickles in costs linear time (CVE-2023-43669). `keep`: the head itself is asked for.
+pub(super) fn request(bytes: &[u8], known: usize, keep: bool) -> Option<Request> {
     match find_end(bytes, known.saturating_sub(3)) {
         Some(end) if end <= MAX_HTTP_HEAD => {
             let (head, early) = bytes.split_at(end);
-            Some(parse(head).map(|upgrade| (upgrade, early.to_vec())))
+            Some(parse(head).map(|upgrade| {
+                let head = if keep { head.to_vec() } else { Vec::new() };
+                (Upgrade { head, ..upgrade }, early.to_vec())
+            }))
         }
         None if bytes.len() < MAX_HTTP_HEAD => None,
         _ => Some(Err(Refusal::HeadTooLarge)),
@@ -226,6 +239,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<Upgrade, Refusal> {
         authorization: authorization.map(<[u8]>::to_vec),
         x_forwarded_for,
         forwarded,
+        head: Vec::new(),
     })
 }
 

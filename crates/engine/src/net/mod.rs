@@ -1,13 +1,17 @@
 //! From a TCP connect to an admitted socket: `listener` accepts, or an HTTP server of the host does (`handed`), `arrival` bounds,
-//! `http` reads the request, `handshake` decides.
+//! `http` reads the request, `judge` decides, `parked` waits for what the host says, `handshake` is the way of it all.
 //! Nothing here knows topics or messages.
 
 mod arrival;
+mod ask;
 mod handed;
 mod handshake;
 mod host;
 mod http;
+mod judge;
 mod listener;
+mod parked;
+mod proxied;
 mod turns;
 
 pub use handed::PumpedPeer;

@@ -31,6 +31,8 @@ pub(crate) struct Admitted {
     /// The raw Cookie header, for hosts that authenticate themselves.
     pub(crate) cookies: Vec<u8>,
     pub(crate) acl: Option<Arc<Acl>>,
+    /// What it is subscribed to before anybody hears of it.
+    pub(crate) topics: Vec<String>,
     /// Unix seconds at which the token is no longer valid, leeway included; 0 = never.
     pub(crate) expires: u64,
     pub(crate) speech: Speech,
@@ -63,7 +65,8 @@ impl Shard {
 
     /// Enters it everywhere; `known` is set as soon as it is a connection, and then [`Self::remove`] undoes it.
     fn enroll(&mut self, admitted: Admitted, known: &mut Option<ConnId>) -> Result<ConnId, NotAdopted> {
-        let Admitted { transport, early, origin, cookies, acl, expires, speech, accepted, places, .. } = admitted;
+        let Admitted { transport, early, origin, cookies, acl, topics, expires, speech, accepted, places, .. } =
+            admitted;
         let user = origin.user.clone();
         let mut greeting = admitted.response;
         let shared = Arc::clone(&self.context.shared);
@@ -95,6 +98,9 @@ impl Shard {
         self.context.counters.bytes_received.add(connection.held() as u64);
         self.context.counters.messages_sent.add(u64::from(ready));
         connection.rearm(&mut self.context);
+        if !topics.is_empty() {
+            self.begin_with(id, &topics);
+        }
         match &user {
             Some(user) => self.context.event(stream, Kind::AuthConnect, id, user.as_bytes()),
             None => self.context.event(stream, Kind::Connect, id, &cookies),
@@ -107,6 +113,16 @@ impl Shard {
         // Its first turn finds what has come meanwhile; from then on its socket wakes it.
         self.wake(id);
         Ok(id)
+    }
+}
+
+impl Shard {
+    /// Subscribes a new connection, which nobody has heard of: nothing that is published once it is greeted, or its host knows of
+    /// it, passes it by. What its ACL or the limits do not allow is left out.
+    fn begin_with(&mut self, id: ConnId, topics: &[String]) {
+        let shared = Arc::clone(&self.context.shared);
+        let Some(peer) = shared.registry.get(id) else { return };
+        self.subscribe(id, shared.admit_all(&peer, topics.iter()).unwrap_or_default());
     }
 }
 

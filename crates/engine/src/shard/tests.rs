@@ -28,6 +28,7 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
         response: b"HTTP/1.1 101\r\n\r\n".to_vec(),
         cookies: Vec::new(),
         acl: None,
+        topics: Vec::new(),
         expires: 0,
         speech: Speech::Json,
         origin: Origin {
@@ -36,6 +37,7 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
             secure: false,
             user: None,
             subprotocol: None,
+            data: None,
         },
         accepted: incoming.accepted,
         places: [shared.enter().unwrap(), incoming.load],

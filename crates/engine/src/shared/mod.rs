@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, Place};
+use crate::asking::Asking;
 use crate::clock::{Clock, millis};
 use crate::config::Config;
 use crate::flow::DedupWindow;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) inbound: Inbound,
     pub(crate) counters: EngineCounters,
     pub(super) admission: Arc<Admission>,
+    /// What the host is asked about handshakes.
+    pub(super) asking: Arc<Asking>,
     dedup: Mutex<DedupWindow>,
     /// Numbers the events of `send_event`.
     sequence: AtomicU64,
@@ -95,6 +98,7 @@ impl Shared {
             ),
             counters: EngineCounters::default(),
             admission: Arc::new(Admission::new(config.max_pending, config.max_pending_per_address)),
+            asking: Arc::new(Asking::new(&config)),
             dedup: Mutex::default(),
             sequence: AtomicU64::new(0),
             connections: Arc::default(),
@@ -112,14 +116,19 @@ impl Shared {
         Place::take_below(&self.connections, self.config.max_connections)
     }
 
+    /// Whether there is no place for one more connection.
+    pub(crate) fn is_full(&self) -> bool {
+        self.connections.load(Relaxed) >= self.config.max_connections
+    }
+
     /// A connection's place, which is given back when it is dropped.
     pub(crate) fn leave(&self) -> Place {
         Place::kept(&self.connections)
     }
 
-    /// Whether no connection is open or about to be.
+    /// Whether no connection is open or about to be, and nobody waits for the host's word.
     pub(crate) fn is_empty(&self) -> bool {
-        self.connections.load(Relaxed) == 0
+        self.connections.load(Relaxed) == 0 && self.asking.parked() == 0
     }
 
     /// Whether publishers should wait: more waits in a shard's mailbox than it works through in the target time, or a

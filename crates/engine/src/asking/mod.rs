@@ -1,0 +1,326 @@
+//! Questions to the host about handshakes: who may in. One bounded list of those that wait, taken and answered in batches, with one
+//! wake for many. Knows no socket: what an answer means for one is `net::parked`'s.
+
+mod answer;
+mod keys;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use wse_crypto::jwt::{Algorithm, JwtKey};
+
+use crate::admission::Place;
+use crate::config::Config;
+
+pub use answer::{AnswerError, Fault};
+pub(crate) use answer::{Ruling, Terms};
+pub(crate) use keys::{Found, Kid};
+
+use answer::{Judged, Said};
+use keys::{Keys, Missing};
+
+/// Questions the host takes at once: it has other things to do in between.
+const TAKE: usize = 256;
+/// Bytes of questions after which no further one is added to those.
+const TAKE_BYTES: usize = 256 * 1024;
+
+/// Called, from any thread, when there is something to take.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// The questions of one engine.
+pub(crate) struct Asking {
+    /// Handshakes that may wait for an answer.
+    max: usize,
+    /// Those that do, or have not been told theirs yet.
+    parked: Arc<AtomicUsize>,
+    /// What keys are for, where the host is asked for them.
+    algorithm: Option<Algorithm>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the next question, from 1.
+    last: u64,
+    /// Who waits for the answer to each.
+    open: HashMap<u64, Open, foldhash::fast::RandomState>,
+    /// The keys it was asked for.
+    keys: Option<Keys>,
+    /// Those the host has not taken, in their order.
+    waiting: BTreeMap<u64, String>,
+    /// Those it has taken and nobody waits for any more; as many as there are handshakes at most, it takes them with the next.
+    gone: Vec<u64>,
+    wake: Option<Wake>,
+    /// The host has found nothing and is woken by the next.
+    asleep: bool,
+    /// Nobody is asked any more.
+    closed: bool,
+}
+
+/// Who waits for an answer.
+enum Open {
+    /// One handshake.
+    Upgrade(oneshot::Sender<Ruling>),
+    /// Everybody whose token names this key.
+    Key(Kid),
+}
+
+/// A question that was put. Dropping it takes it back.
+pub(crate) struct Question {
+    asking: Arc<Asking>,
+    number: u64,
+    answer: oneshot::Receiver<Ruling>,
+}
+
+impl Question {
+    /// The answer. [`Ruling::Closed`]: there will be none.
+    pub(crate) async fn answered(&mut self) -> Ruling {
+        (&mut self.answer).await.unwrap_or(Ruling::Closed)
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.asking.forget(self.number);
+    }
+}
+
+impl Asking {
+    /// What `config` says about them.
+    pub(crate) fn new(config: &Config) -> Self {
+        let auth = config.auth.as_ref().and_then(|auth| Some((auth.verifier.algorithm(), auth.ask_keys?)));
+        let keys = auth.map(|(_, ttl)| Keys::new(ttl, config.answer_timeout, Instant::now()));
+        Self {
+            max: config.max_waiting,
+            parked: Arc::default(),
+            algorithm: auth.map(|(algorithm, _)| algorithm),
+            state: Mutex::new(State { keys, ..State::default() }),
+        }
+    }
+
+    /// A place for one more handshake that waits; `None` when all are taken.
+    pub(crate) fn park(&self) -> Option<Place> {
+        Place::take_below(&self.parked, self.max)
+    }
+
+    /// Handshakes that wait for an answer, or have not been told theirs yet.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.load(Relaxed)
+    }
+
+    /// Puts a question: the members of a JSON object, without its braces.
+    pub(crate) fn ask(self: &Arc<Self>, members: &str) -> Question {
+        let (tell, answer) = oneshot::channel();
+        let mut state = self.state.lock();
+        // Where nobody is asked any more the sender is dropped, and the answer is that there is none.
+        let (number, wake) = state.put(members, Open::Upgrade(tell));
+        drop(state);
+        ring(wake);
+        Question { asking: Arc::clone(self), number, answer }
+    }
+
+    fn key_of(&self, bytes: &[u8]) -> Result<keys::Said, String> {
+        let algorithm = self.algorithm.ok_or("no key was asked for")?;
+        JwtKey::new(algorithm, bytes).map(keys::Said::Key).map_err(|error| error.reason.into())
+    }
+
+    /// What is known about a key, asking nobody. `None`: nothing.
+    pub(crate) fn known_key(&self, kid: &Kid) -> Option<Found> {
+        let found = self.state.lock().keys.as_ref()?.look(kid, Instant::now());
+        found.filter(|found| !matches!(found, Found::Asked(_)))
+    }
+
+    /// The key of this name, asking the host unless it has been asked already: one question serves all who wait. Waits; whoever
+    /// calls limits that.
+    pub(crate) async fn key(&self, kid: &Kid) -> Found {
+        loop {
+            match self.find_key(kid) {
+                Found::Asked(answered) => {
+                    let mut told = std::pin::pin!(answered.notified());
+                    told.as_mut().enable();
+                    // It may have been answered in between.
+                    if matches!(self.find_key(kid), Found::Asked(again) if Arc::ptr_eq(&again, &answered)) {
+                        told.await;
+                    }
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn find_key(&self, kid: &Kid) -> Found {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let State { keys: Some(keys), closed: false, .. } = &mut *state else { return Found::Unsaid };
+        if let Some(found) = keys.look(kid, now) {
+            return found;
+        }
+        let (void, may) = match keys.may_ask(kid, now) {
+            Missing::Ask { void } => (void, true),
+            Missing::Enough { void } => (void, false),
+        };
+        for number in void {
+            state.withdraw(number);
+        }
+        if !may {
+            return Found::Unsaid;
+        }
+        let name = serde_json::Value::from(kid.as_deref());
+        let (number, wake) = state.put(&format!("\"kind\":\"key\",\"kid\":{name}"), Open::Key(kid.clone()));
+        let Some(keys) = &mut state.keys else { return Found::Unsaid };
+        let answered = keys.asked(kid.clone(), number, now);
+        drop(state);
+        ring(wake);
+        Found::Asked(answered)
+    }
+
+    /// Nobody waits for this one any more: the host need not begin with it, or learns that it may end.
+    fn forget(&self, number: u64) {
+        let mut state = self.state.lock();
+        let wake = if state.withdraw(number) { state.rouse() } else { None };
+        drop(state);
+        ring(wake);
+    }
+
+    /// Sets what wakes the host; `None`: it takes none any more.
+    pub(crate) fn on_questions(&self, wake: Option<Wake>) {
+        let mut state = self.state.lock();
+        state.wake = wake;
+        state.asleep = true;
+        let due = !state.waiting.is_empty() || !state.gone.is_empty();
+        let wake = if due { state.rouse() } else { None };
+        drop(state);
+        ring(wake);
+    }
+
+    /// Some of what waits, as a JSON object: `asked`, the questions, and `gone`, the numbers of those that were taken before and
+    /// need no answer any more. `None`: nothing waits, and the next wakes the host once.
+    pub(crate) fn take(&self) -> Option<String> {
+        let mut state = self.state.lock();
+        if state.waiting.is_empty() && state.gone.is_empty() {
+            state.asleep = true;
+            return None;
+        }
+        let mut text = String::from("{\"asked\":[");
+        let mut count = 0;
+        while count < TAKE
+            && text.len() < TAKE_BYTES
+            && let Some((_, question)) = state.waiting.pop_first()
+        {
+            if count > 0 {
+                text.push(',');
+            }
+            text.push_str(&question);
+            count += 1;
+        }
+        text.push_str("],\"gone\":[");
+        let gone: Vec<String> = std::mem::take(&mut state.gone).iter().map(u64::to_string).collect();
+        text.push_str(&gone.join(","));
+        text.push_str("]}");
+        Some(text)
+    }
+
+    /// Answers, a JSON array (`ts/src/server/upgrades.ts`), to those who wait. Returns what is wrong with some of them: whoever
+    /// waited for such a one is told that the host has failed.
+    ///
+    /// # Errors
+    /// The text is no list of answers.
+    pub(crate) fn answer(&self, text: &str) -> Result<Vec<Fault>, AnswerError> {
+        let mut faults = Vec::new();
+        for Said { number, judged } in answer::parse(text)? {
+            let mut fault = |path, reason| faults.push(Fault { number, path, reason });
+            let mut state = self.state.lock();
+            match (state.open.remove(&number), judged) {
+                // Whoever waited is gone, or hears it for the second time.
+                (None, _) => {}
+                (Some(Open::Key(kid)), judged) => {
+                    let said = match judged {
+                        Judged::Key(None) => keys::Said::Unknown,
+                        Judged::Key(Some(bytes)) => self.key_of(&bytes).unwrap_or_else(|reason| {
+                            fault("key".into(), reason);
+                            keys::Said::Failed
+                        }),
+                        Judged::Ruling(_) | Judged::Fault { .. } => keys::Said::Failed,
+                    };
+                    if let Some(keys) = &mut state.keys {
+                        keys.settle(kid, number, said, Instant::now());
+                    }
+                }
+                (Some(Open::Upgrade(tell)), judged) => {
+                    drop(state);
+                    let ruling = match judged {
+                        Judged::Ruling(ruling) => ruling,
+                        Judged::Key(_) => Ruling::Failed,
+                        Judged::Fault { path, reason } => {
+                            fault(path, reason);
+                            Ruling::Failed
+                        }
+                    };
+                    // Its end may be gone at this moment.
+                    let _ = tell.send(ruling);
+                }
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Nobody is asked any more; who waits is told so.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        let open = std::mem::take(&mut state.open);
+        state.gone.extend(open.keys().filter(|number| !waiting.contains_key(number)));
+        if let Some(keys) = &mut state.keys {
+            keys.close();
+        }
+        let wake = state.rouse();
+        drop(state);
+        ring(wake);
+        // Dropped, hence told, without the lock.
+        drop(open);
+    }
+}
+
+impl State {
+    /// Puts a question, the members of a JSON object without its braces. Returns its number, and what wakes the host for it.
+    fn put(&mut self, members: &str, open: Open) -> (u64, Option<Wake>) {
+        self.last += 1;
+        let number = self.last;
+        if self.closed {
+            return (number, None);
+        }
+        self.open.insert(number, open);
+        self.waiting.insert(number, format!("{{\"id\":{number},{members}}}"));
+        (number, self.rouse())
+    }
+
+    /// Takes a question back; whether the host has it and is to hear of that.
+    fn withdraw(&mut self, number: u64) -> bool {
+        // Answered ones are not there.
+        if self.open.remove(&number).is_none() || self.waiting.remove(&number).is_some() {
+            return false;
+        }
+        self.gone.push(number);
+        true
+    }
+
+    /// What wakes the host, if it sleeps.
+    fn rouse(&mut self) -> Option<Wake> {
+        let wake = self.wake.clone()?;
+        std::mem::take(&mut self.asleep).then_some(wake)
+    }
+}
+
+fn ring(wake: Option<Wake>) {
+    if let Some(wake) = wake {
+        wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;
