@@ -17,6 +17,7 @@ export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, typ
 export type {
   EndpointOptions,
   HandshakeOptions,
+  HttpOptions,
   JwtAlgorithm,
   JwtOptions,
   KeyMaterial,

@@ -1,6 +1,7 @@
 //! What an engine is told once, at the start. Owns no default (those live in the TypeScript facade) and checks only what
 //! would break an invariant of this crate.
 
+mod http;
 mod proxies;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use wse_crypto::jwt::JwtVerifier;
 use wse_crypto::tls::ReloadableTls;
 use wse_crypto::token::TokenSource;
 
+pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 
 /// What happens to a connection whose outbound budget is used up.
@@ -106,6 +108,8 @@ pub struct Config {
     pub auth: Option<Auth>,
     /// Serve wss:// with this certificate.
     pub tls: Option<Arc<ReloadableTls>>,
+    /// Requests on its port that are no upgrades of its own; `None`: they are refused.
+    pub http: Option<Http>,
     /// Send `server_ready` also without authentication.
     pub server_ready: bool,
     /// Who answers `subscription_update`.

@@ -28,6 +28,7 @@ mod mailbox;
 mod metrics;
 mod net;
 pub mod outbox;
+mod outlet;
 mod reactor;
 mod ready;
 mod registry;
@@ -37,12 +38,13 @@ mod slab;
 mod topics;
 mod wheel;
 
-pub use engine::{Bound, Engine, Inline, State, Step, Subscribed};
+pub use engine::{Bound, Engine, Inline, LimitsMet, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
+pub use outlet::Released;
 pub use registry::ConnectionInfo;
 pub use shared::{Payloads, SendEventOutcome};
 

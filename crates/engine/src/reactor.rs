@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Events, Interest, Registry, Token};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Sockets whose news one look brings; the rest is for the next.
@@ -144,6 +145,11 @@ pub(crate) struct ReactorStream {
 impl ReactorStream {
     fn with<T>(&self, look: impl FnOnce(&mut Readiness) -> T) -> T {
         look(&mut self.reactor.sockets.borrow_mut().known[self.key as usize])
+    }
+
+    /// Another descriptor of the same socket, which this reactor does not know.
+    pub(crate) fn duplicate(&self) -> io::Result<std::net::TcpStream> {
+        SockRef::from(&self.io).try_clone().map(Into::into)
     }
 
     /// Pending while it is known to have nothing to read.

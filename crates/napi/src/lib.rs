@@ -12,6 +12,7 @@ mod connection;
 mod convert;
 mod error;
 mod hot;
+mod http;
 #[cfg(unix)]
 mod inline;
 #[cfg(not(unix))]

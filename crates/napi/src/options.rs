@@ -16,6 +16,7 @@ use wse_engine::config::{
 };
 
 use crate::error::{Failure, Outcome};
+use crate::http::NativeHttp;
 use crate::{inline, memory};
 
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
@@ -33,6 +34,7 @@ pub struct NativeOptions {
     pub server_ready: bool,
     pub jwt: Option<NativeJwtOptions>,
     pub tls: Option<NativeTlsOptions>,
+    pub http: Option<NativeHttp>,
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
@@ -157,6 +159,7 @@ impl NativeOptions {
             trusted_proxies: self.trust_proxy.map(NativeTrustProxy::into_proxies).transpose()?,
             auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
             tls,
+            http: self.http.map(NativeHttp::into_http).transpose()?,
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },

@@ -24,6 +24,7 @@ pub fn config() -> Config {
         trusted_proxies: None,
         auth: None,
         tls: None,
+        http: None,
         server_ready: false,
         subscriptions: Subscriptions::App,
         rate_limit: RateLimit { capacity: 100_000.0, refill: 10_000.0 },

@@ -95,6 +95,9 @@ export declare function encodeJwt(claimsJson: string, secret: Uint8Array, algori
  */
 export declare function handOver(handle: number, text: string, units: number, bytes: Uint8Array | null, notes: Uint32Array, noted: number): number
 
+/** The limits that turned somebody away; null: there is no such engine any more. */
+export declare function limitsMet(handle: number): NativeLimitsMet | null
+
 /**
  * The engine's own memory of who may be sent to, kept up to date: one 32-bit word per slot, shard after shard, the
  * generation of the connection that is open there or 0. null: this runtime allows no such memory.
@@ -148,6 +151,18 @@ export interface NativeHandshake {
   maxPendingPerAddress: number
 }
 
+/**
+ * What happens to requests on the port that are no upgrades. Paths, `null` for none; addresses and networks, `null` for the
+ * default.
+ */
+export interface NativeHttp {
+  health: string | null
+  ready: string | null
+  metrics: string | null
+  allow: Array<string> | null
+  handsOver: boolean
+}
+
 /** Claims and keys the engine checks tokens with. Times in seconds. */
 export interface NativeJwtOptions {
   secret: Uint8Array
@@ -162,6 +177,13 @@ export interface NativeJwtOptions {
   leeway: number
   allowMissingClaims: boolean
   closeOnExpiry: boolean
+}
+
+/** Limits because of which somebody was answered 503 since the start. */
+export interface NativeLimitsMet {
+  connections: boolean
+  pending: boolean
+  perAddress: boolean
 }
 
 /** A queue group of a topic a connection is a member of. */
@@ -185,6 +207,7 @@ export interface NativeOptions {
   serverReady: boolean
   jwt: NativeJwtOptions | null
   tls: NativeTlsOptions | null
+  http: NativeHttp | null
   rateLimit: NativeRateLimit
   maxMessageSize: number
   maxInboundQueueSize: number
@@ -227,6 +250,12 @@ export interface NativeRateLimit {
   refill: number
 }
 
+/** A connection whose requests are Node's: its descriptor, which is JavaScript's to close, and what was read of it. */
+export interface NativeSocket {
+  fd: number
+  head: Uint8Array
+}
+
 /** PEM texts. */
 export interface NativeTlsOptions {
   cert: Uint8Array
@@ -238,6 +267,12 @@ export interface NativeTrustProxy {
   addresses: Array<string>
   header: 'x-forwarded-for' | 'forwarded'
 }
+
+/** One unreferenced wake when sockets wait where none waited before, and one at once if some do. */
+export declare function onSockets(handle: number, callback: () => void): void
+
+/** From here on whoever would be handed over is answered 503. */
+export declare function refuseSockets(handle: number): void
 
 /**
  * Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
@@ -260,6 +295,9 @@ export declare function state(handle: number): 0 | 1 | 2 | 3
  * messages of one shape cross as columns.
  */
 export declare function takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number
+
+/** Takes up to `max` sockets; who gets so many takes again. Each descriptor is the caller's from then on. */
+export declare function takeSockets(handle: number, max: number): Array<NativeSocket>
 
 /** The version of the addon, compared by the loader with the package's. */
 export declare function version(): string

@@ -33,7 +33,8 @@ export function readEndpoints(reader: OptionReader): NativeEndpoint[] {
   });
 }
 
-function checkPath(reader: OptionReader, name: string, path: string): void {
+/** Refuses what no request's path can be. */
+export function checkPath(reader: OptionReader, name: string, path: string): void {
   if (path.includes('*')) {
     reader.fail(name, `is compared as it is written, and * stands for nothing: '${path}' would match no request of any client`);
   }

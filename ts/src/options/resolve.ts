@@ -4,6 +4,7 @@ import { WSEConfigError } from '../errors.js';
 import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
+import { type HttpPart, readHttp } from './http.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
@@ -48,6 +49,22 @@ const NOT_YET = ['recovery', 'presence'] as const;
  * @throws WSEConfigError with the `path` of the first option that is wrong, unknown or not available yet.
  */
 export function resolveOptions(options: WSEServerOptions): NativeOptions {
+  return resolveAll(options).native;
+}
+
+/** What the engine is told, and what of the options stays in JavaScript. */
+export interface Resolved {
+  native: NativeOptions;
+  /** Gets the requests that are no upgrades. */
+  httpServer: HttpPart['server'];
+}
+
+/**
+ * As {@link resolveOptions}, with what the engine never sees.
+ *
+ * @throws as `resolveOptions`
+ */
+export function resolveAll(options: WSEServerOptions): Resolved {
   const reader = new OptionReader(options, '');
   refuseForeign(reader, 'server');
   refuseUnsupported(options as unknown as Record<string, unknown>);
@@ -70,6 +87,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
     tls: readTlsOrNull(reader.groupOrNull('tls')),
+    http: null,
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
@@ -103,6 +121,8 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     publisher: readPublisher(reader.group('publisher')),
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
+  const http = readHttp(reader);
+  resolved.http = http.native;
   reader.done(suggestOption);
 
   if (resolved.pingInterval >= resolved.idleTimeout) {
@@ -121,7 +141,13 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
   if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
     reader.fail('maxReassemblyBytes', `must hold one message (maxMessageSize, ${resolved.maxMessageSize})`);
   }
-  return resolved;
+  if (http.server !== null && resolved.tls !== null) {
+    reader.fail(
+      'tls',
+      'cannot be given with an HTTP server, which gets what it can read: let a proxy end TLS, or use attachTo()',
+    );
+  }
+  return { native: resolved, httpServer: http.server };
 }
 
 function refuseUnsupported(options: Record<string, unknown>): void {

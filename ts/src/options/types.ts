@@ -1,5 +1,6 @@
 /** The options of a server, as their user writes them. Defaults are set in `resolve.ts`. */
 
+import type { Server } from 'node:http';
 import type { BytesLike } from '../bytes.js';
 
 /** Key material: text is taken as UTF-8. */
@@ -111,6 +112,27 @@ export interface EndpointOptions {
   requireProtocol?: boolean;
 }
 
+/** What happens on the port to requests that are no upgrades. Paths are compared without the query. */
+export interface HttpOptions {
+  /**
+   * Gets every request but those below and the upgrades to our paths, as it came: a server of `node:http` that does not `listen()`.
+   * Not with `tls`, and not on Windows, Bun and Deno, where {@link RustWSEServer.attachTo} does it the other way round.
+   * @default none: such a request is answered 426 or 400
+   */
+  server?: Server | null;
+  /** Answered by the engine, 200 while a shard of it can: `/healthz`. @default none */
+  health?: string | null;
+  /** Answered by the engine, 200 while upgrades are let in; 503 from the beginning of `drain()` on, and when full: `/readyz`. @default none */
+  ready?: string | null;
+  /** Answered by the engine with the text of `prometheusMetrics()`, written anew once a second at most: `/metrics`. @default none */
+  metrics?: string | null;
+  /**
+   * Addresses and networks that get these answers, such as `10.0.0.0/8`; others get 403. Behind a trusted proxy (`trustProxy`) the
+   * client's address counts. @default health and ready: everybody; metrics: this machine
+   */
+  allow?: readonly string[] | null;
+}
+
 /** The options of `new RustWSEServer()`. Each is checked; an error names the path of the option. */
 export interface WSEServerOptions extends EndpointOptions {
   /** Address to listen on. @default '127.0.0.1' */
@@ -141,6 +163,11 @@ export interface WSEServerOptions extends EndpointOptions {
   jwt?: JwtOptions | null;
   /** @default none: ws:// */
   tls?: TlsOptions | null;
+  /**
+   * The HTTP server that shares the port, or {@link HttpOptions}. The engine accepts; upgrades never touch JavaScript; everything else
+   * is handed on with the bytes already read. See docs/http.md. @default none
+   */
+  http?: Server | HttpOptions | null;
   rateLimit?: RateLimitOptions;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;

@@ -2,17 +2,29 @@
 
 import { native } from '../errors.js';
 import { loadNative } from '../native/loader.js';
-import { resolveOptions } from '../options/resolve.js';
+import { resolveAll } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
 import { EngineHandle } from './engine-handle.js';
+import { HttpDoor } from './http-door.js';
 
-/** A new engine, and whether to warn at its start that a cookie is trusted whatever page it comes from. */
-export function createEngine(given: WSEServerOptions): { engine: EngineHandle; warnOrigin: boolean } {
+/** What a facade begins with. */
+export interface Created {
+  engine: EngineHandle;
+  /** Takes the requests that are no upgrades. */
+  door: HttpDoor | null;
+  /** Warn at the start that a cookie is trusted whatever page it comes from. */
+  warnOrigin: boolean;
+}
+
+/** A new engine. */
+export function createEngine(given: WSEServerOptions): Created {
   const binding = loadNative();
-  const options = resolveOptions(given);
-  const engine = native(() => new binding.NativeServer(options));
+  const { native: options, httpServer } = resolveAll(given);
+  const created = native(() => new binding.NativeServer(options));
+  const engine = new EngineHandle(binding, created, 'created');
   return {
-    engine: new EngineHandle(binding, engine, 'created'),
+    engine,
+    door: httpServer === null ? null : new HttpDoor(engine, httpServer),
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
 }

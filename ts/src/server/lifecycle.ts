@@ -3,6 +3,7 @@
 import { toCloseCode, toOptions, toReason, toTimeoutMs } from '../arguments.js';
 import { nativeAsync, WSEStateError } from '../errors.js';
 import type { EngineHandle } from './engine-handle.js';
+import { FullWarning } from './full.js';
 import { Hold, holding } from './hold.js';
 
 /** Where a server listens. */
@@ -35,6 +36,7 @@ export class Lifecycle {
   readonly #onStarted: () => void;
   readonly #hold = new Hold();
   #stopping: Promise<void> | undefined;
+  readonly #full = new FullWarning();
   #warnedUnread = false;
 
   /** @param onStarted runs once the engine listens */
@@ -97,6 +99,7 @@ export class Lifecycle {
   /** Whether the engine has ended, asked once a second, with an eye on a server whose events nobody reads. */
   readonly #watch = (): boolean => {
     if (this.#engine.hasEnded()) return true;
+    this.#full.look(this.#engine);
     const unread = (): boolean =>
       this.#engine.raw((engine) => engine.inboundQueueDepth() >= UNREAD_EVENTS && !engine.hasReader());
     if (!this.#warnedUnread && unread()) {

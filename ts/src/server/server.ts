@@ -51,7 +51,8 @@ export class RustWSEServer {
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle) {
-    const { engine, warnOrigin } = given instanceof EngineHandle ? { engine: given, warnOrigin: false } : createEngine(given);
+    const { engine, door, warnOrigin } =
+      given instanceof EngineHandle ? { engine: given, door: null, warnOrigin: false } : createEngine(given);
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
@@ -59,7 +60,9 @@ export class RustWSEServer {
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
       this.#reader.onStarted();
+      door?.open();
     });
+    if (door !== null) engine.onEnd(() => door.close());
   }
 
   /**

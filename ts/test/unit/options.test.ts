@@ -128,7 +128,7 @@ describe('resolveOptions', () => {
     );
     const rows = TABLE.map(([path]) => path);
     // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver']);
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'http', 'driver']);
   });
 
   it('sets every field, with null for none', () => {
@@ -143,6 +143,7 @@ describe('resolveOptions', () => {
       serverReady: true,
       jwt: null,
       tls: null,
+      http: null,
       rateLimit: { capacity: 100_000, refill: 10_000 },
       maxMessageSize: 1_048_576,
       maxInboundQueueSize: 131_072,

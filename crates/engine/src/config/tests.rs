@@ -24,6 +24,7 @@ pub(crate) fn config() -> Config {
         trusted_proxies: None,
         auth: None,
         tls: None,
+        http: None,
         server_ready: false,
         subscriptions: Subscriptions::App,
         rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },

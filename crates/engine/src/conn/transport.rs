@@ -29,6 +29,11 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
     /// Whether what is written goes to the socket and nowhere in between.
     fn is_plain(&self) -> bool;
 
+    /// The socket itself, for somebody else to go on with; what is left here is dropped.
+    fn socket(&self) -> io::Result<std::net::TcpStream> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Reads into `buffer`; `Pending`: nothing is there, and `cx` is woken when something is.
     fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(buffer);
@@ -37,6 +42,10 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
 }
 
 impl Wire for ReactorStream {
+    fn socket(&self) -> io::Result<std::net::TcpStream> {
+        self.duplicate()
+    }
+
     fn is_plain(&self) -> bool {
         true
     }
@@ -124,6 +133,14 @@ impl AsyncWrite for Transport {
 }
 
 impl Transport {
+    /// The bare socket, which nothing watches from here on; an error where there is TLS in between.
+    pub(crate) fn into_socket(self) -> io::Result<std::net::TcpStream> {
+        match self {
+            Self::Plain(stream) => stream.into_std(),
+            Self::Other(stream) => stream.socket(),
+        }
+    }
+
     /// Whether what is written goes to the socket and nowhere in between.
     pub(super) fn is_plain(&self) -> bool {
         match self {

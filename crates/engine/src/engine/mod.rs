@@ -5,6 +5,7 @@ mod connections;
 mod inline;
 mod metrics;
 mod outgoing;
+mod outlet;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use wse_protocol::close_code::CloseCode;
 
 pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
+pub use outlet::LimitsMet;
 
 use crate::config::Config;
 use crate::error::EngineError;
@@ -74,8 +76,11 @@ impl Threads {
 impl Engine {
     /// An engine that is not running yet.
     pub fn new(config: Config) -> Self {
+        let shared = Shared::new(config);
+        // A shard that is asked for the metrics has them written here, where they are all known.
+        let _ = shared.exposition.set(metrics::exposition);
         Self {
-            shared: Arc::new(Shared::new(config)),
+            shared: Arc::new(shared),
             state: AtomicU8::new(State::Created as u8),
             starting: AtomicBool::new(false),
             deadline: AtomicU64::new(u64::MAX),
@@ -208,6 +213,8 @@ impl Engine {
             end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
         }
         self.state.store(State::Stopped as u8, SeqCst);
+        // Nobody adds to them any more.
+        drop(self.shared.outlet.close());
         self.shared.inbound.end();
         self.shared.wake_publishers();
         if std::mem::take(&mut threads.inline) {

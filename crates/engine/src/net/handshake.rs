@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wse_crypto::jwt::{JwtError, TopicGrant};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
 use wse_crypto::token::{Carrier, extract_token};
@@ -24,8 +24,11 @@ use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 use wse_protocol::topic::Acl;
 
+use super::door::{Door, Errand, look, must_wait};
 use super::host::is_loopback_host;
 use super::http::{self, Refusal, Request, Upgrade};
+use super::listener::untuned;
+use super::probe::answer;
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
@@ -41,6 +44,8 @@ use crate::shared::Shared;
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request that is looked at without waiting: most fit.
 const READ_NOW: usize = 2048;
+/// Pause between looks at a host that reads no events.
+const WAIT_FOR_HOST: Duration = Duration::from_millis(20);
 /// Bytes a refused peer may still send before the socket is dropped.
 const LINGER_BYTES: usize = 64 * 1024;
 
@@ -72,6 +77,10 @@ enum Verdict {
     Refuse(Refusal),
     /// No valid token, where the upgrade succeeds first; with the 101.
     Deny(Vec<u8>, AuthFailure),
+    /// A question the engine answers itself, with this response.
+    Answer(Vec<u8>),
+    /// The host's.
+    HandOver,
 }
 
 /// What a connection that is admitted begins with.
@@ -112,10 +121,18 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
     let mut bytes = [0; READ_NOW];
     // The listener accepts sockets that do not block. An end or an error is found again by the task.
     let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
-    let Some(request) = http::request(&bytes[..read], 0) else {
-        return Some((incoming, Begun::Head(bytes[..read].to_vec())));
+    let bytes = &bytes[..read];
+    let errand = look(&mut Door::of(&shared.config), bytes, 0);
+    let Some(errand) = errand.filter(|errand| !must_wait(shared, errand)) else {
+        return Some((incoming, Begun::Head(bytes.to_vec())));
     };
-    match judge(shared, request, incoming.address, incoming.loopback) {
+    match decide(shared, errand, incoming.address, incoming.loopback) {
+        Verdict::HandOver => match shared.hand_over(untuned(incoming.stream), bytes.to_vec()) {
+            Ok(()) => None,
+            Err(stream) => {
+                Some((Incoming { stream, ..incoming }, Begun::Judged(Verdict::Refuse(Refusal::Unavailable))))
+            }
+        },
         Verdict::Admit(granted) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
             let stream = Stream::register(stream, shard.borrow().reactor());
@@ -133,6 +150,8 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
 enum Outcome {
     /// The socket is a connection, or was one.
     Adopted,
+    /// It was no upgrade: the engine has answered, or the host will.
+    Served,
     /// It was refused; the peer has been told, if there was a way to.
     Refused,
 }
@@ -145,7 +164,7 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begu
         Err(_) => Poll::Ready(None),
     };
     match poll_fn(poll).await {
-        Some(Ok(Ok(Outcome::Adopted))) => return,
+        Some(Ok(Ok(Outcome::Adopted | Outcome::Served))) => return,
         // Refused, failed, too slow, or one too many: the socket is dropped, and its places come back with it.
         Some(Ok(Ok(Outcome::Refused) | Err(_)) | Err(_)) => {}
         None => shared.shards[index].counters.panics.add(1),
@@ -158,11 +177,37 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
     let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
     let admit = async {
         let mut transport = connect(shared, shard, stream).await?;
+        let mut head = Vec::new();
         let verdict = match begun {
             Begun::Judged(verdict) => verdict,
-            Begun::Head(head) => judge(shared, http::read_upgrade(&mut transport, head).await?, address, loopback),
+            Begun::Head(begun) => {
+                head = begun;
+                let mut door = Door::of(&shared.config);
+                let seen = |bytes: &[u8], known| look(&mut door, bytes, known);
+                let errand = http::read_until(&mut transport, &mut head, seen).await?;
+                while must_wait(shared, &errand) {
+                    sleep(WAIT_FOR_HOST).await;
+                }
+                decide(shared, errand, address, loopback)
+            }
         };
         match verdict {
+            Verdict::HandOver if shared.outlet.has_room() => {
+                shared
+                    .hand_over(untuned(transport.into_socket()?), head)
+                    .map_err(|_| io::ErrorKind::ConnectionAborted)?;
+                Ok(Outcome::Served)
+            }
+            Verdict::HandOver => {
+                bump(&shared.counters.handed_refused);
+                refuse(&mut transport, Refusal::Unavailable).await
+            }
+            Verdict::Answer(response) => {
+                transport.write_all(&response).await?;
+                // However the peer ends, it was answered.
+                let _ = linger(&mut transport).await;
+                Ok(Outcome::Served)
+            }
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
             Verdict::Refuse(refusal) => refuse(&mut transport, refusal).await,
             Verdict::Deny(response, failure) => deny(&mut transport, response, failure).await,
@@ -176,7 +221,7 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
 }
 
 /// The way to the peer: the socket, or TLS over it.
-async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::TcpStream) -> io::Result<Transport> {
+async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: TcpStream) -> io::Result<Transport> {
     // The listener accepts sockets that do not block.
     let stream = Stream::register(stream, shard.borrow().reactor())?;
     Ok(match &shared.config.tls {
@@ -188,7 +233,16 @@ async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: std::net::Tc
     })
 }
 
-/// Decides about a request. One that is admitted has its place among the engine's connections.
+/// The answer to what a first request is.
+fn decide(shared: &Shared, errand: Errand, address: IpAddr, loopback: bool) -> Verdict {
+    match errand {
+        Errand::Upgrade(request) => judge(shared, request, address, loopback),
+        Errand::Question(question) => Verdict::Answer(answer(shared, &question, address, loopback)),
+        Errand::Host => Verdict::HandOver,
+    }
+}
+
+/// Decides about an upgrade. One that is admitted has its place among the engine's connections.
 fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
     let (upgrade, early) = match request {
         Ok(read) => read,
@@ -234,7 +288,10 @@ fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> 
                 place,
             }))
         }
-        None => Verdict::Refuse(Refusal::Unavailable),
+        None => {
+            bump(&shared.counters.full_connections);
+            Verdict::Refuse(Refusal::Unavailable)
+        }
     }
 }
 

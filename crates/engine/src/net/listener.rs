@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::http::Refusal;
-use crate::admission::Place;
+use crate::admission::{Full, Permit, Place};
 use crate::error::EngineError;
 use crate::mailbox::{Command, Incoming};
 use crate::metrics::bump;
@@ -159,7 +159,7 @@ impl Acceptor {
     /// Accepts some of what waits, unless the host does not read: connect events are never shed, so no more of them may arise
     /// then. Returns how long to wait before the next call, `None` = until something arrives.
     pub(crate) fn accept(&mut self) -> Option<Duration> {
-        let paused = self.shared.inbound.all_over();
+        let paused = self.is_held();
         if paused && !std::mem::replace(&mut self.paused, true) {
             bump(&self.shared.counters.accept_pauses);
         }
@@ -167,9 +167,14 @@ impl Acceptor {
         if paused { Some(PAUSE) } else { self.accept_some() }
     }
 
+    /// Whether the host is behind with its events. Where it is asked for more than upgrades on this port, those wait instead.
+    fn is_held(&self) -> bool {
+        self.shared.config.http.is_none() && self.shared.inbound.all_over()
+    }
+
     fn accept_some(&self) -> Option<Duration> {
         for _ in 0..ACCEPTS_IN_A_ROW {
-            if self.shared.inbound.all_over() {
+            if self.is_held() {
                 break;
             }
             match self.listener.accept() {
@@ -189,12 +194,12 @@ impl Acceptor {
     fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
         let Self { shared, loopback, .. } = self;
         let proxies = shared.config.trusted_proxies.as_ref();
-        let permit = if shared.draining.load(Relaxed) {
+        let permit = if shared.draining.load(Relaxed) && shared.config.http.is_none() {
             None
         } else if proxies.is_some_and(|proxies| proxies.contain(peer.ip())) {
-            shared.admission.enter_for_others()
+            admitted(shared, shared.admission.enter_for_others())
         } else {
-            shared.admission.enter(peer.ip())
+            admitted(shared, shared.admission.enter(peer.ip()))
         };
         let Some(permit) = permit else {
             bump(&shared.counters.rejected);
@@ -215,6 +220,17 @@ impl Acceptor {
     }
 }
 
+/// The place of a handshake, or a note of the limit that left none.
+fn admitted(shared: &Shared, permit: Result<Permit, Full>) -> Option<Permit> {
+    let met = match permit {
+        Ok(permit) => return Some(permit),
+        Err(Full::Address) => &shared.counters.full_address,
+        Err(Full::All) => &shared.counters.full_pending,
+    };
+    bump(met);
+    None
+}
+
 /// Whether accepted sockets have the listening socket's options. On Linux they do: set once, not per connect.
 const INHERITED: bool = cfg!(target_os = "linux");
 
@@ -224,6 +240,13 @@ fn tune(socket: SockRef<'_>) {
     let _ = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_BYTES);
+}
+
+/// The socket with what is good for messages, and not for downloads, as it was.
+pub(super) fn untuned(stream: TcpStream) -> TcpStream {
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(u32::MAX);
+    stream
 }
 
 /// Whether an error of `accept` is about the connection that was to be accepted, which is gone with it. The next may follow at

@@ -1,14 +1,19 @@
 //! From a TCP connect to an admitted socket: `listener` accepts and bounds, `http` reads the request, `handshake` decides.
 //! Nothing here knows topics or messages.
 
+mod door;
 mod handshake;
 mod host;
 mod http;
 mod listener;
+mod probe;
 mod turns;
 
 pub(crate) use handshake::begin as handshake;
 pub(crate) use listener::{Acceptor, Listener, bind};
+
+/// The response to whoever finds the server full or leaving.
+pub(super) const UNAVAILABLE: &str = http::Refusal::Unavailable.response();
 
 /// The door of the fuzz targets to the request parser: the status that refuses `head`, or `None` for an upgrade.
 pub(super) fn refusal_status(head: &[u8]) -> Option<u16> {
