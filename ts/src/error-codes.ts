@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   WSE_UNKNOWN_HANDLE: ['WSEStateError', 'no server of this process has the handle'],
   WSE_OVERLOADED: ['WSEOverloadedError', 'more than publisher.hardLimit bytes wait: nothing was taken'],
   WSE_INVALID_TOPIC: ['WSEArgumentError', 'a topic is empty or a pattern where only a name has a meaning'],
+  WSE_NO_UPGRADE: ['WSEArgumentError', 'the request given to `handleUpgrade()` asks for no upgrade'],
   WSE_NO_JSON_FORM: ['WSEArgumentError', 'a value in a payload or an event has no JSON form (Map, Set, Error, symbol …)'],
   WSE_ADDR_IN_USE: ['WSEError', 'the address is taken'],
   WSE_ADDR_NOT_AVAILABLE: ['WSEError', 'the host does not resolve, or is not this machine'],

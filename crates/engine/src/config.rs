@@ -92,8 +92,8 @@ impl Endpoint {
 pub struct Config {
     /// Host name or address to bind.
     pub host: String,
-    /// TCP port, 0 = any free one.
-    pub port: u16,
+    /// TCP port, 0 = any free one; `None`: none is bound, and all sockets come from HTTP servers of the host.
+    pub port: Option<u16>,
     /// Others may listen at the same port, and the system spreads connects over all.
     pub reuse_port: bool,
     /// Connections open at once; one more is answered 503.

@@ -79,17 +79,29 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
-/// An accepted socket on its way to a shard.
+/// A socket on its way to a shard.
 pub(crate) struct Incoming {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) accepted: Instant,
     /// Where it comes from.
     pub(crate) address: IpAddr,
-    /// The server is bound to a loopback address.
+    /// The server is bound to a loopback address; of a socket of somebody else's server: its own end is one.
     pub(crate) loopback: bool,
+    /// What has been read from it already.
+    pub(crate) early: Vec<u8>,
+    /// How it came, if not through the engine's own port.
+    pub(crate) handed: Option<Handed>,
     pub(crate) permit: Permit,
     /// Its place in the shard's load.
     pub(crate) load: Place,
+}
+
+/// What is known of a socket that an HTTP server of the host has handed over. TLS, if there is any, is that server's.
+pub(crate) struct Handed {
+    /// The peer speaks TLS.
+    pub(crate) secure: bool,
+    /// What is written first: by it the host knows which of its sockets is pumped through this one.
+    pub(crate) key: Option<Box<[u8]>>,
 }
 
 /// Commands and the bytes they point into.

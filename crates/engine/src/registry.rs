@@ -49,6 +49,8 @@ pub(crate) struct Origin {
     pub(crate) path: String,
     /// The address it came from.
     pub(crate) address: IpAddr,
+    /// It spoke TLS, whoever ended that.
+    pub(crate) secure: bool,
     /// The user its token names, when the engine authenticates.
     pub(crate) user: Option<String>,
     /// The subprotocol that was agreed on.
@@ -85,6 +87,8 @@ pub(crate) struct Peer {
 pub(crate) struct Details {
     /// Set once the shard has let the connection go: nothing may be added any more.
     pub(crate) gone: bool,
+    /// It came by TLS.
+    secure: bool,
     /// The number of its path; 0: it is among the extras.
     path: u16,
     /// Its address, unless one of IPv6 is among the extras.
@@ -128,6 +132,8 @@ pub struct ConnectionInfo {
     pub path: Box<str>,
     /// Where it came from.
     pub address: IpAddr,
+    /// It speaks TLS, with the engine or with the host that handed it over; a proxy in front may have ended another.
+    pub secure: bool,
     /// When it was opened, Unix milliseconds.
     pub connected_ms: u64,
     /// The subprotocol its upgrade agreed on.
@@ -265,8 +271,9 @@ impl Registry {
 
     /// Most connections come from an address of IPv4 by a path that others come by too: they fill no extras.
     fn note_origin(&self, peer: &Peer, origin: Origin) {
-        let Origin { path, address, user, subprotocol } = origin;
+        let Origin { path, address, secure, user, subprotocol } = origin;
         let mut details = peer.details.lock();
+        details.secure = secure;
         let number = self.paths.number(&path);
         details.path = number.unwrap_or(0);
         let address = match address.to_canonical() {
@@ -316,6 +323,7 @@ impl Registry {
             extras.map_or((None, None), |extras| (extras.user.clone(), extras.subprotocol.clone()));
         let groups = extras.map(|extras| extras.groups.clone()).unwrap_or_default();
         let topics = details.topics.as_deref().cloned().unwrap_or_default();
+        let secure = details.secure;
         // The shard waits for this lock; names are copied without it.
         drop(details);
         let (secs, nanos) = peer.uuid.get_timestamp().map_or((0, 0), |time| time.to_unix());
@@ -324,6 +332,7 @@ impl Registry {
             user,
             path: path.unwrap_or_default(),
             address,
+            secure,
             connected_ms: secs * 1000 + u64::from(nanos / 1_000_000),
             subprotocol,
             queued_bytes: u64::from(peer.queue.load(Relaxed) >> 1) * 2,

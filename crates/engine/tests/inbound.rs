@@ -289,7 +289,7 @@ fn nobody_starves_while_others_keep_a_busy_host_busy() {
     let engine = Engine::new(Config { shards: 1, max_inbound_events: 2000, ..config() });
     let consumer = engine.join();
     let mut inline = engine.start_inline(engine.bind().unwrap()).unwrap();
-    let address = inline.address();
+    let address = inline.address().expect("a port");
     let over = Arc::new(AtomicBool::new(false));
     let mut burst = Vec::new();
     (0..100).for_each(|_| push_masked_frame(&mut burst, true, Opcode::Text, b"0123456789", [1, 2, 3, 4]));

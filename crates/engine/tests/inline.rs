@@ -35,7 +35,7 @@ fn host(config: Config) -> Hosted {
     std::thread::spawn(move || {
         let mut inline = hosted.start_inline(bound).unwrap();
         drop(hosted);
-        tell.send(inline.address()).unwrap();
+        tell.send(inline.address().expect("a port")).unwrap();
         while inline.step(true) != Step::Ended {
             counter.fetch_add(1, SeqCst);
             if !inline.has_work() {
@@ -132,7 +132,7 @@ fn a_step_keeps_its_budget_whoever_floods() {
     let consumer = engine.join();
     let bound = engine.bind().unwrap();
     let mut inline = engine.start_inline(bound).unwrap();
-    let address = inline.address();
+    let address = inline.address().expect("a port");
     let over = Arc::new(AtomicBool::new(false));
     let flooding = std::thread::spawn({
         let over = Arc::clone(&over);
@@ -201,7 +201,7 @@ fn an_abandoned_engine_says_good_bye_and_frees_its_port_in_time() {
     let engine = Arc::new(Engine::new(Config { shards: 1, ..config() }));
     let bound = engine.bind().unwrap();
     let mut inline = engine.start_inline(bound).unwrap();
-    let address = inline.address();
+    let address = inline.address().expect("a port");
     let connecting = std::thread::spawn(move || (Peer::connect(address), Peer::connect(address)));
     while engine.connection_count() < 2 || inline.has_work() {
         inline.step(true);
@@ -230,7 +230,7 @@ fn an_engine_that_is_dropped_in_the_middle_closes_its_sockets() {
     let engine = Arc::new(Engine::new(Config { shards: 1, ..config() }));
     let bound = engine.bind().unwrap();
     let mut inline = engine.start_inline(bound).unwrap();
-    let address = inline.address();
+    let address = inline.address().expect("a port");
     let connecting = std::thread::spawn(move || Peer::connect(address));
     while engine.connection_count() < 1 || inline.has_work() {
         inline.step(true);
@@ -258,7 +258,7 @@ fn echo() {
     let bound = engine.bind().unwrap();
     let mut inline = engine.start_inline(bound).unwrap();
     let mut out = vec![0; 1 << 16];
-    let mut socket = TcpStream::connect(inline.address()).unwrap();
+    let mut socket = TcpStream::connect(inline.address().expect("a port")).unwrap();
     socket.write_all(&Request::default().bytes()).unwrap();
     while engine.connection_count() < 1 {
         settle(&mut inline);
@@ -291,7 +291,7 @@ fn a_host_that_stood_still_holds_that_against_no_subscriber() {
     let engine = Arc::new(Engine::new(Config { shards: 1, ..config }));
     let mut inline = engine.start_inline(engine.bind().unwrap()).unwrap();
     let mut events = Events::join(&engine);
-    let address = inline.address();
+    let address = inline.address().expect("a port");
     // Nine that read whatever comes, and one that reads once it is told to.
     let connecting = std::thread::spawn(move || {
         let eager: Vec<Peer> = (0..9).map(|_| Peer::connect(address)).collect();

@@ -11,6 +11,7 @@ pub struct NativeConnectionInfo {
     pub user: Option<String>,
     pub path: String,
     pub address: String,
+    pub secure: bool,
     pub connected_at: f64,
     #[napi(ts_type = "string | null")]
     pub protocol: Option<String>,
@@ -35,6 +36,7 @@ impl From<ConnectionInfo> for NativeConnectionInfo {
             user: info.user.map(|user| user.to_string()),
             path: info.path.into(),
             address: info.address.to_string(),
+            secure: info.secure,
             connected_at: info.connected_ms as f64,
             protocol: info.subprotocol.map(|name| name.to_string()),
             queued_bytes: info.queued_bytes as f64,

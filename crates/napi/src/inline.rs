@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
+use std::net::SocketAddr;
 use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -74,8 +75,8 @@ struct Callback {
     function: FunctionRef<(), ()>,
 }
 
-/// Starts `engine` on this thread. Returns where it listens: host and port.
-pub(crate) fn start(env: &Env, number: u32, engine: &Arc<Engine>, bound: Bound) -> Outcome<(String, u16)> {
+/// Starts `engine` on this thread. Returns where it listens, if it does.
+pub(crate) fn start(env: &Env, number: u32, engine: &Arc<Engine>, bound: Bound) -> Outcome<Option<SocketAddr>> {
     let failed = |what: &str| Failure::new(ErrorCode::Engine("WSE_START_FAILED"), format!("the event loop: {what}"));
     let uv = Uv::get().ok_or_else(|| failed("this runtime has no libuv"))?;
     let mut event_loop = ptr::null_mut();
@@ -111,7 +112,7 @@ pub(crate) fn start(env: &Env, number: u32, engine: &Arc<Engine>, bound: Bound) 
         return Err(failed(&format!("libuv says {begun}")));
     }
     HOSTS.with_borrow_mut(|hosts| hosts.insert(number, Rc::downgrade(&host)));
-    Ok((address.ip().to_string(), address.port()))
+    Ok(address)
 }
 
 impl Host {

@@ -26,6 +26,7 @@ mod outbox;
 mod registry;
 mod server;
 mod text;
+mod upgrade;
 #[cfg(unix)]
 mod uv;
 mod wake;

@@ -1,6 +1,7 @@
 //! `inline` where there are no descriptors to watch: it says so, and never has an engine.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) fn find(_: u32) -> Option<Rc<Host>> {
     None
 }
 
-pub(crate) fn start(_: &Env, _: u32, _: &Arc<Engine>, _: Bound) -> Outcome<(String, u16)> {
+pub(crate) fn start(_: &Env, _: u32, _: &Arc<Engine>, _: Bound) -> Outcome<Option<SocketAddr>> {
     Err(Failure::new(ErrorCode::Engine("WSE_START_FAILED"), "this system has no inline engines"))
 }
 

@@ -24,7 +24,7 @@ use crate::{inline, memory};
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeOptions {
     pub host: String,
-    pub port: u16,
+    pub port: Option<u16>,
     pub max_connections: u32,
     pub endpoints: Vec<NativeEndpoint>,
     pub allowed_origins: Option<Vec<String>>,

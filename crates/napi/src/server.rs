@@ -1,6 +1,7 @@
 //! `NativeServer`: one engine as one JavaScript thread sees it. The first one owns the engine; the others are attached to it
 //! by number. Each becomes a consumer of its own when it begins to read events, and stops being one when its thread goes away.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +24,19 @@ use crate::{background, inline, registry};
 /// What an engine whose owning thread dies without `stop()` grants its clients to hear of it.
 const ABANDONED_STOP: Duration = Duration::from_millis(100);
 
-/// Where a server listens.
+/// Where a server listens; `null` for one without a port.
 #[napi(object, object_from_js = false)]
 pub struct NativeAddress {
-    pub host: String,
-    pub port: u16,
+    #[napi(ts_type = "string | null")]
+    pub host: Option<String>,
+    #[napi(ts_type = "number | null")]
+    pub port: Option<u16>,
+}
+
+impl From<Option<SocketAddr>> for NativeAddress {
+    fn from(address: Option<SocketAddr>) -> Self {
+        Self { host: address.map(|address| address.ip().to_string()), port: address.map(|address| address.port()) }
+    }
 }
 
 /// Members of one queue group.
@@ -40,7 +49,7 @@ pub struct NativeQueueGroup {
 /// One engine, as this thread sees it.
 #[napi]
 pub struct NativeServer {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     handle: u32,
     owner: bool,
     /// It runs on the event loop of the thread that starts it.
@@ -79,7 +88,7 @@ impl NativeServer {
         self.handle
     }
 
-    /// Binds the address and starts the threads, or serves on this thread's event loop; where it listens.
+    /// Binds the address, if there is one, and starts the threads, or serves on this thread's event loop; where it listens.
     #[napi(ts_return_type = "Promise<NativeAddress>")]
     pub fn start<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let engine = Arc::clone(&self.engine);
@@ -89,16 +98,10 @@ impl NativeServer {
                 env,
                 "start",
                 move || Ok(bind.bind()?),
-                move |env, bound| {
-                    let (host, port) = inline::start(env, number, &engine, bound)?;
-                    Ok(NativeAddress { host, port })
-                },
+                move |env, bound| Ok(NativeAddress::from(inline::start(env, number, &engine, bound)?)),
             );
         }
-        background::promise(env, "start", move || {
-            let address = engine.start()?;
-            Ok(NativeAddress { host: address.ip().to_string(), port: address.port() })
-        })
+        background::promise(env, "start", move || Ok(NativeAddress::from(engine.start()?)))
     }
 
     /// Sends every client a Close and waits until they have left; true: all of them left in time.

@@ -16,7 +16,7 @@ use crate::request::Request;
 pub fn config() -> Config {
     Config {
         host: "127.0.0.1".into(),
-        port: 0,
+        port: Some(0),
         reuse_port: false,
         max_connections: 10_000,
         endpoints: vec![Endpoint::default()],
@@ -88,7 +88,7 @@ impl Server {
         }
         let engine = Arc::new(Engine::new(config));
         let events = Events::join(&engine);
-        let address = engine.start().expect("a free port");
+        let address = engine.start().expect("a free port").expect("a port");
         Self { engine, address, events }
     }
 
@@ -105,7 +105,7 @@ impl Server {
         let host = Arc::clone(&engine);
         let serve = move || {
             let mut inline = host.start_inline(bound).expect("an event loop");
-            tell.send(inline.address()).expect("somebody who waits");
+            tell.send(inline.address().expect("a port")).expect("somebody who waits");
             drop(host);
             loop {
                 match inline.step(true) {

@@ -8,7 +8,7 @@ export declare class NativeServer {
   static attach(handle: number): NativeServer
   /** The engine's number, for the functions that take a `handle`. */
   handle(): number
-  /** Binds the address and starts the threads, or serves on this thread's event loop; where it listens. */
+  /** Binds the address, if there is one, and starts the threads, or serves on this thread's event loop; where it listens. */
   start(): Promise<NativeAddress>
   /** Sends every client a Close and waits until they have left; true: all of them left in time. */
   drain(code: number, reason: string, timeoutMs: number): Promise<boolean>
@@ -75,6 +75,17 @@ export declare class NativeServer {
   prometheusMetrics(): string
   /** Uses another certificate from now on; on an error the old one stays in use. PEM texts. */
   reloadTls(cert: Uint8Array, key: Uint8Array): void
+  /**
+   * Serves an upgrade on a duplicate of `descriptor`, which belongs to a stream socket nobody reads from meanwhile, and stays
+   * open: closing it is the caller's. `request`: all that was read from it, the head and what came behind. false: it is not
+   * served, and nothing was written to it.
+   */
+  takeUpgrade(descriptor: number, request: Uint8Array): boolean
+  /**
+   * Serves an upgrade of a peer whose bytes this process pumps to and from a connection the engine makes to `port` of this
+   * machine; `key` is what it says first. false: it is not served.
+   */
+  pumpUpgrade(port: number, key: Uint8Array, request: Uint8Array, peer: NativePumpedPeer): boolean
 }
 
 /**
@@ -107,10 +118,10 @@ export declare function liveness(handle: number): ArrayBuffer | null
 /** Words of one shard in `liveness()`. */
 export declare function livenessPerShard(handle: number): number
 
-/** Where a server listens. */
+/** Where a server listens; `null` for one without a port. */
 export interface NativeAddress {
-  host: string
-  port: number
+  host?: string | null
+  port?: number | null
 }
 
 /** What is known of a connection. Bytes, and Unix milliseconds. */
@@ -119,6 +130,7 @@ export interface NativeConnectionInfo {
   user?: string | null
   path: string
   address: string
+  secure: boolean
   connectedAt: number
   protocol?: string | null
   queuedBytes: number
@@ -198,7 +210,7 @@ export interface NativeMembership {
  */
 export interface NativeOptions {
   host: string
-  port: number
+  port: number | null
   maxConnections: number
   endpoints: Array<NativeEndpoint>
   allowedOrigins: Array<string> | null
@@ -236,6 +248,13 @@ export interface NativePublisher {
   targetDelay: number
   highWaterMark: number
   hardLimit: number
+}
+
+/** Who is behind a socket that is pumped; `address` is `null` where nobody knows. */
+export interface NativePumpedPeer {
+  address: string | null
+  loopback: boolean
+  secure: boolean
 }
 
 /** Members of one queue group. */

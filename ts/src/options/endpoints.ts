@@ -33,7 +33,7 @@ export function readEndpoints(reader: OptionReader): NativeEndpoint[] {
   });
 }
 
-/** Refuses what no request's path can be. */
+/** @throws WSEConfigError for what can be the path of no request. */
 export function checkPath(reader: OptionReader, name: string, path: string): void {
   if (path.includes('*')) {
     reader.fail(name, `is compared as it is written, and * stands for nothing: '${path}' would match no request of any client`);

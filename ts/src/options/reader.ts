@@ -68,6 +68,10 @@ export class OptionReader {
     );
   }
 
+  numberOrNull(name: string, rule: NumberRule): number | null {
+    return this.#take(name, null) === null ? null : this.number(name, rule);
+  }
+
   /** A number, or one of a few words. */
   numberOr<T extends string>(name: string, rule: NumberRule, words: readonly T[], fallback: number): number | T {
     const word = words.find((candidate) => candidate === this.#values[name]);

@@ -78,7 +78,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
   const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
   const resolved: NativeOptions = {
     host: reader.text('host', '127.0.0.1'),
-    port: reader.number('port', PORT),
+    port: readPort(reader),
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
     endpoints: readEndpoints(reader),
     allowedOrigins: readOrigins(reader),
@@ -148,6 +148,19 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     );
   }
   return { native: resolved, httpServer: http.server };
+}
+
+/** Options that say something about the port of the engine's own. */
+const OF_THE_PORT = ['host', 'reusePort', 'tls'] as const;
+
+/** The port to listen at; null: none, and then what is said about one was not meant so. */
+function readPort(reader: OptionReader): number | null {
+  const port = reader.numberOrNull('port', PORT);
+  const idle = OF_THE_PORT.find((name) => port === null && reader.has(name));
+  if (idle !== undefined) {
+    reader.fail(idle, 'says nothing without port: give that as well, or leave both to the HTTP server of attachTo()');
+  }
+  return port;
 }
 
 function refuseUnsupported(options: Record<string, unknown>): void {

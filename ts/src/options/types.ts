@@ -137,8 +137,11 @@ export interface HttpOptions {
 export interface WSEServerOptions extends EndpointOptions {
   /** Address to listen on. @default '127.0.0.1' */
   host?: string;
-  /** Port to listen on; 0 lets the system choose, `start()` tells which. */
-  port: number;
+  /**
+   * Port to listen on; 0 lets the system choose, `start()` tells which. Without one nothing is listened on: connections come through
+   * `attachTo()` and `handleUpgrade()`. @default none
+   */
+  port?: number | null;
   /** Clients beyond this many are answered 503. @default 1000 */
   maxConnections?: number;
   /** The only path that upgrades, such as `/ws`; others are answered 404. @default any path */

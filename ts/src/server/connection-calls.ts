@@ -24,6 +24,8 @@ export interface ConnectionInfo {
   path: string;
   /** The IP address it came from; behind a proxy that is the proxy's, unless `trustProxy` names that. */
   address: string;
+  /** Whether it speaks TLS, with the engine or with the HTTP server it was handed over by; what a proxy in front does is not seen. */
+  secure: boolean;
   /** When it was opened. */
   connectedAt: Date;
   /** The subprotocol agreed on (`protocols`), or null. */

@@ -2,16 +2,18 @@
 
 import { native } from '../errors.js';
 import { loadNative } from '../native/loader.js';
+import type { HttpPart } from '../options/http.js';
 import { resolveAll } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
 import { EngineHandle } from './engine-handle.js';
-import { HttpDoor } from './http-door.js';
 
 /** What a facade begins with. */
 export interface Created {
   engine: EngineHandle;
-  /** Takes the requests that are no upgrades. */
-  door: HttpDoor | null;
+  /** The paths it serves; null: any. */
+  paths: string[] | null;
+  /** The HTTP server that gets what is no upgrade. */
+  httpServer: HttpPart['server'];
   /** Warn at the start that a cookie is trusted whatever page it comes from. */
   warnOrigin: boolean;
 }
@@ -24,9 +26,15 @@ export function createEngine(given: WSEServerOptions): Created {
   const engine = new EngineHandle(binding, created, 'created');
   return {
     engine,
-    door: httpServer === null ? null : new HttpDoor(engine, httpServer),
+    paths: pathsOf(options.endpoints),
+    httpServer,
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
+}
+
+function pathsOf(endpoints: readonly { path?: string | null }[]): string[] | null {
+  const paths = endpoints.map(({ path }) => path);
+  return paths.every((path) => typeof path === 'string') ? paths : null;
 }
 
 /** A cookie is sent whatever page asks, and nobody looks at which that is. */

@@ -7,6 +7,7 @@ import { closeSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { Socket } from 'node:net';
 import type { NativeSocket } from '../native/index.js';
+import type { Upgrades } from '../upgrade/upgrades.js';
 import type { EngineHandle } from './engine-handle.js';
 
 /** Sockets taken before other handles of the event loop have their turn. */
@@ -16,23 +17,28 @@ const SOCKETS = 64;
 export class HttpDoor {
   readonly #engine: EngineHandle;
   readonly #server: Server;
+  readonly #upgrades: Upgrades;
   #open = false;
 
-  constructor(engine: EngineHandle, server: Server) {
+  /** @param upgrades takes the upgrades that come behind other requests of a connection */
+  constructor(engine: EngineHandle, server: Server, upgrades: Upgrades) {
     this.#engine = engine;
     this.#server = server;
+    this.#upgrades = upgrades;
+    engine.onEnd(() => this.#close());
   }
 
   /** Begins to take sockets; those that have come already are taken at once. */
   open(): void {
     this.#open = true;
     track(this.#server);
+    this.#upgrades.attachTo(this.#server, {});
     this.#server.once('close', this.#refuse);
     this.#engine.calls.onSockets(this.#engine.id, this.#take);
   }
 
   /** The engine has ended: nothing comes any more, and who asks for nothing now has no reason to stay. */
-  close(): void {
+  #close(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#server.off('close', this.#refuse);

@@ -13,6 +13,15 @@ export interface ListenAddress {
   port: number;
 }
 
+/** A server without `port` listens nowhere. */
+export interface NoAddress {
+  host: null;
+  port: null;
+}
+
+/** What `start()` tells: an address of a server that was given a `port`, maybe none of one whose options may lack it. */
+export type StartedAt<Port> = [Port] extends [number] ? ListenAddress : ListenAddress | NoAddress;
+
 /** How clients are sent away by `stop()` and `drain()`. */
 export interface CloseOptions {
   /** Close code clients see; published clients reconnect after 4300 and 1012, never after 1000 and 1001. */
@@ -46,16 +55,16 @@ export class Lifecycle {
   }
 
   /** See `RustWSEServer.start()`. */
-  async start(): Promise<ListenAddress> {
+  async start(): Promise<ListenAddress | NoAddress> {
     const engine = this.#engine;
     engine.refuseStopped();
     if (engine.phase === 'started') throw new WSEStateError('WSE_ALREADY_RUNNING', 'the server is already running');
     engine.enter('started');
     this.#hold.take(this.#watch, engine.announceEnd);
     try {
-      const address = await nativeAsync(() => engine.raw((native) => native.start()));
+      const { host, port } = await nativeAsync(() => engine.raw((native) => native.start()));
       this.#onStarted();
-      return address;
+      return host == null || port == null ? { host: null, port: null } : { host, port };
     } catch (error) {
       this.#hold.release();
       if (this.#stopping === undefined) engine.enter('created');

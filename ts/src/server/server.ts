@@ -3,6 +3,8 @@
  * than other files, because what a call promises is said where it is declared.
  */
 
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
@@ -13,13 +15,16 @@ import { loadNative } from '../native/loader.js';
 import { OptionReader } from '../options/reader.js';
 import { readTls } from '../options/resolve.js';
 import type { TlsOptions, WSEServerOptions } from '../options/types.js';
+import type { AttachOptions, UpgradeSource } from '../upgrade/attachments.js';
+import { Upgrades } from '../upgrade/upgrades.js';
 import type { WSECallbacks } from './callbacks.js';
 import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
 import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
 import { type HealthSnapshot, parseHealth } from './health.js';
-import { type CloseOptions, Lifecycle, type ListenAddress } from './lifecycle.js';
+import { HttpDoor } from './http-door.js';
+import { type CloseOptions, Lifecycle, type StartedAt } from './lifecycle.js';
 import { Publisher } from './publisher.js';
 
 /**
@@ -35,34 +40,36 @@ import { Publisher } from './publisher.js';
  *     if (type === 'msg') server.sendEvent(conn, { t: 'echo', p: payload.p })
  * ```
  */
-export class RustWSEServer {
+export class RustWSEServer<Port extends number | null | undefined = number | null | undefined> {
   readonly #engine: EngineHandle;
   readonly #life: Lifecycle;
   readonly #publisher: Publisher;
   readonly #connections: ConnectionCalls;
   readonly #reader: EventReader;
+  readonly #upgrades: Upgrades;
 
   /**
    * Checks the options and creates an engine. Nothing is bound before `start()`.
    *
    * @throws WSEConfigError naming the option; WSEError `WSE_NATIVE_NOT_FOUND` when no addon fits this system.
    */
-  constructor(options: WSEServerOptions);
+  constructor(options: WSEServerOptions & { port?: Port });
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle) {
-    const { engine, door, warnOrigin } =
-      given instanceof EngineHandle ? { engine: given, door: null, warnOrigin: false } : createEngine(given);
+    const { engine, paths, httpServer, warnOrigin } =
+      given instanceof EngineHandle ? { engine: given, paths: null, httpServer: null, warnOrigin: false } : createEngine(given);
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
     this.#reader = new EventReader(engine);
+    this.#upgrades = new Upgrades(engine, paths);
+    const door = httpServer === null ? null : new HttpDoor(engine, httpServer, this.#upgrades);
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
       this.#reader.onStarted();
       door?.open();
     });
-    if (door !== null) engine.onEnd(() => door.close());
   }
 
   /**
@@ -84,14 +91,15 @@ export class RustWSEServer {
   }
 
   /**
-   * Binds the address and starts the engine's threads. From here until `stop()` the process stays alive.
+   * Binds the address, if there is a `port`, and starts the engine's threads. From here until `stop()` the process stays alive.
    *
-   * @returns where it listens
+   * @returns where it listens; both members are null without `port`
    * @throws {@link WSEError} `WSE_ADDR_IN_USE`, `WSE_ADDR_NOT_AVAILABLE`, `WSE_PERMISSION` or `WSE_START_FAILED`;
    *   {@link WSEStateError} when it runs already or is stopped.
    */
-  start(): Promise<ListenAddress> {
-    return this.#life.start();
+  start(): Promise<StartedAt<Port>> {
+    // Which of the two it is was decided with the options; the type parameter says no more than they do.
+    return this.#life.start() as Promise<StartedAt<Port>>;
   }
 
   /**
@@ -113,6 +121,34 @@ export class RustWSEServer {
    */
   drain(options: CloseOptions = {}): Promise<boolean> {
     return this.#life.drain(options);
+  }
+
+  /**
+   * Takes the upgrades that come to an HTTP server, of which everything else stays as it is. A plain socket leaves Node and is served
+   * like one of the engine's own port; TLS, and everything on Windows, Bun and Deno, is pumped through (docs/http.md). An upgrade to
+   * a path that is not ours is left to whoever else listens for `'upgrade'`, and answered 404 where nobody does. Several servers may be
+   * attached, before or after `start()`; `stop()` detaches them all.
+   *
+   * @param options `path`: take upgrades to this path only @default the `path` or `paths` of this server, or any
+   * @returns what detaches it; connections stay
+   * @throws TypeError for what is no HTTP server; WSEConfigError for an option that is wrong; WSEStateError once it is stopped.
+   */
+  attachTo(httpServer: UpgradeSource, options: AttachOptions = {}): () => void {
+    return this.#upgrades.attachTo(httpServer, options);
+  }
+
+  /**
+   * Serves what came with an `'upgrade'` event of an HTTP server. From here on the socket is the engine's: for Node it is destroyed,
+   * or pumped through. What the client can get wrong is answered (400, 403, 404, 426, 431), and 503 while the engine does not run or
+   * is full; nothing a client sends throws.
+   *
+   * @param head what came behind the request @default nothing
+   * @returns false: the socket is closed, or was handed over before, and nothing was done
+   * @throws TypeError for what is no request, stream or bytes; WSEArgumentError `WSE_NO_UPGRADE` for a request without an `Upgrade`
+   *   header, which comes with no such event.
+   */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head?: BytesLike): boolean {
+    return this.#upgrades.handle(request, socket, head);
   }
 
   /** Whether clients are being served; also true while draining. */

@@ -4,7 +4,7 @@ import { threads } from '../support/driver.js';
 import { waitUntil, within } from '../support/server.js';
 import { Client, QUIET } from './client.js';
 
-async function start(options: Partial<WSEServerOptions> = {}): Promise<{ server: RustWSEServer; port: number }> {
+async function start(options: Omit<WSEServerOptions, 'port'> = {}): Promise<{ server: RustWSEServer; port: number }> {
   const server = new RustWSEServer({ port: 0, shards: threads(2), ...QUIET, ...options });
   onTestFinished(() => server.stop({ timeout: 1 }));
   const { port } = await server.start();

@@ -6,7 +6,7 @@ import { Client, QUIET } from './client.js';
 
 async function start(
   callbacks: WSECallbacks,
-  options: Partial<WSEServerOptions> = {},
+  options: Omit<WSEServerOptions, 'port'> = {},
 ): Promise<{ server: RustWSEServer; port: number }> {
   const server = new RustWSEServer({ port: 0, shards: threads(2), ...QUIET, ...options });
   onTestFinished(() => server.stop({ timeout: 1 }));

@@ -16,7 +16,7 @@ const SECRET = 's'.repeat(32);
 const servers: RustWSEServer[] = [];
 const clients: WebSocket[] = [];
 
-async function start(options: Partial<WSEServerOptions> = {}): Promise<{ server: RustWSEServer; port: number }> {
+async function start(options: Omit<WSEServerOptions, 'port'> = {}): Promise<{ server: RustWSEServer; port: number }> {
   const server = new RustWSEServer({ port: 0, shards: threads(2), ...options });
   servers.push(server);
   const { port } = await server.start();

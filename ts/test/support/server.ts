@@ -78,7 +78,8 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   };
   return {
     server,
-    port,
+    // Of a server that was given none: nobody connects to it.
+    port: port ?? 0,
     events,
     waitForEvent,
     take: async (kind, conn) =>

@@ -1,3 +1,6 @@
+import { createServer } from 'node:http';
+import { createSecureServer } from 'node:http2';
+import { createServer as createTlsServer } from 'node:https';
 import { expectTypeOf, test } from 'vitest';
 import type {
   Disconnection,
@@ -65,7 +68,17 @@ test('the loop yields batches', async () => {
 });
 
 test('methods take and return what they say', () => {
-  expectTypeOf(server.start()).resolves.toEqualTypeOf<{ host: string; port: number }>();
+  expectTypeOf(new RustWSEServer({ port: 0 }).start()).resolves.toEqualTypeOf<{ host: string; port: number }>();
+  // Who does not say that there is a port may get none.
+  type Anywhere = { host: string; port: number } | { host: null; port: null };
+  expectTypeOf(server.start()).resolves.toEqualTypeOf<Anywhere>();
+  expectTypeOf(new RustWSEServer({}).start()).resolves.toEqualTypeOf<Anywhere>();
+  expectTypeOf(new RustWSEServer({ port: null }).start()).resolves.toEqualTypeOf<Anywhere>();
+  expectTypeOf(new RustWSEServer({ port: 0 })).toExtend<RustWSEServer>();
+  expectTypeOf(server.attachTo).parameter(0).toExtend<object>();
+  server.attachTo(createServer(), { path: '/ws' });
+  server.attachTo(createTlsServer());
+  server.attachTo(createSecureServer({ allowHTTP1: true }));
   expectTypeOf(server.drain()).resolves.toEqualTypeOf<boolean>();
   expectTypeOf(server.broadcast('t', 'x')).toEqualTypeOf<boolean>();
   expectTypeOf(server.sendEvent(1, { t: 'x', at: new Date() })).toEqualTypeOf<number | false>();
@@ -73,8 +86,6 @@ test('methods take and return what they say', () => {
   expectTypeOf(server.getConnectionProtocol(1)).toEqualTypeOf<string | null>();
   expectTypeOf(server.getQueueGroupInfo('t')).toEqualTypeOf<Record<string, number>>();
   expectTypeOf(RustWSEServer.attach).parameters.toEqualTypeOf<[handle: number]>();
-  // @ts-expect-error port is required
-  new RustWSEServer({});
   // @ts-expect-error an unknown option
   new RustWSEServer({ port: 0, prot: 1 });
   new RustWSEServer({ port: 0, paths: { '/ws': {}, '/feed': { protocol: 'raw', protocols: ['a'] } } });

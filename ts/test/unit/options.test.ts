@@ -10,7 +10,7 @@ const SECRET = 'x'.repeat(32);
 /** One row per option: its path, what is accepted, what is not. */
 const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['host', ['::1', 'localhost'], ['', 1, null, {}]],
-  ['port', [0, 65_535], [-1, 65_536, 1.5, '80', null, Number.NaN, undefined]],
+  ['port', [0, 65_535, null, undefined], [-1, 65_536, 1.5, '80', Number.NaN]],
   ['maxConnections', [1, 2 ** 21], [0, 2 ** 21 + 1, 1.5, '1', Infinity]],
   ['path', ['/ws', '/', null], ['ws', '/ws?x', '', 7, '/a b']],
   ['paths', [{ '/ws': {} }, { '/a': {}, '/b': { protocol: 'raw' } }, null], ['/ws', [], ['/ws'], {}, { '/ws': undefined }, 7]],
@@ -88,6 +88,21 @@ function withValue(path: string, value: unknown): WSEServerOptions {
   }
   return options as unknown as WSEServerOptions;
 }
+
+describe('without a port', () => {
+  it.each([
+    ['host', '0.0.0.0'],
+    ['reusePort', true],
+    ['tls', { cert: 'c', key: 'k' }],
+  ])('%s says nothing and is refused', (path, value) => {
+    for (const port of [null, undefined]) {
+      const error = failure({ port, [path]: value });
+      expect([error.code, error.path]).toEqual(['WSE_CONFIG_INVALID', path]);
+      expect(error.message).toContain('port');
+    }
+    expect(resolveOptions({}).port).toBeNull();
+  });
+});
 
 function failure(options: unknown): WSEConfigError {
   try {

@@ -16,7 +16,7 @@ fn the_hard_limit_is_one_that_positions_can_name() {
 pub(crate) fn config() -> Config {
     Config {
         host: "127.0.0.1".into(),
-        port: 0,
+        port: Some(0),
         reuse_port: false,
         max_connections: 10,
         endpoints: vec![Endpoint::default()],

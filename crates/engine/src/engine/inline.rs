@@ -9,7 +9,7 @@ use wse_protocol::close_code::CloseCode;
 
 pub use crate::shard::Step;
 
-use super::{Engine, State};
+use super::Engine;
 use crate::error::EngineError;
 use crate::inbound::{Consumer, Taken};
 use crate::mailbox::Command;
@@ -21,8 +21,8 @@ use crate::wheel::TICK_MS;
 /// How long a blocking call waits before time alone may give the shard something to do.
 const TICK: Duration = Duration::from_millis(TICK_MS as u64);
 
-/// An address that is bound and nobody accepts at yet.
-pub struct Bound(std::net::TcpListener);
+/// An address that is bound and nobody accepts at yet, if there is a port to bind.
+pub struct Bound(Option<std::net::TcpListener>);
 
 /// The running part of an engine that has no threads. Stays on the thread that started it; dropping it drops the connections.
 pub struct Inline {
@@ -32,7 +32,7 @@ pub struct Inline {
     accept: Option<Instant>,
     /// When [`Self::step`] was called last.
     stepped: Instant,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
 }
 
 impl Engine {
@@ -43,8 +43,7 @@ impl Engine {
     /// As [`Self::start`].
     pub fn bind(&self) -> Result<Bound, EngineError> {
         self.check_startable()?;
-        let config = &self.shared.config;
-        net::bind(&config.host, config.port, config.reuse_port).map(Bound)
+        self.bind_port().map(Bound)
     }
 
     /// The other half, on the thread whose event loop is to call [`Inline::step`] from now on. The engine has one shard.
@@ -55,12 +54,15 @@ impl Engine {
         let mut threads = self.threads.lock();
         self.check_startable()?;
         let shard = InlineShard::new(Arc::clone(&self.shared), net::handshake)?;
-        let address = bound.0.local_addr()?;
-        let registry = shard.reactor().registry();
-        let acceptor = Acceptor::new(bound.0, Arc::clone(&self.shared), registry, Signal::Connects.into())?;
+        let address = bound.0.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let accept = |listener| {
+            let (registry, token) = (shard.reactor().registry(), Signal::Connects.into());
+            Acceptor::new(listener, Arc::clone(&self.shared), registry, token)
+        };
+        let acceptor = bound.0.map(accept).transpose()?;
         threads.inline = true;
-        self.state.store(State::Running as u8, std::sync::atomic::Ordering::SeqCst);
-        Ok(Inline { shard, acceptor: Some(acceptor), accept: None, stepped: Instant::now(), address })
+        self.enter_running();
+        Ok(Inline { shard, acceptor, accept: None, stepped: Instant::now(), address })
     }
 
     /// As [`Self::wait_batch`] on the thread that runs the engine: nothing would come while it only waited.
@@ -89,6 +91,7 @@ impl Engine {
     /// As [`Self::abandon`] on the thread that runs the engine.
     pub fn abandon_inline(&self, inline: &mut Inline, code: CloseCode, reason: &str, timeout: Duration) {
         self.shared.draining.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shut();
         let deadline = Instant::now() + timeout;
         self.close_all(code, reason);
         while !self.shared.is_empty() && Instant::now() < deadline && inline.step(true) != Step::Ended {
@@ -103,8 +106,8 @@ impl Engine {
 }
 
 impl Inline {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    /// Where it listens, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 

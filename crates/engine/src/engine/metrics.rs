@@ -296,6 +296,12 @@ const METRICS: &[Metric] = &[
         "Times no connection was accepted because the host did not read.",
         Read::Engine(|engine| &engine.accept_pauses),
     ),
+    counter(
+        "pumped_connections",
+        "wse_pumped_connections_total",
+        "Sockets of another HTTP server whose bytes pass through JavaScript.",
+        Read::Engine(|engine| &engine.pumped),
+    ),
     total(
         "wse_accept_errors_total",
         "Sockets the system could not accept.",

@@ -2,12 +2,13 @@
 //! that list or measure walk what they list. None takes a lock a shard holds while it works, and all may come from any thread.
 
 mod connections;
+mod handed;
 mod inline;
 mod metrics;
 mod outgoing;
 mod outlet;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst, fence};
 use std::thread::JoinHandle;
@@ -19,6 +20,8 @@ use wse_protocol::close_code::CloseCode;
 pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
 pub use outlet::LimitsMet;
+
+pub use crate::net::PumpedPeer;
 
 use crate::config::Config;
 use crate::error::EngineError;
@@ -57,6 +60,8 @@ pub struct Engine {
     deadline: AtomicU64,
     born: Instant,
     threads: Mutex<Threads>,
+    /// Sockets of other HTTP servers are taken: the shards run, and nobody has begun to end them.
+    open: Mutex<bool>,
 }
 
 #[derive(Default)]
@@ -86,6 +91,7 @@ impl Engine {
             deadline: AtomicU64::new(u64::MAX),
             born: Instant::now(),
             threads: Mutex::default(),
+            open: Mutex::new(false),
         }
     }
 
@@ -112,12 +118,13 @@ impl Engine {
         }
     }
 
-    /// Binds and starts the threads. Blocks for as long as the name resolves; returns the bound address.
+    /// Binds and starts the threads. Blocks for as long as the name resolves; returns the bound address, if there is a port to
+    /// bind.
     ///
     /// # Errors
     /// The address cannot be bound, a thread cannot be spawned, or the engine was started before. A failed start leaves
     /// the engine as it was.
-    pub fn start(&self) -> Result<SocketAddr, EngineError> {
+    pub fn start(&self) -> Result<Option<SocketAddr>, EngineError> {
         if self.starting.swap(true, SeqCst) {
             return Err(EngineError::AlreadyRunning);
         }
@@ -131,11 +138,11 @@ impl Engine {
         started
     }
 
-    fn try_start(&self) -> Result<SocketAddr, EngineError> {
+    fn try_start(&self) -> Result<Option<SocketAddr>, EngineError> {
         self.check_startable()?;
         let config = &self.shared.config;
         // Before the lock: a name that does not resolve must not make a stop wait.
-        let socket = net::bind(&config.host, config.port, config.reuse_port)?;
+        let socket = self.bind_port()?;
         let mut threads = self.threads.lock();
         self.check_startable()?;
         for index in 0..config.shards {
@@ -147,17 +154,26 @@ impl Engine {
                 }
             }
         }
-        let listener = match Listener::spawn(socket, Arc::clone(&self.shared)) {
+        threads.listener = match socket.map(|socket| Listener::spawn(socket, Arc::clone(&self.shared))).transpose() {
             Ok(listener) => listener,
             Err(error) => {
                 end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
                 return Err(error.into());
             }
         };
-        let address = listener.address;
-        threads.listener = Some(listener);
+        self.enter_running();
+        Ok(threads.listener.as_ref().map(|listener| listener.address))
+    }
+
+    /// The engine's own port, if it has one.
+    fn bind_port(&self) -> Result<Option<TcpListener>, EngineError> {
+        let config = &self.shared.config;
+        config.port.map(|port| net::bind(&config.host, port, config.reuse_port)).transpose()
+    }
+
+    fn enter_running(&self) {
         self.state.store(State::Running as u8, SeqCst);
-        Ok(address)
+        *self.open.lock() = true;
     }
 
     fn check_startable(&self) -> Result<(), EngineError> {
@@ -205,8 +221,8 @@ impl Engine {
         if self.state() == State::Stopped {
             return;
         }
-        let listener = threads.listener.take();
-        drop(listener);
+        drop(threads.listener.take());
+        self.shut();
         if !threads.is_empty() {
             self.close_all(code, reason);
             self.await_empty(None);

@@ -85,4 +85,5 @@ pub(crate) struct EngineCounters {
     pub(crate) full_pending: AtomicU64,
     /// Connects answered 503 because `max_pending_per_address` handshakes were.
     pub(crate) full_address: AtomicU64,
+    pub(crate) pumped: AtomicU64,
 }

@@ -8,6 +8,7 @@ use wse_protocol::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 
 use super::http::{self, Refusal, Request};
 use crate::config::{Config, ForwardedField, Http};
+use crate::mailbox::Incoming;
 use crate::shared::Shared;
 
 /// A method is not longer than this, for a first look.
@@ -63,8 +64,12 @@ pub(super) struct Door<'a> {
 }
 
 impl<'a> Door<'a> {
-    /// `None`: the engine is alone on its port.
-    pub(super) fn of(config: &'a Config) -> Option<Self> {
+    /// `None`: the engine is alone on its port, or the socket came to it as an upgrade from the host, which would get it back.
+    pub(super) fn at(shared: &'a Shared, incoming: &Incoming) -> Option<Self> {
+        if incoming.handed.is_some() { None } else { Self::of(&shared.config) }
+    }
+
+    fn of(config: &'a Config) -> Option<Self> {
         config.http.as_ref().map(|http| Self { config, http, seen: 0, has_line: false })
     }
 

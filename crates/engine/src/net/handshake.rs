@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,17 +24,17 @@ use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 use wse_protocol::topic::Acl;
 
+use super::arrival::untuned;
 use super::door::{Door, Errand, look, must_wait};
 use super::host::is_loopback_host;
-use super::http::{self, Refusal, Request, Upgrade};
-use super::listener::untuned;
+use super::http::{self, Refusal, Request, Upgrade, read_until};
 use super::probe::answer;
 use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::config::{Auth, ForwardedField};
 use crate::conn::{Stream, Transport};
-use crate::mailbox::Incoming;
+use crate::mailbox::{Handed, Incoming};
 use crate::metrics::bump;
 use crate::registry::{Origin, Speech};
 use crate::shard::{Admitted, NotAdopted, SharedShard};
@@ -63,12 +63,21 @@ struct Found {
     load: Place,
 }
 
-/// What is known of a handshake when its task begins.
-enum Begun {
-    /// So much of the request has been read, and it is not whole.
-    Head(Vec<u8>),
-    /// All of it, and this is the answer.
-    Judged(Verdict),
+/// Who asks, as far as the socket says it.
+#[derive(Clone, Copy)]
+struct Asker {
+    address: IpAddr,
+    /// Only who asks for this machine by a name of its own is answered.
+    loopback: bool,
+    /// TLS is spoken.
+    secure: bool,
+}
+
+impl Asker {
+    fn of(shared: &Shared, incoming: &Incoming) -> Self {
+        let secure = incoming.handed.as_ref().map_or(shared.config.tls.is_some(), |handed| handed.secure);
+        Self { address: incoming.address, loopback: incoming.loopback, secure }
+    }
 }
 
 /// The answer to a request.
@@ -91,6 +100,8 @@ struct Granted {
     path: String,
     /// The client's, behind a proxy that is trusted too.
     address: IpAddr,
+    /// TLS is spoken.
+    secure: bool,
     cookies: Vec<u8>,
     speech: Speech,
     subprotocol: Option<Arc<str>>,
@@ -100,14 +111,18 @@ struct Granted {
 
 /// Serves the handshake of one socket: `at_once` if its request is there, else as a task of the shard.
 pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, at_once: bool) {
-    // Only what has no TLS in between can be looked at without waiting.
-    if !at_once || shared.config.tls.is_some() {
-        spawn_local(serve(shared, shard, incoming, Begun::Head(Vec::new())));
+    // Only what has no TLS in between, and nothing to say first, can be looked at without waiting.
+    let waits = match &incoming.handed {
+        None => shared.config.tls.is_some(),
+        Some(handed) => handed.key.is_some(),
+    };
+    if !at_once || waits {
+        spawn_local(serve(shared, shard, incoming, None));
         return;
     }
     match catch_unwind(AssertUnwindSafe(|| serve_now(&shared, &shard, incoming))) {
         Ok(None) => {}
-        Ok(Some((incoming, begun))) => drop(spawn_local(serve(shared, shard, incoming, begun))),
+        Ok(Some((incoming, verdict))) => drop(spawn_local(serve(shared, shard, incoming, verdict))),
         Err(_) => {
             shared.shards[shard.borrow().index()].counters.panics.add(1);
             bump(&shared.counters.rejected);
@@ -117,23 +132,29 @@ pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming,
 
 /// Serves a handshake whose request is there whole and good; any other it leaves to a task. A herd of clients that come back
 /// sends its requests while it waits to be accepted: each is then one read, and needs no task and no timer.
-fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> Option<(Incoming, Begun)> {
+fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) -> Option<(Incoming, Option<Verdict>)> {
     let mut bytes = [0; READ_NOW];
-    // The listener accepts sockets that do not block. An end or an error is found again by the task.
-    let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
-    let bytes = &bytes[..read];
-    let errand = look(&mut Door::of(&shared.config), bytes, 0);
-    let Some(errand) = errand.filter(|errand| !must_wait(shared, errand)) else {
-        return Some((incoming, Begun::Head(bytes.to_vec())));
+    let read = match incoming.early.is_empty() {
+        // The listener accepts sockets that do not block. An end or an error is found again by the task.
+        true => (&incoming.stream).read(&mut bytes).unwrap_or(0),
+        false => 0,
     };
-    match decide(shared, errand, incoming.address, incoming.loopback) {
-        Verdict::HandOver => match shared.hand_over(untuned(incoming.stream), bytes.to_vec()) {
+    let seen = if incoming.early.is_empty() { &bytes[..read] } else { incoming.early.as_slice() };
+    let errand = look(&mut Door::at(shared, &incoming), seen, 0).filter(|errand| !must_wait(shared, errand));
+    let verdict = errand.map(|errand| decide(shared, errand, Asker::of(shared, &incoming)));
+    if read > 0 && matches!(verdict, None | Some(Verdict::HandOver)) {
+        incoming.early = bytes[..read].to_vec();
+    }
+    match verdict {
+        None => Some((incoming, None)),
+        Some(Verdict::HandOver) => match shared.hand_over(untuned(incoming.stream), incoming.early) {
             Ok(()) => None,
             Err(stream) => {
-                Some((Incoming { stream, ..incoming }, Begun::Judged(Verdict::Refuse(Refusal::Unavailable))))
+                let back = Incoming { stream, early: Vec::new(), ..incoming };
+                Some((back, Some(Verdict::Refuse(Refusal::Unavailable))))
             }
         },
-        Verdict::Admit(granted) => {
+        Some(Verdict::Admit(granted)) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
             let stream = Stream::register(stream, shard.borrow().reactor());
             let ended = stream.map(|stream| finish(shard, stream.into(), *granted, Found { accepted, load }));
@@ -142,7 +163,7 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming) -> O
             }
             None
         }
-        verdict => Some((incoming, Begun::Judged(verdict))),
+        verdict => Some((incoming, verdict)),
     }
 }
 
@@ -156,9 +177,9 @@ enum Outcome {
     Refused,
 }
 
-async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begun: Begun) {
+async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, verdict: Option<Verdict>) {
     let index = shard.borrow().index();
-    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming, begun)));
+    let mut attempt = pin!(timeout(shared.config.handshake_timeout, attempt(&shared, &shard, incoming, verdict)));
     let poll = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
@@ -172,23 +193,26 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, begu
     bump(&shared.counters.rejected);
 }
 
-/// A handshake until it ends, or until a newer one needs its place.
-async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, begun: Begun) -> io::Result<Outcome> {
-    let Incoming { stream, accepted, address, loopback, mut permit, load } = incoming;
+/// A handshake until it ends, or until a newer one needs its place. `verdict`: the answer, if the request was there whole.
+async fn attempt(
+    shared: &Arc<Shared>,
+    shard: &SharedShard,
+    incoming: Incoming,
+    verdict: Option<Verdict>,
+) -> io::Result<Outcome> {
+    let (asker, mut door) = (Asker::of(shared, &incoming), Door::at(shared, &incoming));
+    let Incoming { stream, accepted, early: mut head, handed, mut permit, load, .. } = incoming;
     let admit = async {
-        let mut transport = connect(shared, shard, stream).await?;
-        let mut head = Vec::new();
-        let verdict = match begun {
-            Begun::Judged(verdict) => verdict,
-            Begun::Head(begun) => {
-                head = begun;
-                let mut door = Door::of(&shared.config);
-                let seen = |bytes: &[u8], known| look(&mut door, bytes, known);
-                let errand = http::read_until(&mut transport, &mut head, seen).await?;
+        let mut transport = connect(shared, shard, stream, handed).await?;
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => {
+                let errand =
+                    read_until(&mut transport, &mut head, |bytes, known| look(&mut door, bytes, known)).await?;
                 while must_wait(shared, &errand) {
                     sleep(WAIT_FOR_HOST).await;
                 }
-                decide(shared, errand, address, loopback)
+                decide(shared, errand, asker)
             }
         };
         match verdict {
@@ -220,30 +244,42 @@ async fn attempt(shared: &Arc<Shared>, shard: &SharedShard, incoming: Incoming, 
     }
 }
 
-/// The way to the peer: the socket, or TLS over it.
-async fn connect(shared: &Arc<Shared>, shard: &SharedShard, stream: TcpStream) -> io::Result<Transport> {
-    // The listener accepts sockets that do not block.
-    let stream = Stream::register(stream, shard.borrow().reactor())?;
-    Ok(match &shared.config.tls {
-        Some(tls) => {
+/// The way to the peer: the socket, or TLS over it, which of a socket that was handed over is somebody else's.
+async fn connect(
+    shared: &Arc<Shared>,
+    shard: &SharedShard,
+    stream: std::net::TcpStream,
+    handed: Option<Handed>,
+) -> io::Result<Transport> {
+    // None of them blocks.
+    let mut stream = Stream::register(stream, shard.borrow().reactor())?;
+    Ok(match (&shared.config.tls, handed) {
+        (_, Some(handed)) => {
+            if let Some(key) = handed.key {
+                stream.write_all(&key).await?;
+            }
+            Transport::from(stream)
+        }
+        (Some(tls), None) => {
             let turns = &shared.shards[shard.borrow().index()].tls_turns;
             Transport::from(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??)
         }
-        None => Transport::from(stream),
+        (None, None) => Transport::from(stream),
     })
 }
 
 /// The answer to what a first request is.
-fn decide(shared: &Shared, errand: Errand, address: IpAddr, loopback: bool) -> Verdict {
+fn decide(shared: &Shared, errand: Errand, asker: Asker) -> Verdict {
     match errand {
-        Errand::Upgrade(request) => judge(shared, request, address, loopback),
-        Errand::Question(question) => Verdict::Answer(answer(shared, &question, address, loopback)),
+        Errand::Upgrade(request) => judge(shared, request, asker),
+        Errand::Question(question) => Verdict::Answer(answer(shared, &question, asker.address, asker.loopback)),
         Errand::Host => Verdict::HandOver,
     }
 }
 
 /// Decides about an upgrade. One that is admitted has its place among the engine's connections.
-fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> Verdict {
+fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict {
+    let Asker { address, loopback, secure } = asker;
     let (upgrade, early) = match request {
         Ok(read) => read,
         Err(refusal) => return Verdict::Refuse(refusal),
@@ -282,6 +318,7 @@ fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> 
                 user,
                 path,
                 address,
+                secure,
                 cookies,
                 speech,
                 subprotocol,
@@ -297,13 +334,13 @@ fn judge(shared: &Shared, request: Request, address: IpAddr, loopback: bool) -> 
 
 /// Makes an admitted socket a connection of the shard.
 fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
-    let Granted { early, response, user, path, address, cookies, speech, subprotocol, place } = granted;
+    let Granted { early, response, user, path, address, secure, cookies, speech, subprotocol, place } = granted;
     let (name, acl, expires) = user.map_or((None, None, 0), |user| (Some(user.name), user.acl, user.expires));
     let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        origin: Origin { path, address, user: name, subprotocol },
+        origin: Origin { path, address, secure, user: name, subprotocol },
         cookies,
         acl,
         expires,

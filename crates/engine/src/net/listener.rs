@@ -1,29 +1,23 @@
-//! The one accept path: binds, accepts, bounds what is pending, and hands each socket to the emptiest shard. Its thread does
+//! The engine's own port: binds, accepts, and sends each socket on its way to a shard (`arrival`). Its thread does
 //! nothing else, so a flood of connects cannot slow a broadcast down; an engine without threads calls [`Acceptor::accept`].
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::arrival::{Arrival, admit, tune};
 use super::http::Refusal;
-use crate::admission::{Full, Permit, Place};
 use crate::error::EngineError;
-use crate::mailbox::{Command, Incoming};
 use crate::metrics::bump;
 use crate::shared::Shared;
 
 /// Connects the system may queue for us.
 const BACKLOG: i32 = 4096;
-/// Bytes a socket's buffer may hold that are not on their way: what is behind them waits in our queue, where it is measured and
-/// bounded, and not for seconds in the system's, which grows to megabytes for a reader that is slower than a flood.
-#[cfg(target_os = "linux")]
-const NOTSENT_BYTES: u32 = 32 * 1024;
 /// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not read.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Where connects come in a row, closer than this, they are accepted that far apart: one wake of this thread and one of a shard
@@ -193,16 +187,7 @@ impl Acceptor {
 
     fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
         let Self { shared, loopback, .. } = self;
-        let proxies = shared.config.trusted_proxies.as_ref();
-        let permit = if shared.draining.load(Relaxed) && shared.config.http.is_none() {
-            None
-        } else if proxies.is_some_and(|proxies| proxies.contain(peer.ip())) {
-            admitted(shared, shared.admission.enter_for_others())
-        } else {
-            admitted(shared, shared.admission.enter(peer.ip()))
-        };
-        let Some(permit) = permit else {
-            bump(&shared.counters.rejected);
+        let Some(permit) = admit(shared, Some(peer.ip())) else {
             // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
             if shared.config.tls.is_none() {
                 let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
@@ -212,42 +197,13 @@ impl Acceptor {
         if !INHERITED {
             tune(SockRef::from(&stream));
         }
-        let Some(shard) = shared.shards.iter().min_by_key(|shard| shard.load.load(Relaxed)) else { return };
-        let load = Place::take(&shard.load);
-        let incoming =
-            Incoming { stream, accepted: Instant::now(), address: peer.ip(), loopback: *loopback, permit, load };
-        shard.mailbox.command(Command::Accept(Box::new(incoming)));
+        let arrival = Arrival { stream, address: peer.ip(), loopback: *loopback, early: Vec::new(), handed: None };
+        arrival.dispatch(shared, permit);
     }
 }
 
-/// The place of a handshake, or a note of the limit that left none.
-fn admitted(shared: &Shared, permit: Result<Permit, Full>) -> Option<Permit> {
-    let met = match permit {
-        Ok(permit) => return Some(permit),
-        Err(Full::Address) => &shared.counters.full_address,
-        Err(Full::All) => &shared.counters.full_pending,
-    };
-    bump(met);
-    None
-}
-
-/// Whether accepted sockets have the listening socket's options. On Linux they do: set once, not per connect.
+/// Whether accepted sockets have the listening socket's options. On Linux they do: tuned once, not per connect.
 const INHERITED: bool = cfg!(target_os = "linux");
-
-/// Sets the options of the connections' sockets, on the listening socket where they are [`INHERITED`]. Best effort: a socket
-/// without them works, only worse.
-fn tune(socket: SockRef<'_>) {
-    let _ = socket.set_tcp_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_notsent_lowat(NOTSENT_BYTES);
-}
-
-/// The socket with what is good for messages, and not for downloads, as it was.
-pub(super) fn untuned(stream: TcpStream) -> TcpStream {
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(u32::MAX);
-    stream
-}
 
 /// Whether an error of `accept` is about the connection that was to be accepted, which is gone with it. The next may follow at
 /// once: with a pause for each, a few resets would stop accepting. All others are the system's (descriptors, memory).
@@ -270,6 +226,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use crate::net::arrival::NOTSENT_BYTES;
 
     #[cfg(target_os = "linux")]
     #[test]

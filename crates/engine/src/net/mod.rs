@@ -1,7 +1,10 @@
-//! From a TCP connect to an admitted socket: `listener` accepts and bounds, `http` reads the request, `handshake` decides.
+//! From a TCP connect to an admitted socket: `listener` accepts, or an HTTP server of the host does (`handed`), `arrival` bounds,
+//! `http` reads the request, `handshake` decides.
 //! Nothing here knows topics or messages.
 
+mod arrival;
 mod door;
+mod handed;
 mod handshake;
 mod host;
 mod http;
@@ -9,6 +12,8 @@ mod listener;
 mod probe;
 mod turns;
 
+pub use handed::PumpedPeer;
+pub(crate) use handed::{pump, take};
 pub(crate) use handshake::begin as handshake;
 pub(crate) use listener::{Acceptor, Listener, bind};
 

@@ -30,7 +30,13 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
         acl: None,
         expires: 0,
         speech: Speech::Json,
-        origin: Origin { path: "/".to_owned(), address: incoming.address, user: None, subprotocol: None },
+        origin: Origin {
+            path: "/".to_owned(),
+            address: incoming.address,
+            secure: false,
+            user: None,
+            subprotocol: None,
+        },
         accepted: incoming.accepted,
         places: [shared.enter().unwrap(), incoming.load],
     });
@@ -60,7 +66,8 @@ pub(super) fn arrive(shared: &Shared, listener: &TcpListener) {
     let address = stream.local_addr().unwrap().ip();
     let permit = shared.admission.enter(address).unwrap();
     let load = Place::take(&shared.shards[0].load);
-    let incoming = Incoming { stream, accepted: Instant::now(), address, loopback: true, permit, load };
+    let (accepted, early, handed) = (Instant::now(), Vec::new(), None);
+    let incoming = Incoming { stream, accepted, address, loopback: true, early, handed, permit, load };
     shared.shards[0].mailbox.command(Command::Accept(Box::new(incoming)));
 }
 

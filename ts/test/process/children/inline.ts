@@ -12,7 +12,7 @@ import { RustWSEServer, type WSEMessage, type WSEServerOptions } from '../../../
 import { report, until, word } from './talk.js';
 
 const QUIET = { host: '127.0.0.1', port: 0, serverReady: false } as const;
-const inline = (options: Partial<WSEServerOptions> = {}): RustWSEServer =>
+const inline = (options: WSEServerOptions & { port?: number } = {}): RustWSEServer<number> =>
   new RustWSEServer({ ...QUIET, shards: 'inline', ...options });
 
 async function connect(port: number): Promise<WebSocket> {
