@@ -10,6 +10,8 @@ import { TLSSocket } from 'node:tls';
 /** What of Node's handles is used. It is not documented, so its absence means: pump. */
 interface Handle {
   readonly fd: number;
+  /** Whether Node believes it is read. */
+  reading?: boolean;
   readStop(): number;
   readonly writeQueueSize?: number;
 }
@@ -36,6 +38,7 @@ export function plainOf(socket: Duplex): PlainSocket | undefined {
   return {
     descriptor,
     takeRead: () => {
+      handle.reading = false;
       handle.readStop?.();
       const chunks: Uint8Array[] = [];
       for (let chunk = read(socket); chunk !== null; chunk = read(socket)) chunks.push(chunk);
