@@ -4,6 +4,7 @@
 mod http;
 mod proxies;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,10 @@ pub struct Config {
     pub host: String,
     /// TCP port, 0 = any free one; `None`: none is bound, and all sockets come from HTTP servers of the host.
     pub port: Option<u16>,
+    /// Listen in this file (AF_UNIX) instead of at a port.
+    pub unix: Option<PathBuf>,
+    /// Connects the system may queue; it may have a lower limit of its own.
+    pub backlog: i32,
     /// Others may listen at the same port, and the system spreads connects over all.
     pub reuse_port: bool,
     /// Connections open at once; one more is answered 503.

@@ -17,6 +17,8 @@ pub fn config() -> Config {
     Config {
         host: "127.0.0.1".into(),
         port: Some(0),
+        unix: None,
+        backlog: 4096,
         reuse_port: false,
         max_connections: 10_000,
         endpoints: vec![Endpoint::default()],

@@ -238,6 +238,8 @@ export interface NativeOptions {
   driver: 'auto' | 'threads' | 'inline'
   shards: number
   reusePort: boolean
+  unix: string | null
+  backlog: number
   handshake: NativeHandshake
   publisher: NativePublisher
   closeTimeout: number

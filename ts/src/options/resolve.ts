@@ -21,6 +21,7 @@ export const JWT_ALGORITHMS: readonly JwtAlgorithm[] = ['HS256', 'RS256', 'ES256
 const CONNECTIONS: NumberRule = { min: 1, max: 2 ** 21, integer: true };
 const SHARDS: NumberRule = { min: 0, max: 64, integer: true };
 const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
+const BACKLOG: NumberRule = { min: 1, max: 65_535, integer: true };
 const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
 /** Half of what a string of V8 can hold: a longer text would end the loop that reads it. */
 const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 28, integer: true, unit: 'bytes' };
@@ -78,7 +79,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
   const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
   const resolved: NativeOptions = {
     host: reader.text('host', '127.0.0.1'),
-    port: readPort(reader),
+    ...readPlace(reader),
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
     endpoints: readEndpoints(reader),
     allowedOrigins: readOrigins(reader),
@@ -150,17 +151,24 @@ export function resolveAll(options: WSEServerOptions): Resolved {
   return { native: resolved, httpServer: http.server };
 }
 
-/** Options that say something about the port of the engine's own. */
-const OF_THE_PORT = ['host', 'reusePort', 'tls'] as const;
+/** Options that say something about the port of the engine's own, or its file. */
+const OF_A_PLACE = ['host', 'reusePort', 'tls', 'backlog', 'http'] as const;
+/** Those that say something about a port only. */
+const OF_A_PORT = ['port', 'host', 'reusePort'] as const;
 
-/** The port to listen at; null: none, and then what is said about one was not meant so. */
-function readPort(reader: OptionReader): number | null {
+/** Where to listen, all null: nowhere, and then what is said about a place was not meant so. */
+function readPlace(reader: OptionReader): Pick<NativeOptions, 'port' | 'unix' | 'backlog'> {
   const port = reader.numberOrNull('port', PORT);
-  const idle = OF_THE_PORT.find((name) => port === null && reader.has(name));
+  const unix = reader.textOrNull('unix');
+  const isGiven = (name: string): boolean => (reader.any(name) ?? null) !== null;
+  const other = OF_A_PORT.find((name) => unix !== null && isGiven(name));
+  if (other !== undefined) reader.fail('unix', `is a file to listen in instead of a port: leave ${other} out`);
+  if (unix !== null && process.platform === 'win32') reader.fail('unix', 'needs a system that has such sockets, not Windows');
+  const idle = OF_A_PLACE.find((name) => port === null && unix === null && isGiven(name));
   if (idle !== undefined) {
     reader.fail(idle, 'says nothing without port: give that as well, or leave both to the HTTP server of attachTo()');
   }
-  return port;
+  return { port, unix, backlog: reader.number('backlog', BACKLOG, 4096) };
 }
 
 function refuseUnsupported(options: Record<string, unknown>): void {

@@ -142,6 +142,14 @@ export interface WSEServerOptions extends EndpointOptions {
    * `attachTo()` and `handleUpgrade()`. @default none
    */
   port?: number | null;
+  /**
+   * File to listen in instead of a port, a Unix domain socket such as `/run/app.sock`; not on Windows. What a dead process has left
+   * there is replaced; `stop()` removes it; its mode is what the process's umask leaves. Who comes through it is this machine
+   * (`127.0.0.1`), to which no limit per address applies. @default none
+   */
+  unix?: string | null;
+  /** Connects the system may queue before they are accepted; its own limit may be lower. @default 4096 */
+  backlog?: number;
   /** Clients beyond this many are answered 503. @default 1000 */
   maxConnections?: number;
   /** The only path that upgrades, such as `/ws`; others are answered 404. @default any path */

@@ -5,7 +5,8 @@ import { readdirSync } from 'node:fs';
 import http, { type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import net from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
+import { echo, RawClient, text, upgradeHead } from '../support/http.js';
 import { RawPeer, upgradeRequest } from '../support/raw-peer.js';
 import { startServer, type TestServer, type TestServerOptions, waitUntil } from '../support/server.js';
 import { QUIET } from './client.js';
@@ -14,10 +15,12 @@ interface Shared extends TestServer {
   app: Server;
   /** Upgrades that Node has seen. */
   upgrades: IncomingMessage[];
+  /** What notes them. */
+  note: (request: IncomingMessage) => void;
 }
 
 /** What was asked for, and the length of the body that came with it. */
-const echo: RequestListener = (request, response) => {
+const told: RequestListener = (request, response) => {
   let length = 0;
   request.on('data', (chunk: Buffer) => {
     length += chunk.length;
@@ -26,13 +29,14 @@ const echo: RequestListener = (request, response) => {
 };
 
 /** A server whose port is shared; both are ended with the test. */
-async function share(options: TestServerOptions = {}, handler: RequestListener = echo): Promise<Shared> {
+async function share(options: TestServerOptions = {}, handler: RequestListener = told): Promise<Shared> {
   const app = http.createServer(handler);
   const upgrades: IncomingMessage[] = [];
   const on = await startServer({ ...QUIET, path: '/wse', http: app, ...options });
-  app.prependListener('upgrade', (request: IncomingMessage) => upgrades.push(request));
+  const note = (request: IncomingMessage): void => void upgrades.push(request);
+  app.prependListener('upgrade', note);
   onTestFinished(() => app.closeAllConnections());
-  return { ...on, app, upgrades };
+  return { ...on, app, upgrades, note };
 }
 
 /** A socket that collects what comes. */
@@ -54,7 +58,7 @@ class Raw {
     onTestFinished(() => void this.socket.destroy());
   }
 
-  /** Waits until so many responses have ended with what `echo` says. */
+  /** Waits until so many responses have ended with what `told` says. */
   async until(pattern: RegExp): Promise<RegExpExecArray> {
     return waitUntil(
       () => pattern.exec(this.text),
@@ -118,14 +122,14 @@ describe('http: server', () => {
     const request = 'POST /cut HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET /next HTTP/1.1\r\nHost: x\r\n\r\n';
     const get = 'GET /a?b HTTP/1.1\r\nHost: x\r\nX: y\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n';
     await Promise.all(
-      [request, get].flatMap((text) =>
-        Array.from({ length: text.length - 1 }, async (_, cut) => {
+      [request, get].flatMap((sent) =>
+        Array.from({ length: sent.length - 1 }, async (_, cut) => {
           const raw = new Raw(on.port);
           await once(raw.socket, 'connect');
-          raw.socket.write(text.slice(0, cut + 1));
+          raw.socket.write(sent.slice(0, cut + 1));
           await new Promise((resolve) => setTimeout(resolve, 20));
-          raw.socket.write(text.slice(cut + 1));
-          await raw.until(text === get ? /GET \/a\?b 0[\s\S]*GET \/next 0/ : /POST \/cut 5[\s\S]*GET \/next 0/);
+          raw.socket.write(sent.slice(cut + 1));
+          await raw.until(sent === get ? /GET \/a\?b 0[\s\S]*GET \/next 0/ : /POST \/cut 5[\s\S]*GET \/next 0/);
         }),
       ),
     );
@@ -191,7 +195,7 @@ describe('http: server', () => {
     ['20,000 bytes of head', `GET / HTTP/1.1\r\nHost: x\r\nA: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
   ])('lets Node judge %s', async (_, request, status) => {
     const on = await share();
-    const plain = http.createServer(echo).listen(0, '127.0.0.1');
+    const plain = http.createServer(told).listen(0, '127.0.0.1');
     await once(plain, 'listening');
     onTestFinished(() => void plain.close());
     const statuses: string[] = [];
@@ -206,7 +210,7 @@ describe('http: server', () => {
   });
 
   it('keeps the time limits of Node', async () => {
-    const app = http.createServer({ requestTimeout: 300, headersTimeout: 200, connectionsCheckingInterval: 50 }, echo);
+    const app = http.createServer({ requestTimeout: 300, headersTimeout: 200, connectionsCheckingInterval: 50 }, told);
     const on = await startServer({ ...QUIET, http: app });
     onTestFinished(() => app.closeAllConnections());
     const raw = new Raw(on.port);
@@ -296,6 +300,39 @@ describe('http: server', () => {
     await waitUntil(async () => (await get(on.port, '/')).status === 503, 'a 503');
     expect(on.metric('wse_http_refused_total')).toBeGreaterThan(0);
     (await RawPeer.open(on.port)).destroy();
+  });
+
+  it('takes an upgrade that comes behind other requests', async () => {
+    const on = await share({ onEvent: echo });
+    const client = new RawClient(on.port, 'GET /first HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await waitUntil(() => client.heard.includes('GET /first 0'), 'the first answer');
+    client.heard = '';
+    client.socket.write(Buffer.concat([Buffer.from(upgradeHead('/wse')), text('{"t":"a"}')]));
+    await waitUntil(() => client.heard.includes('{"t":"a"}'), 'an echo');
+    expect(client.heard).toMatch(/^HTTP\/1\.1 101 /);
+    client.socket.write(text('{"t":"b"}'));
+    await waitUntil(() => client.heard.includes('{"t":"b"}'), 'another');
+    const [, conn] = await on.take('connect');
+    expect(on.server.getConnectionInfo(conn)).toMatchObject({ path: '/wse', address: '127.0.0.1' });
+    expect(on.upgrades.length).toBe(1);
+    client.socket.destroy();
+    await on.take('disconnect', conn);
+  });
+
+  it('leaves upgrades to other paths to whoever listens for them', async () => {
+    const on = await share();
+    on.app.off('upgrade', on.note);
+    const client = new RawClient(on.port, upgradeHead('/hmr'));
+    await waitUntil(() => client.heard.startsWith('HTTP/1.1 404 '), 'a 404');
+    const hmr = new WebSocketServer({ noServer: true });
+    onTestFinished(() => hmr.close());
+    on.app.on('upgrade', (request, socket, head) => {
+      if (request.url === '/hmr') hmr.handleUpgrade(request, socket, head, (ws) => ws.send('update'));
+    });
+    const other = new WebSocket(`ws://127.0.0.1:${on.port}/hmr`);
+    const [update] = (await once(other, 'message')) as [Buffer];
+    expect(update.toString()).toBe('update');
+    other.terminate();
   });
 
   it('goes with the server, and lets idle connections go', async () => {

@@ -8,7 +8,7 @@ mod metrics;
 mod outgoing;
 mod outlet;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst, fence};
 use std::thread::JoinHandle;
@@ -142,7 +142,7 @@ impl Engine {
         self.check_startable()?;
         let config = &self.shared.config;
         // Before the lock: a name that does not resolve must not make a stop wait.
-        let socket = self.bind_port()?;
+        let socket = net::bind(config)?;
         let mut threads = self.threads.lock();
         self.check_startable()?;
         for index in 0..config.shards {
@@ -162,13 +162,7 @@ impl Engine {
             }
         };
         self.enter_running();
-        Ok(threads.listener.as_ref().map(|listener| listener.address))
-    }
-
-    /// The engine's own port, if it has one.
-    fn bind_port(&self) -> Result<Option<TcpListener>, EngineError> {
-        let config = &self.shared.config;
-        config.port.map(|port| net::bind(&config.host, port, config.reuse_port)).transpose()
+        Ok(threads.listener.as_ref().and_then(|listener| listener.address))
     }
 
     fn enter_running(&self) {

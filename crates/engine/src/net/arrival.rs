@@ -1,7 +1,7 @@
 //! A socket's way to the emptiest shard, whoever accepted it: who may take a handshake's place, and the options of the sockets of
 //! connections. Reads nothing and refuses nobody by itself.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -17,6 +17,9 @@ use crate::shared::Shared;
 /// bounded, and not for seconds in the system's, which grows to megabytes for a reader that is slower than a flood.
 #[cfg(target_os = "linux")]
 pub(super) const NOTSENT_BYTES: u32 = 32 * 1024;
+
+/// The address of a peer that has none, which is on this machine.
+pub(super) const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A socket that does not block, and what is known of it.
 pub(super) struct Arrival {

@@ -9,6 +9,7 @@ mod handshake;
 mod host;
 mod http;
 mod listener;
+mod listening;
 mod probe;
 mod turns;
 
@@ -16,6 +17,7 @@ pub use handed::PumpedPeer;
 pub(crate) use handed::{pump, take};
 pub(crate) use handshake::begin as handshake;
 pub(crate) use listener::{Acceptor, Listener, bind};
+pub(crate) use listening::Listening;
 
 /// The response to whoever finds the server full or leaving.
 pub(super) const UNAVAILABLE: &str = http::Refusal::Unavailable.response();
