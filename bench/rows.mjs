@@ -178,6 +178,16 @@ export const ROWS = {
     without: ['socketio'],
     targets: [{ metric: 'cpu_ns', of: 'bun', row: 'handshake', max: 2 }],
   },
+  // The same through node:http, which reads the request and hands the socket over.
+  'handshake-attached': {
+    row: 'handshake',
+    server: { wse: ['--attached'], ws: ['--attached'] },
+    connections: 64,
+    quick: true,
+    metrics: [rate('connections'), CPU],
+    targets: [],
+    without: ['bun', 'socketio'],
+  },
   'idle-18000': {
     row: 'idle',
     connections: 18_000,

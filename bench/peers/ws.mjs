@@ -1,7 +1,9 @@
 /**
  * `ws` as its README broadcasts: go through the open clients and send each the same Buffer (encoded once, not per client).
- * permessage-deflate is off, which is the default. Topics are Sets, which an application beside ws would keep.
+ * permessage-deflate is off, which is the default. Topics are Sets, which an application beside ws would keep. `--attached`: at the
+ * port of an HTTP server that is not its own.
  */
+import { createServer } from 'node:http';
 import { WebSocket, WebSocketServer } from 'ws';
 import { announce, Publisher } from './publisher.mjs';
 import { authenticate } from './token.mjs';
@@ -20,10 +22,10 @@ const bench = new Publisher({
   gc: globalThis.gc,
 });
 
+const listen = { host: '127.0.0.1', port: 0, backlog: 4096 };
+const app = process.argv.includes('--attached') ? createServer() : undefined;
 const server = new WebSocketServer({
-  host: '127.0.0.1',
-  port: 0,
-  backlog: 4096,
+  ...(app === undefined ? listen : { server: app }),
   ...(secret !== undefined && {
     verifyClient: ({ req }) => {
       req.user = authenticate(secret, req.headers.cookie)?.sub;
@@ -75,3 +77,4 @@ server.on('connection', (socket) => {
   });
 });
 server.on('listening', () => announce(server.address().port));
+app?.listen(listen);

@@ -1,8 +1,10 @@
 /**
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
- * this thread calls back instead.
+ * this thread calls back instead. `--attached`: at the port of an HTTP server of Node.
  */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { announce, Publisher } from './publisher.mjs';
 
@@ -16,14 +18,15 @@ if (!isMainThread) {
   for (;;) handle(server.drainInbound(1024));
 }
 
+const attached = process.argv.includes('--attached');
 const server = new RustWSEServer({
-  host: '127.0.0.1',
-  port: 0,
+  ...(!attached && { host: '127.0.0.1', port: 0 }),
   maxConnections: 30_000,
   ...(secret !== undefined && { jwt: { secret } }),
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
-const { port } = await server.start();
+const address = await server.start();
+const port = attached ? await attach(server) : address.port;
 const inline = server.healthSnapshot().driver === 'inline';
 if (inline && !lazy) {
   announce(port);
@@ -38,6 +41,14 @@ if (inline && !lazy) {
   announce(port);
   const handle = handler(server);
   for await (const batch of server.batches({ lazy })) handle(batch);
+}
+
+/** An HTTP server whose upgrades are the engine's; its port. */
+async function attach(server) {
+  const app = createServer();
+  server.attachTo(app);
+  await once(app.listen({ host: '127.0.0.1', port: 0, backlog: 4096 }), 'listening');
+  return app.address().port;
 }
 
 /** Deliveries the engine counted as dropped for slow consumers. */

@@ -27,6 +27,13 @@ export interface PlainSocket {
   giveUp(): void;
 }
 
+/** Whether somebody has closed the handle under a socket that does not know it yet: Node throws when such a one is written to. */
+export function isHollow(socket: Duplex): boolean {
+  const handle = (socket as unknown as { _handle?: Partial<Handle> | null })._handle;
+  const kind = handle?.constructor.name;
+  return HAS_DESCRIPTORS && (kind === 'TCP' || kind === 'Pipe') && typeof handle?.fd === 'number' && handle.fd < 0;
+}
+
 /** `socket` as a plain one; undefined: it is none, or Node still owes its peer something. */
 export function plainOf(socket: Duplex): PlainSocket | undefined {
   if (!HAS_DESCRIPTORS || !(socket instanceof net.Socket) || socket instanceof TLSSocket) return undefined;

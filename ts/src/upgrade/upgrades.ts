@@ -6,7 +6,7 @@ import { type BytesLike, toBytes } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { EngineHandle } from '../server/engine-handle.js';
 import { type AttachOptions, attach, toPaths, type UpgradeSource } from './attachments.js';
-import { plainOf } from './plain.js';
+import { isHollow, plainOf } from './plain.js';
 import { pump } from './pump.js';
 import { refuse } from './refuse.js';
 import { bytesOf, toUpgrade } from './request.js';
@@ -47,6 +47,10 @@ export class Upgrades {
     const early = head === undefined ? new Uint8Array() : toBytes(head, 'head');
     if (socket.destroyed || TAKEN.has(socket)) return false;
     TAKEN.add(socket);
+    if (isHollow(socket)) {
+      socket.destroy();
+      return false;
+    }
 
     const plain = plainOf(socket);
     if (plain === undefined) {

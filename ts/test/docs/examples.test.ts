@@ -10,7 +10,7 @@ import { Program } from './run.js';
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
   // The dashboard has tests of its own, in a browser.
-  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'tokens.mjs', 'workers.mjs']);
+  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'express.mjs', 'fastify.mjs', 'tokens.mjs', 'workers.mjs']);
 });
 
 test('chat', async () => {
@@ -86,4 +86,34 @@ test('tokens', async () => {
   const jobs = await Promise.all([first.next('job'), second.next('job')]);
   expect(jobs.map(({ p }) => p['n']).sort()).toEqual([1, 2]);
   expect((await program.end('SIGTERM')).code).toBe(0);
+});
+
+test('express', async () => {
+  const program = new Program(['examples/express.mjs']);
+  const url = await program.firstLine();
+  const page = await fetch(url);
+  expect([page.headers.get('x-powered-by'), await page.text()]).toEqual(['Express', expect.stringContaining('WebSocket("/ws")')]);
+  const clients = [await Client.open(`${url}/ws`), await Client.open(`${url}/ws`)];
+  for (const client of clients) await client.next('server_ready');
+  const post = (): Promise<{ listeners: number }> =>
+    fetch(`${url}/news`, { method: 'POST', body: '{"n":1}', headers: { 'Content-Type': 'application/json' } }).then(
+      async (response) => (await response.json()) as { listeners: number },
+    );
+  await expect.poll(post).toEqual({ listeners: 2 });
+  for (const client of clients) expect((await client.next('news')).p).toEqual({ n: 1 });
+  const closed = clients.map((client) => client.closed());
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect(await Promise.all(closed)).toEqual([4300, 4300]);
+});
+
+test('fastify', async () => {
+  const program = new Program(['examples/fastify.mjs']);
+  const url = await program.firstLine();
+  const client = await Client.open(`${url}/ws`);
+  client.send('say', { n: 1 });
+  expect((await client.next('echo')).p).toEqual({ n: 1 });
+  expect(await (await fetch(url)).json()).toEqual({ connections: 1 });
+  const closed = client.closed();
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect(await closed).toBe(4300);
 });

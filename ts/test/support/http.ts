@@ -21,6 +21,7 @@ export async function listen(server: net.Server): Promise<number> {
 
 /** Sends each message back to whoever sent it. */
 export function echo([type, conn, payload]: WSEEvent, server: TestServer['server']): void {
+  if (!server.isRunning()) return;
   if (type === 'msg') server.send(conn, JSON.stringify(payload));
   if (type === 'raw') server.send(conn, payload);
   if (type === 'bin') server.sendBytes(conn, payload);
