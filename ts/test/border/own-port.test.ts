@@ -3,13 +3,23 @@
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import http, { type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createRequire } from 'node:module';
 import net from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import fastify from 'fastify';
+import { Hono } from 'hono';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { echo, RawClient, text, upgradeHead } from '../support/http.js';
 import { RawPeer, upgradeRequest } from '../support/raw-peer.js';
 import { startServer, type TestServer, type TestServerOptions, waitUntil } from '../support/server.js';
 import { QUIET } from './client.js';
+
+/** As much of Express as is used; it brings no types. */
+type Express = () => {
+  get(path: string, handler: (request: unknown, response: { send(text: string): void }) => void): RequestListener;
+};
+const express = createRequire(import.meta.url)('express') as Express;
 
 interface Shared extends TestServer {
   app: Server;
@@ -317,6 +327,28 @@ describe('http: server', () => {
     expect(on.upgrades.length).toBe(1);
     client.socket.destroy();
     await on.take('disconnect', conn);
+  });
+
+  it.each<[string, () => Promise<Server>]>([
+    ['Express', async () => http.createServer(express().get('/page', (_, response) => response.send('a page')))],
+    [
+      'Fastify',
+      async () => {
+        const app = fastify();
+        app.get('/page', async () => 'a page');
+        await app.ready();
+        onTestFinished(() => app.close());
+        return app.server;
+      },
+    ],
+    ['Hono', async () => createAdaptorServer(new Hono().get('/page', (c) => c.text('a page'))) as Server],
+  ])('serves an application of %s', async (_, make) => {
+    const app = await make();
+    const on = await startServer({ ...QUIET, path: '/ws', http: app });
+    onTestFinished(() => app.closeAllConnections());
+    expect(await get(on.port, '/page')).toEqual({ status: 200, body: 'a page' });
+    expect((await get(on.port, '/nowhere')).status).toBe(404);
+    (await RawPeer.open(on.port, { path: '/ws' })).destroy();
   });
 
   it('leaves upgrades to other paths to whoever listens for them', async () => {

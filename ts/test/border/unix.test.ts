@@ -1,6 +1,6 @@
 /** A server that listens in a file: who comes, what is left behind, and what a dead process has left. */
 
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -12,7 +12,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { WebSocket } from 'ws';
 import { RustWSEServer } from '../../src/index.js';
 import { echo } from '../support/http.js';
-import { startServer, type TestServer, type TestServerOptions } from '../support/server.js';
+import { startServer, type TestServer, type TestServerOptions, waitUntil } from '../support/server.js';
 import { QUIET } from './client.js';
 
 function place(): string {
@@ -93,6 +93,60 @@ it('is shared with an HTTP server, and answers questions', async () => {
     return { stdout: 'ok\n' };
   });
   expect(stdout).toBe('ok\n');
+});
+
+it('stands behind nginx, which says who the client is', async ({ skip }) => {
+  const path = place();
+  const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx', '/opt/homebrew/bin/nginx'].find((file) => existsSync(file));
+  if (nginx === undefined) return skip('no nginx here');
+  const app = http.createServer((request, response) =>
+    response.end(`app ${request.url} for ${request.headers['x-forwarded-for']}`),
+  );
+  onTestFinished(() => app.closeAllConnections());
+  const on = await listen(path, {
+    path: '/ws',
+    trustProxy: { addresses: ['127.0.0.1'] },
+    http: { server: app, ready: '/readyz' },
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'wse-nginx-'));
+  const config = join(folder, 'nginx.conf');
+  // Where it listens: another file, as every port may be somebody's.
+  const front = join(folder, 'front.sock');
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`);
+  writeFileSync(
+    config,
+    `daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log; user root;
+    events { worker_connections 128; }
+    http {
+      access_log off; ${temporary.join(' ')}
+      upstream wse { server unix:${path}; keepalive 4; }
+      map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+      server {
+        listen unix:${front};
+        location / {
+          proxy_pass http://wse; proxy_http_version 1.1;
+          proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+          proxy_set_header X-Forwarded-For 203.0.113.9;
+        }
+      }
+    }`,
+  );
+  const child = spawn(nginx, ['-c', config, '-p', folder], { stdio: 'ignore' });
+  onTestFinished(async () => {
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  await waitUntil(() => existsSync(front) || child.exitCode !== null, 'nginx');
+  expect(await get(front, '/readyz')).toEqual([200, 'ready\n']);
+  for (let n = 0; n < 3; n += 1) expect(await get(front, `/${n}`)).toEqual([200, `app /${n} for 203.0.113.9`]);
+  expect(await echoed(front)).toBe('{"t":"hi"}');
+  const [, conn] = await on.take('connect');
+  expect(on.events.some(([type, from]) => type === 'msg' && from === conn)).toBe(true);
+  const socket = new WebSocket(`ws+unix://${front}:/ws`);
+  const [, other] = await on.take('connect');
+  expect(on.server.getConnectionInfo(other)?.address).toBe('203.0.113.9');
+  socket.terminate();
 });
 
 it('replaces what a dead process has left, and nothing else', async () => {

@@ -10,7 +10,16 @@ import { Program } from './run.js';
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
   // The dashboard has tests of its own, in a browser.
-  expect(files.sort()).toEqual(['chat.mjs', 'dashboard', 'echo.mjs', 'express.mjs', 'fastify.mjs', 'tokens.mjs', 'workers.mjs']);
+  expect(files.sort()).toEqual([
+    'chat.mjs',
+    'dashboard',
+    'echo.mjs',
+    'express.mjs',
+    'fastify.mjs',
+    'own-port.mjs',
+    'tokens.mjs',
+    'workers.mjs',
+  ]);
 });
 
 test('chat', async () => {
@@ -113,6 +122,21 @@ test('fastify', async () => {
   client.send('say', { n: 1 });
   expect((await client.next('echo')).p).toEqual({ n: 1 });
   expect(await (await fetch(url)).json()).toEqual({ connections: 1 });
+  const closed = client.closed();
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect(await closed).toBe(4300);
+});
+
+test('own-port', async () => {
+  const program = new Program(['examples/own-port.mjs']);
+  const url = await program.firstLine();
+  const client = await Client.open(`${url}/ws`);
+  client.send('say', { n: 1 });
+  expect((await client.next('echo')).p).toEqual({ n: 1 });
+  const get = async (path: string): Promise<string> => (await fetch(`${url}${path}`)).text();
+  expect(await get('/page')).toBe('GET /page from 127.0.0.1, beside 1 sockets');
+  expect([await get('/healthz'), await get('/readyz')]).toEqual(['ok\n', 'ready\n']);
+  expect(await get('/metrics')).toContain('\nwse_connections 1\n');
   const closed = client.closed();
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(await closed).toBe(4300);
