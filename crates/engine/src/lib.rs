@@ -38,7 +38,7 @@ mod slab;
 mod topics;
 mod wheel;
 
-pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, State, Step, Subscribed};
+pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, Reply, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Taken};

@@ -187,6 +187,20 @@ fn questions_are_answered_by_the_engine() {
 }
 
 #[test]
+fn questions_the_host_has_read_are_answered_alike() {
+    let server = Server::start(Config { http: Some(questions()), ..config() });
+    let ask = |line, host, address: &str, loopback| {
+        server.engine.answer(line, host, "", address.parse().unwrap(), loopback).map(|reply| (reply.status, reply.kind))
+    };
+    let text = "text/plain; charset=utf-8";
+    assert_eq!(ask("GET /healthz?x", Some("a"), "203.0.113.7", false), Some((200, text)));
+    assert_eq!(ask("GET /metrics", Some("a"), "203.0.113.7", false), Some((403, text)));
+    assert_eq!(ask("POST /readyz", Some("a"), "127.0.0.1", false), Some((405, text)));
+    assert_eq!(ask("GET /metrics", Some("a"), "127.0.0.1", true), Some((403, text)), "another name of this machine");
+    assert_eq!(ask("GET /", Some("a"), "127.0.0.1", false), None);
+}
+
+#[test]
 fn metrics_are_written_once_a_second_at_most() {
     let server = Server::start(Config { http: Some(questions()), ..config() });
     let began = Instant::now();

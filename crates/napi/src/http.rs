@@ -1,6 +1,8 @@
 //! Requests on the engine's port that are no upgrades of its own: what the options say about them, and the sockets that cross to
 //! Node's HTTP server, as many as wait in one call.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use napi::bindgen_prelude::{Function, Uint8Array};
 use napi_derive::napi;
 use wse_engine::Released;
@@ -28,6 +30,24 @@ pub struct NativeHttp {
 pub struct NativeSocket {
     pub fd: i32,
     pub head: Uint8Array,
+}
+
+/// A request that may be a question the engine answers: method and target, and what decides who may ask.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeQuestion {
+    pub line: String,
+    pub host: Option<String>,
+    pub forwarded: String,
+    pub address: String,
+    pub loopback: bool,
+}
+
+/// What the engine says about itself.
+#[napi(object, object_from_js = false)]
+pub struct NativeReply {
+    pub status: u16,
+    pub kind: String,
+    pub body: String,
 }
 
 /// Limits because of which somebody was answered 503 since the start.
@@ -74,6 +94,16 @@ pub fn refuse_sockets(handle: u32) {
     if let Some(engine) = registry::find(handle) {
         engine.refuse_sockets();
     }
+}
+
+/// What the engine says to a question that came behind other requests of a connection; null: it is no question.
+#[napi(ts_return_type = "NativeReply | null")]
+pub fn answer_question(handle: u32, question: NativeQuestion) -> Option<NativeReply> {
+    let NativeQuestion { line, host, forwarded, address, loopback } = question;
+    // Who comes through a file has no address, and is on this machine.
+    let address = address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let reply = registry::find(handle)?.answer(&line, host.as_deref(), &forwarded, address, loopback)?;
+    Some(NativeReply { status: reply.status, kind: reply.kind.into(), body: (*reply.body).into() })
 }
 
 /// The limits that turned somebody away; null: there is no such engine any more.

@@ -1,3 +1,3 @@
 // Generated from crates/napi by `npm run build`. Not for editing.
 /** The hash of `index.d.ts`; an addon built with another border is refused when it is loaded. */
-export const ABI_VERSION = 'efff1a3682c466b6';
+export const ABI_VERSION = '5b5c7c32785915d4';

@@ -19,6 +19,7 @@ export type NativeCalls = Pick<
   | 'onSockets'
   | 'takeSockets'
   | 'refuseSockets'
+  | 'answerQuestion'
   | 'limitsMet'
 >;
 

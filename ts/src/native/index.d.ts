@@ -94,6 +94,9 @@ export declare class NativeServer {
  */
 export declare function abiVersion(): string
 
+/** What the engine says to a question that came behind other requests of a connection; null: it is no question. */
+export declare function answerQuestion(handle: number, question: NativeQuestion): NativeReply | null
+
 /** The claims of a valid token as JSON text, `null` for any other. */
 export declare function decodeJwt(token: string, options: NativeDecodeOptions): string | null
 
@@ -259,6 +262,15 @@ export interface NativePumpedPeer {
   secure: boolean
 }
 
+/** A request that may be a question the engine answers: method and target, and what decides who may ask. */
+export interface NativeQuestion {
+  line: string
+  host: string | null
+  forwarded: string
+  address: string
+  loopback: boolean
+}
+
 /** Members of one queue group. */
 export interface NativeQueueGroup {
   group: string
@@ -269,6 +281,13 @@ export interface NativeQueueGroup {
 export interface NativeRateLimit {
   capacity: number
   refill: number
+}
+
+/** What the engine says about itself. */
+export interface NativeReply {
+  status: number
+  kind: string
+  body: string
 }
 
 /** A connection whose requests are Node's: its descriptor, which is JavaScript's to close, and what was read of it. */

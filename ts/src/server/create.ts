@@ -6,6 +6,7 @@ import type { HttpPart } from '../options/http.js';
 import { resolveAll } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
 import { EngineHandle } from './engine-handle.js';
+import type { Questions } from './questions.js';
 
 /** What a facade begins with. */
 export interface Created {
@@ -14,6 +15,8 @@ export interface Created {
   paths: string[] | null;
   /** The HTTP server that gets what is no upgrade. */
   httpServer: HttpPart['server'];
+  /** What the engine answers instead. */
+  questions: Questions;
   /** Warn at the start that a cookie is trusted whatever page it comes from. */
   warnOrigin: boolean;
 }
@@ -28,6 +31,10 @@ export function createEngine(given: WSEServerOptions): Created {
     engine,
     paths: pathsOf(options.endpoints),
     httpServer,
+    questions: {
+      paths: new Set([options.http?.health, options.http?.ready, options.http?.metrics].filter((path) => path != null)),
+      header: options.trustProxy?.header ?? 'x-forwarded-for',
+    },
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
 }

@@ -9,6 +9,7 @@ import { Socket } from 'node:net';
 import type { NativeSocket } from '../native/index.js';
 import type { Upgrades } from '../upgrade/upgrades.js';
 import type { EngineHandle } from './engine-handle.js';
+import { answerQuestions, type Questions } from './questions.js';
 
 /** Sockets taken before other handles of the event loop have their turn. */
 const SOCKETS = 64;
@@ -18,13 +19,21 @@ export class HttpDoor {
   readonly #engine: EngineHandle;
   readonly #server: Server;
   readonly #upgrades: Upgrades;
+  readonly #questions: Questions;
+  /** Those that came through the engine's port. */
+  readonly #sockets = new WeakSet<Socket>();
   #open = false;
+  #forget = (): void => {};
 
-  /** @param upgrades takes the upgrades that come behind other requests of a connection */
-  constructor(engine: EngineHandle, server: Server, upgrades: Upgrades) {
+  /**
+   * @param upgrades takes the upgrades that come behind other requests of a connection
+   * @param questions what the engine is asked for there
+   */
+  constructor(engine: EngineHandle, server: Server, upgrades: Upgrades, questions: Questions) {
     this.#engine = engine;
     this.#server = server;
     this.#upgrades = upgrades;
+    this.#questions = questions;
     engine.onEnd(() => this.#close());
   }
 
@@ -33,6 +42,9 @@ export class HttpDoor {
     this.#open = true;
     track(this.#server);
     this.#upgrades.attachTo(this.#server, {});
+    if (this.#questions.paths.size > 0) {
+      this.#forget = answerQuestions(this.#server, this.#engine, this.#questions, (socket) => this.#sockets.has(socket));
+    }
     this.#server.once('close', this.#refuse);
     this.#engine.calls.onSockets(this.#engine.id, this.#take);
   }
@@ -42,6 +54,7 @@ export class HttpDoor {
     if (!this.#open) return;
     this.#open = false;
     this.#server.off('close', this.#refuse);
+    this.#forget();
     this.#server.closeIdleConnections();
   }
 
@@ -52,14 +65,14 @@ export class HttpDoor {
 
   readonly #take = (): void => {
     const sockets = this.#engine.calls.takeSockets(this.#engine.id, SOCKETS);
-    for (const socket of sockets) admit(this.#server, socket);
+    for (const socket of sockets) admit(this.#server, socket, this.#sockets);
     // The next wake comes only after a look that found fewer.
     if (sockets.length === SOCKETS) setImmediate(this.#take);
   };
 }
 
 /** Gives a socket to the server as if that had accepted it. */
-function admit(server: Server, { fd, head }: NativeSocket): void {
+function admit(server: Server, { fd, head }: NativeSocket, admitted: WeakSet<Socket>): void {
   let socket: Socket;
   try {
     socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
@@ -68,6 +81,7 @@ function admit(server: Server, { fd, head }: NativeSocket): void {
     closeSync(fd);
     return;
   }
+  admitted.add(socket);
   try {
     // Before the server listens for data. It flows at the end of this turn, hence before the first bytes of the socket itself, which
     // come with a later one: the server's parser reads those from the handle, past this stream.

@@ -57,14 +57,14 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle) {
-    const { engine, paths, httpServer, warnOrigin } =
-      given instanceof EngineHandle ? { engine: given, paths: null, httpServer: null, warnOrigin: false } : createEngine(given);
+    const created = given instanceof EngineHandle ? null : createEngine(given);
+    const { engine, paths, warnOrigin } = created ?? { engine: given as EngineHandle, paths: null, warnOrigin: false };
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
     this.#reader = new EventReader(engine);
     this.#upgrades = new Upgrades(engine, paths);
-    const door = httpServer === null ? null : new HttpDoor(engine, httpServer, this.#upgrades);
+    const door = created?.httpServer ? new HttpDoor(engine, created.httpServer, this.#upgrades, created.questions) : null;
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
       this.#reader.onStarted();

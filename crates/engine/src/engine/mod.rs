@@ -21,7 +21,7 @@ pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
 pub use outlet::LimitsMet;
 
-pub use crate::net::PumpedPeer;
+pub use crate::net::{PumpedPeer, Reply};
 
 use crate::config::Config;
 use crate::error::EngineError;

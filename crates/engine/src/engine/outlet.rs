@@ -1,11 +1,12 @@
 //! Calls about requests that are the host's: connections handed to it, and the limits that turned somebody away.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Engine;
-use crate::net::UNAVAILABLE;
+use crate::net::{Question, Reply, UNAVAILABLE, reply};
 use crate::outlet::Released;
 
 /// Limits that were met since the start: somebody was answered 503 because of each that is set.
@@ -37,6 +38,21 @@ impl Engine {
             // One attempt that cannot block: nothing was written to the socket yet.
             let _ = (&handed.stream).write(UNAVAILABLE.as_bytes());
         }
+    }
+
+    /// What the engine says to a question that the host has read, behind others of a connection that is the host's: the beginning of
+    /// its request line, its Host, what its proxies say, and where it comes from; `loopback`: the host's end of the connection is a
+    /// loopback address. `None`: it is no question.
+    pub fn answer(
+        &self,
+        line: &str,
+        host: Option<&str>,
+        forwarded: &str,
+        address: IpAddr,
+        loopback: bool,
+    ) -> Option<Reply> {
+        let question = Question::read(&self.shared.config, line, host, forwarded)?;
+        Some(reply(&self.shared, &question, address, loopback))
     }
 
     /// Which limits have turned somebody away.

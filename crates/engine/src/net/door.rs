@@ -28,7 +28,7 @@ pub(super) enum Errand {
 
 /// What the engine answers about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Topic {
+pub(crate) enum Topic {
     Health,
     Ready,
     Metrics,
@@ -36,7 +36,7 @@ pub(super) enum Topic {
 
 /// A request the engine answers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Question {
+pub(crate) struct Question {
     pub(super) topic: Topic,
     pub(super) method: Method,
     /// The Host field, if there is one.
@@ -45,9 +45,30 @@ pub(super) struct Question {
     pub(super) forwarded: Vec<u8>,
 }
 
+impl Question {
+    /// The question of a request that somebody else has read, of which `line` is the beginning: method and target; `None`: it is
+    /// none.
+    pub(crate) fn read(config: &Config, line: &str, host: Option<&str>, forwarded: &str) -> Option<Self> {
+        let (method, path) = request_line(line.as_bytes());
+        let topic = topic_of(config.http.as_ref()?, path)?;
+        let host = host.map(|host| host.as_bytes().to_vec());
+        Some(Self { topic, method: method.into(), host, forwarded: forwarded.as_bytes().to_vec() })
+    }
+}
+
+impl From<&[u8]> for Method {
+    fn from(name: &[u8]) -> Self {
+        match name {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// How something is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     Get,
     Head,
     Other,
@@ -131,14 +152,7 @@ impl<'a> Door<'a> {
     }
 
     fn topic(&self, path: &[u8]) -> Option<Topic> {
-        let Http { health, ready, metrics, .. } = self.http;
-        let is = |own: &Option<String>| own.as_ref().is_some_and(|own| own.as_bytes() == path);
-        match () {
-            () if is(health) => Some(Topic::Health),
-            () if is(ready) => Some(Topic::Ready),
-            () if is(metrics) => Some(Topic::Metrics),
-            () => None,
-        }
+        topic_of(self.http, path)
     }
 
     /// `None`: it is not well-formed.
@@ -148,16 +162,11 @@ impl<'a> Door<'a> {
         if !matches!(request.parse(head), Ok(httparse::Status::Complete(end)) if end == head.len()) {
             return None;
         }
-        let method = match method {
-            b"GET" => Method::Get,
-            b"HEAD" => Method::Head,
-            _ => Method::Other,
-        };
         let names = match self.config.trusted_proxies.as_ref().map(|proxies| proxies.field) {
             Some(ForwardedField::Forwarded) => "forwarded",
             Some(ForwardedField::XForwardedFor) | None => "x-forwarded-for",
         };
-        let mut question = Question { topic, method, host: None, forwarded: Vec::new() };
+        let mut question = Question { topic, method: method.into(), host: None, forwarded: Vec::new() };
         for field in &*request.headers {
             if field.name.eq_ignore_ascii_case("host") {
                 question.host = Some(field.value.to_vec());
@@ -181,6 +190,18 @@ pub(super) fn look(door: &mut Option<Door<'_>>, bytes: &[u8], known: usize) -> O
 /// Where others are served on the port too, accepting does not stop while the host reads no events: upgrades wait instead.
 pub(super) fn must_wait(shared: &Shared, errand: &Errand) -> bool {
     matches!(errand, Errand::Upgrade(Ok(_))) && shared.config.http.is_some() && shared.inbound.all_over()
+}
+
+/// What is asked for at this path.
+fn topic_of(http: &Http, path: &[u8]) -> Option<Topic> {
+    let Http { health, ready, metrics, .. } = http;
+    let is = |own: &Option<String>| own.as_ref().is_some_and(|own| own.as_bytes() == path);
+    match () {
+        () if is(health) => Some(Topic::Health),
+        () if is(ready) => Some(Topic::Ready),
+        () if is(metrics) => Some(Topic::Metrics),
+        () => None,
+    }
 }
 
 /// Method and path of a request line; the path without its query, empty where there is none.

@@ -13,11 +13,14 @@ mod listening;
 mod probe;
 mod turns;
 
+pub(crate) use door::Question;
 pub use handed::PumpedPeer;
 pub(crate) use handed::{pump, take};
 pub(crate) use handshake::begin as handshake;
 pub(crate) use listener::{Acceptor, Listener, bind};
 pub(crate) use listening::Listening;
+pub use probe::Reply;
+pub(crate) use probe::reply;
 
 /// The response to whoever finds the server full or leaving.
 pub(super) const UNAVAILABLE: &str = http::Refusal::Unavailable.response();

@@ -1,7 +1,9 @@
 //! Answers about the engine itself, over HTTP: whether it lives, whether it lets upgrades in, what it measures. Given by the shard
-//! that got the request, which is what makes the first one true. Reads no request.
+//! that got the request, which is what makes the first one true; where the host got it, because it came behind others of its
+//! connection, by the host. Reads no request.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::door::{Method, Question, Topic};
@@ -13,27 +15,51 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The type of the Prometheus text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The whole response to a question from `address`. `loopback`: the server is bound to a loopback address.
-pub(super) fn answer(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Vec<u8> {
+/// A response about the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// 200, 403, 405 or 503.
+    pub status: u16,
+    /// Its Content-Type.
+    pub kind: &'static str,
+    /// Its body, which is not sent in answer to HEAD.
+    pub body: Arc<str>,
+}
+
+/// The answer to a question from `address`. `loopback`: only who asks for this machine by a name of its own is answered.
+pub(crate) fn reply(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Reply {
     bump(&shared.counters.questions);
+    let say = |status, text: &str| Reply { status, kind: TEXT, body: text.into() };
     if !is_allowed(shared, question, address, loopback) {
-        return response("403 Forbidden", "", TEXT, "This address is not allowed.\n", question.method);
+        return say(403, "This address is not allowed.\n");
     }
-    if question.method == Method::Other {
-        return response("405 Method Not Allowed", "Allow: GET, HEAD\r\n", TEXT, "GET or HEAD.\n", Method::Other);
+    match (question.method, question.topic) {
+        (Method::Other, _) => say(405, "GET or HEAD.\n"),
+        (_, Topic::Health) => say(200, "ok\n"),
+        (_, Topic::Ready) => unready(shared).map_or_else(|| say(200, "ready\n"), |why| say(503, why)),
+        (_, Topic::Metrics) => {
+            let write = || shared.exposition.get().map(|write| write(shared)).unwrap_or_default();
+            Reply { status: 200, kind: EXPOSITION, body: shared.scrape.text(write) }
+        }
     }
-    let say = |status: &str, text: &str| response(status, "", TEXT, text, question.method);
-    match question.topic {
-        Topic::Health => say("200 OK", "ok\n"),
-        Topic::Ready => match unready(shared) {
-            None => say("200 OK", "ready\n"),
-            Some(why) => say("503 Service Unavailable", why),
-        },
-        Topic::Metrics => match shared.exposition.get() {
-            Some(write) => response("200 OK", "", EXPOSITION, &shared.scrape.text(|| write(shared)), question.method),
-            None => say("404 Not Found", "There is nothing here.\n"),
-        },
-    }
+}
+
+/// The whole response to a question.
+pub(super) fn answer(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Vec<u8> {
+    let Reply { status, kind, body } = reply(shared, question, address, loopback);
+    let line = match status {
+        200 => "200 OK",
+        403 => "403 Forbidden",
+        405 => "405 Method Not Allowed\r\nAllow: GET, HEAD",
+        _ => "503 Service Unavailable",
+    };
+    let length = body.len();
+    let body = if question.method == Method::Head { "" } else { &*body };
+    format!(
+        "HTTP/1.1 {line}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// Why upgrades are not let in.
@@ -64,14 +90,4 @@ fn is_allowed(shared: &Shared, question: &Question, address: IpAddr, loopback: b
         Some(networks) => networks.iter().any(|network| network.contains(client)),
         None => question.topic != Topic::Metrics || client.is_loopback(),
     }
-}
-
-fn response(status: &str, fields: &str, kind: &str, body: &str, method: Method) -> Vec<u8> {
-    let length = body.len();
-    let body = if method == Method::Head { "" } else { body };
-    format!(
-        "HTTP/1.1 {status}\r\n{fields}Content-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\
-         Connection: close\r\n\r\n{body}"
-    )
-    .into_bytes()
 }
