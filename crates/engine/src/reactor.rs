@@ -162,6 +162,19 @@ impl ReactorStream {
         self.with(|socket| ready(socket.writable, &mut socket.writer, cx))
     }
 
+    /// Pending while a connection that was begun is not there yet; some systems refuse to write to one.
+    pub(crate) fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.io.take_error()? {
+            return Poll::Ready(Err(error));
+        }
+        if self.io.peer_addr().is_ok() {
+            return Poll::Ready(Ok(()));
+        }
+        // The system tells when it is there, or has failed.
+        self.with(|socket| socket.writable = false);
+        self.poll_writable(cx).map(Ok)
+    }
+
     /// Reads what is there, `Pending` for nothing.
     pub(crate) fn poll_read_into(&self, cx: &Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {

@@ -4,8 +4,11 @@ import type { OptionReader } from './reader.js';
 
 const NO_DEFLATE =
   'permessage-deflate is never negotiated; what sendEvent() sends to WSE clients is compressed (compressionThreshold)';
-const OWN_PORT =
-  'this engine listens on a port of its own (host, port): let a proxy route one path to it and the rest to the HTTP server';
+const ATTACH =
+  'here attachTo(httpServer), after new RustWSEServer() without a port: the engine takes the upgrades of that server';
+const HAND_OVER =
+  'here handleUpgrade(request, socket, head), for a server without a port; attachTo(httpServer) calls it by itself';
+const NO_REQUESTS = 'requests are the HTTP server’s: attachTo(httpServer) takes its upgrades';
 const ASKED = 'who may in is said by allowedOrigins and jwt; what only code can decide is decided at connect: disconnect(conn)';
 const MESSAGE_SIZE = 'called maxMessageSize here (bytes of one message)';
 const QUEUE_SIZE = 'called maxOutboundQueueBytes here (bytes waiting for one connection)';
@@ -20,8 +23,8 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   // ws
   ['maxPayload', MESSAGE_SIZE],
   ['perMessageDeflate', NO_DEFLATE],
-  ['server', OWN_PORT],
-  ['noServer', OWN_PORT],
+  ['server', ATTACH],
+  ['noServer', HAND_OVER],
   ['verifyClient', ASKED],
   ['handleProtocols', 'here protocols, a list, and requireProtocol'],
   ['clientTracking', 'connections are always known: getConnections()'],
@@ -72,7 +75,7 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['sendPings', PINGS],
   ['publishToSelf', 'leave the sender out with publish(…, { except: conn })'],
   ['websocket', 'its members stand beside port here'],
-  ['fetch', OWN_PORT],
+  ['fetch', NO_REQUESTS],
   // Names several of them, or Node's own servers, share
   ['key', PEM],
   ['cert', PEM],

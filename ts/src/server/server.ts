@@ -53,10 +53,10 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
    *
    * @throws WSEConfigError naming the option; WSEError `WSE_NATIVE_NOT_FOUND` when no addon fits this system.
    */
-  constructor(options: WSEServerOptions & { port?: Port });
+  constructor(options?: WSEServerOptions & { port?: Port });
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
-  constructor(given: WSEServerOptions | EngineHandle) {
+  constructor(given: WSEServerOptions | EngineHandle = {}) {
     const created = given instanceof EngineHandle ? null : createEngine(given);
     const { engine, paths, warnOrigin } = created ?? { engine: given as EngineHandle, paths: null, warnOrigin: false };
     this.#engine = engine;

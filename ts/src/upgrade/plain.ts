@@ -40,7 +40,8 @@ export function plainOf(socket: Duplex): PlainSocket | undefined {
   const handle = (socket as unknown as { _handle?: Partial<Handle> | null })._handle;
   const descriptor = handle?.fd;
   if (typeof descriptor !== 'number' || !(descriptor >= 0) || typeof handle?.readStop !== 'function') return undefined;
-  const owes = socket.writableLength > 0 || (handle.writeQueueSize ?? 0) > 0;
+  const answering = (socket as unknown as { _httpMessage?: unknown })._httpMessage;
+  const owes = socket.writableLength > 0 || (handle.writeQueueSize ?? 0) > 0 || (answering ?? null) !== null;
   if (owes || socket.connecting || socket.writableEnded) return undefined;
   return {
     descriptor,

@@ -43,7 +43,7 @@ function watchFiles(): () => number {
       }
     });
   };
-  const timer = setInterval(turn, 1);
+  const timer = setInterval(turn, 5);
   onTestFinished(() => {
     clearInterval(timer);
     rmSync(directory, { recursive: true });
@@ -175,7 +175,7 @@ it('a descriptor that was closed behind the back of its socket is not touched', 
     expect(handle.fd).toBeLessThan(0);
     expect(on.server.handleUpgrade(request, socket, head)).toBe(false);
   });
-  for (let n = 0; n < 50; n += 1) expect(await new RawClient(port, upgradeHead()).ended()).toBe('');
+  for (let n = 0; n < 20; n += 1) expect(await new RawClient(port, upgradeHead()).ended()).toBe('');
   await settled(on, 0);
   await waitUntil(() => files() > 3, 'some rounds of files');
   expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('page');

@@ -27,6 +27,14 @@ impl Stream {
         }
     }
 
+    /// Waits until a connection that was begun is there.
+    pub(crate) async fn connected(&self) -> io::Result<()> {
+        match self {
+            Self::Runtime(stream) => stream.writable().await,
+            Self::Reactor(stream) => poll_fn(|cx| stream.poll_connected(cx)).await,
+        }
+    }
+
     /// Waits until there is something to read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {

@@ -256,6 +256,7 @@ async fn connect(
     Ok(match (&shared.config.tls, handed) {
         (_, Some(handed)) => {
             if let Some(key) = handed.key {
+                stream.connected().await?;
                 stream.write_all(&key).await?;
             }
             Transport::from(stream)
