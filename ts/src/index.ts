@@ -18,6 +18,7 @@ export { type DecodeJwtOptions, decodeJwt, type EncodeJwtOptions, encodeJwt, typ
 export type {
   EndpointOptions,
   HandshakeOptions,
+  HttpOptions,
   JwtAlgorithm,
   JwtKeys,
   JwtOptions,

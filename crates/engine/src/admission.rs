@@ -9,6 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+/// Why there is no place for a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Its address has as many in progress as one may have.
+    Address,
+    /// As many are in progress as may be, and as many on their way out.
+    All,
+}
+
 /// Handshakes that have had to give way and whose sockets are not closed yet: so many beyond the limit at most.
 const MAX_LEAVING: usize = 64;
 
@@ -178,27 +187,27 @@ impl Admission {
         Self { max, max_per_address, state: Mutex::default() }
     }
 
-    /// A place for one more handshake from `address`; `None` when that address has no more. When all places are taken the
+    /// A place for one more handshake from `address`, unless that address has no more. When all places are taken the
     /// oldest handshake gives way: an honest one is done in a moment, so it is one that has no intention to be.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
         self.admit(Some(address.to_canonical()))
     }
 
     /// The same for one that comes from a trusted proxy, which stands for many: no limit per address.
-    pub(crate) fn enter_for_others(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn enter_for_others(self: &Arc<Self>) -> Result<Permit, Full> {
         self.admit(None)
     }
 
-    fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Permit> {
+    fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Full> {
         // Told, hence woken, after the lock is gone.
         let _evicted;
         let mut state = self.state.lock();
         let count = address.and_then(|address| state.addresses.get(&address));
         if count.is_some_and(|count| *count >= self.max_per_address) {
-            return None;
+            return Err(Full::Address);
         }
         if state.pending.len() >= self.max {
-            _evicted = state.evict()?;
+            _evicted = state.evict().ok_or(Full::All)?;
         }
         if let Some(address) = address {
             *state.addresses.entry(address).or_default() += 1;
@@ -207,7 +216,7 @@ impl Admission {
         state.next += 1;
         let (hold, held) = oneshot::channel();
         state.pending.insert(number, Pending { address, _hold: hold });
-        Some(Permit { admission: Arc::clone(self), number, held })
+        Ok(Permit { admission: Arc::clone(self), number, held })
     }
 
     /// Handshakes in progress, those on their way out included.
@@ -246,11 +255,11 @@ mod tests {
         let [a, b, c]: [IpAddr; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| address.parse().unwrap());
         let mut first = admission.enter(a).unwrap();
         let second = admission.enter("::ffff:10.0.0.1".parse().unwrap());
-        assert!(second.is_some() && admission.enter(a).is_none(), "mapped addresses count as one");
+        assert!(second.is_ok() && admission.enter(a).err() == Some(Full::Address), "mapped addresses count as one");
         let mut third = admission.enter(b).unwrap();
         assert!(first.held.try_recv() == Err(TryRecvError::Empty));
         let fourth = admission.enter(c);
-        assert!(fourth.is_some() && first.held.try_recv() == Err(TryRecvError::Closed), "the oldest gives way");
+        assert!(fourth.is_ok() && first.held.try_recv() == Err(TryRecvError::Closed), "the oldest gives way");
         assert!(third.held.try_recv() == Err(TryRecvError::Empty) && admission.len() == 4);
         drop(first);
         assert_eq!(admission.len(), 3);
@@ -266,9 +275,9 @@ mod tests {
         let permits: Vec<Permit> = (0..3).map(|_| admission.enter_for_others().unwrap()).collect();
         let assigned: Vec<bool> = permits.iter().map(|permit| permit.standing().assign(address)).collect();
         assert_eq!(assigned, [true, true, false]);
-        assert!(admission.enter(address).is_none());
+        assert!(admission.enter(address).is_err());
         drop(permits);
-        assert!(admission.state.lock().addresses.is_empty() && admission.enter(address).is_some());
+        assert!(admission.state.lock().addresses.is_empty() && admission.enter(address).is_ok());
     }
 
     #[test]
@@ -279,8 +288,8 @@ mod tests {
         let standing = first.standing();
         assert!(standing.hold() && !standing.hold());
         let second = admission.enter(a);
-        assert!(second.is_some() && first.held.try_recv() == Err(TryRecvError::Empty) && admission.len() == 2);
-        assert!(admission.enter(a).is_none(), "it counts for its address");
+        assert!(second.is_ok() && first.held.try_recv() == Err(TryRecvError::Empty) && admission.len() == 2);
+        assert!(admission.enter(a).is_err(), "it counts for its address");
         standing.release();
         let _third = admission.enter(b);
         assert!(first.held.try_recv() == Err(TryRecvError::Closed), "and then it does");
@@ -292,9 +301,10 @@ mod tests {
     fn those_that_give_way_are_bounded_too() {
         let admission = Arc::new(Admission::new(2, 1000));
         let address = "10.0.0.1".parse().unwrap();
-        let mut permits: Vec<Permit> = std::iter::from_fn(|| admission.enter(address)).take(1000).collect();
+        let mut permits: Vec<Permit> = std::iter::from_fn(|| admission.enter(address).ok()).take(1000).collect();
         assert_eq!((permits.len(), admission.len()), (2 + MAX_LEAVING, 2 + MAX_LEAVING));
+        assert_eq!(admission.enter(address).err(), Some(Full::All));
         permits.remove(0);
-        assert!(admission.enter(address).is_some(), "one is gone, one may come");
+        assert!(admission.enter(address).is_ok(), "one is gone, one may come");
     }
 }

@@ -1,8 +1,10 @@
 //! What an engine is told once, at the start. Owns no default (those live in the TypeScript facade) and checks only what
 //! would break an invariant of this crate.
 
+mod http;
 mod proxies;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use wse_crypto::jwt::JwtVerifier;
 use wse_crypto::tls::ReloadableTls;
 use wse_crypto::token::TokenSource;
 
+pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 
 /// What happens to a connection whose outbound budget is used up.
@@ -94,6 +97,10 @@ pub struct Config {
     pub host: String,
     /// TCP port, 0 = any free one; `None`: none is bound, and all sockets come from HTTP servers of the host.
     pub port: Option<u16>,
+    /// Listen in this file (AF_UNIX) instead of at a port.
+    pub unix: Option<PathBuf>,
+    /// Connects the system may queue; it may have a lower limit of its own.
+    pub backlog: i32,
     /// Others may listen at the same port, and the system spreads connects over all.
     pub reuse_port: bool,
     /// Connections open at once; one more is answered 503.
@@ -108,6 +115,8 @@ pub struct Config {
     pub auth: Option<Auth>,
     /// Serve wss:// with this certificate.
     pub tls: Option<Arc<ReloadableTls>>,
+    /// Requests on its port that are no upgrades of its own; `None`: they are refused.
+    pub http: Option<Http>,
     /// Send `server_ready` also without authentication.
     pub server_ready: bool,
     /// Who answers `subscription_update`.

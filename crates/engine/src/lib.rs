@@ -29,6 +29,7 @@ mod mailbox;
 mod metrics;
 mod net;
 pub mod outbox;
+mod outlet;
 mod reactor;
 mod ready;
 mod registry;
@@ -39,12 +40,13 @@ mod topics;
 mod wheel;
 
 pub use asking::{AnswerError, Fault};
-pub use engine::{Bound, Engine, Inline, PumpedPeer, State, Step, Subscribed};
+pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, Reply, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Stall, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
+pub use outlet::Released;
 pub use registry::ConnectionInfo;
 pub use shared::{Payloads, SendEventOutcome};
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Registry, Token};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Sockets whose news one look brings; the rest is for the next.
@@ -157,6 +158,13 @@ pub(crate) struct Stream {
 impl Stream {
     fn with<T>(&self, look: impl FnOnce(&mut Readiness) -> T) -> T {
         look(&mut self.reactor.sockets.borrow_mut().known[self.key as usize])
+    }
+
+    /// The bare socket, which this reactor does not watch any more.
+    pub(crate) fn into_std(mut self) -> io::Result<std::net::TcpStream> {
+        // It stays open: closing our descriptor would not take it out of the poller.
+        self.io.deregister(&self.reactor.registry)?;
+        SockRef::from(&self.io).try_clone().map(Into::into)
     }
 
     /// Pending while it is known to have nothing to read.

@@ -13,6 +13,7 @@ mod connection;
 mod convert;
 mod error;
 mod hot;
+mod http;
 #[cfg(unix)]
 mod inline;
 #[cfg(not(unix))]

@@ -16,6 +16,7 @@ use wse_engine::config::{
 };
 
 use crate::error::{Failure, Outcome};
+use crate::http::NativeHttp;
 use crate::{inline, memory};
 
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
@@ -33,6 +34,7 @@ pub struct NativeOptions {
     pub server_ready: bool,
     pub jwt: Option<NativeJwtOptions>,
     pub tls: Option<NativeTlsOptions>,
+    pub http: Option<NativeHttp>,
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
@@ -57,6 +59,8 @@ pub struct NativeOptions {
     pub driver: String,
     pub shards: u32,
     pub reuse_port: bool,
+    pub unix: Option<String>,
+    pub backlog: i32,
     pub handshake: NativeHandshake,
     pub ask_upgrade: bool,
     pub publisher: NativePublisher,
@@ -165,6 +169,7 @@ impl NativeOptions {
             trusted_proxies: self.trust_proxy.map(NativeTrustProxy::into_proxies).transpose()?,
             auth: self.jwt.map(NativeJwtOptions::into_auth).transpose()?,
             tls,
+            http: self.http.map(NativeHttp::into_http).transpose()?,
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
@@ -198,6 +203,8 @@ impl NativeOptions {
             max_pending_per_address: self.handshake.max_pending_per_address as usize,
             shards: shards(self.shards),
             reuse_port: self.reuse_port,
+            unix: self.unix.map(Into::into),
+            backlog: self.backlog,
             target_delay: seconds(self.publisher.target_delay, "publisher.targetDelay")?,
             high_water_mark: bytes(self.publisher.high_water_mark),
             hard_limit: bytes(self.publisher.hard_limit),

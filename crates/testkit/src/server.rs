@@ -17,6 +17,8 @@ pub fn config() -> Config {
     Config {
         host: "127.0.0.1".into(),
         port: Some(0),
+        unix: None,
+        backlog: 4096,
         reuse_port: false,
         max_connections: 10_000,
         endpoints: vec![Endpoint::default()],
@@ -24,6 +26,7 @@ pub fn config() -> Config {
         trusted_proxies: None,
         auth: None,
         tls: None,
+        http: None,
         server_ready: false,
         subscriptions: Subscriptions::App,
         rate_limit: RateLimit { capacity: 100_000.0, refill: 10_000.0 },

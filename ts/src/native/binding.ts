@@ -8,7 +8,19 @@ export type NativeBinding = typeof import('./index.js');
 /** What is called per message or per batch, on an engine's `handle`: cheaper at the border than methods of a class. */
 export type NativeCalls = Pick<
   NativeBinding,
-  'state' | 'send' | 'sendBytes' | 'handOver' | 'liveness' | 'livenessPerShard' | 'room' | 'takeBatch'
+  | 'state'
+  | 'send'
+  | 'sendBytes'
+  | 'handOver'
+  | 'liveness'
+  | 'livenessPerShard'
+  | 'room'
+  | 'takeBatch'
+  | 'onSockets'
+  | 'takeSockets'
+  | 'refuseSockets'
+  | 'probe'
+  | 'limitsMet'
 >;
 
 /** What {@link NativeCalls.state} reports. */

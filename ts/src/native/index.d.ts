@@ -125,6 +125,9 @@ export declare function encodeJwt(claimsJson: string, secret: Uint8Array, algori
  */
 export declare function handOver(handle: number, text: string, units: number, bytes: Uint8Array | null, notes: Uint32Array, noted: number): number
 
+/** The limits that turned somebody away; null: there is no such engine any more. */
+export declare function limitsMet(handle: number): NativeLimitsMet | null
+
 /**
  * The engine's own memory of who may be sent to, kept up to date: one 32-bit word per slot, shard after shard, the
  * generation of the connection that is open there or 0. null: this runtime allows no such memory.
@@ -189,6 +192,18 @@ export interface NativeHandshake {
   maxWaiting: number
 }
 
+/**
+ * What happens to requests on the port that are no upgrades. Paths, `null` for none; addresses and networks, `null` for the
+ * default.
+ */
+export interface NativeHttp {
+  health: string | null
+  ready: string | null
+  metrics: string | null
+  allow: Array<string> | null
+  handsOver: boolean
+}
+
 /** Claims and keys the engine checks tokens with. Times in seconds. */
 export interface NativeJwtOptions {
   secret: Uint8Array | null
@@ -205,6 +220,13 @@ export interface NativeJwtOptions {
   leeway: number
   allowMissingClaims: boolean
   closeOnExpiry: boolean
+}
+
+/** Limits because of which somebody was answered 503 since the start. */
+export interface NativeLimitsMet {
+  connections: boolean
+  pending: boolean
+  perAddress: boolean
 }
 
 /** A queue group of a topic a connection is a member of. */
@@ -228,6 +250,7 @@ export interface NativeOptions {
   serverReady: boolean
   jwt: NativeJwtOptions | null
   tls: NativeTlsOptions | null
+  http: NativeHttp | null
   rateLimit: NativeRateLimit
   maxMessageSize: number
   maxInboundQueueSize: number
@@ -248,10 +271,21 @@ export interface NativeOptions {
   driver: 'auto' | 'threads' | 'inline'
   shards: number
   reusePort: boolean
+  unix: string | null
+  backlog: number
   handshake: NativeHandshake
   askUpgrade: boolean
   publisher: NativePublisher
   closeTimeout: number
+}
+
+/** A request that may be a question the engine answers: method and target, and what decides who may ask. */
+export interface NativeProbe {
+  line: string
+  host: string | null
+  forwarded: string
+  address: string
+  loopback: boolean
 }
 
 /** Marks of publisher pressure: seconds, and bytes per shard. */
@@ -280,6 +314,19 @@ export interface NativeRateLimit {
   refill: number
 }
 
+/** What the engine says about itself. */
+export interface NativeReply {
+  status: number
+  kind: string
+  body: string
+}
+
+/** A connection whose requests are Node's: its descriptor, which is JavaScript's to close, and what was read of it. */
+export interface NativeSocket {
+  fd: number
+  head: Uint8Array
+}
+
 /** A reader that has stopped reading while events waited. */
 export interface NativeStall {
   thread: number
@@ -298,6 +345,15 @@ export interface NativeTrustProxy {
   addresses: Array<string>
   header: 'x-forwarded-for' | 'forwarded' | 'proxy-protocol'
 }
+
+/** One unreferenced wake when sockets wait where none waited before, and one at once if some do. */
+export declare function onSockets(handle: number, callback: () => void): void
+
+/** What the engine says to a question that came behind other requests of a connection; null: it is no question. */
+export declare function probe(handle: number, asked: NativeProbe): NativeReply | null
+
+/** From here on whoever would be handed over is answered 503. */
+export declare function refuseSockets(handle: number): void
 
 /**
  * Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
@@ -320,6 +376,9 @@ export declare function state(handle: number): 0 | 1 | 2 | 3
  * messages of one shape cross as columns.
  */
 export declare function takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number
+
+/** Takes up to `max` sockets; who gets so many takes again. Each descriptor is the caller's from then on. */
+export declare function takeSockets(handle: number, max: number): Array<NativeSocket>
 
 /** The version of the addon, compared by the loader with the package's. */
 export declare function version(): string

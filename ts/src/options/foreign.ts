@@ -31,7 +31,6 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['clientTracking', 'connections are always known: getConnections()'],
   ['skipUTF8Validation', 'text is always checked to be UTF-8 (RFC 6455 §8.1)'],
   ['autoPong', 'pings are always answered, by the engine'],
-  ['backlog', 'not an option here; handshake.maxPending bounds handshakes in progress'],
   // Socket.IO, engine.io
   ['cors', 'a WebSocket has no preflight; allowedOrigins lists the origins let in'],
   ['origins', 'called allowedOrigins here'],
@@ -78,7 +77,6 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['publishToSelf', 'leave the sender out with publish(…, { except: conn })'],
   ['websocket', 'its members stand beside port here'],
   ['fetch', NO_REQUESTS],
-  ['unix', 'not in this version: it listens on host and port'],
   // Names several of them, or Node's own servers, share
   ['key', PEM],
   ['cert', PEM],

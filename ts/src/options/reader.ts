@@ -52,6 +52,11 @@ export class OptionReader {
     return this.#values[name] !== undefined;
   }
 
+  /** A member of any type, for the caller to look at. */
+  any(name: string): unknown {
+    return this.#take(name, undefined);
+  }
+
   number(name: string, rule: NumberRule, fallback?: number): number {
     const value = this.#take(name, fallback);
     const { min, max, integer = false, unit } = rule;

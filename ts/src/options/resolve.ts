@@ -4,6 +4,7 @@ import { WSEConfigError } from '../errors.js';
 import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
+import { type HttpPart, readHttp } from './http.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
@@ -20,6 +21,7 @@ export const JWT_ALGORITHMS: readonly JwtAlgorithm[] = ['HS256', 'RS256', 'ES256
 const CONNECTIONS: NumberRule = { min: 1, max: 2 ** 21, integer: true };
 const SHARDS: NumberRule = { min: 0, max: 64, integer: true };
 const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
+const BACKLOG: NumberRule = { min: 1, max: 65_535, integer: true };
 const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
 /** Half of what a string of V8 can hold: a longer text would end the loop that reads it. */
 const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 28, integer: true, unit: 'bytes' };
@@ -51,6 +53,22 @@ const NOT_YET = ['recovery', 'presence'] as const;
  * @throws WSEConfigError with the `path` of the first option that is wrong, unknown or not available yet.
  */
 export function resolveOptions(options: WSEServerOptions): NativeOptions {
+  return resolveAll(options).native;
+}
+
+/** What the engine is told, and what of the options stays in JavaScript. */
+export interface Resolved {
+  native: NativeOptions;
+  /** Gets the requests that are no upgrades. */
+  httpServer: HttpPart['server'];
+}
+
+/**
+ * As {@link resolveOptions}, with what the engine never sees.
+ *
+ * @throws as `resolveOptions`
+ */
+export function resolveAll(options: WSEServerOptions): Resolved {
   const reader = new OptionReader(options, '');
   refuseForeign(reader, 'server');
   refuseUnsupported(options as unknown as Record<string, unknown>);
@@ -64,7 +82,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
   const subscriptions = reader.oneOf('subscriptions', ['app', 'acl'], 'app');
   const resolved: NativeOptions = {
     host: reader.text('host', '127.0.0.1'),
-    port: readPort(reader),
+    ...readPlace(reader),
     maxConnections: reader.number('maxConnections', CONNECTIONS, 1000),
     endpoints: readEndpoints(reader),
     allowedOrigins: readOrigins(reader),
@@ -73,6 +91,7 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
     tls: readTlsOrNull(reader.groupOrNull('tls')),
+    http: null,
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
@@ -109,6 +128,8 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
     publisher: readPublisher(reader.group('publisher')),
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
+  const http = readHttp(reader);
+  resolved.http = http.native;
   reader.done(suggestOption);
 
   if (resolved.pingInterval >= resolved.idleTimeout) {
@@ -127,20 +148,33 @@ export function resolveOptions(options: WSEServerOptions): NativeOptions {
   if (resolved.maxReassemblyBytes < resolved.maxMessageSize) {
     reader.fail('maxReassemblyBytes', `must hold one message (maxMessageSize, ${resolved.maxMessageSize})`);
   }
-  return resolved;
+  if (http.server !== null && resolved.tls !== null) {
+    reader.fail(
+      'tls',
+      'cannot be given with an HTTP server, which gets what it can read: let a proxy end TLS, or use attachTo()',
+    );
+  }
+  return { native: resolved, httpServer: http.server };
 }
 
-/** Options that say something about the port of the engine's own. */
-const OF_THE_PORT = ['host', 'reusePort', 'tls'] as const;
+/** Options that say something about the port of the engine's own, or its file. */
+const OF_A_PLACE = ['host', 'reusePort', 'tls', 'backlog', 'http'] as const;
+/** Those that say something about a port only. */
+const OF_A_PORT = ['port', 'host', 'reusePort'] as const;
 
-/** The port to listen at; null: none, and then what is said about one was not meant so. */
-function readPort(reader: OptionReader): number | null {
+/** Where to listen, all null: nowhere, and then what is said about a place was not meant so. */
+function readPlace(reader: OptionReader): Pick<NativeOptions, 'port' | 'unix' | 'backlog'> {
   const port = reader.numberOrNull('port', PORT);
-  const idle = OF_THE_PORT.find((name) => port === null && reader.has(name));
+  const unix = reader.textOrNull('unix');
+  const isGiven = (name: string): boolean => (reader.any(name) ?? null) !== null;
+  const other = OF_A_PORT.find((name) => unix !== null && isGiven(name));
+  if (other !== undefined) reader.fail('unix', `is a file to listen in instead of a port: leave ${other} out`);
+  if (unix !== null && process.platform === 'win32') reader.fail('unix', 'needs a system that has such sockets, not Windows');
+  const idle = OF_A_PLACE.find((name) => port === null && unix === null && isGiven(name));
   if (idle !== undefined) {
     reader.fail(idle, 'says nothing without port: give that as well, or leave both to the HTTP server of attachTo()');
   }
-  return port;
+  return { port, unix, backlog: reader.number('backlog', BACKLOG, 4096) };
 }
 
 function refuseUnsupported(options: Record<string, unknown>): void {

@@ -1,5 +1,6 @@
 /** The options of a server, as their user writes them. Defaults are set in `resolve.ts`. */
 
+import type { Server } from 'node:http';
 import type { BytesLike } from '../bytes.js';
 import type { OnUpgrade } from '../server/upgrade-request.js';
 
@@ -134,6 +135,27 @@ export interface EndpointOptions {
   requireProtocol?: boolean;
 }
 
+/** What happens on the port to requests that are no upgrades. Paths are compared without the query. */
+export interface HttpOptions {
+  /**
+   * Gets every request but those below and the upgrades to our paths, as it came: a server of `node:http` that does not `listen()`.
+   * Not with `tls`, and not on Windows, Bun and Deno, where {@link RustWSEServer.attachTo} does it the other way round.
+   * @default none: such a request is answered 426 or 400
+   */
+  server?: Server | null;
+  /** Answered by the engine, 200 while a shard of it can: `/healthz`. @default none */
+  health?: string | null;
+  /** Answered by the engine, 200 while upgrades are let in; 503 from the beginning of `drain()` on, and when full: `/readyz`. @default none */
+  ready?: string | null;
+  /** Answered by the engine with the text of `prometheusMetrics()`, written anew once a second at most: `/metrics`. @default none */
+  metrics?: string | null;
+  /**
+   * Addresses and networks that get these answers, such as `10.0.0.0/8`; others get 403. Behind a trusted proxy (`trustProxy`) the
+   * client's address counts. @default health and ready: everybody; metrics: this machine
+   */
+  allow?: readonly string[] | null;
+}
+
 /** The options of `new RustWSEServer()`. Each is checked; an error names the path of the option. */
 export interface WSEServerOptions extends EndpointOptions {
   /** Address to listen on. @default '127.0.0.1' */
@@ -143,6 +165,14 @@ export interface WSEServerOptions extends EndpointOptions {
    * `attachTo()` and `handleUpgrade()`. @default none
    */
   port?: number | null;
+  /**
+   * File to listen in instead of a port, a Unix domain socket such as `/run/app.sock`; not on Windows. What a dead process has left
+   * there is replaced; `stop()` removes it; its mode is what the process's umask leaves. Who comes through it is this machine
+   * (`127.0.0.1`), to which no limit per address applies. @default none
+   */
+  unix?: string | null;
+  /** Connects the system may queue before they are accepted; its own limit may be lower. @default 4096 */
+  backlog?: number;
   /** Clients beyond this many are answered 503. @default 1000 */
   maxConnections?: number;
   /** The only path that upgrades, such as `/ws`; others are answered 404. @default any path */
@@ -167,6 +197,11 @@ export interface WSEServerOptions extends EndpointOptions {
   jwt?: JwtOptions | null;
   /** @default none: ws:// */
   tls?: TlsOptions | null;
+  /**
+   * The HTTP server that shares the port, or {@link HttpOptions}. The engine accepts; upgrades never touch JavaScript; everything else
+   * is handed on with the bytes already read. See docs/http.md. @default none
+   */
+  http?: Server | HttpOptions | null;
   rateLimit?: RateLimitOptions;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;

@@ -4,16 +4,22 @@ import { threadId } from 'node:worker_threads';
 import { native } from '../errors.js';
 import type { NativeOptions } from '../native/index.js';
 import { loadNative } from '../native/loader.js';
-import { resolveOptions } from '../options/resolve.js';
+import type { HttpPart } from '../options/http.js';
+import { resolveAll } from '../options/resolve.js';
 import type { WSEServerOptions } from '../options/types.js';
 import { EngineHandle } from './engine-handle.js';
+import type { Probes } from './probes.js';
 import { Questions } from './questions.js';
 
-/** A new engine and what goes with it. */
+/** What a facade begins with. */
 export interface Created {
   engine: EngineHandle;
   /** The paths it serves; null: any. */
   paths: string[] | null;
+  /** The HTTP server that gets what is no upgrade. */
+  httpServer: HttpPart['server'];
+  /** What the engine answers instead. */
+  probes: Probes;
   /** Warn at its start that a cookie is trusted whatever page it comes from. */
   warnOrigin: boolean;
   /** What answers the engine, if it has anything to ask. */
@@ -23,13 +29,19 @@ export interface Created {
 /** A new engine. */
 export function createEngine(given: WSEServerOptions): Created {
   const binding = loadNative();
-  const options = resolveOptions(given);
+  const { native: options, httpServer } = resolveAll(given);
   const made = native(() => new binding.NativeServer(options));
   made.setThread(threadId);
   const engine = new EngineHandle(binding, made, 'created');
+  const header = options.trustProxy?.header ?? 'x-forwarded-for';
   return {
     engine,
     paths: pathsOf(options.endpoints),
+    httpServer,
+    probes: {
+      paths: new Set([options.http?.health, options.http?.ready, options.http?.metrics].filter((path) => path != null)),
+      header: header === 'proxy-protocol' ? null : header,
+    },
     questions: asks(options) ? new Questions(engine, given) : undefined,
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };

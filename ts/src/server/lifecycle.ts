@@ -4,6 +4,7 @@ import { toCloseCode, toOptions, toReason, toTimeoutMs } from '../arguments.js';
 import { nativeAsync, WSEStateError } from '../errors.js';
 import type { NativeStall } from '../native/index.js';
 import type { EngineHandle } from './engine-handle.js';
+import { FullWarning } from './full.js';
 import { Hold, holding } from './hold.js';
 
 /** Where a server listens. */
@@ -45,6 +46,7 @@ export class Lifecycle {
   readonly #onStarted: () => void;
   readonly #hold = new Hold();
   #stopping: Promise<void> | undefined;
+  readonly #full = new FullWarning();
   #warnedUnread = false;
 
   /** @param onStarted runs once the engine listens */
@@ -108,6 +110,7 @@ export class Lifecycle {
   readonly #watch = (): boolean => {
     if (this.#engine.hasEnded()) return true;
     for (const stall of this.#engine.raw((engine) => engine.takeStalls())) warnOfStall(stall);
+    this.#full.look(this.#engine);
     const unread = (): boolean =>
       this.#engine.raw((engine) => engine.inboundQueueDepth() >= UNREAD_EVENTS && !engine.hasReader());
     if (!this.#warnedUnread && unread()) {

@@ -21,11 +21,12 @@ import type { AttachOptions, UpgradeSource } from '../upgrade/attachments.js';
 import { Upgrades } from '../upgrade/upgrades.js';
 import type { WSECallbacks } from './callbacks.js';
 import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
-import { type Created, createEngine, warnOfOrigin } from './create.js';
+import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
 import type { WSEHandlers } from './handlers.js';
 import { type HealthSnapshot, parseHealth } from './health.js';
+import { HttpDoor } from './http-door.js';
 import { type CloseOptions, Lifecycle, type StartedAt } from './lifecycle.js';
 import { Publisher } from './publisher.js';
 import type { ServeOptions } from './serve.js';
@@ -63,21 +64,20 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   /** Of a running engine. @internal */
   constructor(engine: EngineHandle);
   constructor(given: WSEServerOptions | EngineHandle = {}) {
-    const {
-      engine,
-      paths = null,
-      warnOrigin = false,
-      questions,
-    }: Partial<Created> & Pick<Created, 'engine'> = given instanceof EngineHandle ? { engine: given } : createEngine(given);
+    const created = given instanceof EngineHandle ? null : createEngine(given);
+    const engine = created?.engine ?? (given as EngineHandle);
+    const { paths = null, warnOrigin = false, questions } = created ?? {};
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
     this.#reader = new EventReader(engine, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#upgrades = new Upgrades(engine, paths);
+    const door = created?.httpServer ? new HttpDoor(engine, created.httpServer, this.#upgrades, created.probes) : null;
     this.#life = new Lifecycle(engine, () => {
       if (warnOrigin) warnOfOrigin();
       questions?.begin();
       this.#reader.onStarted();
+      door?.open();
     });
   }
 

@@ -17,6 +17,7 @@ test('no example is forgotten', () => {
     'express.mjs',
     'fastify.mjs',
     'jwks.mjs',
+    'own-port.mjs',
     'tokens.mjs',
     'workers.mjs',
   ]);
@@ -152,4 +153,19 @@ test('jwks', async () => {
   const forged = await Client.open(url, `${head}.${tokens[1].split('.')[1]}.${signature}`);
   expect(await forged.closed()).toBe(4401);
   expect((await program.end('SIGTERM')).code).toBe(0);
+});
+
+test('own-port', async () => {
+  const program = new Program(['examples/own-port.mjs']);
+  const url = await program.firstLine();
+  const client = await Client.open(`${url}/ws`);
+  client.send('say', { n: 1 });
+  expect((await client.next('echo')).p).toEqual({ n: 1 });
+  const get = async (path: string): Promise<string> => (await fetch(`${url}${path}`)).text();
+  expect(await get('/page')).toBe('GET /page from 127.0.0.1, beside 1 sockets');
+  expect([await get('/healthz'), await get('/readyz')]).toEqual(['ok\n', 'ready\n']);
+  expect(await get('/metrics')).toContain('\nwse_connections 1\n');
+  const closed = client.closed();
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect(await closed).toBe(4300);
 });

@@ -71,6 +71,7 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['idleTimeout', [26, 7200], [0, -1, '60', 7201, 25]],
   ['shards', [0, 1, 64, 'inline'], [-1, 65, 1.5, '2', 'outline']],
   ['reusePort', [true, false], [1, 'yes']],
+  ['backlog', [1, 65_535], [0, 65_536, '1']],
   ['handshake', [{}], [1, null]],
   ['handshake.timeout', [0.5, 600], [0, -1, '10', 601]],
   ['handshake.maxPending', [1, 4096], [0, 1.5, '1']],
@@ -102,6 +103,8 @@ describe('without a port', () => {
     ['host', '0.0.0.0'],
     ['reusePort', true],
     ['tls', { cert: 'c', key: 'k' }],
+    ['backlog', 10],
+    ['http', { health: '/h' }],
   ])('%s says nothing and is refused', (path, value) => {
     for (const port of [null, undefined]) {
       const error = failure({ port, [path]: value });
@@ -109,6 +112,18 @@ describe('without a port', () => {
       expect(error.message).toContain('port');
     }
     expect(resolveOptions({}).port).toBeNull();
+  });
+
+  it.each(['port', 'host', 'reusePort'])('a file is none, and stands alone: not with %s', (name) => {
+    const value = { port: 0, host: '::1', reusePort: true }[name];
+    expect(failure({ port: undefined, unix: '/tmp/x.sock', [name]: value })).toMatchObject({
+      path: 'unix',
+      message: `unix: is a file to listen in instead of a port: leave ${name} out`,
+    });
+    expect(resolveOptions({ unix: '/tmp/x.sock', port: null, host: undefined as never, http: { health: '/h' } })).toMatchObject({
+      unix: '/tmp/x.sock',
+      port: null,
+    });
   });
 });
 
@@ -150,14 +165,17 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; and onUpgrade, which does not cross.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['endpoints', 'driver', 'askUpgrade']);
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http has
+    // a test of its own; onUpgrade does not cross.
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['unix', 'endpoints', 'http', 'driver', 'askUpgrade']);
   });
 
   it('sets every field, with null for none', () => {
     expect(resolveOptions({ port: 5007 })).toEqual({
       host: '127.0.0.1',
       port: 5007,
+      unix: null,
+      backlog: 4096,
       maxConnections: 1000,
       endpoints: [{ path: null, protocol: 'wse', protocols: [], requireProtocol: false }],
       allowedOrigins: null,
@@ -166,6 +184,7 @@ describe('resolveOptions', () => {
       serverReady: true,
       jwt: null,
       tls: null,
+      http: null,
       rateLimit: { capacity: 100_000, refill: 10_000 },
       maxMessageSize: 1_048_576,
       maxInboundQueueSize: 131_072,

@@ -17,6 +17,8 @@ pub(crate) fn config() -> Config {
     Config {
         host: "127.0.0.1".into(),
         port: Some(0),
+        unix: None,
+        backlog: 4096,
         reuse_port: false,
         max_connections: 10,
         endpoints: vec![Endpoint::default()],
@@ -24,6 +26,7 @@ pub(crate) fn config() -> Config {
         trusted_proxies: None,
         auth: None,
         tls: None,
+        http: None,
         server_ready: false,
         subscriptions: Subscriptions::App,
         rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },

@@ -69,6 +69,14 @@ impl AsyncWrite for Transport {
 }
 
 impl Transport {
+    /// The bare socket, which nothing watches from here on; an error where there is TLS in between.
+    pub(crate) fn into_socket(self) -> io::Result<std::net::TcpStream> {
+        match self {
+            Self::Plain(stream) => stream.into_std(),
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Whether what is written goes to the socket and nowhere in between.
     pub(super) const fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))

@@ -22,7 +22,7 @@ use crate::wheel::TICK_MS;
 const TICK: Duration = Duration::from_millis(TICK_MS as u64);
 
 /// An address that is bound and nobody accepts at yet, if there is a port to bind.
-pub struct Bound(Option<std::net::TcpListener>);
+pub struct Bound(Option<net::Listening>);
 
 /// The running part of an engine that has no threads. Stays on the thread that started it; dropping it drops the connections.
 pub struct Inline {
@@ -43,7 +43,7 @@ impl Engine {
     /// As [`Self::start`].
     pub fn bind(&self) -> Result<Bound, EngineError> {
         self.check_startable()?;
-        self.bind_port().map(Bound)
+        net::bind(&self.shared.config).map(Bound)
     }
 
     /// The other half, on the thread whose event loop is to call [`Inline::step`] from now on. The engine has one shard.
@@ -54,7 +54,7 @@ impl Engine {
         let mut threads = self.threads.lock();
         self.check_startable()?;
         let shard = Driver::new(Arc::clone(&self.shared), 0, Caller::Host, net::handshake, Equipment::new()?)?;
-        let address = bound.0.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let address = bound.0.as_ref().map(net::Listening::address).transpose()?.flatten();
         let accept = |listener| {
             let (registry, token) = (shard.reactor().registry(), Signal::Connects.into());
             Acceptor::new(listener, Arc::clone(&self.shared), registry, token)

@@ -1,6 +1,7 @@
 //! What an engine tells of itself: ONE table of everything it measures, read by the health snapshot and by the Prometheus text
 //! (docs/operations.md). Names that belong to features of later versions are there with their resting value, because existing
-//! dashboards read them. A new metric is a new line here.
+//! dashboards read them. A new metric is a new line here, which makes the
+//! file longer than others.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -259,6 +260,43 @@ const METRICS: &[Metric] = &[
         "Handshakes refused, failed or too slow.",
         Read::Engine(|engine| &engine.rejected),
     ),
+    total(
+        "wse_refused_max_connections_total",
+        "Upgrades answered 503 because maxConnections were open.",
+        Read::Engine(|engine| &engine.full_connections),
+    ),
+    total(
+        "wse_refused_max_pending_total",
+        "Connects answered 503 because of handshake.maxPending.",
+        Read::Engine(|engine| &engine.full_pending),
+    ),
+    total(
+        "wse_refused_max_pending_per_address_total",
+        "Connects answered 503 because of handshake.maxPendingPerAddress.",
+        Read::Engine(|engine| &engine.full_address),
+    ),
+    gauge(
+        "http_waiting",
+        "wse_http_waiting",
+        "Connections that wait to be taken by the application's HTTP server.",
+        Read::Count(|shared| shared.outlet.len()),
+    ),
+    health("http_waiting_limit", Read::Count(|shared| shared.outlet.max())),
+    total(
+        "wse_http_handed_total",
+        "Connections handed to the application's HTTP server.",
+        Read::Engine(|engine| &engine.handed),
+    ),
+    total(
+        "wse_http_refused_total",
+        "Connections answered 503 because the application's HTTP server has taken none for long, or is closed.",
+        Read::Engine(|engine| &engine.handed_refused),
+    ),
+    total(
+        "wse_http_answers_total",
+        "Requests for health, ready and metrics that were answered.",
+        Read::Engine(|engine| &engine.questions),
+    ),
     total("wse_auth_failures_total", "Handshakes without a valid token.", Read::Engine(|engine| &engine.auth_failures)),
     total(
         "wse_upgrades_overflow_total",
@@ -415,35 +453,39 @@ impl Engine {
 
     /// The Prometheus text exposition.
     pub fn prometheus(&self) -> String {
-        let shared = &self.shared;
-        let mut text = Exposition::default();
-        for metric in METRICS {
-            let Some(family) = metric.family else { continue };
-            let value = match metric.value(shared) {
-                Value::Number(number) if matches!(metric.read, Read::Uptime) => {
-                    format!("{:.1}", number.as_f64().unwrap_or_default())
-                }
-                value => value.to_string(),
-            };
-            match metric.kind {
-                Kind::Gauge => text.gauge(family, metric.help, value),
-                Kind::Counter => text.counter(family, metric.help, value),
-            }
-        }
-        let busiest = shared.topics.busiest(BUSIEST);
-        text.labelled(
-            "wse_topic_messages_total",
-            "Publications of the 50 busiest topics that have subscribers.",
-            "topic",
-            busiest.iter().map(|(name, count)| (&**name, *count)),
-        );
-        for (name, help, of) in HISTOGRAMS {
-            let mut sum = Snapshot::default();
-            for shard in &shared.shards {
-                of(&shard.counters).add_to(&mut sum);
-            }
-            text.histogram(name, help, &sum);
-        }
-        text.finish()
+        exposition(&self.shared)
     }
+}
+
+/// The Prometheus text exposition of an engine.
+pub(super) fn exposition(shared: &Shared) -> String {
+    let mut text = Exposition::default();
+    for metric in METRICS {
+        let Some(family) = metric.family else { continue };
+        let value = match metric.value(shared) {
+            Value::Number(number) if matches!(metric.read, Read::Uptime) => {
+                format!("{:.1}", number.as_f64().unwrap_or_default())
+            }
+            value => value.to_string(),
+        };
+        match metric.kind {
+            Kind::Gauge => text.gauge(family, metric.help, value),
+            Kind::Counter => text.counter(family, metric.help, value),
+        }
+    }
+    let busiest = shared.topics.busiest(BUSIEST);
+    text.labelled(
+        "wse_topic_messages_total",
+        "Publications of the 50 busiest topics that have subscribers.",
+        "topic",
+        busiest.iter().map(|(name, count)| (&**name, *count)),
+    );
+    for (name, help, of) in HISTOGRAMS {
+        let mut sum = Snapshot::default();
+        for shard in &shared.shards {
+            of(&shard.counters).add_to(&mut sum);
+        }
+        text.histogram(name, help, &sum);
+    }
+    text.finish()
 }

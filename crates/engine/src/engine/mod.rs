@@ -7,8 +7,9 @@ mod handed;
 mod inline;
 mod metrics;
 mod outgoing;
+mod outlet;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst, fence};
 use std::thread::JoinHandle;
@@ -19,8 +20,9 @@ use wse_protocol::close_code::CloseCode;
 
 pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
+pub use outlet::LimitsMet;
 
-pub use crate::net::PumpedPeer;
+pub use crate::net::{PumpedPeer, Reply};
 
 use crate::config::Config;
 use crate::error::EngineError;
@@ -80,8 +82,11 @@ impl Threads {
 impl Engine {
     /// An engine that is not running yet.
     pub fn new(config: Config) -> Self {
+        let shared = Shared::new(config);
+        // A shard that is asked for the metrics has them written here, where they are all known.
+        let _ = shared.exposition.set(metrics::exposition);
         Self {
-            shared: Arc::new(Shared::new(config)),
+            shared: Arc::new(shared),
             state: AtomicU8::new(State::Created as u8),
             starting: AtomicBool::new(false),
             deadline: AtomicU64::new(u64::MAX),
@@ -138,7 +143,7 @@ impl Engine {
         self.check_startable()?;
         let config = &self.shared.config;
         // Before the lock: a name that does not resolve must not make a stop wait.
-        let socket = self.bind_port()?;
+        let socket = net::bind(config)?;
         let mut threads = self.threads.lock();
         self.check_startable()?;
         for index in 0..config.shards {
@@ -158,13 +163,7 @@ impl Engine {
             }
         };
         self.enter_running();
-        Ok(threads.listener.as_ref().map(|listener| listener.address))
-    }
-
-    /// The engine's own port, if it has one.
-    fn bind_port(&self) -> Result<Option<TcpListener>, EngineError> {
-        let config = &self.shared.config;
-        config.port.map(|port| net::bind(&config.host, port, config.reuse_port)).transpose()
+        Ok(threads.listener.as_ref().and_then(|listener| listener.address))
     }
 
     fn enter_running(&self) {
@@ -227,6 +226,8 @@ impl Engine {
             end_shards(&self.shared, &mut threads, Instant::now() + JOIN_GRACE);
         }
         self.state.store(State::Stopped as u8, SeqCst);
+        // Nobody adds to them any more.
+        drop(self.shared.outlet.close());
         self.shared.inbound.end(&|parted| self.shared.describe(parted));
         self.shared.wake_publishers();
         if std::mem::take(&mut threads.inline) {

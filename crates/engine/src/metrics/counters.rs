@@ -77,6 +77,18 @@ pub(crate) struct EngineCounters {
     pub(crate) group_unserved: AtomicU64,
     pub(crate) subscriptions_refused: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
+    /// Connections handed to the host's HTTP server.
+    pub(crate) handed: AtomicU64,
+    /// Connections the host's HTTP server had no room for.
+    pub(crate) handed_refused: AtomicU64,
+    /// Requests for health, ready and metrics that were answered.
+    pub(crate) questions: AtomicU64,
+    /// Upgrades answered 503 because `max_connections` were open.
+    pub(crate) full_connections: AtomicU64,
+    /// Connects answered 503 because `max_pending` handshakes were in progress, and as many on their way out as may be.
+    pub(crate) full_pending: AtomicU64,
+    /// Connects answered 503 because `max_pending_per_address` handshakes were.
+    pub(crate) full_address: AtomicU64,
     pub(crate) pumped: AtomicU64,
     /// Handshakes refused because as many as may wait for the host's word did.
     pub(crate) waiting_refused: AtomicU64,

@@ -5,8 +5,10 @@ mod counter;
 mod counters;
 mod histogram;
 mod prometheus;
+mod scrape;
 
 pub(crate) use counter::{Counter, bump};
 pub(crate) use counters::{EngineCounters, ShardCounters};
 pub(crate) use histogram::{Histogram, Snapshot};
 pub(crate) use prometheus::Exposition;
+pub(crate) use scrape::Scrape;

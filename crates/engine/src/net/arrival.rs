@@ -1,14 +1,14 @@
 //! A socket's way to the emptiest shard, whoever accepted it: who may take a handshake's place, and the options of the sockets of
 //! connections. Reads nothing and refuses nobody by itself.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use socket2::SockRef;
 
-use crate::admission::{Permit, Place};
+use crate::admission::{Full, Permit, Place};
 use crate::mailbox::{Command, Handed, Incoming};
 use crate::metrics::bump;
 use crate::shared::Shared;
@@ -17,6 +17,9 @@ use crate::shared::Shared;
 /// bounded, and not for seconds in the system's, which grows to megabytes for a reader that is slower than a flood.
 #[cfg(target_os = "linux")]
 pub(super) const NOTSENT_BYTES: u32 = 32 * 1024;
+
+/// The address of a peer that has none, which is on this machine.
+pub(super) const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A socket that does not block, and what is known of it.
 pub(super) struct Arrival {
@@ -35,20 +38,21 @@ pub(super) struct Arrival {
 /// here.
 pub(super) fn admit(shared: &Shared, address: Option<IpAddr>) -> Option<Permit> {
     let proxies = shared.config.trusted_proxies.as_ref();
-    let permit = if shared.draining.load(Relaxed) {
-        None
-    } else {
-        match address {
-            Some(address) if !proxies.is_some_and(|proxies| proxies.contain(address)) => {
-                shared.admission.enter(address)
-            }
-            _ => shared.admission.enter_for_others(),
-        }
-    };
-    if permit.is_none() {
-        bump(&shared.counters.rejected);
+    let counters = &shared.counters;
+    // Where a port is shared others are served on it meanwhile; an upgrade is refused when it turns out to be one.
+    if shared.draining.load(Relaxed) && shared.config.http.is_none() {
+        bump(&counters.rejected);
+        return None;
     }
-    permit
+    let permit = match address {
+        Some(address) if !proxies.is_some_and(|proxies| proxies.contain(address)) => shared.admission.enter(address),
+        _ => shared.admission.enter_for_others(),
+    };
+    let note = |full: &Full| {
+        bump(&counters.rejected);
+        bump(if *full == Full::Address { &counters.full_address } else { &counters.full_pending });
+    };
+    permit.inspect_err(note).ok()
 }
 
 impl Arrival {
@@ -68,4 +72,11 @@ pub(super) fn tune(socket: SockRef<'_>) {
     let _ = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_BYTES);
+}
+
+/// The socket with what is good for messages, and not for downloads, as it was.
+pub(super) fn untuned(stream: TcpStream) -> TcpStream {
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(u32::MAX);
+    stream
 }

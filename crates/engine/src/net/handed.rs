@@ -7,13 +7,10 @@ use std::sync::Arc;
 
 use socket2::{SockAddr, SockRef, Type};
 
-use super::arrival::{Arrival, admit, tune};
+use super::arrival::{Arrival, NOWHERE, admit, tune};
 use crate::mailbox::Handed;
 use crate::metrics::bump;
 use crate::shared::Shared;
-
-/// The address of a peer that has none.
-const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Who is behind a socket that the host pumps through.
 #[derive(Debug, Clone)]

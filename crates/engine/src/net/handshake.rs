@@ -14,14 +14,16 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{AuthFailure, auth_error};
 use wse_protocol::frame::{Opcode, push_close, push_frame};
 
-use super::http::{self, Refusal};
-use super::judge::{Asker, Granted, Identity, Verdict, judge};
+use super::arrival::untuned;
+use super::door::{Door, look, must_wait};
+use super::http::{Refusal, read_until};
+use super::judge::{Asker, Granted, Identity, Verdict, decide};
 use super::parked::park;
 use super::proxied::read_proxied;
 use super::turns::in_turns;
@@ -41,6 +43,8 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request that is looked at without waiting: most fit.
 const READ_NOW: usize = 2048;
+/// Pause between looks at a host that reads no events.
+const WAIT_FOR_HOST: Duration = Duration::from_millis(20);
 /// Bytes a refused peer may still send before the socket is dropped.
 const LINGER_BYTES: usize = 64 * 1024;
 
@@ -75,22 +79,29 @@ pub(crate) fn begin(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming,
 /// Serves a handshake whose request is there whole and good; any other it leaves to a task. A herd of clients that come back
 /// sends its requests while it waits to be accepted: each is then one read, and needs no task and no timer.
 fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) -> Option<(Incoming, Option<Verdict>)> {
-    let keep = shared.config.ask_upgrade;
-    let request = if incoming.early.is_empty() {
-        let mut bytes = [0; READ_NOW];
+    let mut bytes = [0; READ_NOW];
+    let read = match incoming.early.is_empty() {
         // The listener accepts sockets that do not block. An end or an error is found again by the task.
-        let read = (&incoming.stream).read(&mut bytes).unwrap_or(0);
-        let request = http::request(&bytes[..read], 0, keep);
-        if request.is_none() {
-            incoming.early = bytes[..read].to_vec();
-        }
-        request
-    } else {
-        http::request(&incoming.early, 0, keep)
+        true => (&incoming.stream).read(&mut bytes).unwrap_or(0),
+        false => 0,
     };
-    let Some(request) = request else { return Some((incoming, None)) };
-    match judge(shared, request, Asker::of(shared, &incoming)) {
-        Verdict::Admit(granted) => {
+    let seen = if incoming.early.is_empty() { &bytes[..read] } else { incoming.early.as_slice() };
+    let errand = look(&mut Door::at(shared, &incoming), seen, 0, shared.config.ask_upgrade)
+        .filter(|errand| !must_wait(shared, errand));
+    let verdict = errand.map(|errand| decide(shared, errand, Asker::of(shared, &incoming)));
+    if read > 0 && matches!(verdict, None | Some(Verdict::HandOver)) {
+        incoming.early = bytes[..read].to_vec();
+    }
+    match verdict {
+        None => Some((incoming, None)),
+        Some(Verdict::HandOver) => match shared.hand_over(untuned(incoming.stream), incoming.early) {
+            Ok(()) => None,
+            Err(stream) => {
+                let back = Incoming { stream, early: Vec::new(), ..incoming };
+                Some((back, Some(Verdict::Refuse(Refusal::Unavailable))))
+            }
+        },
+        Some(Verdict::Admit(granted)) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
             let stream = shard.borrow().reactor().adopt(stream);
             let ended = stream.map(|stream| finish(shard, stream.into(), *granted, Found { accepted, load }));
@@ -99,7 +110,7 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) 
             }
             None
         }
-        verdict => Some((incoming, Some(verdict))),
+        verdict => Some((incoming, verdict)),
     }
 }
 
@@ -107,6 +118,8 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) 
 enum Outcome {
     /// The socket is a connection, or was one.
     Adopted,
+    /// It was no upgrade: the engine has answered, or the host will.
+    Served,
     /// It was refused; the peer has been told, if there was a way to.
     Refused,
 }
@@ -119,7 +132,7 @@ async fn serve(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, verd
         Err(_) => Poll::Ready(None),
     };
     match poll_fn(poll).await {
-        Some(Ok(Ok(Outcome::Adopted))) => return,
+        Some(Ok(Ok(Outcome::Adopted | Outcome::Served))) => return,
         // Refused, failed, too slow, or one too many: the socket is dropped, and its places come back with it.
         Some(Ok(Ok(Outcome::Refused) | Err(_)) | Err(_)) => {}
         None => shared.shards[index].counters.panics.add(1),
@@ -134,13 +147,13 @@ async fn attempt(
     incoming: Incoming,
     verdict: Option<Verdict>,
 ) -> io::Result<Outcome> {
-    let mut asker = Asker::of(shared, &incoming);
-    let Incoming { stream, accepted, early, handed, mut permit, load, .. } = incoming;
+    let (mut asker, mut door) = (Asker::of(shared, &incoming), Door::at(shared, &incoming));
+    let Incoming { stream, accepted, early: mut head, handed, mut permit, load, .. } = incoming;
     let standing = permit.standing();
     let admit = async {
         // None of them blocks.
         let mut stream = shard.borrow().reactor().adopt(stream)?;
-        let is_fresh = handed.is_none() && early.is_empty() && verdict.is_none();
+        let is_fresh = handed.is_none() && head.is_empty() && verdict.is_none();
         if is_fresh && begins_with_header(shared, asker.address) {
             asker.address = proxied_address(shared, &mut stream).await?.unwrap_or(asker.address);
             if !standing.assign(asker.address) {
@@ -151,8 +164,13 @@ async fn attempt(
         let verdict = match verdict {
             Some(verdict) => verdict,
             None => {
-                let request = http::read_upgrade(&mut transport, early, shared.config.ask_upgrade).await?;
-                judge(shared, request, asker)
+                let keep = shared.config.ask_upgrade;
+                let look = |bytes: &[u8], known| look(&mut door, bytes, known, keep);
+                let errand = read_until(&mut transport, &mut head, look).await?;
+                while must_wait(shared, &errand) {
+                    sleep(WAIT_FOR_HOST).await;
+                }
+                decide(shared, errand, asker)
             }
         };
         let (verdict, place) = match verdict {
@@ -160,6 +178,22 @@ async fn attempt(
             verdict => (verdict, None),
         };
         match verdict {
+            Verdict::HandOver if shared.outlet.has_room() => {
+                shared
+                    .hand_over(untuned(transport.into_socket()?), head)
+                    .map_err(|_| io::ErrorKind::ConnectionAborted)?;
+                Ok(Outcome::Served)
+            }
+            Verdict::HandOver => {
+                bump(&shared.counters.handed_refused);
+                refuse(&mut transport, Refusal::Unavailable.response().as_bytes(), None).await
+            }
+            Verdict::Probe(response) => {
+                transport.write_all(&response).await?;
+                // However the peer ends, it was answered.
+                let _ = linger(&mut transport, None).await;
+                Ok(Outcome::Served)
+            }
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
             Verdict::Refuse(refusal) => refuse(&mut transport, refusal.response().as_bytes(), place).await,
             Verdict::Answer(response) => refuse(&mut transport, &response, place).await,

@@ -113,23 +113,22 @@ pub(crate) struct Upgrade {
 /// A request that was read, and what came behind its head; or the refusal to answer.
 pub(super) type Request = Result<(Upgrade, Vec<u8>), Refusal>;
 
-/// Reads one request head, of which `head` has come already. `keep`: the head itself is asked for.
-pub(super) async fn read_upgrade(
+/// Reads into `head` until `look` finds what it looks for; it is given all bytes and how many of them it has seen before, none at
+/// first.
+pub(super) async fn read_until<T>(
     stream: &mut (impl AsyncRead + Unpin),
-    mut head: Vec<u8>,
-    keep: bool,
-) -> io::Result<Request> {
-    if let Some(request) = request(&head, 0, keep) {
-        return Ok(request);
-    }
-    head.reserve(FIRST_READ);
+    head: &mut Vec<u8>,
+    mut look: impl FnMut(&[u8], usize) -> Option<T>,
+) -> io::Result<T> {
+    let mut known = 0;
     loop {
-        let known = head.len();
-        if stream.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if let Some(found) = look(head, known) {
+            return Ok(found);
         }
-        if let Some(request) = request(&head, known, keep) {
-            return Ok(request);
+        known = head.len();
+        head.reserve(FIRST_READ);
+        if stream.read_buf(head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }

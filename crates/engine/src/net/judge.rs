@@ -9,8 +9,10 @@ use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::envelope::AuthFailure;
 use wse_protocol::topic::Acl;
 
+use super::door::Errand;
 use super::host::is_loopback_host;
 use super::http::{self, Refusal, Request, Upgrade};
+use super::probe::answer;
 use crate::admission::Place;
 use crate::asking::{Found, Kid, Terms};
 use crate::clock::unix_millis;
@@ -58,6 +60,10 @@ pub(super) enum Verdict {
     Refuse(Refusal),
     /// A response of the host's.
     Answer(Vec<u8>),
+    /// A question the engine answers itself, with this response.
+    Probe(Vec<u8>),
+    /// It is the host's.
+    HandOver,
     /// No valid token, where the upgrade succeeds first; with the 101.
     Deny(Vec<u8>, AuthFailure),
     /// The host is to be asked.
@@ -112,8 +118,17 @@ pub(super) struct Granted {
     pub(super) topics: Vec<String>,
 }
 
-/// Decides about a request. One that is admitted has its place among the engine's connections.
-pub(super) fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict {
+/// The answer to what a first request is.
+pub(super) fn decide(shared: &Shared, errand: Errand, asker: Asker) -> Verdict {
+    match errand {
+        Errand::Upgrade(request) => judge(shared, request, asker),
+        Errand::Question(question) => Verdict::Probe(answer(shared, &question, asker.address, asker.loopback)),
+        Errand::Host => Verdict::HandOver,
+    }
+}
+
+/// Decides about an upgrade. One that is admitted has its place among the engine's connections.
+fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict {
     let Asker { address, loopback, secure } = asker;
     let (upgrade, early) = match request {
         Ok(read) => read,
@@ -145,7 +160,11 @@ pub(super) fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict 
         return admit(shared, parked, Terms::default());
     }
     // Nobody is asked about whom there is no room for.
-    if shared.is_full() { Verdict::Refuse(Refusal::Unavailable) } else { Verdict::Park(Box::new(parked)) }
+    if shared.is_full() {
+        bump(&shared.counters.full_connections);
+        return Verdict::Refuse(Refusal::Unavailable);
+    }
+    Verdict::Park(Box::new(parked))
 }
 
 /// What a client without a valid token gets.
@@ -162,7 +181,10 @@ pub(super) fn admit(shared: &Shared, parked: Parked, terms: Terms) -> Verdict {
     let Parked { upgrade, early, address, secure, speech, subprotocol, user, .. } = parked;
     let Terms { user: name, data, protocol, acl, topics } = terms;
     let subprotocol = protocol.or(subprotocol);
-    let Some(place) = shared.enter() else { return Verdict::Refuse(Refusal::Unavailable) };
+    let Some(place) = shared.enter() else {
+        bump(&shared.counters.full_connections);
+        return Verdict::Refuse(Refusal::Unavailable);
+    };
     let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
     let mut identity = user.map_or_else(Identity::default, |user| Identity {
         name: Some(user.claims.sub),

@@ -2,22 +2,22 @@
 //! nothing else, so a flood of connects cannot slow a broadcast down; an engine without threads calls [`Acceptor::accept`].
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use mio::{Events, Poll, Registry, Token, Waker};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::arrival::{Arrival, admit, tune};
+use super::arrival::{Arrival, NOWHERE, admit};
 use super::http::Refusal;
+use super::listening::{Door, Listening, listen_in};
+use crate::config::Config;
 use crate::error::EngineError;
 use crate::metrics::bump;
 use crate::shared::Shared;
 
-/// Connects the system may queue for us.
-const BACKLOG: i32 = 4096;
 /// Pause after the system refused a socket (out of descriptors), and between looks at a host that does not read.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Where connects come in a row, closer than this, they are accepted that far apart: one wake of this thread and one of a shard
@@ -33,31 +33,41 @@ const STOP: Token = Token(1);
 
 /// The running accept thread; dropping it ends the thread.
 pub(crate) struct Listener {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Option<SocketAddr>,
     stop: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Binds `host:port`, beside others that do so if `reuse_port`. Tries every address the name resolves to.
-pub(crate) fn bind(host: &str, port: u16, reuse_port: bool) -> Result<TcpListener, EngineError> {
+/// Binds what the configuration names, if anything: a file, or a port beside others that do so if it is to be shared. Tries every
+/// address the host resolves to.
+pub(crate) fn bind(config: &Config) -> Result<Option<Listening>, EngineError> {
+    let Config { host, port, reuse_port, backlog, unix, .. } = config;
+    if let Some(path) = unix {
+        return listen_in(path, *backlog).map(Some).map_err(|error| refused(path.display().to_string(), error));
+    }
+    let Some(port) = *port else { return Ok(None) };
     let name = || format!("{host}:{port}");
     let unavailable = |source| EngineError::AddressNotAvailable { address: name(), source };
-    let addresses = (host, port).to_socket_addrs().map_err(unavailable)?;
+    let addresses = (host.as_str(), port).to_socket_addrs().map_err(unavailable)?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match listen(address, reuse_port) {
-            Ok(listener) => return Ok(listener),
+        match listen(address, *reuse_port, *backlog) {
+            Ok(listener) => return Ok(Some(Listening::Port(listener))),
             Err(error) => last = error,
         }
     }
-    Err(match last.kind() {
-        io::ErrorKind::AddrInUse => EngineError::AddressInUse(name()),
-        io::ErrorKind::PermissionDenied => EngineError::Permission(name()),
-        _ => unavailable(last),
-    })
+    Err(refused(name(), last))
 }
 
-fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+fn refused(address: String, source: io::Error) -> EngineError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => EngineError::AddressInUse(address),
+        io::ErrorKind::PermissionDenied => EngineError::Permission(address),
+        _ => EngineError::AddressNotAvailable { address, source },
+    }
+}
+
+fn listen(address: SocketAddr, reuse_port: bool, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Windows would let two processes share the port.
     #[cfg(unix)]
@@ -69,18 +79,18 @@ fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     #[cfg(not(unix))]
     let _ = reuse_port;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
 impl Listener {
     /// Starts accepting.
-    pub(crate) fn spawn(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+    pub(crate) fn spawn(listening: Listening, shared: Arc<Shared>) -> io::Result<Self> {
+        let address = listening.address()?;
         let poll = Poll::new()?;
         let stop = Waker::new(poll.registry(), STOP)?;
-        let acceptor = Acceptor::new(listener, shared, poll.registry(), CONNECTS)?;
+        let acceptor = Acceptor::new(listening, shared, poll.registry(), CONNECTS)?;
         let thread = std::thread::Builder::new().name("wse-accept".into()).spawn(move || acceptor.run(poll))?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
@@ -104,7 +114,7 @@ impl Drop for Listener {
 
 /// What accepts: a thread, or the event loop of a host. Accepted sockets are never registered here: their shard does that, once.
 pub(crate) struct Acceptor {
-    listener: mio::net::TcpListener,
+    door: Door,
     shared: Arc<Shared>,
     /// The listening socket is bound to a loopback address.
     loopback: bool,
@@ -115,18 +125,15 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// Has `registry` tell with `token` that somebody wants to connect.
     pub(crate) fn new(
-        listener: TcpListener,
+        listening: Listening,
         shared: Arc<Shared>,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
-        if INHERITED {
-            tune(SockRef::from(&listener));
-        }
-        let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
-        let mut listener = mio::net::TcpListener::from_std(listener);
-        registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self { listener, shared, loopback, paused: false })
+        // No page of a browser can ask for a file.
+        let loopback = listening.address()?.is_some_and(|address| address.ip().to_canonical().is_loopback());
+        let door = listening.register(registry, token)?;
+        Ok(Self { door, shared, loopback, paused: false })
     }
 
     fn run(mut self, mut poll: Poll) {
@@ -153,7 +160,7 @@ impl Acceptor {
     /// Accepts some of what waits, unless the host does not read: connect events are never shed, so no more of them may arise
     /// then. Returns how long to wait before the next call, `None` = until something arrives.
     pub(crate) fn accept(&mut self) -> Option<Duration> {
-        let paused = self.shared.inbound.all_over();
+        let paused = self.is_held();
         if paused && !std::mem::replace(&mut self.paused, true) {
             bump(&self.shared.counters.accept_pauses);
         }
@@ -161,13 +168,18 @@ impl Acceptor {
         if paused { Some(PAUSE) } else { self.accept_some() }
     }
 
+    /// Whether the host is behind with its events. Where it is asked for more than upgrades on this port, those wait instead.
+    fn is_held(&self) -> bool {
+        self.shared.config.http.is_none() && self.shared.inbound.all_over()
+    }
+
     fn accept_some(&self) -> Option<Duration> {
         for _ in 0..ACCEPTS_IN_A_ROW {
-            if self.shared.inbound.all_over() {
+            if self.is_held() {
                 break;
             }
-            match self.listener.accept() {
-                Ok((stream, peer)) => self.hand_over(stream.into(), peer),
+            match self.door.accept() {
+                Ok((stream, peer)) => self.hand_over(stream, peer.map(|peer| peer.ip())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) => {
                     bump(&self.shared.counters.accept_errors);
@@ -180,25 +192,20 @@ impl Acceptor {
         Some(Duration::ZERO)
     }
 
-    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+    fn hand_over(&self, stream: TcpStream, peer: Option<IpAddr>) {
         let Self { shared, loopback, .. } = self;
-        let Some(permit) = admit(shared, Some(peer.ip())) else {
+        let Some(permit) = admit(shared, peer) else {
             // One attempt that cannot block: the socket's buffer is empty. TLS peers just see the connection end.
             if shared.config.tls.is_none() {
                 let _ = io::Write::write(&mut &stream, Refusal::Unavailable.response().as_bytes());
             }
             return;
         };
-        if !INHERITED {
-            tune(SockRef::from(&stream));
-        }
-        let arrival = Arrival { stream, address: peer.ip(), loopback: *loopback, early: Vec::new(), handed: None };
+        let address = peer.unwrap_or(NOWHERE);
+        let arrival = Arrival { stream, address, loopback: *loopback, early: Vec::new(), handed: None };
         arrival.dispatch(shared, permit);
     }
 }
-
-/// Whether accepted sockets have the listening socket's options. On Linux they do: tuned once, not per connect.
-const INHERITED: bool = cfg!(target_os = "linux");
 
 /// Whether an error of `accept` is about the connection that was to be accepted, which is gone with it. The next may follow at
 /// once: with a pause for each, a few resets would stop accepting. All others are the system's (descriptors, memory).
@@ -222,12 +229,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     #[cfg(target_os = "linux")]
-    use crate::net::arrival::NOTSENT_BYTES;
+    use crate::net::arrival::{NOTSENT_BYTES, tune};
+    #[cfg(target_os = "linux")]
+    use socket2::SockRef;
 
     #[cfg(target_os = "linux")]
     #[test]
     fn accepted_sockets_inherit_what_is_tuned() {
-        let listener = listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), false, 1).unwrap();
         tune(SockRef::from(&listener));
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = loop {

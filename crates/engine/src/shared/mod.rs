@@ -5,9 +5,10 @@ mod publish;
 mod send_event;
 mod subscribe;
 
-use std::sync::Arc;
+use std::net::TcpStream;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -20,7 +21,8 @@ use crate::flow::DedupWindow;
 use crate::inbound::{Inbound, Limits, Parted};
 use crate::liveness::Liveness;
 use crate::mailbox::{Command, Mailbox};
-use crate::metrics::{EngineCounters, ShardCounters};
+use crate::metrics::{EngineCounters, Scrape, ShardCounters, bump};
+use crate::outlet::{Outlet, Released};
 use crate::registry::{Peer, Registry};
 use crate::topics::TopicIndex;
 
@@ -44,6 +46,12 @@ pub(super) struct Shared {
     pub(super) admission: Arc<Admission>,
     /// What the host is asked about handshakes.
     pub(super) asking: Arc<Asking>,
+    /// Connections whose requests are the host's.
+    pub(crate) outlet: Outlet,
+    /// The metrics as they were last asked for over HTTP.
+    pub(crate) scrape: Scrape,
+    /// Writes them; known to the engine alone.
+    pub(crate) exposition: OnceLock<fn(&Self) -> String>,
     dedup: Mutex<DedupWindow>,
     /// Numbers the events of `send_event`.
     sequence: AtomicU64,
@@ -99,6 +107,9 @@ impl Shared {
             counters: EngineCounters::default(),
             admission: Arc::new(Admission::new(config.max_pending, config.max_pending_per_address)),
             asking: Arc::new(Asking::new(&config)),
+            outlet: Outlet::new(config.http.as_ref().map_or(0, |http| http.max_waiting)),
+            scrape: Scrape::default(),
+            exposition: OnceLock::new(),
             dedup: Mutex::default(),
             sequence: AtomicU64::new(0),
             connections: Arc::default(),
@@ -109,6 +120,16 @@ impl Shared {
             writable: Mutex::default(),
             config,
         }
+    }
+
+    /// Gives a connection to the host, with what was read of its first request.
+    ///
+    /// # Errors
+    /// The host takes no more: here is the socket again.
+    pub(crate) fn hand_over(&self, stream: TcpStream, head: Vec<u8>) -> Result<(), TcpStream> {
+        let given = self.outlet.offer(Released { stream, head });
+        bump(if given.is_ok() { &self.counters.handed } else { &self.counters.handed_refused });
+        given.map_err(|handed| handed.stream)
     }
 
     /// Reserves a place for one more connection; `None` when all are taken.

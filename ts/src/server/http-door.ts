@@ -1,0 +1,108 @@
+/**
+ * The way of a socket from the engine's port to Node's HTTP server: taken over with the bytes that were read of it, as many as wait in
+ * one call. Reads no request; who asks for what is the HTTP server's.
+ */
+
+import { closeSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { Socket } from 'node:net';
+import type { NativeSocket } from '../native/index.js';
+import type { Upgrades } from '../upgrade/upgrades.js';
+import type { EngineHandle } from './engine-handle.js';
+import { answerProbes, type Probes } from './probes.js';
+
+/** Sockets taken before other handles of the event loop have their turn. */
+const SOCKETS = 64;
+
+/** The door of one engine. */
+export class HttpDoor {
+  readonly #engine: EngineHandle;
+  readonly #server: Server;
+  readonly #upgrades: Upgrades;
+  readonly #probes: Probes;
+  /** Those that came through the engine's port. */
+  readonly #sockets = new WeakSet<Socket>();
+  #open = false;
+  #forget = (): void => {};
+
+  /**
+   * @param upgrades takes the upgrades that come behind other requests of a connection
+   * @param probes what the engine is asked for there
+   */
+  constructor(engine: EngineHandle, server: Server, upgrades: Upgrades, probes: Probes) {
+    this.#engine = engine;
+    this.#server = server;
+    this.#upgrades = upgrades;
+    this.#probes = probes;
+    engine.onEnd(() => this.#close());
+  }
+
+  /** Begins to take sockets; those that have come already are taken at once. */
+  open(): void {
+    this.#open = true;
+    track(this.#server);
+    this.#upgrades.attachTo(this.#server, {});
+    if (this.#probes.paths.size > 0) {
+      this.#forget = answerProbes(this.#server, this.#engine, this.#probes, (socket) => this.#sockets.has(socket));
+    }
+    this.#server.once('close', this.#refuse);
+    this.#engine.calls.onSockets(this.#engine.id, this.#take);
+  }
+
+  /** The engine has ended: nothing comes any more, and who asks for nothing now has no reason to stay. */
+  #close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#server.off('close', this.#refuse);
+    this.#forget();
+    this.#server.closeIdleConnections();
+  }
+
+  readonly #refuse = (): void => {
+    this.#open = false;
+    this.#engine.calls.refuseSockets(this.#engine.id);
+  };
+
+  readonly #take = (): void => {
+    const sockets = this.#engine.calls.takeSockets(this.#engine.id, SOCKETS);
+    for (const socket of sockets) admit(this.#server, socket, this.#sockets);
+    // The next wake comes only after a look that found fewer.
+    if (sockets.length === SOCKETS) setImmediate(this.#take);
+  };
+}
+
+/** Gives a socket to the server as if that had accepted it. */
+function admit(server: Server, { fd, head }: NativeSocket, admitted: WeakSet<Socket>): void {
+  let socket: Socket;
+  try {
+    socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+  } catch {
+    // A descriptor Node has no handle for: nobody else closes it.
+    closeSync(fd);
+    return;
+  }
+  admitted.add(socket);
+  try {
+    // Before the server listens for data. It flows at the end of this turn, hence before the first bytes of the socket itself, which
+    // come with a later one: the server's parser reads those from the handle, past this stream.
+    socket.unshift(head);
+    server.emit('connection', socket);
+  } catch (error) {
+    // A listener's. As with a socket Node has accepted, nobody is there to catch it; the others of this turn must not be lost.
+    socket.destroy();
+    setImmediate(() => {
+      throw error;
+    });
+  }
+}
+
+/**
+ * Has a server that does not listen watch its connections as one that does: `headersTimeout`, `requestTimeout` and
+ * `closeIdleConnections()` do nothing without. Node begins with it in a listener of its own; other listeners of `'listening'` are not
+ * to hear of what is not so.
+ */
+function track(server: Server): void {
+  if (server.listening) return;
+  const own = server.listeners('listening').find(({ name }) => name === 'setupConnectionsTracking');
+  own?.call(server);
+}
