@@ -27,7 +27,7 @@ export function createRun(connection) {
 
   function figures(now, settings) {
     put($('run-deliveries'), count(now?.deliveries));
-    put($('run-open'), now === null ? '' : `${count(now.open)} connected, ${count(now.published)} published/s`);
+    put($('run-open'), now === null ? '' : `${count(now.open)} connected, ${paceText(now.published, settings.rate)}`);
     put($('run-p50'), millis(now?.p50));
     put($('run-p99'), millis(now?.p99));
     put($('run-js'), percent(typeof now?.js === 'number' ? now.js * 100 : undefined));
@@ -83,12 +83,18 @@ export function createRun(connection) {
   };
 }
 
+/** What was asked for is said only where it is not reached. */
+function paceText(published, rate) {
+  const pace = `${count(published)} published/s`;
+  return published < rate * 0.95 ? pace.replace(' ', ` of ${count(rate)} `) : pace;
+}
+
 function statusText({ running, now, settings }) {
   if (!running) return 'Move a slider, or press Start.';
   if (now === null) return 'Starting.';
   if (now.open < settings.connections) return `Connecting ${count(settings.connections)} clients.`;
   if (now.generators.busy > GENERATOR_FULL) return 'The load generator has no time left: it, or this machine, is the limit here.';
-  return 'Every client hears every message.';
+  return 'All clients are connected.';
 }
 
 function threadBars({ threads, js, generators }, driver) {
