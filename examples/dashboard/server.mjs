@@ -47,7 +47,7 @@ async function main() {
     // Unreferenced: it ends a process that hangs, it never keeps one alive.
     setTimeout(() => fail(new Error(`the engine did not stop within ${STOP_DEADLINE_MS} ms`)), STOP_DEADLINE_MS).unref();
     feed.stop();
-    await Promise.all([load.stop(), page.close(), server.drain({ closeCode: 4300, timeout: DRAIN_SECONDS })]);
+    await Promise.all([load.close(), page.close(), server.drain({ closeCode: 4300, timeout: DRAIN_SECONDS })]);
     await server.stop({ timeout: STOP_SECONDS });
   });
   // A terminal sends Ctrl-C to npm and to us, and npm passes it on: the second signal is not impatience.

@@ -18,7 +18,9 @@ export function createLoad() {
   let settings = { server: 'wse', connections: Math.min(1000, bounds.connections.max), rate: 50, size: 128 };
   let run = null;
   let wanted = null; // settings that have to be applied
-  let applying = null;
+  let stops = 0;
+  let closed = false;
+  let applying = false;
   let note = '';
   let heardAt = 0;
   let watchedAt = 0;
@@ -39,6 +41,7 @@ export function createLoad() {
   }
 
   async function stop(why = '') {
+    stops++;
     wanted = null;
     note = why;
     const old = run;
@@ -50,12 +53,14 @@ export function createLoad() {
   async function apply() {
     while (wanted !== null) {
       const now = wanted;
+      const asked = stops;
       wanted = null;
       if (run !== null && run.server !== now.server) {
         const old = run;
         run = null;
         forget();
         await old.end();
+        if (stops !== asked) continue;
       }
       if (run === null) {
         const started = new Run({
@@ -64,7 +69,9 @@ export function createLoad() {
           lost: (who) => started === run && stop(who),
         });
         run = started;
-        await started.ready;
+        await started.ready.catch((error) => {
+          if (run === started) throw error;
+        });
         if (run !== started) continue; // stopped meanwhile
       }
       run.set(now);
@@ -81,10 +88,20 @@ export function createLoad() {
     wanted = asked;
     note = '';
     watchedAt = performance.now();
-    applying ??= apply()
-      .catch((error) => stop(error.message))
-      .finally(() => (applying = null));
+    kick();
     return null;
+  }
+
+  /** One at a time, and once more when something was asked for meanwhile. */
+  function kick() {
+    if (applying) return;
+    applying = true;
+    apply()
+      .catch((error) => stop(error.message))
+      .finally(() => {
+        applying = false;
+        if (wanted !== null) kick();
+      });
   }
 
   const commands = {
@@ -183,10 +200,15 @@ export function createLoad() {
   return {
     state,
     sample,
-    stop,
+    /** For good: whoever asks for a load from now on is refused. */
+    close() {
+      closed = true;
+      return stop();
+    },
     handles: (name) => Object.hasOwn(commands, name),
     /** Null, or why not. */
     command(name, p) {
+      if (closed) return 'The server is ending.';
       heardAt = performance.now();
       return commands[name](p);
     },

@@ -32,22 +32,22 @@ export class Run {
   #reports = []; // of the target, oldest first
   #measures = []; // of each generator, oldest first
   #lost;
+  #answer;
 
   /** @param {{ server: string, maxConnections: number, lost(who: string): void }} options */
   constructor({ server, maxConnections, lost }) {
     this.server = server;
     this.#lost = lost;
-    let ready;
-    const arrived = new Promise((resolve, reject) => (ready = { resolve, reject }));
+    const arrived = new Promise((resolve, reject) => (this.#answer = { resolve, reject }));
     const events = {
-      message: (m) => (m.type === 'ready' ? ready.resolve(m) : this.#heard(m)),
-      lost(how) {
-        ready.reject(new Error(`the server under load ended (${how})`));
+      message: (m) => (m.type === 'ready' ? this.#answer.resolve(m) : this.#heard(m)),
+      lost: (how) => {
+        this.#answer.reject(new Error(`the server under load ended (${how})`));
         lost('The server under load ended by itself.');
       },
     };
     this.#target = new Child('target.mjs', [server, maxConnections], events);
-    const late = setTimeout(() => ready.reject(new Error('the server under load did not start')), READY_MS);
+    const late = setTimeout(() => this.#answer.reject(new Error('the server under load did not start')), READY_MS);
     this.ready = arrived.then(({ port, rss, driver, shards }) => this.#begin(port, rss, { driver, shards }));
     this.ready.catch(() => {}).finally(() => clearTimeout(late));
   }
@@ -110,7 +110,9 @@ export class Run {
     this.#gather();
   }
 
+  /** Resolves when no process of it is left; whoever still waits for `ready` is told. */
   end() {
+    this.#answer.reject(new Error('the load was stopped'));
     clearTimeout(this.#patience);
     return Promise.all([this.#target, ...this.#generators].map((child) => child.end()));
   }
