@@ -176,7 +176,7 @@ export function createLoad() {
     if (latest !== null && now > steadyAt && latest.open === settings.connections && wanted === null) {
       const { deliveries, p50, p99, js, threads, perConnection, generators } = latest;
       const cores = threads === null ? null : threads.js + threads.rest + threads.shards.reduce((a, b) => a + b, 0);
-      Object.assign(result(), { deliveries, p50, p99, js, cores, perConnection, generator: generators.busy });
+      Object.assign(result(), { deliveries, p50, p99, js, cores, perConnection, generator: generators.cpu });
     }
     return state();
   }

@@ -28,6 +28,8 @@ let bytes = 0;
 let pongs = []; // [sent, microseconds until the answer]
 let turn = 0;
 let usage = performance.eventLoopUtilization();
+let spent = process.cpuUsage();
+let reportedAt = micros();
 
 /** A place for a connection; whoever stands in it may change. */
 class Slot {
@@ -140,8 +142,12 @@ function pong(payload) {
 
 function report() {
   const now = micros();
-  const spent = performance.eventLoopUtilization(usage);
+  const busy = performance.eventLoopUtilization(usage).utilization;
   usage = performance.eventLoopUtilization();
+  const { user, system } = process.cpuUsage(spent);
+  spent = process.cpuUsage();
+  const cpu = (user + system) / (now - reportedAt);
+  reportedAt = now;
   send({
     type: 'report',
     at: now,
@@ -151,7 +157,8 @@ function report() {
     latencies: latencies.take(),
     pongs,
     waiting: pings.length > 0 ? now - pings[0][0] : 0,
-    busy: spent.utilization,
+    busy, // has no time to wait: it is the limit, or this machine is
+    cpu, // what it costs, in cores
   });
   pongs = [];
 }

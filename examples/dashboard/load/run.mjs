@@ -158,7 +158,7 @@ export class Run {
       threads,
       dropped: target.dropped,
       perConnection: this.#weight,
-      generators: { busy: Math.max(...last.map(({ busy }) => busy)), count: GENERATORS },
+      generators: { busy: Math.max(...last.map(({ busy }) => busy)), cpu: sum(last, 'cpu'), count: GENERATORS },
       waiting: Math.max(...last.map(({ waiting }) => waiting)) / 1000,
       total: target.published,
       probe: target.probe,

@@ -7,6 +7,7 @@ import { $, put } from './dom.js';
 import { bytes, count, millis, NONE, percent, together } from './format.js';
 
 const share = (value) => (value === undefined || value === null ? NONE : `${percent(value * 100)} %`);
+const cores = (value) => (typeof value === 'number' ? value.toFixed(2) : NONE);
 const ms = (value) => (value === undefined || value === null ? NONE : `${millis(value)} ms`);
 
 const ROWS = [
@@ -14,11 +15,11 @@ const ROWS = [
   ['publish() to arrival, median', (r) => ms(r.p50)],
   ['publish() to arrival, p99', (r) => ms(r.p99)],
   ['JavaScript busy', (r) => share(r.js)],
-  ['CPU, all threads (cores)', (r) => (typeof r.cores === 'number' ? r.cores.toFixed(2) : NONE)],
+  ['CPU, all threads (cores)', (r) => cores(r.cores)],
   ['Memory per connection', (r) => together(bytes(r.perConnection))],
   ['Pings answered while JavaScript was blocked', (r) => (r.block ? `${r.block.answered} of ${r.block.pings}` : NONE)],
   ['Everyone back after a restart', (r) => (r.restart ? `${count(r.restart.ms)} ms` : NONE)],
-  ['Load generator busy', (r) => share(r.generator)],
+  ['CPU of the load generator (cores)', (r) => cores(r.generator)],
 ];
 
 export function createCompare() {

@@ -102,7 +102,7 @@ function threadBars({ threads, js, generators }, driver) {
   const bars = [{ name, kind: 'js', share: threads?.js ?? js ?? 0 }];
   for (const [i, share] of (threads?.shards ?? []).entries()) bars.push({ name: `Shard ${i}`, kind: 'shard', share });
   if (threads !== null) bars.push({ name: 'Other threads', kind: 'rest', share: threads.rest });
-  bars.push({ name: 'Load generator', kind: 'rest', share: generators.busy });
+  bars.push({ name: 'Load generator', kind: 'rest', share: generators.cpu });
   return bars;
 }
 
