@@ -11,6 +11,7 @@ import { createCompare } from './run-compare.js';
 import { createControls } from './run-controls.js';
 
 const GENERATOR_FULL = 0.95;
+const DENSE_ABOVE = 11; // bars; more stand side by side
 
 export function createRun(connection) {
   const controls = createControls(connection);
@@ -45,6 +46,7 @@ export function createRun(connection) {
   function threads(now, driver) {
     const bars = now === null ? [] : threadBars(now, driver);
     const list = $('run-threads');
+    list.classList.toggle('dense', bars.length > DENSE_ABOVE);
     while (list.children.length > bars.length) list.lastElementChild.remove();
     while (list.children.length < bars.length) list.append(bar());
     bars.forEach(({ name, kind, share }, i) => {
