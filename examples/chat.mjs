@@ -2,7 +2,11 @@
 
 import { RustWSEServer, topicSegment } from 'wse-server';
 
-const server = new RustWSEServer({ port: Number(process.env.PORT ?? 0), pingInterval: 25 });
+const server = new RustWSEServer({
+  port: Number(process.env.PORT ?? 0),
+  maxMessageSize: 4096,
+  maxSubscriptionsPerConnection: 32,
+});
 const { host, port } = await server.start();
 console.log(`ws://${host}:${port}`);
 
@@ -18,18 +22,25 @@ function roomOf({ p }) {
   return typeof p?.room === 'string' && p.room.length <= 64 ? `room.${topicSegment(p.room)}` : undefined;
 }
 
+function handle([type, conn, payload]) {
+  const room = type === 'msg' ? roomOf(payload) : undefined;
+  if (room === undefined) return;
+  if (payload.t === 'join') {
+    server.subscribeConnection(conn, [room], { exact: true }); // throws beyond 32 rooms
+    server.publish(room, 'joined', { conn, members: server.getTopicSubscriberCount(room) });
+  }
+  if (payload.t === 'leave') server.unsubscribeConnection(conn, [room]);
+  if (payload.t === 'say' && typeof payload.p.text === 'string') server.publish(room, 'said', { conn, text: payload.p.text });
+}
+
 for await (const batch of server.batches()) {
   if (!server.isRunning()) break;
-  for (const [type, conn, payload] of batch) {
-    if (type !== 'msg') continue;
-    const room = roomOf(payload);
-    if (room === undefined) continue;
-    if (payload.t === 'join') {
-      server.subscribeConnection(conn, [room], { exact: true });
-      server.publish(room, 'joined', { conn, members: server.getTopicSubscriberCount(room) });
+  for (const event of batch) {
+    // What throws out of the loop ends it, and with it the program: nobody's message may.
+    try {
+      handle(event);
+    } catch (error) {
+      server.sendEvent(event[1], { t: 'refused', p: { code: error.code ?? 'ERROR' } });
     }
-    if (payload.t === 'leave') server.unsubscribeConnection(conn, [room]);
-    // What a client sends can be anything: what throws here ends the loop, and with it the program.
-    if (payload.t === 'say' && typeof payload.p.text === 'string') server.publish(room, 'said', { conn, text: payload.p.text });
   }
 }

@@ -1,8 +1,8 @@
 // The live feed of this machine: ten readings a second, published on topics.
 //
 // Owns: the one timer, what is published when, and the last minute of every curve, so that a new tab opens with full
-// charts. Topics: system.cpu, system.memory, system.network, system.disk (10/s), wse.stats (2/s), system.processes
-// (1/s). Every payload carries `at`, the moment of the reading: the page measures publish-to-arrival with it.
+// charts. Topics: system.cpu, system.memory, system.network, system.disk (10/s), wse.stats and load.state (2/s),
+// system.processes (1/s). Every payload carries `at`, the moment of the reading: the page measures publish-to-arrival with it.
 // Never: knows a connection, answers a message, invents a number. What this system cannot give is not published.
 
 import { createMachine } from './machine.mjs';
@@ -13,7 +13,7 @@ export const TICK_MS = 100;
 const HISTORY = 600; // one minute
 const STATS_EVERY = 5;
 
-export function createFeed({ server, publisher, stats }) {
+export function createFeed({ server, publisher, stats, load }) {
   const machine = createMachine();
   const processes = createProcessList();
   const history = new History(HISTORY);
@@ -46,7 +46,10 @@ export function createFeed({ server, publisher, stats }) {
     publish('system.memory', memory);
     if (network !== null) publish('system.network', network);
     if (disk !== null) publish('system.disk', disk);
-    if (ticks++ % STATS_EVERY === 0) publish('wse.stats', stats.sample(now));
+    if (ticks++ % STATS_EVERY === 0) {
+      publish('wse.stats', stats.sample(now));
+      publish('load.state', load.sample(server.getTopicSubscriberCount('load.state')));
+    }
     // The only reading that costs something: nobody connected, nothing read.
     const list = server.getConnectionCount() > 0 ? processes.step() : null;
     if (list !== null) publish('system.processes', list);

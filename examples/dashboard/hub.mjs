@@ -1,12 +1,21 @@
 // Answers the tabs: who may subscribe to what, and who may say what.
 //
 // Owns: the application's half of the protocol. The engine answers client_hello and ping by itself; subscription_update
-// and publish come here. A tab may listen to the feed and talk in the topics `chat` and `chat.<room>`, nothing else.
+// and publish come here. A tab may listen to the feed, talk in the topics `chat` and `chat.<room>`, and steer the load within
+// its bounds, nothing else.
 // Never: trusts a field of a message. Everything is checked, cut to size, and bounded per connection and in total.
 
 import { wallClock } from './public/clock.mjs';
 
-const FEED_TOPICS = new Set(['system.cpu', 'system.memory', 'system.network', 'system.disk', 'system.processes', 'wse.stats']);
+const FEED_TOPICS = new Set([
+  'system.cpu',
+  'system.memory',
+  'system.network',
+  'system.disk',
+  'system.processes',
+  'wse.stats',
+  'load.state',
+]);
 const CHAT_TOPIC = /^chat(\.[a-z0-9_-]{1,32})?$/i;
 const ALL_ROOMS = 'chat.*';
 const MAX_TOPICS = 64;
@@ -16,7 +25,7 @@ const CHAT_HISTORY = 50;
 const BURST = 10;
 const PER_SECOND = 4;
 
-export function createHub({ server, publisher, feed }) {
+export function createHub({ server, publisher, feed, load }) {
   const allowances = new Map(); // conn -> { left, at }
   const said = [];
 
@@ -78,6 +87,11 @@ export function createHub({ server, publisher, feed }) {
   const reply = (conn, t, p) => server.sendEvent(conn, { t, p });
   const refuse = (conn, message) => reply(conn, 'error', { code: 'PUBLISH_REFUSED', message, recoverable: true });
 
+  const steer = (conn, name, fields) => {
+    const why = spend(conn) ? load.command(name, fields) : 'Too many changes at once: wait a second.';
+    if (why !== null) reply(conn, 'error', { code: 'LOAD_REFUSED', message: why, recoverable: true });
+  };
+
   const spend = (conn) => {
     const now = performance.now();
     const was = allowances.get(conn) ?? { left: BURST, at: now };
@@ -92,8 +106,10 @@ export function createHub({ server, publisher, feed }) {
       if (type !== 'msg') return;
       const t = payload?.t;
       const p = payload?.p;
-      if (typeof t !== 'string' || !Object.hasOwn(handlers, t)) return;
-      handlers[t](conn, typeof p === 'object' && p !== null ? p : {});
+      if (typeof t !== 'string') return;
+      const fields = typeof p === 'object' && p !== null ? p : {};
+      if (Object.hasOwn(handlers, t)) handlers[t](conn, fields);
+      else if (load.handles(t)) steer(conn, t, fields);
     },
   };
 }

@@ -9,11 +9,22 @@ import { createServer } from 'node:http';
 
 const FILES = new Map([
   ['/', 'index.html'],
-  ...['app', 'chart', 'chat', 'connection', 'dom', 'format', 'panels', 'processes', 'tiles'].map((name) => [
-    `/${name}.js`,
-    `${name}.js`,
-  ]),
-  ...['style', 'tiles', 'panels', 'processes', 'chat'].map((name) => [`/${name}.css`, `${name}.css`]),
+  ...[
+    'app',
+    'chart',
+    'chat',
+    'connection',
+    'dom',
+    'format',
+    'panels',
+    'processes',
+    'run',
+    'run-acts',
+    'run-compare',
+    'run-controls',
+    'tiles',
+  ].map((name) => [`/${name}.js`, `${name}.js`]),
+  ...['style', 'tiles', 'panels', 'processes', 'chat', 'run'].map((name) => [`/${name}.css`, `${name}.css`]),
   ['/clock.mjs', 'clock.mjs'],
   ['/icon.svg', 'icon.svg'],
   ['/favicon.ico', 'icon.svg'],

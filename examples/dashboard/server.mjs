@@ -1,13 +1,14 @@
 // The dashboard's entrance: starts the page, the engine and the feed, and stops them again.
 //
 // Owns: the order of starting and stopping, the one line with the URL, the one line with what went wrong, the exit code.
-// Never: reads the machine (feed.mjs), answers a tab (hub.mjs), serves a file (page.mjs).
+// Never: reads the machine (feed.mjs), answers a tab (hub.mjs), serves a file (page.mjs), loads a server (load/).
 //
 //   node examples/dashboard/server.mjs [--port N]
 
 import { parseArgs, USAGE, UsageError } from './args.mjs';
 import { createFeed } from './feed.mjs';
 import { createHub } from './hub.mjs';
+import { createLoad } from './load/control.mjs';
 import { createPage } from './page.mjs';
 import { createPublisher, createStats } from './stats.mjs';
 
@@ -36,8 +37,9 @@ async function main() {
   });
   const { port } = await server.start();
   const publisher = createPublisher(server);
-  const feed = createFeed({ server, publisher, stats: createStats(server, publisher) });
-  const hub = createHub({ server, publisher, feed });
+  const load = createLoad();
+  const feed = createFeed({ server, publisher, stats: createStats(server, publisher), load });
+  const hub = createHub({ server, publisher, feed, load });
   feed.start();
   config = { url: `ws://127.0.0.1:${port}/wse` };
 
@@ -45,7 +47,7 @@ async function main() {
     // Unreferenced: it ends a process that hangs, it never keeps one alive.
     setTimeout(() => fail(new Error(`the engine did not stop within ${STOP_DEADLINE_MS} ms`)), STOP_DEADLINE_MS).unref();
     feed.stop();
-    await Promise.all([page.close(), server.drain({ closeCode: 4300, timeout: DRAIN_SECONDS })]);
+    await Promise.all([load.close(), page.close(), server.drain({ closeCode: 4300, timeout: DRAIN_SECONDS })]);
     await server.stop({ timeout: STOP_SECONDS });
   });
   // A terminal sends Ctrl-C to npm and to us, and npm passes it on: the second signal is not impatience.

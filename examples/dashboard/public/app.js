@@ -8,6 +8,7 @@ import { createChat } from './chat.js';
 import { Connection } from './connection.js';
 import { createPanels } from './panels.js';
 import { createProcessTable } from './processes.js';
+import { createRun } from './run.js';
 import { createTiles } from './tiles.js';
 
 const TOPICS = [
@@ -17,6 +18,7 @@ const TOPICS = [
   'system.disk',
   'system.processes',
   'wse.stats',
+  'load.state',
   'chat',
   'chat.*',
 ];
@@ -28,6 +30,7 @@ const panels = createPanels();
 const processes = createProcessTable();
 const tiles = createTiles(connection);
 const chat = createChat(connection);
+const run = createRun(connection);
 
 const handlers = {
   'system.cpu': (p) => panels.reading('cpu', p),
@@ -39,12 +42,18 @@ const handlers = {
     tiles.stats(p);
     chat.listening(p.listening);
   },
+  'load.state': (p) => run.take(p),
   chat: (p) => chat.add(p),
-  error: (p) => chat.notice(typeof p?.message === 'string' ? p.message : 'The server refused that.'),
+  error(p) {
+    const text = typeof p?.message === 'string' ? p.message : 'The server refused that.';
+    if (p?.code === 'LOAD_REFUSED') run.notice(text);
+    else chat.notice(text);
+  },
   dashboard_snapshot(p) {
     panels.snapshot(p);
     processes.missing(p.info.missing.processes);
     if (p.latest['system.processes'] !== undefined) processes.take(p.latest['system.processes']);
+    if (p.latest['load.state'] !== undefined) run.take(p.latest['load.state']);
     chat.replace(p.chat);
   },
 };

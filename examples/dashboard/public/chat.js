@@ -7,7 +7,7 @@ import { $, put } from './dom.js';
 import { count, timeOfDay } from './format.js';
 
 const KEEP = 200;
-const ADJECTIVES = ['Amber', 'Brisk', 'Calm', 'Clear', 'Deft', 'Early', 'Fleet', 'Keen', 'Lucid', 'Quiet', 'Swift', 'Warm'];
+const ADJECTIVES = ['Amber', 'Brisk', 'Calm', 'Clear', 'Deft', 'Early', 'Fleet', 'Keen', 'Lucid', 'Quiet', 'Sunny', 'Warm'];
 const BIRDS = ['Heron', 'Kestrel', 'Lark', 'Martin', 'Osprey', 'Plover', 'Robin', 'Swift', 'Tern', 'Wagtail', 'Wren', 'Finch'];
 
 const pick = (list) => list[Math.floor(Math.random() * list.length)];

@@ -4,13 +4,16 @@
 // (TEXT JSON, BINARY JSON, BINARY `C:` + zlib) in the order they came, and the two latencies.
 // Never: knows what a message means beyond the protocol's own, touches the page.
 //
+// States: connecting, live, quiet (connected, but nothing comes), reconnecting, offline.
 // Events: `state` (detail: { state, delay }), `message` (detail: the envelope), `latency`.
 
 import { wallClock } from './clock.mjs';
 
 const PING_EVERY_MS = 5000;
 const READY_WITHIN_MS = 6000;
-const SILENT_AFTER_MS = 8000; // the feed speaks ten times a second
+const QUIET_AFTER_MS = 1200; // the feed speaks ten times a second: the page says that it does not
+const SILENT_AFTER_MS = 8000; // and tries another connection
+const WATCH_EVERY_MS = 400;
 const BACKOFF_FIRST_MS = 400;
 const BACKOFF_MAX_MS = 10_000;
 const STABLE_AFTER_MS = 3000;
@@ -33,6 +36,7 @@ export class Connection extends EventTarget {
   #pings = new Map();
   #timers = { ping: 0, retry: 0, watch: 0, stable: 0 };
   #lastHeard = 0;
+  #openedAt = 0;
   #settledAt = Number.POSITIVE_INFINITY;
   #decoding = Promise.resolve();
   #pendingDecodes = 0;
@@ -87,19 +91,23 @@ export class Connection extends EventTarget {
       if (this.#socket === socket) this.#lost(event.code);
     });
     this.#lastHeard = performance.now();
-    this.#timers.watch = setTimeout(() => this.#watch(socket), READY_WITHIN_MS);
+    this.#openedAt = performance.now();
+    this.#watch(socket);
   }
 
   #watch(socket) {
     if (this.#socket !== socket) return;
     const silent = performance.now() - this.#lastHeard;
-    if (this.state !== 'live' || silent > SILENT_AFTER_MS) {
+    const connected = this.state === 'live' || this.state === 'quiet';
+    const late = !connected && performance.now() - this.#openedAt > READY_WITHIN_MS;
+    if (late || silent > SILENT_AFTER_MS) {
       // close() alone would wait for an answer that a dead network never gives.
       socket.close(4000);
       this.#lost();
       return;
     }
-    this.#timers.watch = setTimeout(() => this.#watch(socket), 1000);
+    if (this.state === 'live' && silent > QUIET_AFTER_MS) this.#become('quiet');
+    this.#timers.watch = setTimeout(() => this.#watch(socket), WATCH_EVERY_MS);
   }
 
   #lost(code) {
@@ -119,6 +127,7 @@ export class Connection extends EventTarget {
   #frame(socket, data) {
     if (this.#socket !== socket) return;
     this.#lastHeard = performance.now();
+    if (this.state === 'quiet') this.#become('live');
     this.received++;
     this.receivedBytes += data.byteLength ?? data.length; // characters for text: nearly all of it is ASCII
     const text = decode(data);

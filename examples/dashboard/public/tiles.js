@@ -32,7 +32,13 @@ export function createTiles(connection) {
   });
 
   function writeState() {
-    const words = { connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnecting', offline: 'Offline' };
+    const words = {
+      connecting: 'Connecting',
+      live: 'Live',
+      quiet: 'No signal',
+      reconnecting: 'Reconnecting',
+      offline: 'Offline',
+    };
     put($('state-text'), words[connection.state]);
     const seconds = Math.ceil((retryAt - performance.now()) / 1000);
     put($('state-note'), retryAt > 0 && seconds > 0 ? `in ${seconds} s` : '');

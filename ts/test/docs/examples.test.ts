@@ -9,14 +9,17 @@ import { Program } from './run.js';
 
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
-  // The dashboard has tests of its own, in a browser.
+  // The dashboard and the page have tests of their own, in a browser.
   expect(files.sort()).toEqual([
+    'browser',
     'chat.mjs',
     'dashboard',
     'echo.mjs',
     'express.mjs',
     'fastify.mjs',
     'jwks.mjs',
+    'market.mjs',
+    'nginx',
     'own-port.mjs',
     'tokens.mjs',
     'workers.mjs',
@@ -44,6 +47,90 @@ test('chat', async () => {
   const closed = [ann.closed(), bob.closed()];
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(await Promise.all(closed)).toEqual([4300, 4300]);
+});
+
+test('chat survives whatever a client sends', async () => {
+  const program = new Program(['examples/chat.mjs']);
+  const url = await program.firstLine();
+  const ann = await Client.open(url);
+  ann.send('join', { room: 'tea' });
+  await ann.next('joined');
+
+  const nasty = new WebSocket(url);
+  await once(nasty, 'open');
+  const values: unknown[] = [
+    null,
+    7,
+    '',
+    [],
+    {},
+    { toString: null },
+    '*',
+    '?',
+    'tea.*',
+    '../tea',
+    '\u0000',
+    '\ud800',
+    'x'.repeat(65),
+    { length: 3 },
+  ];
+  for (const t of ['join', 'leave', 'say', '__proto__', 'constructor']) {
+    for (const room of values) for (const text of values) nasty.send(JSON.stringify({ t, p: { room, text } }));
+  }
+  for (const p of values) nasty.send(JSON.stringify({ t: 'say', p }));
+  for (const text of [
+    '',
+    '{',
+    '[]',
+    'null',
+    '{"t":{}}',
+    '{"t":"join"}',
+    '{"__proto__":{"t":"join"}}',
+    '{"t":"say","p":{"room":"\\ud800"}}',
+  ]) {
+    nasty.send(text);
+  }
+  nasty.send(Buffer.from([0x43, 0x3a, 1, 2, 3])); // no zlib
+  nasty.send(Buffer.from([0x4d, 0x3a, 0xc1])); // no MessagePack
+  for (let i = 0; i < 40; i += 1) nasty.send(JSON.stringify({ t: 'join', p: { room: `r${i}` } }));
+  const refused = new Promise<void>((resolve) => {
+    nasty.on(
+      'message',
+      (data) => String(data).includes('"refused"') && String(data).includes('WSE_SUBSCRIPTION_LIMIT') && resolve(),
+    );
+  });
+  await refused;
+  nasty.send('x'.repeat(5000)); // more than maxMessageSize
+  expect((await once(nasty, 'close'))[0]).toBe(1009);
+
+  ann.send('say', { room: 'tea', text: 'still here' });
+  expect((await ann.next('said')).p['text']).toBe('still here');
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+});
+
+test('market', async () => {
+  const program = new Program(['examples/market.mjs']);
+  const [xetra, all] = [await Client.open(await program.firstLine()), await Client.open(await program.firstLine())];
+  for (const client of [xetra, all]) await client.next('welcome');
+  xetra.send('subscription_update', { action: 'subscribe', topics: ['md.xetra.*', 'desk.orders', '*'] });
+  expect((await xetra.next('subscription_update')).p).toMatchObject({
+    success_topics: ['md.xetra.*'],
+    failed_topics: ['desk.orders', '*'],
+    failed_reasons: ['not_allowed', 'not_allowed'],
+  });
+  all.send('subscription_update', { action: 'subscribe', topics: ['md.*', 'md.????q.*'] });
+  const topics = async (client: Client, quotes: number) => {
+    const seen = new Set<string>();
+    for (let i = 0; i < quotes; i += 1) {
+      const { topic, p } = (await client.next('quote')) as unknown as { topic: string; p: { price: number } };
+      expect(p.price).toBeGreaterThan(0);
+      seen.add(topic);
+    }
+    return [...seen].sort();
+  };
+  expect(await topics(xetra, 20)).toEqual(['md.xetra.BMW', 'md.xetra.SAP']);
+  expect(await topics(all, 30)).toEqual(['md.nasdaq.AAPL', 'md.xetra.BMW', 'md.xetra.SAP']);
+  expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
 });
 
 test('echo', async () => {

@@ -39,9 +39,14 @@ export class Program {
     }
   }
 
+  /** What it has printed so far. */
+  lines(): string[] {
+    return this.#out.split('\n').slice(0, -1);
+  }
+
   /** Waits for its end, after a signal if one is given; returns the exit code and what it wrote to stderr. */
   async end(signal?: NodeJS.Signals): Promise<{ code: number | null; errors: string }> {
-    const exit = this.#child.exitCode === null ? once(this.#child, 'exit') : undefined;
+    const exit = this.#child.exitCode === null ? once(this.#child, 'close') : undefined;
     if (signal !== undefined) this.#child.kill(signal);
     await exit;
     return { code: this.#child.exitCode, errors: this.#errors };

@@ -1,50 +1,22 @@
-/** A browser: its own WebSocket on a bare page, and the dashboard as a person uses it. */
+/** A browser's own WebSocket, on a bare page. */
 
-import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join as joinPath } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { AddressInfo } from 'node:net';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startServer, waitUntil } from '../support/server.js';
-import { Child, echo, findChromium, PING } from './harness.js';
-
-const ARGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const PATIENCE_MS = 20_000;
-const TIMEOUT_MS = 60_000;
+import { launchBrowser, openPage as open, START_MS, type Tab } from './browser.js';
+import { echo, PING } from './harness.js';
 
 let browser: Browser;
 
 beforeAll(async () => {
-  browser = await chromium.launch({ executablePath: await findChromium(), args: ARGS });
-}, TIMEOUT_MS);
+  browser = await launchBrowser();
+}, START_MS);
 
 afterAll(async () => browser?.close());
 
-/** A page and what it complained about. */
-async function openPage(url: string): Promise<{ page: Page; complaints: string[] } & AsyncDisposable> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE_MS);
-  const complaints: string[] = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
-  });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  await page.goto(url);
-  return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
-}
+const openPage = (url: string): Promise<Tab> => open(browser, url);
 
 /** Serves an empty page, on two origins. */
 async function blankSite(): Promise<{ origin: string; other: string } & AsyncDisposable> {
@@ -208,131 +180,5 @@ describe("the browser's WebSocket", () => {
     }
     const [, ...frames] = await heardMany(tab.page, MESSAGES + 1);
     expect(frames.map((text) => JSON.parse(text as string).p)).toEqual(Array.from({ length: MESSAGES }, (_, i) => i));
-  });
-});
-
-/** The dashboard as `npm start` runs it once everything is built. */
-function dashboard(...args: string[]): Child {
-  return new Child(process.execPath, ['examples/dashboard/server.mjs', ...args], { cwd: ROOT });
-}
-
-async function started(child: Child): Promise<string> {
-  const line = await child.line((line) => line.startsWith('Dashboard of this machine: '), 'its URL', PATIENCE_MS);
-  return /http:\S+/.exec(line)?.[0] ?? line;
-}
-
-const testId = (page: Page, id: string) => page.getByTestId(id);
-const state = (page: Page) => testId(page, 'state').getAttribute('data-state');
-const shown = async (page: Page, id: string) => (await testId(page, id).textContent()) ?? '';
-
-async function live(page: Page): Promise<void> {
-  await waitUntil(async () => (await state(page)) === 'live', 'live tab', PATIENCE_MS);
-}
-
-/** Waits until every chart has drawn more than once since. */
-async function chartsMove(page: Page): Promise<void> {
-  for (const id of ['cpu-chart', 'memory-chart', 'load-chart']) {
-    const samples = async () => Number(await testId(page, id).getAttribute('data-samples'));
-    const before = await samples();
-    await waitUntil(async () => (await samples()) > before + 2, `movement of ${id}`, PATIENCE_MS);
-  }
-}
-
-describe('the dashboard', () => {
-  it(
-    'lives in two tabs, lets them talk, stops at Ctrl-C, and comes back',
-    async ({ onTestFailed }) => {
-      let picture: Buffer | undefined;
-      onTestFailed(() => {
-        if (picture === undefined) return;
-        const file = joinPath(mkdtempSync(joinPath(tmpdir(), 'wse-dashboard-')), 'tab.png');
-        writeFileSync(file, picture);
-        console.error(`the dashboard, when it was live: ${file}`);
-      });
-      await using first = dashboard('--port', '0');
-      const url = await started(first);
-      await using a = await openPage(url);
-      await using b = await openPage(url);
-      for (const { page } of [a, b]) {
-        await live(page);
-        await chartsMove(page);
-        await waitUntil(async () => (await shown(page, 'connections')) === '2', 'two connections', PATIENCE_MS);
-        await waitUntil(async () => Number(await shown(page, 'rate')) > 20, 'messages per second', PATIENCE_MS);
-        await testId(page, 'process-row').nth(3).waitFor();
-        await waitUntil(async () => /^\d/.test(await shown(page, 'rtt')), 'round trip', PATIENCE_MS);
-        // Both clocks are this machine's: generous, because it has other work too.
-        const [median, p99] = [Number(await shown(page, 'latency')), Number(await shown(page, 'age-p99'))];
-        expect(median).toBeGreaterThan(0);
-        expect(median).toBeLessThan(250);
-        expect(p99).toBeGreaterThanOrEqual(median);
-      }
-      picture = await a.page.screenshot({ fullPage: true });
-
-      const text = '<img src=x onerror="globalThis.pwned=1"><script>globalThis.pwned=1</script> & hello';
-      await testId(a.page, 'chat-nick').fill('<b>me</b>');
-      await testId(a.page, 'chat-input').fill(text);
-      await testId(a.page, 'chat-input').press('Enter');
-      for (const { page } of [a, b]) {
-        const message = testId(page, 'chat-message');
-        await message.waitFor();
-        expect(await message.locator('p').textContent()).toBe(text);
-        expect(await message.locator('b').textContent()).toBe('<b>me</b>');
-        expect(await message.locator('img, script').count()).toBe(0);
-        expect(await page.evaluate(() => 'pwned' in globalThis)).toBe(false);
-      }
-      expect(await testId(a.page, 'chat-input').inputValue()).toBe('');
-      expect([...a.complaints, ...b.complaints]).toEqual([]);
-
-      first.signal('SIGINT');
-      expect(await first.ended).toBe(0);
-      expect(first.err).toEqual([]);
-      for (const { page } of [a, b]) {
-        await waitUntil(async () => (await state(page)) === 'reconnecting', 'reconnecting tab', PATIENCE_MS);
-        expect(await shown(page, 'state')).toContain('Reconnecting');
-      }
-
-      await using second = dashboard('--port', new URL(url).port);
-      expect(await started(second)).toBe(url);
-      for (const { page } of [a, b]) {
-        await live(page);
-        await chartsMove(page);
-        await waitUntil(async () => (await shown(page, 'connections')) === '2', 'two connections again', PATIENCE_MS);
-      }
-      // While nobody answered, the browser said so in its own words; nothing else was wrong.
-      const unreachable = /^(Failed to load resource|WebSocket connection to)\b/;
-      expect([...a.complaints, ...b.complaints].filter((text) => !unreachable.test(text))).toEqual([]);
-      second.signal('SIGTERM');
-      expect(await second.ended).toBe(0);
-      expect(second.err).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
-
-  it('says in one line that a port is taken', async () => {
-    const squatter = createTcpServer();
-    await new Promise<void>((resolve) => squatter.listen(0, '127.0.0.1', resolve));
-    const { port } = squatter.address() as AddressInfo;
-    await using child = dashboard('--port', String(port));
-    try {
-      expect(await child.ended).toBe(1);
-      expect(child.err).toEqual([
-        expect.stringMatching(`^dashboard: port ${port} is already in use; choose another: npm start -- --port \\d+$`),
-      ]);
-      expect(child.out).toEqual([]);
-    } finally {
-      squatter.close();
-    }
-  });
-
-  it.each([
-    [['--port', '99999'], /^dashboard: --port must be a whole number from 0 to 65535, not "99999"$/],
-    [['--port=eighty'], /^dashboard: --port must be .* not "eighty"$/],
-    [['--port'], /^dashboard: --port needs a number; usage: npm start/],
-    [['--prot', '1'], /^dashboard: unknown argument "--prot"; usage: npm start/],
-  ])('refuses %j in one line', async (args, line) => {
-    await using child = dashboard(...args);
-    expect(await child.ended).toBe(1);
-    expect(child.err).toEqual([expect.stringMatching(line)]);
-    expect(child.out).toEqual([]);
   });
 });

@@ -133,6 +133,10 @@ export class Child implements AsyncDisposable {
     this.#process = child;
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   get running(): boolean {
     return this.#process.exitCode === null && this.#process.signalCode === null && this.#process.pid !== undefined;
   }
