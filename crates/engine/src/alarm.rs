@@ -5,12 +5,12 @@ use std::thread::ThreadId;
 
 use parking_lot::Mutex;
 
-/// Nothing has rung since the shard last looked.
-const AWAKE: u8 = 0;
+/// Nothing has rung, and the shard looks at nothing until something does: so it begins, because an event loop may not call it before.
+const ASLEEP: u8 = 0;
 /// It has rung: the shard looks before it sleeps.
 const RUNG: u8 = 1;
-/// Nothing has rung, and the shard looks at nothing until something does.
-const ASLEEP: u8 = 2;
+/// Nothing has rung since the shard last looked.
+const AWAKE: u8 = 2;
 
 /// The alarm of one shard.
 #[derive(Debug, Default)]

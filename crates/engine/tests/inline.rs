@@ -325,3 +325,17 @@ fn a_host_that_stood_still_holds_that_against_no_subscriber() {
     inline.step(true);
     assert_eq!(health("slow_consumers"), 0);
 }
+
+#[test]
+fn an_engine_nobody_has_called_yet_is_woken_by_another_thread() {
+    let engine = Arc::new(Engine::new(Config { shards: 1, ..config() }));
+    let bound = engine.bind().unwrap();
+    let mut inline = engine.start_inline(bound).unwrap();
+    let commanding = Arc::clone(&engine);
+    let thread = std::thread::spawn(move || commanding.broadcast_all("nobody is there"));
+    let began = Instant::now();
+    inline.wait(Duration::from_secs(20));
+    assert!(began.elapsed() < Duration::from_secs(10), "it slept on");
+    thread.join().unwrap();
+    settle(&mut inline);
+}
