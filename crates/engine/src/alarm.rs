@@ -58,6 +58,11 @@ impl Alarm {
         self.state.store(AWAKE, SeqCst);
     }
 
+    /// The shard looks no more: whoever rings wakes its thread.
+    pub(crate) fn sleep(&self) {
+        self.state.store(ASLEEP, SeqCst);
+    }
+
     /// Whether the shard may sleep, and then whoever rings wakes it; false: it has rung.
     pub(crate) fn may_sleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst).is_ok()

@@ -37,6 +37,7 @@ mod shard;
 mod shared;
 mod slab;
 mod topics;
+mod turns;
 mod wheel;
 
 pub use asking::{AnswerError, Fault};

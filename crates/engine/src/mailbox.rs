@@ -293,6 +293,11 @@ impl Mailbox {
         self.alarm.may_sleep()
     }
 
+    /// The shard looks no more.
+    pub(crate) fn sleep(&self) {
+        self.alarm.sleep();
+    }
+
     /// The shard does not run any more.
     pub(crate) fn run_nowhere(&self) {
         self.alarm.run_nowhere();

@@ -193,10 +193,12 @@ impl Host {
         timeout: Duration,
         out: &mut [u8],
     ) -> Taken {
-        match self.inline.borrow_mut().as_mut() {
+        let taken = match self.inline.borrow_mut().as_mut() {
             Some(inline) => self.engine.wait_batch_inline(inline, consumer, (max, columns), timeout, out),
             None => self.engine.take_batch(consumer, max, columns, out),
-        }
+        };
+        self.come_back();
+        taken
     }
 
     /// A turn of the engine while JavaScript goes on publishing although it should wait: what it publishes is worked off, up to
@@ -206,6 +208,14 @@ impl Host {
     /// by which a peer whose pong nobody reads would be a zombie.
     pub(crate) fn work_off(&self) {
         self.step(true);
+        self.come_back();
+    }
+
+    /// What came in outside of a turn has its time-outs all the same.
+    fn come_back(&self) {
+        if !self.is_closing.get() {
+            self.keep_turning();
+        }
     }
 
     /// A turn of the engine, what JavaScript makes of it, and what goes out for that. `look`: the sockets have news.

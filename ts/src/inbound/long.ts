@@ -29,18 +29,27 @@ export class LongStrings {
     return message;
   }
 
-  /** Whether it was in there. Arrays have keys as well; the engine has bounded the depth. */
+  /** Whether it was in there. The engine has bounded the depth. */
   #fill(values: Record<string, unknown>): boolean {
-    for (const key of Object.keys(values)) {
-      const value = values[key];
-      if (typeof value === 'string') {
-        if (!value.startsWith(STAND_IN)) continue;
-        values[key] = this.#find(value);
-        return true;
-      }
-      if (typeof value === 'object' && value !== null && this.#fill(value as Record<string, unknown>)) return true;
-    }
+    for (const key of Object.keys(values)) if (this.#put(values, key)) return true;
     return false;
+  }
+
+  /** The same for an array, whose keys would be as many strings. */
+  #fillArray(values: unknown[]): boolean {
+    for (let i = 0; i < values.length; i += 1) if (this.#put(values as unknown as Record<number, unknown>, i)) return true;
+    return false;
+  }
+
+  #put(values: Record<string | number, unknown>, key: string | number): boolean {
+    const value = values[key];
+    if (typeof value === 'string') {
+      if (!value.startsWith(STAND_IN)) return false;
+      values[key] = this.#find(value);
+      return true;
+    }
+    if (typeof value !== 'object' || value === null) return false;
+    return Array.isArray(value) ? this.#fillArray(value) : this.#fill(value as Record<string, unknown>);
   }
 
   #find(standIn: string): string {

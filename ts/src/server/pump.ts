@@ -12,6 +12,8 @@ export interface Pumped {
   handle(event: WSEEvent): void;
   /** Whether it has enough for now: nothing is taken until `go()` is called. @default never */
   isFull?(): boolean;
+  /** Whether all that was dealt with is done: what is stopped ends then, once `go()` is called. @default always */
+  isDone?(): boolean;
   /** It reads no more; with what went wrong, if anything did. */
   over(error?: unknown): void;
 }
@@ -31,7 +33,7 @@ export interface PumpSource {
 export interface Pump {
   /** There may be room again. */
   go(): void;
-  /** Reads no more. What is in hand is dealt with. */
+  /** Reads no more. What is in hand is dealt with, and done, before it ends. */
   stop(): void;
 }
 
@@ -39,7 +41,7 @@ export interface Pump {
  * Deals with each event of each batch, as soon as the engine says that there is one, until the events end. Other handles of the
  * event loop have their turn between two batches.
  */
-export function pump({ open, settle, handle, isFull = () => false, over }: Pumped): Pump {
+export function pump({ open, settle, handle, isFull = () => false, isDone = () => true, over }: Pumped): Pump {
   let waiting: WSEBatch | null = null;
   /** A turn is on its way. */
   let due = false;
@@ -73,7 +75,7 @@ export function pump({ open, settle, handle, isFull = () => false, over }: Pumpe
       }
       due = waiting !== null;
       if (due) setImmediate(turn);
-      else if (stopped || (source.isOver() && !isFull())) end();
+      else if (stopped ? isDone() : source.isOver() && !isFull()) end();
     } catch (error) {
       end(error);
     } finally {

@@ -68,7 +68,6 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
       maxWaiting,
       onRoom: () => {
         if (over && lanes.isIdle) resolve();
-        else if (ending && lanes.isIdle) reading?.stop();
         else reading?.go();
       },
     });
@@ -81,7 +80,7 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
     // Connections go to other readers once what was read of them is done, or two readers would be at work on one.
     const stop = (): void => {
       ending = true;
-      if (lanes.isIdle) reading?.stop();
+      reading?.stop();
     };
     signal?.addEventListener('abort', stop, { once: true });
     const end = (error?: unknown): void => {
@@ -97,10 +96,14 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
         open: served.open,
         settle: served.settle,
         handle: (event) => lanes.bring(event),
-        isFull: () => lanes.isFull || ending,
+        isFull: () => lanes.isFull,
+        isDone: () => lanes.isIdle,
         over: end,
       });
-      if (!over) served.onReading(stop);
+      if (over) return;
+      served.onReading(stop);
+      // A handler of the first batch may have asked for the end already.
+      if (ending) reading.stop();
     } catch (error) {
       end(error);
     }

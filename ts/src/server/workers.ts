@@ -153,7 +153,14 @@ export class Pool implements WorkerPool {
       this.#reading.delete(thread);
       if (this.#running.get(index) === thread) this.#running.delete(index);
     });
-    this.#options.onStart?.(thread.worker, index);
+    try {
+      this.#options.onStart?.(thread.worker, index);
+    } catch (error) {
+      // Nobody would supervise it.
+      this.#running.delete(index);
+      void thread.worker.terminate();
+      throw error;
+    }
     return thread;
   }
 

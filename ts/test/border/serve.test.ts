@@ -221,6 +221,57 @@ describe('serve', () => {
     expect(kinds).toEqual(['disconnect']);
   });
 
+  it('ends when its signal aborts in the first handler of all', async () => {
+    const controller = new AbortController();
+    const waiting = new RustWSEServer({ port: 0, shards: threads(1), ...QUIET });
+    onTestFinished(() => waiting.stop({ timeout: 1 }));
+    const { port } = await waiting.start();
+    await Client.open(port);
+    await waitUntil(() => waiting.inboundQueueDepth() === 1, 'connect');
+    const heard: number[] = [];
+    const connect = (conn: number): void => {
+      heard.push(conn);
+      controller.abort();
+    };
+    await within(waiting.serve({ connect }, { signal: controller.signal }), 'the end of serve()');
+    expect(heard).toHaveLength(1);
+  });
+
+  it('gives its connections away only once all that was read of them is done, in hand or in progress', async () => {
+    const controller = new AbortController();
+    const server = new RustWSEServer({ port: 0, shards: threads(1), ...QUIET });
+    onTestFinished(() => server.stop({ timeout: 1 }));
+    const { port } = await server.start();
+    const client = await Client.open(port);
+    for (let i = 0; i < 4000; i += 1) client.send(`m${i}`);
+    await waitUntil(() => server.inboundQueueDepth() === 4001, 'all events');
+    let [handled, busy] = [0, 0];
+    const serving = server.serve(
+      {
+        connect: () => {},
+        message: () => {
+          handled += 1;
+          if (handled === 1000) process.nextTick(() => controller.abort());
+          if (handled <= 1000) return;
+          busy += 1;
+          return pause(handled < 1010 ? 20 : 0).then(() => {
+            busy -= 1;
+          });
+        },
+      },
+      { signal: controller.signal },
+    );
+    await within(serving, 'the end of serve()');
+    const mine = handled;
+    expect([mine > 1000, busy]).toEqual([true, 0]);
+    const next: unknown[] = [];
+    await waitUntil(() => {
+      for (const [type, , payload] of server.drainInbound(1024, 0)) if (type === 'raw') next.push(payload);
+      return mine + next.length >= 4000;
+    }, 'the rest');
+    expect(next).toEqual(Array.from({ length: 4000 - mine }, (_, i) => `m${mine + i}`));
+  });
+
   it('ends by its signal or stopReading(): what was read is handled, what comes is the next reader’s', async () => {
     for (const how of ['signal', 'stopReading'] as const) {
       const controller = new AbortController();

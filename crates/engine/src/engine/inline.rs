@@ -83,7 +83,8 @@ impl Engine {
             if taken != Taken::Nothing || now >= deadline || step == Step::Ended {
                 return taken;
             }
-            if step == Step::Idle {
+            // Taking may have rung on this very thread, which wakes nobody.
+            if step == Step::Idle && !inline.has_work() {
                 inline.wait((deadline - now).min(TICK));
             }
         }

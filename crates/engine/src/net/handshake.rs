@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use wse_crypto::tls::{ReloadableTls, TlsStream};
@@ -26,7 +25,6 @@ use super::http::{Refusal, read_until};
 use super::judge::{Asker, Granted, Identity, Verdict, decide};
 use super::parked::park;
 use super::proxied::read_proxied;
-use super::turns::in_turns;
 use crate::admission::Place;
 use crate::clock::unix_millis;
 use crate::conn::Transport;
@@ -36,6 +34,7 @@ use crate::reactor::Stream;
 use crate::registry::Origin;
 use crate::shard::{Admitted, NotAdopted, SharedShard};
 use crate::shared::Shared;
+use crate::turns::{Turns, in_turns};
 
 /// Time a TLS handshake may take, whatever the whole upgrade may.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -246,7 +245,7 @@ async fn connect(
             Transport::from(stream)
         }
         (Some(tls), None) => {
-            let turns = &shared.shards[shard.borrow().index()].tls_turns;
+            let turns = &shared.shards[shard.borrow().index()].turns;
             Transport::from(timeout(TLS_TIMEOUT, secure(tls, turns, stream)).await??)
         }
         (None, None) => Transport::from(stream),
@@ -280,7 +279,7 @@ fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Fo
 
 /// The TLS handshake. A signature keeps the thread busy for up to milliseconds (RSA), so a flood of them takes turns with
 /// everybody else.
-async fn secure(tls: &ReloadableTls, turns: &Semaphore, stream: Stream) -> io::Result<TlsStream<Stream>> {
+async fn secure(tls: &ReloadableTls, turns: &Turns, stream: Stream) -> io::Result<TlsStream<Stream>> {
     // Who says nothing needs no turn.
     stream.readable().await;
     in_turns(turns, tls.accept(stream)).await

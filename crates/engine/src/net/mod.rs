@@ -15,7 +15,6 @@ mod listening;
 mod parked;
 mod probe;
 mod proxied;
-mod turns;
 
 pub(crate) use door::Question;
 pub use handed::PumpedPeer;

@@ -177,6 +177,10 @@ impl Driver {
         });
         self.ended |= step == Step::Ended;
         self.unfinished = step == Step::More;
+        if step == Step::Ended {
+            // Nobody looks any more: whoever rings wakes the host.
+            self.shared.shards[self.index].mailbox.sleep();
+        }
         if step == Step::Idle && !self.shared.shards[self.index].mailbox.may_sleep() {
             self.unfinished = true;
             return Step::More;
@@ -193,6 +197,7 @@ impl Driver {
             self.runtime.block_on(yield_now());
         }
         self.shard.borrow_mut().wake_spent();
+        self.shared.shards[self.index].turns.go_on();
         let shared = Arc::clone(&self.shared);
         let mailbox = &shared.shards[self.index].mailbox;
         loop {
@@ -214,7 +219,8 @@ impl Driver {
             }
             let idle = turn != Turn::More && self.ready.is_empty() && !mailbox.is_rung() && !self.woken.is_set();
             if idle && self.shard.borrow().open_events() == 0 {
-                return if self.shard.borrow().has_spent() { Step::More } else { Step::Idle };
+                let waits = self.shard.borrow().has_spent() || shared.shards[self.index].turns.is_waited_for();
+                return if waits { Step::More } else { Step::Idle };
             }
             if over() {
                 return Step::More;
@@ -262,7 +268,8 @@ impl Driver {
         if !self.shard.borrow_mut().start_over() {
             let shard = Shard::new(Arc::clone(&self.shared), self.index, Rc::clone(&self.reactor));
             self.ready = Arc::clone(shard.ready());
-            self.shard = Rc::new(RefCell::new(shard));
+            // Handshakes under way end in the new one.
+            drop(self.shard.replace(shard));
         }
     }
 

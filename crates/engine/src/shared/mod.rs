@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, Place};
 use crate::asking::Asking;
@@ -25,6 +24,7 @@ use crate::metrics::{EngineCounters, Scrape, ShardCounters, bump};
 use crate::outlet::{Outlet, Released};
 use crate::registry::{Peer, Registry};
 use crate::topics::TopicIndex;
+use crate::turns::Turns;
 
 pub use publish::Payloads;
 pub use send_event::SendEventOutcome;
@@ -75,7 +75,7 @@ pub(super) struct ShardHandle {
     /// Sockets handed to it, handshakes included.
     pub(super) load: Arc<AtomicUsize>,
     /// Turns of its TLS handshakes: one step of one of them at a time.
-    pub(super) tls_turns: Semaphore,
+    pub(super) turns: Turns,
     /// Some of its connections wait with their Close for the host to come back.
     pub(super) parting: AtomicBool,
 }
@@ -88,7 +88,7 @@ impl Shared {
                 mailbox: Mailbox::new(config.mailbox_ceiling(), config.hard_limit),
                 counters: Arc::default(),
                 load: Arc::default(),
-                tls_turns: Semaphore::new(1),
+                turns: Turns::default(),
                 parting: AtomicBool::new(false),
             })
             .collect();
