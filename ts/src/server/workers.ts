@@ -39,8 +39,8 @@ export interface WorkersOptions {
   count?: number;
   /** Members for the `workerData` of each; ours are `handle` and one that begins with `__`. Copied for each start. @default none */
   workerData?: object;
-  /** What else `new Worker()` gets: `env`, `argv`, `resourceLimits` … @default Node's own */
-  worker?: Omit<WorkerOptions, 'workerData' | 'eval'>;
+  /** What else `new Worker()` gets: `env`, `argv`, `resourceLimits` …; nothing can be transferred to each start. @default Node's own */
+  worker?: Omit<WorkerOptions, 'workerData' | 'eval' | 'transferList'>;
   /** Called with each thread that is started, before it runs: the place to listen to its messages. @default nothing */
   onStart?: (worker: Worker, index: number) => void;
   /** Called when a thread ends without having been asked to. @default a process warning */
@@ -98,6 +98,9 @@ export class Pool implements WorkerPool {
     for (const name of ['onStart', 'onExit'] as const) {
       const value: unknown = options[name];
       if (value !== undefined && typeof value !== 'function') throw new TypeError(`${name} must be a function`);
+    }
+    if (options.worker !== undefined && 'transferList' in toOptions(options.worker, 'worker')) {
+      throw new TypeError('worker.transferList: what is transferred to a worker is gone when it is started again');
     }
     this.#server = server;
     this.#url = url;
