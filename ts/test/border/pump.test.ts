@@ -185,15 +185,6 @@ describe('any other stream', () => {
   });
 });
 
-it('a request that is still being answered on the same connection gets its answer', async () => {
-  const { on, app, port } = await beside();
-  app.removeAllListeners('request').on('request', (_, response) => void setTimeout(() => response.end('the page'), 50));
-  on.server.attachTo(app, { path: '/ws' });
-  const client = new RawClient(port, `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n${upgradeHead()}`);
-  await waitUntil(() => client.heard.includes('the page') && client.heard.includes(' 101 '), 'both answers');
-  expect(on.gauge('pumped_connections')).toBe(1);
-});
-
 describe('the port of the pump', () => {
   it.runIf(process.platform === 'linux')('stays open beside more silent strangers than have room', async () => {
     const on = await portless();
