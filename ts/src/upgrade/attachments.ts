@@ -6,8 +6,9 @@ import { describe } from '../describe.js';
 import { checkPath } from '../options/endpoints.js';
 import { OptionReader } from '../options/reader.js';
 import { suggestOption } from '../options/suggest.js';
+import { giveBack } from './give-back.js';
 import { refuse } from './refuse.js';
-import { pathOf } from './request.js';
+import { asksForWebSocket, pathOf } from './request.js';
 import { inTurn } from './turn.js';
 
 /** A listener of `'upgrade'`. */
@@ -74,6 +75,8 @@ export function attach(
 
 function dispatch(server: UpgradeSource, attached: Set<Attached>, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const alone = server.listenerCount('upgrade') === 1;
+  // Somebody listens, and to Node everything with an `Upgrade` is one.
+  if (alone && !asksForWebSocket(request) && giveBack(server, request, socket, head)) return;
   const path = pathOf(request);
   for (const { taker, hasEnded, paths } of attached) {
     if (hasEnded() || (paths !== null && !paths.includes(path))) continue;
