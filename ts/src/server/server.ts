@@ -149,8 +149,8 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   /**
    * Takes the upgrades that come to an HTTP server, of which everything else stays as it is. A plain socket leaves Node and is served
    * like one of the engine's own port; TLS, and everything on Windows, Bun and Deno, is pumped through (docs/http.md). An upgrade to
-   * a path that is not ours is left to whoever else listens for `'upgrade'`, and answered 404 where nobody does. Several servers may be
-   * attached, before or after `start()`; `stop()` detaches them all.
+   * a path that is not ours is left to whoever else listens for `'upgrade'`, and answered 404 where nobody does; one to something else
+   * than a WebSocket is a plain request then. Several servers may be attached, before or after `start()`; `stop()` detaches them all.
    *
    * @param options `path`: take upgrades to this path only @default the `path` or `paths` of this server, or any
    * @returns what detaches it; connections stay

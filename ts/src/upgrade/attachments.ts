@@ -6,8 +6,10 @@ import { describe } from '../describe.js';
 import { checkPath } from '../options/endpoints.js';
 import { OptionReader } from '../options/reader.js';
 import { suggestOption } from '../options/suggest.js';
+import { giveBack } from './give-back.js';
 import { refuse } from './refuse.js';
-import { pathOf } from './request.js';
+import { asksForWebSocket, pathOf } from './request.js';
+import { inTurn } from './turn.js';
 
 /** A listener of `'upgrade'`. */
 type OnUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -72,6 +74,9 @@ export function attach(
 }
 
 function dispatch(server: UpgradeSource, attached: Set<Attached>, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const alone = server.listenerCount('upgrade') === 1;
+  // Somebody listens, and to Node everything with an `Upgrade` is one.
+  if (alone && !asksForWebSocket(request) && giveBack(server, request, socket, head)) return;
   const path = pathOf(request);
   for (const { taker, hasEnded, paths } of attached) {
     if (hasEnded() || (paths !== null && !paths.includes(path))) continue;
@@ -79,7 +84,7 @@ function dispatch(server: UpgradeSource, attached: Set<Attached>, request: Incom
     return;
   }
   // Node leaves a socket alone as soon as anybody listens: without an answer it would stay open for ever.
-  if (server.listenerCount('upgrade') === 1 && !socket.destroyed) refuse(socket, 404);
+  if (alone && !socket.destroyed) inTurn(request, socket, () => refuse(socket, 404));
 }
 
 /**

@@ -13,8 +13,10 @@ import { refuse } from './refuse.js';
 import { bytesOf } from './request.js';
 
 const KEY_BYTES = 32;
-/** Sockets that wait for the engine's connection, and connections that have not said their key. */
+/** Sockets that wait for the engine's connection; one more is answered 503. */
 const MAX_PENDING = 1024;
+/** Connections that have not said their key; one more takes the place of the oldest, for the engine says its key at once. */
+const MAX_UNNAMED = 1024;
 /** Milliseconds the engine's connection, and its key, may take. */
 const PENDING_MS = 10_000;
 /** Milliseconds a peer has to end its side once the engine has ended. */
@@ -26,7 +28,8 @@ LOOPBACK.addAddress('::1', 'ipv6');
 
 /** Sockets by the key of the connection they wait for. */
 const waiting = new Map<string, (inner: net.Socket) => void>();
-let unnamed = 0;
+/** In the order they came. */
+const unnamed = new Set<net.Socket>();
 let port: Promise<number> | undefined;
 
 /** Has the engine serve `request`, and pumps between it and `socket` until one of them ends. A refusal is answered here. */
@@ -105,14 +108,15 @@ function open(): Promise<number> {
 function admit(inner: net.Socket): void {
   const fail = (): void => void inner.destroy();
   inner.on('error', fail);
-  if (unnamed >= MAX_PENDING) {
-    fail();
-    return;
+  if (unnamed.size >= MAX_UNNAMED) {
+    const [oldest] = unnamed as Iterable<net.Socket>;
+    // Its listener hears of the end only later, when more may have come.
+    if (oldest !== undefined) unnamed.delete(oldest.destroy());
   }
-  unnamed += 1;
+  unnamed.add(inner);
   const timer = setTimeout(fail, PENDING_MS).unref();
   const leave = (): void => {
-    unnamed -= 1;
+    unnamed.delete(inner);
     clearTimeout(timer);
     inner.off('readable', look).off('close', leave);
   };

@@ -27,14 +27,22 @@ export function pathOf(request: IncomingMessage): string {
   return target?.[1] || '/';
 }
 
+/** Whether what it asks for is, or may be, a WebSocket (RFC 9110 §7.8: a list of names, any case). */
+export function asksForWebSocket(request: IncomingMessage): boolean {
+  return (request.headers.upgrade ?? '').split(',').some((name) => name.trim().toLowerCase() === 'websocket');
+}
+
 /**
  * The request's head as it came, and behind it what was read after it. Node has made text of each byte of the head, and a line
  * break can be in none of the parts.
+ *
+ * @param without the field to leave out, in lower case
  */
-export function bytesOf(request: IncomingMessage, behind: readonly Uint8Array[]): Buffer {
+export function bytesOf(request: IncomingMessage, behind: readonly Uint8Array[], without?: string): Buffer {
   const { method = '', url = '', httpVersion, rawHeaders } = request;
   let head = `${line(method)} ${line(url)} HTTP/${line(httpVersion)}\r\n`;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() === without) continue;
     head += `${line(rawHeaders[i])}: ${line(rawHeaders[i + 1])}\r\n`;
   }
   return Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), ...behind]);

@@ -10,6 +10,7 @@ import { isHollow, plainOf } from './plain.js';
 import { pump } from './pump.js';
 import { refuse } from './refuse.js';
 import { bytesOf, toUpgrade } from './request.js';
+import { inTurn } from './turn.js';
 
 /** Sockets that are the engine's, or were answered: whoever brings one again brings it too late. */
 const TAKEN = new WeakSet<Duplex>();
@@ -51,16 +52,19 @@ export class Upgrades {
       socket.destroy();
       return false;
     }
+    inTurn(request, socket, () => this.#take(request, socket, early));
+    return true;
+  }
 
+  #take(request: IncomingMessage, socket: Duplex, early: Uint8Array): void {
     const plain = plainOf(socket);
     if (plain === undefined) {
       pump(this.#engine, request, socket, early);
-      return true;
+      return;
     }
     const bytes = bytesOf(request, [early, ...plain.takeRead()]);
     // Where it is not taken nothing was written, and Node still has its descriptor to answer by.
     if (this.#engine.raw((engine) => engine.takeUpgrade(plain.descriptor, bytes))) plain.giveUp();
     else refuse(socket, 503);
-    return true;
   }
 }

@@ -185,16 +185,24 @@ describe('any other stream', () => {
   });
 });
 
-it('a request that is still being answered on the same connection gets its answer', async () => {
-  const { on, app, port } = await beside();
-  app.removeAllListeners('request').on('request', (_, response) => void setTimeout(() => response.end('the page'), 50));
-  on.server.attachTo(app, { path: '/ws' });
-  const client = new RawClient(port, `GET / HTTP/1.1\r\nHost: localhost\r\n\r\n${upgradeHead()}`);
-  await waitUntil(() => client.heard.includes('the page') && client.heard.includes(' 101 '), 'both answers');
-  expect(on.gauge('pumped_connections')).toBe(1);
-});
-
 describe('the port of the pump', () => {
+  it.runIf(process.platform === 'linux')('stays open beside more silent strangers than have room', async () => {
+    const on = await portless();
+    const { port } = await wrapping(on);
+    await Client.open(port);
+    const [stranger] = listening().filter((one) => one !== port) as [number];
+    // Some at a time: more than fit into the backlog would wait for each other.
+    const strangers: RawClient[] = [];
+    for (let n = 0; n < 1024; n += 64) {
+      const some = Array.from({ length: 64 }, () => new RawClient(stranger));
+      await Promise.all(some.map(({ socket }) => once(socket, 'connect')));
+      strangers.push(...some);
+    }
+    await Client.open(port);
+    await waitUntil(() => strangers[0]?.socket.closed, 'the end of the oldest');
+    expect(strangers.at(-1)?.socket.closed).toBe(false);
+  });
+
   it.runIf(process.platform === 'linux')('drops whoever knows no key, and goes on', async () => {
     const on = await portless();
     const { port } = await wrapping(on);
