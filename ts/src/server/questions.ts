@@ -6,6 +6,7 @@
 import { WSEArgumentError } from '../errors.js';
 import { replaceLoneSurrogates } from '../json.js';
 import type { JwtKeys } from '../options/types.js';
+import { describeThrown } from '../thrown.js';
 import type { EngineHandle } from './engine-handle.js';
 import { type NativeAnswer, toAnswer, toKeyAnswer } from './upgrade-answer.js';
 import { type OnUpgrade, Upgrade, type UpgradeQuestion } from './upgrade-request.js';
@@ -47,7 +48,8 @@ export class Questions {
   readonly #answerers: Answerers;
   /** Those that are being answered; undefined: for a key, which nobody can give up. */
   readonly #open = new Map<number, Upgrade | undefined>();
-  #answers: NativeAnswer[] = [];
+  /** JSON texts. */
+  #answers: string[] = [];
   #scheduled = false;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #unreported = 0;
@@ -130,12 +132,16 @@ export class Questions {
   /** Notes an answer, unless nobody waits for it any more: then it does not matter what came of it. */
   #settle(who: Answerer, id: number, make: () => NativeAnswer): void {
     if (!this.#open.delete(id)) return;
+    this.#schedule();
     try {
-      this.#answers.push(make());
+      this.#answers.push(JSON.stringify(make()));
     } catch (error) {
-      this.#answers.push({ id, failed: true });
+      this.#answers.push(JSON.stringify({ id, failed: true } satisfies NativeAnswer));
       this.#report(who, error);
     }
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // Behind the promises that settle now.
@@ -145,7 +151,7 @@ export class Questions {
   #flush(): void {
     this.#scheduled = false;
     if (this.#answers.length === 0) return;
-    const text = replaceLoneSurrogates(JSON.stringify(this.#answers));
+    const text = replaceLoneSurrogates(`[${this.#answers.join()}]`);
     this.#answers = [];
     try {
       for (const { path, reason } of this.#engine.raw((native) => native.answerQuestions(text))) {
@@ -167,13 +173,12 @@ export class Questions {
     const more = this.#unreported === 0 ? '' : ` (and ${this.#unreported} more before)`;
     this.#reportedAt = now;
     this.#unreported = 0;
-    const text = error instanceof Error ? error.message : String(error);
-    const detail = error instanceof Error ? error.stack : undefined;
+    const { text, detail } = describeThrown(error);
     const { code, consequence } = REPORTS[who];
     process.emitWarning(`${who} failed, and ${consequence}: ${text}${more}`, {
       type: 'WSECallbackWarning',
       code,
-      ...(detail === undefined ? {} : { detail }),
+      ...detail,
     });
   }
 }

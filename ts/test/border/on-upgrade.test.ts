@@ -8,6 +8,7 @@ import { encodeJwt, type OnUpgrade, type UpgradeAnswer, type UpgradeRequest, typ
 import { selfSigned } from '../support/certificate.js';
 import { frame, RawPeer, upgradeRequest } from '../support/raw-peer.js';
 import { startServer, type TestServer, waitUntil } from '../support/server.js';
+import { UNTELLABLE } from '../support/thrown.js';
 import { Client, heardSoFar, join, QUIET } from './client.js';
 
 const SECRET = 's'.repeat(32);
@@ -392,6 +393,15 @@ describe('a handler that fails', () => {
     ],
     ['rejects', () => Promise.reject(new Error('on purpose'))],
     ['rejects with nothing', () => Promise.reject()],
+    ...(Object.entries(UNTELLABLE).flatMap(([what, thrown]) => [
+      [
+        `throws ${what}`,
+        () => {
+          throw thrown();
+        },
+      ],
+      [`rejects with ${what}`, () => Promise.reject(thrown())],
+    ]) as [string, OnUpgrade][]),
     [
       'has a then that throws',
       () =>
