@@ -40,13 +40,15 @@ interface Taken {
   asked: (UpgradeQuestion | KeyQuestion)[];
   /** Those asked before that need no answer any more. */
   gone: number[];
+  /** Those about keys that were not answered in time. */
+  late: number[];
 }
 
 /** What answers the questions of one engine. */
 export class Questions {
   readonly #engine: EngineHandle;
   readonly #answerers: Answerers;
-  /** Those that are being answered; undefined: for a key, which nobody can give up. */
+  /** Those that are being answered; undefined: for a key, which goes on when nobody waits for it. */
   readonly #open = new Map<number, Upgrade | undefined>();
   /** JSON texts. */
   #answers: string[] = [];
@@ -80,12 +82,13 @@ export class Questions {
   #take(): boolean {
     const text = this.#engine.raw((native) => native.takeQuestions());
     if (text === null) return false;
-    const { asked, gone } = JSON.parse(text) as Taken;
+    const { asked, gone, late } = JSON.parse(text) as Taken;
     for (const id of gone) {
       const upgrade = this.#open.get(id);
       this.#open.delete(id);
       upgrade?.end();
     }
+    for (const id of late) if (this.#open.delete(id)) this.#report('jwt.keys', 'no answer within handshake.upgradeTimeout');
     for (const question of asked) this.#ask(question);
     this.#flush();
     return true;

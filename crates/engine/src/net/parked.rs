@@ -56,11 +56,11 @@ pub(super) async fn park(
 async fn settle(shared: &Shared, mut parked: Parked) -> Verdict {
     let config = &shared.config;
     if let (Some(kid), Some(auth)) = (parked.kid.take(), &config.auth) {
-        let verified = match timeout(config.answer_timeout, shared.asking.key(&kid)).await {
-            Err(_) => return unanswered(shared),
-            Ok(Found::Key(key)) => verify_with(auth, &parked.upgrade, &key),
-            Ok(Found::Unknown) => Err(AuthFailure::BadToken),
-            Ok(Found::Unsaid | Found::Asked(_)) => return Verdict::Refuse(Refusal::Unavailable),
+        let verified = match shared.asking.key(&kid).await {
+            None => return unanswered(shared),
+            Some(Found::Key(key)) => verify_with(auth, &parked.upgrade, &key),
+            Some(Found::Unknown) => Err(AuthFailure::BadToken),
+            Some(Found::Unsaid | Found::Asked(..)) => return Verdict::Refuse(Refusal::Unavailable),
         };
         match verified {
             Ok(user) => parked.user = Some(user),
