@@ -339,6 +339,37 @@ describe('who waits', () => {
     expect(await statusOf(on.port, { path: '/in' })).toBe(101);
   });
 
+  it.skipIf(process.platform !== 'linux')('leaves three quarters of the places to other addresses', async () => {
+    const handshake = { maxWaiting: 40, timeout: 600, upgradeTimeout: 599 };
+    const here: OnUpgrade = ({ address }) => (address === '127.0.0.2' ? never() : {});
+    const flood = async (on: TestServer, headers: readonly (readonly [string, string])[] = []): Promise<RawPeer[]> => {
+      const peers = await Promise.all(Array.from({ length: 50 }, () => RawPeer.dial(on.port, { localAddress: '127.0.0.2' })));
+      for (const peer of peers) peer.send(upgradeRequest({ headers }));
+      return peers;
+    };
+    const on = await start(here, { host: '0.0.0.0', handshake });
+    const peers = await flood(on);
+    await waitUntil(() => on.metric('wse_upgrades_overflow_total') === 40, 'those that are too many');
+    expect(on.gauge('waiting_upgrades')).toBe(10);
+    expect(await statusOf(on.port)).toBe(101);
+    const [response] = await RawPeer.ask(on.port, upgradeRequest(), { localAddress: '127.0.0.2' });
+    expect(response.status).toBe(503);
+    for (const peer of peers) peer.destroy();
+    await waitUntil(() => on.gauge('waiting_upgrades') === 0, 'their places');
+
+    // The address of a proxy is many clients', and the client it names is one.
+    const behind = await start(() => never(), { host: '0.0.0.0', handshake, trustProxy: { addresses: ['127.0.0.2'] } });
+    await flood(behind, [['X-Forwarded-For', '203.0.113.7']]);
+    await waitUntil(() => behind.metric('wse_upgrades_overflow_total') === 40, 'those of one client');
+    await flood(behind);
+    await waitUntil(() => behind.gauge('waiting_upgrades') === 40, 'all places');
+
+    // Nobody else can ask.
+    const local = await start(() => never(), { handshake });
+    await flood(local);
+    await waitUntil(() => local.gauge('waiting_upgrades') === 40, 'all places');
+  });
+
   it.each(['drain', 'stop'] as const)('is told 503 at once by %s()', async (end) => {
     const signals: AbortSignal[] = [];
     const on = await start(

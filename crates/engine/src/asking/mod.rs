@@ -3,11 +3,12 @@
 
 mod answer;
 mod keys;
+mod seats;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -15,15 +16,16 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 use wse_crypto::jwt::{Algorithm, JwtKey};
 
-use crate::admission::Place;
 use crate::config::Config;
 
 pub use answer::{AnswerError, Fault};
 pub(crate) use answer::{Ruling, Terms};
 pub(crate) use keys::{Found, Kid};
+pub(crate) use seats::Seat;
 
 use answer::{Judged, Said};
 use keys::Keys;
+use seats::Seats;
 
 /// Questions the host takes at once: it has other things to do in between.
 const TAKE: usize = 256;
@@ -35,10 +37,8 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The questions of one engine.
 pub(crate) struct Asking {
-    /// Handshakes that may wait for an answer.
-    max: usize,
-    /// Those that do, or have not been told theirs yet.
-    parked: Arc<AtomicUsize>,
+    /// Of handshakes that wait for an answer, or have not been told theirs yet.
+    seats: Arc<Seats>,
     /// What keys are for, where the host is asked for them.
     algorithm: Option<Algorithm>,
     state: Mutex<State>,
@@ -99,21 +99,21 @@ impl Asking {
         let auth = config.auth.as_ref().and_then(|auth| Some((auth.verifier.algorithm(), auth.ask_keys?)));
         let keys = auth.map(|(_, ttl)| Keys::new(ttl, config.answer_timeout, Instant::now()));
         Self {
-            max: config.max_waiting,
-            parked: Arc::default(),
+            seats: Arc::new(Seats::new(config.max_waiting)),
             algorithm: auth.map(|(algorithm, _)| algorithm),
             state: Mutex::new(State { keys, ..State::default() }),
         }
     }
 
-    /// A place for one more handshake that waits; `None` when all are taken.
-    pub(crate) fn park(&self) -> Option<Place> {
-        Place::take_below(&self.parked, self.max)
+    /// A seat for one more handshake that waits; `None` when all are taken, or as many as one address may have. `address`:
+    /// whose it is, `None` for one who stands for many.
+    pub(crate) fn park(&self, address: Option<IpAddr>) -> Option<Seat> {
+        self.seats.take(address)
     }
 
     /// Handshakes that wait for an answer, or have not been told theirs yet.
     pub(crate) fn parked(&self) -> usize {
-        self.parked.load(Relaxed)
+        self.seats.taken()
     }
 
     /// Puts a question: the members of a JSON object, without its braces.
