@@ -168,7 +168,7 @@ pub struct Config {
     pub ask_upgrade: bool,
     /// Time the host has for an answer.
     pub answer_timeout: Duration,
-    /// Handshakes that may wait for an answer; one more is answered 503.
+    /// Handshakes that may wait for an answer, a quarter of them from one address; one more is answered 503.
     pub max_waiting: usize,
     /// Has the allocator give back to the system what the calling thread has freed. A shard calls it when a burst of 8 MiB or
     /// more is over. `None`: the allocator does as it likes.

@@ -10,6 +10,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WSEError } from '../errors.js';
+import { describeThrown } from '../thrown.js';
 import { VERSION } from '../version.js';
 import { ABI_VERSION } from './abi.js';
 import type { NativeBinding } from './binding.js';
@@ -43,7 +44,7 @@ function findNative(): NativeBinding {
     try {
       return checked(requireHere(candidate.id) as Partial<NativeBinding>);
     } catch (error) {
-      const reason = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : String(error);
+      const reason = describeThrown(error).text.split('\n', 1)[0] ?? '';
       tried.push(`${candidate.label}: ${candidate.file ? `${candidate.id}: ` : ''}${reason}`);
     }
   }

@@ -97,7 +97,10 @@ export interface HandshakeOptions {
    * 503. @default 5, or half of `timeout` where that is less
    */
   upgradeTimeout?: number;
-  /** Handshakes that wait for `onUpgrade`; one more is answered 503. @default 1024 */
+  /**
+   * Handshakes that wait for `onUpgrade` or `jwt.keys`; one more is answered 503. One address may take a quarter of them, but for that
+   * of a proxy (`trustProxy`) and, where `host` is a loopback address, for this machine's. @default 1024
+   */
   maxWaiting?: number;
 }
 

@@ -1,7 +1,7 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
-import { WSEStateError } from '../errors.js';
 import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import { describeThrown, isStopped } from '../thrown.js';
 
 /** What came with a client. */
 export interface ConnectInfo {
@@ -92,8 +92,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function report(callbacks: WSECallbacks, error: unknown, event: WSEEvent): void {
-  // What had arrived is handed out after stop() too; that nothing can be sent any more then is no failure of the callback.
-  if (error instanceof WSEStateError && error.code === 'WSE_STOPPED') return;
+  if (isStopped(error)) return;
   if (callbacks.onError === undefined) {
     warn(error, event);
     return;
@@ -107,11 +106,10 @@ function report(callbacks: WSECallbacks, error: unknown, event: WSEEvent): void 
 }
 
 function warn(error: unknown, event: WSEEvent): void {
-  const text = error instanceof Error ? error.message : String(error);
-  const detail = error instanceof Error ? error.stack : undefined;
+  const { text, detail } = describeThrown(error);
   process.emitWarning(`a callback failed on '${event[0]}': ${text}`, {
     type: 'WSECallbackWarning',
     code: 'WSE_CALLBACK_FAILED',
-    ...(detail === undefined ? {} : { detail }),
+    ...detail,
   });
 }

@@ -8,6 +8,7 @@ import { decodeBatch, decodeLazyBatch } from '../inbound/batch.js';
 import { Inlet } from '../inbound/inlet.js';
 import type { LazyMessage } from '../inbound/lazy.js';
 import type { BatchMemory } from '../inbound/memory.js';
+import { describeThrown } from '../thrown.js';
 import { call, checkCallbacks, hearsAnything, type WSECallbacks } from './callbacks.js';
 import { type EngineHandle, stopped } from './engine-handle.js';
 import type { WSEHandlers } from './handlers.js';
@@ -284,7 +285,7 @@ export class EventReader {
       over: (error) => {
         over = true;
         this.#pumping = undefined;
-        if (error !== undefined) process.emitWarning(error instanceof Error ? error : String(error));
+        if (error !== undefined) process.emitWarning(error instanceof Error ? error : describeThrown(error).text);
         // Others were set in the turn in which it ended.
         else if (this.#callbacks !== undefined && this.#engine.isRunning()) this.#pump();
       },

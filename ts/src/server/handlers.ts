@@ -1,8 +1,8 @@
 /** The handlers of `serve()`: what they are, which of them an event is for, and what becomes of their failures. Keeps no order. */
 
 import { describe } from '../describe.js';
-import { WSEStateError } from '../errors.js';
 import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import { describeThrown, isStopped } from '../thrown.js';
 import { type ConnectInfo, isThenable } from './callbacks.js';
 
 /**
@@ -103,8 +103,7 @@ export class HandlerCaller {
   }
 
   #fail(error: unknown, event: WSEEvent): Promise<void> | undefined {
-    // What had arrived is handed out after stop() too; that nothing can be sent any more then is no failure of the handler.
-    if (error instanceof WSEStateError && error.code === 'WSE_STOPPED') return undefined;
+    if (isStopped(error)) return undefined;
     const conn = event[1] as number;
     this.#onFailure(conn);
     const handlers = this.#handlers;
@@ -132,12 +131,11 @@ export class HandlerCaller {
     const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} more failures since the last warning)` : '';
     this.#warned = now;
     this.#unsaid = 0;
-    const text = error instanceof Error ? error.message : String(error);
-    const detail = error instanceof Error ? error.stack : undefined;
+    const { text, detail } = describeThrown(error);
     process.emitWarning(`${who} failed on '${event[0]}' of connection ${event[1]}: ${text}${more}`, {
       type: 'WSEHandlerWarning',
       code: 'WSE_HANDLER_FAILED',
-      ...(detail === undefined ? {} : { detail }),
+      ...detail,
     });
   }
 }

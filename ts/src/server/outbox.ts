@@ -10,6 +10,7 @@
 
 import { native, WSEOverloadedError, WSEStateError } from '../errors.js';
 import type { NativeCalls } from '../native/binding.js';
+import { describeThrown } from '../thrown.js';
 import { Liveness } from './liveness.js';
 
 const FLUSH_BYTES = 64 * 1024;
@@ -299,7 +300,7 @@ export class Outbox {
       this.settleIfRunning();
     } catch (error) {
       // Nobody's call: thrown from here it would be an unhandled rejection, the end of the process.
-      const text = error instanceof Error ? error.message : String(error);
+      const { text } = describeThrown(error);
       process.emitWarning(`what a turn published and sent could not be handed over: ${text}`, {
         type: 'WSEHandOverWarning',
         code: 'WSE_HAND_OVER_FAILED',

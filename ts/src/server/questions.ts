@@ -6,6 +6,7 @@
 import { WSEArgumentError } from '../errors.js';
 import { replaceLoneSurrogates } from '../json.js';
 import type { JwtKeys } from '../options/types.js';
+import { describeThrown } from '../thrown.js';
 import type { EngineHandle } from './engine-handle.js';
 import { type NativeAnswer, toAnswer, toKeyAnswer } from './upgrade-answer.js';
 import { type OnUpgrade, Upgrade, type UpgradeQuestion } from './upgrade-request.js';
@@ -39,15 +40,18 @@ interface Taken {
   asked: (UpgradeQuestion | KeyQuestion)[];
   /** Those asked before that need no answer any more. */
   gone: number[];
+  /** Those about keys that were not answered in time. */
+  late: number[];
 }
 
 /** What answers the questions of one engine. */
 export class Questions {
   readonly #engine: EngineHandle;
   readonly #answerers: Answerers;
-  /** Those that are being answered; undefined: for a key, which nobody can give up. */
+  /** Those that are being answered; undefined: for a key, which goes on when nobody waits for it. */
   readonly #open = new Map<number, Upgrade | undefined>();
-  #answers: NativeAnswer[] = [];
+  /** JSON texts. */
+  #answers: string[] = [];
   #scheduled = false;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #unreported = 0;
@@ -78,12 +82,13 @@ export class Questions {
   #take(): boolean {
     const text = this.#engine.raw((native) => native.takeQuestions());
     if (text === null) return false;
-    const { asked, gone } = JSON.parse(text) as Taken;
+    const { asked, gone, late } = JSON.parse(text) as Taken;
     for (const id of gone) {
       const upgrade = this.#open.get(id);
       this.#open.delete(id);
       upgrade?.end();
     }
+    for (const id of late) if (this.#open.delete(id)) this.#report('jwt.keys', 'no answer within handshake.upgradeTimeout');
     for (const question of asked) this.#ask(question);
     this.#flush();
     return true;
@@ -130,12 +135,16 @@ export class Questions {
   /** Notes an answer, unless nobody waits for it any more: then it does not matter what came of it. */
   #settle(who: Answerer, id: number, make: () => NativeAnswer): void {
     if (!this.#open.delete(id)) return;
+    this.#schedule();
     try {
-      this.#answers.push(make());
+      this.#answers.push(JSON.stringify(make()));
     } catch (error) {
-      this.#answers.push({ id, failed: true });
+      this.#answers.push(JSON.stringify({ id, failed: true } satisfies NativeAnswer));
       this.#report(who, error);
     }
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // Behind the promises that settle now.
@@ -145,7 +154,7 @@ export class Questions {
   #flush(): void {
     this.#scheduled = false;
     if (this.#answers.length === 0) return;
-    const text = replaceLoneSurrogates(JSON.stringify(this.#answers));
+    const text = replaceLoneSurrogates(`[${this.#answers.join()}]`);
     this.#answers = [];
     try {
       for (const { path, reason } of this.#engine.raw((native) => native.answerQuestions(text))) {
@@ -167,13 +176,12 @@ export class Questions {
     const more = this.#unreported === 0 ? '' : ` (and ${this.#unreported} more before)`;
     this.#reportedAt = now;
     this.#unreported = 0;
-    const text = error instanceof Error ? error.message : String(error);
-    const detail = error instanceof Error ? error.stack : undefined;
+    const { text, detail } = describeThrown(error);
     const { code, consequence } = REPORTS[who];
     process.emitWarning(`${who} failed, and ${consequence}: ${text}${more}`, {
       type: 'WSECallbackWarning',
       code,
-      ...(detail === undefined ? {} : { detail }),
+      ...detail,
     });
   }
 }

@@ -9,6 +9,7 @@ import { toOptions } from '../arguments.js';
 import { describe } from '../describe.js';
 import { WSEError } from '../errors.js';
 import { toSeconds } from '../options/seconds.js';
+import { describeThrown, nameThrown } from '../thrown.js';
 import { SupervisedWorker, type ThreadEnd } from './supervised-worker.js';
 
 const MAX_COUNT = 256;
@@ -215,20 +216,19 @@ export class Pool implements WorkerPool {
     try {
       this.#options.onExit(exit);
     } catch (error) {
-      warn(`onExit of worker ${exit.index} failed: ${error instanceof Error ? error.message : String(error)}`, error);
+      warn(`onExit of worker ${exit.index} failed: ${describeThrown(error).text}`, error);
     }
   }
 }
 
 function reason({ code, error }: ThreadEnd): string {
   if (error === undefined) return `exit code ${code}`;
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return nameThrown(error);
 }
 
 function warn(text: string, error: unknown): void {
-  const detail = error instanceof Error ? error.stack : undefined;
-  const named = { type: 'WSEWorkerWarning', code: 'WSE_WORKER_EXITED' };
-  process.emitWarning(text, detail === undefined ? named : { ...named, detail });
+  const { detail } = describeThrown(error);
+  process.emitWarning(text, { type: 'WSEWorkerWarning', code: 'WSE_WORKER_EXITED', ...detail });
 }
 
 /** What `promise` resolves with; false when it takes longer. */

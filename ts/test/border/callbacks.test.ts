@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectInfo, encodeJwt, RustWSEServer, type WSECallbacks, type WSEServerOptions } from '../../src/index.js';
 import { threads } from '../support/driver.js';
 import { waitUntil } from '../support/server.js';
+import { UNTELLABLE } from '../support/thrown.js';
 import { Client, QUIET } from './client.js';
 
 async function start(
@@ -119,6 +120,30 @@ describe('callbacks', () => {
     server.setCallbacks({ onMessage: (_, payload) => received.push(payload) });
     client.send('fine');
     await waitUntil(() => received.length === 1, 'message');
+  });
+
+  it('may throw or reject with whatever there is', async () => {
+    const heard = warnings();
+    const { server, port } = await start({});
+    const client = await Client.open(port);
+    for (const [what, make] of Object.entries(UNTELLABLE)) {
+      const fail = (): never => {
+        throw make();
+      };
+      const reject = (): Promise<never> => Promise.reject(make());
+      for (const callbacks of [
+        { onMessage: fail },
+        { onMessage: reject },
+        { onMessage: fail, onError: fail },
+        { onMessage: fail, onError: reject },
+      ]) {
+        const before = heard.length;
+        server.setCallbacks(callbacks);
+        client.send('x');
+        await waitUntil(() => heard.length > before, `warning of ${what}`);
+        expect(heard.at(-1)).toMatchObject({ code: 'WSE_CALLBACK_FAILED' });
+      }
+    }
   });
 
   it('may be set after the start, and may stop the server', async () => {

@@ -146,6 +146,32 @@ describe('jwt.keys', () => {
     await waitUntil(async () => (await statusOf(on, token('a', first))) === 101, 'another try');
   });
 
+  it('where it does not answer in time: a 503, one report, and another try after a second', async () => {
+    const heard = warnings();
+    const reports = (): string[] => heard.filter((text) => text.startsWith('WSE_KEYS_FAILED'));
+    const asked: number[] = [];
+    const late: ((key: string) => void)[] = [];
+    const begun = performance.now();
+    const on = await start(
+      () => {
+        asked.push(performance.now());
+        return asked.length > 1 ? pem(first.publicKey) : new Promise((resolve) => late.push(resolve));
+      },
+      { handshake: { upgradeTimeout: 0.5 } },
+    );
+    const all = await Promise.all(Array.from({ length: 10 }, () => statusOf(on, token('a', first))));
+    expect(new Set(all)).toEqual(new Set([503]));
+    await waitUntil(() => reports().length > 0, 'a report');
+    // What it says now counts for nothing, and is no second failure.
+    late[0]?.(pem(first.publicKey));
+    await waitUntil(async () => (await statusOf(on, token('a', first))) === 101, 'another try');
+    expect(asked.length).toBe(2);
+    expect((asked[1] as number) - begun).toBeGreaterThan(1490);
+    expect(reports()).toEqual([expect.stringMatching(/handshake\.upgradeTimeout/)]);
+    // Who came when it was late already did not wait.
+    expect(on.metric('wse_upgrades_unanswered_total')).toBeGreaterThan(0);
+  });
+
   it('is bounded: time, names by the thousand, and who knows a key gets in all the while', async () => {
     let asked = 0;
     const on = await start(

@@ -1,13 +1,14 @@
 /** `onUpgrade`: what it sees, what its answers do, and that whatever it does harms nobody but the client it is about. */
 
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { encodeJwt, type OnUpgrade, type UpgradeAnswer, type UpgradeRequest, type WSEServerOptions } from '../../src/index.js';
 import { selfSigned } from '../support/certificate.js';
 import { frame, RawPeer, upgradeRequest } from '../support/raw-peer.js';
 import { startServer, type TestServer, waitUntil } from '../support/server.js';
+import { UNTELLABLE } from '../support/thrown.js';
 import { Client, heardSoFar, join, QUIET } from './client.js';
 
 const SECRET = 's'.repeat(32);
@@ -338,6 +339,37 @@ describe('who waits', () => {
     expect(await statusOf(on.port, { path: '/in' })).toBe(101);
   });
 
+  it.skipIf(process.platform !== 'linux')('leaves three quarters of the places to other addresses', async () => {
+    const handshake = { maxWaiting: 40, timeout: 600, upgradeTimeout: 599 };
+    const here: OnUpgrade = ({ address }) => (address === '127.0.0.2' ? never() : {});
+    const flood = async (on: TestServer, headers: readonly (readonly [string, string])[] = []): Promise<RawPeer[]> => {
+      const peers = await Promise.all(Array.from({ length: 50 }, () => RawPeer.dial(on.port, { localAddress: '127.0.0.2' })));
+      for (const peer of peers) peer.send(upgradeRequest({ headers }));
+      return peers;
+    };
+    const on = await start(here, { host: '0.0.0.0', handshake });
+    const peers = await flood(on);
+    await waitUntil(() => on.metric('wse_upgrades_overflow_total') === 40, 'those that are too many');
+    expect(on.gauge('waiting_upgrades')).toBe(10);
+    expect(await statusOf(on.port)).toBe(101);
+    const [response] = await RawPeer.ask(on.port, upgradeRequest(), { localAddress: '127.0.0.2' });
+    expect(response.status).toBe(503);
+    for (const peer of peers) peer.destroy();
+    await waitUntil(() => on.gauge('waiting_upgrades') === 0, 'their places');
+
+    // The address of a proxy is many clients', and the client it names is one.
+    const behind = await start(() => never(), { host: '0.0.0.0', handshake, trustProxy: { addresses: ['127.0.0.2'] } });
+    await flood(behind, [['X-Forwarded-For', '203.0.113.7']]);
+    await waitUntil(() => behind.metric('wse_upgrades_overflow_total') === 40, 'those of one client');
+    await flood(behind);
+    await waitUntil(() => behind.gauge('waiting_upgrades') === 40, 'all places');
+
+    // Nobody else can ask.
+    const local = await start(() => never(), { handshake });
+    await flood(local);
+    await waitUntil(() => local.gauge('waiting_upgrades') === 40, 'all places');
+  });
+
   it.each(['drain', 'stop'] as const)('is told 503 at once by %s()', async (end) => {
     const signals: AbortSignal[] = [];
     const on = await start(
@@ -392,6 +424,15 @@ describe('a handler that fails', () => {
     ],
     ['rejects', () => Promise.reject(new Error('on purpose'))],
     ['rejects with nothing', () => Promise.reject()],
+    ...(Object.entries(UNTELLABLE).flatMap(([what, thrown]) => [
+      [
+        `throws ${what}`,
+        () => {
+          throw thrown();
+        },
+      ],
+      [`rejects with ${what}`, () => Promise.reject(thrown())],
+    ]) as [string, OnUpgrade][]),
     [
       'has a then that throws',
       () =>
@@ -432,6 +473,67 @@ describe('many at once', () => {
     );
     expect(on.metric('wse_upgrades_overflow_total') + on.metric('wse_upgrades_unanswered_total')).toBe(3000);
   });
+
+  /** Up to ten thousand, as far as this process may have both ends of them. */
+  const most = (): number => {
+    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '1024';
+    return Math.min(10_000, Math.floor((Number(limit) - descriptors() - 200) / 2));
+  };
+
+  it.skipIf(process.platform !== 'linux')(
+    'take nothing from others while they wait for ever, nor when they are gone',
+    async () => {
+      const count = most();
+      const signals: AbortSignal[] = [];
+      const on = await start(
+        ({ path, signal }) => {
+          if (path === '/in') return {};
+          signals.push(signal);
+          return never();
+        },
+        {
+          maxConnections: 100,
+          handshake: {
+            maxWaiting: count + 1,
+            timeout: 600,
+            upgradeTimeout: 599,
+            maxPending: 20_000,
+            maxPendingPerAddress: 20_000,
+          },
+        },
+      );
+      const { client, conn } = await join(on, { path: '/in' });
+      const before = descriptors();
+      const peers: RawPeer[] = [];
+      while (peers.length < count) {
+        const more = Math.min(500, count - peers.length);
+        const dialled = await Promise.all(Array.from({ length: more }, () => RawPeer.dial(on.port)));
+        for (const peer of dialled) peer.send(upgradeRequest());
+        peers.push(...dialled);
+      }
+      await waitUntil(
+        () => on.gauge('waiting_upgrades') === count && signals.length === count,
+        () => `${count} that wait (${on.gauge('waiting_upgrades')} do, ${signals.length} were asked about)`,
+      );
+      on.server.send(conn, 'hello');
+      expect((await heardSoFar(on, client, conn)).texts).toEqual(['hello']);
+      expect(await statusOf(on.port, { path: '/in' })).toBe(101);
+      expect(peers.filter((peer) => peer.over !== undefined).length).toBe(0);
+
+      for (const peer of peers) peer.destroy();
+      await waitUntil(() => on.gauge('waiting_upgrades') === 0 && on.gauge('pending_handshakes') === 0, 'their places');
+      await waitUntil(() => signals.every(({ aborted }) => aborted), 'their signals');
+      await waitUntil(
+        () => descriptors() <= before + 5,
+        () => `descriptors (${before} before, ${descriptors()} now)`,
+      );
+      expect(on.metric('wse_upgrades_overflow_total') + on.metric('wse_upgrades_unanswered_total')).toBe(0);
+      expect(await statusOf(on.port, { path: '/in' })).toBe(101);
+      on.server.send(conn, 'still here');
+      expect((await heardSoFar(on, client, conn)).texts).toContain('still here');
+    },
+    60_000,
+  );
 
   it('are all let in when they are answered', async () => {
     const on = await start(

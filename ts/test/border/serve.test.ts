@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { RustWSEServer, type ServeOptions, type WSEHandlers, type WSEMessage, type WSEServerOptions } from '../../src/index.js';
 import { threads } from '../support/driver.js';
 import { MIB, rss, waitUntil, within } from '../support/server.js';
+import { UNTELLABLE } from '../support/thrown.js';
 import { Client, QUIET } from './client.js';
 
 interface Serving {
@@ -195,6 +196,23 @@ describe('serve', () => {
       await waitUntil(() => heard.length > before, 'warning of the reporter');
       expect(heard.at(-1)?.message).toContain('handlers.error failed');
       expect(heard.at(-1)?.message).toContain('reporter');
+    }
+  });
+
+  it('warns of whatever is thrown', async () => {
+    const heard = warnings();
+    for (const [what, make] of Object.entries(UNTELLABLE)) {
+      const fail = (): never => {
+        throw make();
+      };
+      for (const handlers of [{ message: fail }, { message: async () => fail() }, { message: fail, error: async () => fail() }]) {
+        const { server, port } = await start(handlers);
+        const before = heard.length;
+        (await Client.open(port)).send('x');
+        await waitUntil(() => heard.length > before, `warning of ${what}`);
+        expect(heard.at(-1)).toMatchObject({ code: 'WSE_HANDLER_FAILED' });
+        await server.stop({ timeout: 1 });
+      }
     }
   });
 

@@ -23,6 +23,8 @@ export type RawHeaders = readonly (readonly [name: string, value: string])[];
 export interface DialOptions {
   /** @default '127.0.0.1' */
   host?: string;
+  /** Where it comes from. @default what the system chooses */
+  localAddress?: string;
   /** Speak TLS; `{}` trusts any certificate. @default plain TCP */
   tls?: tls.ConnectionOptions;
   /**
@@ -114,7 +116,7 @@ export class RawPeer {
 
   /** A connection on which nothing was said (with TLS: on which the TLS handshake is done). */
   static async dial(port: number, options: DialOptions = {}): Promise<RawPeer> {
-    const { host = '127.0.0.1', readWindow, halfOpen = false } = options;
+    const { host = '127.0.0.1', localAddress, readWindow, halfOpen = false } = options;
     // `onread` is the only way to take from the kernel exactly as much as wanted.
     let peer: RawPeer | undefined;
     const onread: net.OnReadOpts | undefined =
@@ -127,7 +129,13 @@ export class RawPeer {
               return false;
             },
           };
-    const plain = net.connect({ host, port, allowHalfOpen: halfOpen, ...(onread === undefined ? {} : { onread }) });
+    const plain = net.connect({
+      host,
+      port,
+      allowHalfOpen: halfOpen,
+      ...(localAddress === undefined ? {} : { localAddress }),
+      ...(onread === undefined ? {} : { onread }),
+    });
     const socket = options.tls === undefined ? plain : tls.connect({ socket: plain, rejectUnauthorized: false, ...options.tls });
     peer = new RawPeer(socket);
     forget(peer);

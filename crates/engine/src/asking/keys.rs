@@ -22,7 +22,7 @@ const MAX_ASKED: usize = 16;
 const QUESTIONS: (f64, f64) = (10.0, 32.0);
 /// For how long nobody is asked about a name the host does not know.
 const UNKNOWN: Duration = Duration::from_secs(10);
-/// For how long nobody is asked about a name the host has failed at.
+/// For how long nobody is asked about a name the host has failed at, or has not answered in time.
 const FAILED: Duration = Duration::from_secs(1);
 
 /// What is known about a name.
@@ -32,16 +32,8 @@ pub(crate) enum Found {
     Unknown,
     /// It cannot be said now.
     Unsaid,
-    /// The host is being asked; this tells when it has answered.
-    Asked(Arc<Notify>),
-}
-
-/// What a look at a name comes to when nothing is known about it.
-pub(super) enum Missing {
-    /// The host is to be asked; these questions, which it has left without an answer, are void.
-    Ask { void: Vec<u64> },
-    /// It has been asked enough.
-    Enough { void: Vec<u64> },
+    /// The host is being asked; this tells when it has answered, and it has until then.
+    Asked(Arc<Notify>, Instant),
 }
 
 /// What the host has said of a name.
@@ -66,7 +58,8 @@ pub(super) struct Keys {
 
 struct Asked {
     number: u64,
-    since: Instant,
+    /// When the host is late with it.
+    until: Instant,
     answered: Arc<Notify>,
 }
 
@@ -95,33 +88,39 @@ impl Keys {
         {
             return Some(if *failed { Found::Unsaid } else { Found::Unknown });
         }
-        let asked = self.asked.get(kid).filter(|asked| now < asked.since + self.patience)?;
-        Some(Found::Asked(Arc::clone(&asked.answered)))
+        let asked = self.asked.get(kid)?;
+        Some(Found::Asked(Arc::clone(&asked.answered), asked.until))
     }
 
-    /// Whether the host may be asked about a name nothing is known about.
-    pub(super) fn may_ask(&mut self, kid: &Kid, now: Instant) -> Missing {
-        let patience = self.patience;
-        let late = self.asked.extract_if(|_, asked| now >= asked.since + patience);
-        let void = late.map(|(_, asked)| asked.number).collect();
+    /// Gives up the questions the host has not answered in time: it has failed at them. Returns their numbers. Who waits for one
+    /// knows its time.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<u64> {
+        let late: Vec<(Kid, Asked)> = self.asked.extract_if(|_, asked| now >= asked.until).collect();
+        let give_up = |(kid, asked): (Kid, Asked)| {
+            self.refuse(kid, true, asked.until + FAILED);
+            asked.number
+        };
+        late.into_iter().map(give_up).collect()
+    }
+
+    /// Whether the host may be asked about a name nothing is known about; `false`: it has been asked enough.
+    pub(super) fn may_ask(&mut self, kid: &Kid, now: Instant) -> bool {
         // A key that is out of date is asked for whoever floods us with names.
         if !self.known.contains_key(kid) {
             let (tokens, since) = self.allowance;
             let tokens = (tokens + now.duration_since(since).as_secs_f64() * QUESTIONS.0).min(QUESTIONS.1);
             let enough = tokens < 1.0 || self.asked.len() >= MAX_ASKED;
             self.allowance = (if enough { tokens } else { tokens - 1.0 }, now);
-            if enough {
-                return Missing::Enough { void };
-            }
+            return !enough;
         }
-        Missing::Ask { void }
+        true
     }
 
-    /// The host is asked; returns what tells when it has answered.
-    pub(super) fn asked(&mut self, kid: Kid, number: u64, now: Instant) -> Arc<Notify> {
-        let answered = Arc::new(Notify::new());
-        self.asked.insert(kid, Asked { number, since: now, answered: Arc::clone(&answered) });
-        answered
+    /// The host is asked; returns what tells when it has answered, and until when it can.
+    pub(super) fn asked(&mut self, kid: Kid, number: u64, now: Instant) -> Found {
+        let (answered, until) = (Arc::new(Notify::new()), now + self.patience);
+        self.asked.insert(kid, Asked { number, until, answered: Arc::clone(&answered) });
+        Found::Asked(answered, until)
     }
 
     /// The host has answered the question of this number.
@@ -185,7 +184,7 @@ mod tests {
     }
 
     fn ask(keys: &mut Keys, name: &str, number: u64, now: Instant) -> bool {
-        let may = matches!(keys.may_ask(&kid(name), now), Missing::Ask { .. });
+        let may = keys.may_ask(&kid(name), now);
         if may {
             keys.asked(kid(name), number, now);
         }
@@ -198,16 +197,31 @@ mod tests {
         let after = |secs| start + Duration::from_secs(secs);
         let mut keys = Keys::new(Duration::from_secs(600), Duration::from_secs(5), start);
         assert!(keys.look(&kid("a"), start).is_none() && ask(&mut keys, "a", 1, start));
-        assert!(matches!(keys.look(&kid("a"), after(4)), Some(Found::Asked(_))));
+        assert!(matches!(keys.look(&kid("a"), after(4)), Some(Found::Asked(_, until)) if until == after(5)));
         keys.settle(kid("a"), 1, key(), start);
         assert!(matches!(keys.look(&kid("a"), after(599)), Some(Found::Key(_))));
         assert!(keys.look(&kid("a"), after(600)).is_none() && keys.look(&None, start).is_none());
-        // A question without an answer is put again, and what the first one brings then counts for nothing.
-        assert!(ask(&mut keys, "b", 2, start) && keys.look(&kid("b"), after(5)).is_none());
-        assert!(matches!(keys.may_ask(&kid("b"), after(5)), Missing::Ask { void } if void == [2]));
+        // What a question brings that another has taken the place of counts for nothing.
+        assert!(ask(&mut keys, "b", 2, start));
         keys.asked(kid("b"), 3, after(5));
         keys.settle(kid("b"), 2, key(), after(6));
         assert!(!matches!(keys.look(&kid("b"), after(6)), Some(Found::Key(_))));
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_a_failure_from_the_moment_it_is_late() {
+        let start = Instant::now();
+        let late = start + Duration::from_secs(5);
+        let mut keys = Keys::new(Duration::from_secs(600), Duration::from_secs(5), start);
+        assert!(ask(&mut keys, "a", 1, start) && ask(&mut keys, "b", 2, start + FAILED));
+        assert!(keys.expire(late - Duration::from_millis(1)).is_empty());
+        assert_eq!((keys.expire(late), keys.expire(late)), (vec![1], vec![]));
+        assert!(matches!(keys.look(&kid("a"), late), Some(Found::Unsaid)));
+        assert!(matches!(keys.look(&kid("b"), late), Some(Found::Asked(..))), "each has its own time");
+        // Nobody may have looked until then.
+        assert_eq!(keys.expire(late + 3 * FAILED), [2]);
+        assert!(keys.look(&kid("a"), late + FAILED).is_none() && keys.look(&kid("b"), late + 3 * FAILED).is_none());
+        assert!(ask(&mut keys, "a", 3, late + FAILED));
     }
 
     #[test]

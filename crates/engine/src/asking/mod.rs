@@ -3,25 +3,29 @@
 
 mod answer;
 mod keys;
+mod seats;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 use wse_crypto::jwt::{Algorithm, JwtKey};
 
-use crate::admission::Place;
 use crate::config::Config;
 
 pub use answer::{AnswerError, Fault};
 pub(crate) use answer::{Ruling, Terms};
 pub(crate) use keys::{Found, Kid};
+pub(crate) use seats::Seat;
 
 use answer::{Judged, Said};
-use keys::{Keys, Missing};
+use keys::Keys;
+use seats::Seats;
 
 /// Questions the host takes at once: it has other things to do in between.
 const TAKE: usize = 256;
@@ -33,10 +37,8 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The questions of one engine.
 pub(crate) struct Asking {
-    /// Handshakes that may wait for an answer.
-    max: usize,
-    /// Those that do, or have not been told theirs yet.
-    parked: Arc<AtomicUsize>,
+    /// Of handshakes that wait for an answer, or have not been told theirs yet.
+    seats: Arc<Seats>,
     /// What keys are for, where the host is asked for them.
     algorithm: Option<Algorithm>,
     state: Mutex<State>,
@@ -54,6 +56,8 @@ struct State {
     waiting: BTreeMap<u64, String>,
     /// Those it has taken and nobody waits for any more; as many as there are handshakes at most, it takes them with the next.
     gone: Vec<u64>,
+    /// Those about keys it has taken and not answered in time; as many as are asked at once at most, or it does not look at all.
+    late: Vec<u64>,
     wake: Option<Wake>,
     /// The host has found nothing and is woken by the next.
     asleep: bool,
@@ -95,21 +99,21 @@ impl Asking {
         let auth = config.auth.as_ref().and_then(|auth| Some((auth.verifier.algorithm(), auth.ask_keys?)));
         let keys = auth.map(|(_, ttl)| Keys::new(ttl, config.answer_timeout, Instant::now()));
         Self {
-            max: config.max_waiting,
-            parked: Arc::default(),
+            seats: Arc::new(Seats::new(config.max_waiting)),
             algorithm: auth.map(|(algorithm, _)| algorithm),
             state: Mutex::new(State { keys, ..State::default() }),
         }
     }
 
-    /// A place for one more handshake that waits; `None` when all are taken.
-    pub(crate) fn park(&self) -> Option<Place> {
-        Place::take_below(&self.parked, self.max)
+    /// A seat for one more handshake that waits; `None` when all are taken, or as many as one address may have. `address`:
+    /// whose it is, `None` for one who stands for many.
+    pub(crate) fn park(&self, address: Option<IpAddr>) -> Option<Seat> {
+        self.seats.take(address)
     }
 
     /// Handshakes that wait for an answer, or have not been told theirs yet.
     pub(crate) fn parked(&self) -> usize {
-        self.parked.load(Relaxed)
+        self.seats.taken()
     }
 
     /// Puts a question: the members of a JSON object, without its braces.
@@ -131,23 +135,27 @@ impl Asking {
     /// What is known about a key, asking nobody. `None`: nothing.
     pub(crate) fn known_key(&self, kid: &Kid) -> Option<Found> {
         let found = self.state.lock().keys.as_ref()?.look(kid, Instant::now());
-        found.filter(|found| !matches!(found, Found::Asked(_)))
+        found.filter(|found| !matches!(found, Found::Asked(..)))
     }
 
-    /// The key of this name, asking the host unless it has been asked already: one question serves all who wait. Waits; whoever
-    /// calls limits that.
-    pub(crate) async fn key(&self, kid: &Kid) -> Found {
+    /// The key of this name, asking the host unless it has been asked already: one question serves all who wait. `None`: it has
+    /// not answered in time.
+    pub(crate) async fn key(&self, kid: &Kid) -> Option<Found> {
         loop {
             match self.find_key(kid) {
-                Found::Asked(answered) => {
+                Found::Asked(answered, until) => {
                     let mut told = std::pin::pin!(answered.notified());
                     told.as_mut().enable();
                     // It may have been answered in between.
-                    if matches!(self.find_key(kid), Found::Asked(again) if Arc::ptr_eq(&again, &answered)) {
-                        told.await;
+                    if matches!(self.find_key(kid), Found::Asked(again, _) if Arc::ptr_eq(&again, &answered))
+                        && timeout_at(until.into(), told).await.is_err()
+                    {
+                        let wake = self.state.lock().expire(Instant::now());
+                        ring(wake);
+                        return None;
                     }
                 }
-                found => return found,
+                found => return Some(found),
             }
         }
     }
@@ -155,27 +163,11 @@ impl Asking {
     fn find_key(&self, kid: &Kid) -> Found {
         let now = Instant::now();
         let mut state = self.state.lock();
-        let State { keys: Some(keys), closed: false, .. } = &mut *state else { return Found::Unsaid };
-        if let Some(found) = keys.look(kid, now) {
-            return found;
-        }
-        let (void, may) = match keys.may_ask(kid, now) {
-            Missing::Ask { void } => (void, true),
-            Missing::Enough { void } => (void, false),
-        };
-        for number in void {
-            state.withdraw(number);
-        }
-        if !may {
-            return Found::Unsaid;
-        }
-        let name = serde_json::Value::from(kid.as_deref());
-        let (number, wake) = state.put(&format!("\"kind\":\"key\",\"kid\":{name}"), Open::Key(kid.clone()));
-        let Some(keys) = &mut state.keys else { return Found::Unsaid };
-        let answered = keys.asked(kid.clone(), number, now);
+        let late = state.expire(now);
+        let (found, wake) = state.find_key(kid, now);
         drop(state);
-        ring(wake);
-        Found::Asked(answered)
+        ring(late.or(wake));
+        found
     }
 
     /// Nobody waits for this one any more: the host need not begin with it, or learns that it may end.
@@ -191,17 +183,17 @@ impl Asking {
         let mut state = self.state.lock();
         state.wake = wake;
         state.asleep = true;
-        let due = !state.waiting.is_empty() || !state.gone.is_empty();
+        let due = !state.waiting.is_empty() || !state.gone.is_empty() || !state.late.is_empty();
         let wake = if due { state.rouse() } else { None };
         drop(state);
         ring(wake);
     }
 
-    /// Some of what waits, as a JSON object: `asked`, the questions, and `gone`, the numbers of those that were taken before and
-    /// need no answer any more. `None`: nothing waits, and the next wakes the host once.
+    /// Some of what waits, as a JSON object: `asked`, the questions; of those that were taken before the numbers, `gone`: nobody
+    /// waits for an answer any more, and `late`: a key was not named in time. `None`: nothing waits, and the next wakes the host once.
     pub(crate) fn take(&self) -> Option<String> {
         let mut state = self.state.lock();
-        if state.waiting.is_empty() && state.gone.is_empty() {
+        if state.waiting.is_empty() && state.gone.is_empty() && state.late.is_empty() {
             state.asleep = true;
             return None;
         }
@@ -217,10 +209,12 @@ impl Asking {
             text.push_str(&question);
             count += 1;
         }
-        text.push_str("],\"gone\":[");
-        let gone: Vec<String> = std::mem::take(&mut state.gone).iter().map(u64::to_string).collect();
-        text.push_str(&gone.join(","));
-        text.push_str("]}");
+        let list = |numbers: &mut Vec<u64>| {
+            let numbers: Vec<String> = std::mem::take(numbers).iter().map(u64::to_string).collect();
+            numbers.join(",")
+        };
+        let (gone, late) = (list(&mut state.gone), list(&mut state.late));
+        let _ = write!(text, "],\"gone\":[{gone}],\"late\":[{late}]}}");
         Some(text)
     }
 
@@ -297,6 +291,33 @@ impl State {
         self.open.insert(number, open);
         self.waiting.insert(number, format!("{{\"id\":{number},{members}}}"));
         (number, self.rouse())
+    }
+
+    /// What is known about a key, or that the host is asked for it, and what wakes it for that.
+    fn find_key(&mut self, kid: &Kid, now: Instant) -> (Found, Option<Wake>) {
+        let Self { keys: Some(keys), closed: false, .. } = &mut *self else { return (Found::Unsaid, None) };
+        if let Some(found) = keys.look(kid, now) {
+            return (found, None);
+        }
+        if !keys.may_ask(kid, now) {
+            return (Found::Unsaid, None);
+        }
+        let name = serde_json::Value::from(kid.as_deref());
+        let (number, wake) = self.put(&format!("\"kind\":\"key\",\"kid\":{name}"), Open::Key(kid.clone()));
+        let found = self.keys.as_mut().map(|keys| keys.asked(kid.clone(), number, now));
+        (found.unwrap_or(Found::Unsaid), wake)
+    }
+
+    /// Gives up what the host has not answered in time; returns what wakes it to hear of that.
+    fn expire(&mut self, now: Instant) -> Option<Wake> {
+        let late = self.keys.as_mut()?.expire(now);
+        for number in late {
+            // One it has not even taken was never asked.
+            if self.open.remove(&number).is_some() && self.waiting.remove(&number).is_none() {
+                self.late.push(number);
+            }
+        }
+        if self.late.is_empty() { None } else { self.rouse() }
     }
 
     /// Takes a question back; whether the host has it and is to hear of that.

@@ -1,6 +1,6 @@
 //! Questions and answers without sockets.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ async fn each_hears_its_own_answer_once() {
 #[test]
 fn places_are_as_many_as_there_may_be_and_come_back() {
     let (asking, _) = asking();
-    let places: Vec<Place> = std::iter::from_fn(|| asking.park()).take(1000).collect();
+    let places: Vec<Seat> = std::iter::from_fn(|| asking.park(None)).take(1000).collect();
     assert_eq!((places.len(), asking.parked()), (config().max_waiting, config().max_waiting));
     drop(places);
     assert_eq!(asking.parked(), 0);

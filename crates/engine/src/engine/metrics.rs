@@ -300,7 +300,7 @@ const METRICS: &[Metric] = &[
     total("wse_auth_failures_total", "Handshakes without a valid token.", Read::Engine(|engine| &engine.auth_failures)),
     total(
         "wse_upgrades_overflow_total",
-        "Handshakes answered 503 because handshake.maxWaiting others waited for onUpgrade or jwt.keys.",
+        "Handshakes answered 503 because handshake.maxWaiting others, or a quarter of them from the same address, waited for onUpgrade or jwt.keys.",
         Read::Engine(|engine| &engine.waiting_refused),
     ),
     total(

@@ -26,6 +26,7 @@ use super::judge::{Asker, Granted, Identity, Verdict, decide};
 use super::parked::park;
 use super::proxied::read_proxied;
 use crate::admission::Place;
+use crate::asking::Seat;
 use crate::clock::unix_millis;
 use crate::conn::Transport;
 use crate::mailbox::{Handed, Incoming};
@@ -172,7 +173,7 @@ async fn attempt(
                 decide(shared, errand, asker)
             }
         };
-        let (verdict, place) = match verdict {
+        let (verdict, seat) = match verdict {
             Verdict::Park(parked) => park(shared, &standing, &mut transport, *parked).await?,
             verdict => (verdict, None),
         };
@@ -194,9 +195,9 @@ async fn attempt(
                 Ok(Outcome::Served)
             }
             Verdict::Admit(granted) => Ok(finish(shard, transport, *granted, Found { accepted, load })),
-            Verdict::Refuse(refusal) => refuse(&mut transport, refusal.response().as_bytes(), place).await,
-            Verdict::Answer(response) => refuse(&mut transport, &response, place).await,
-            Verdict::Deny(response, failure) => deny(&mut transport, response, failure, place).await,
+            Verdict::Refuse(refusal) => refuse(&mut transport, refusal.response().as_bytes(), seat).await,
+            Verdict::Answer(response) => refuse(&mut transport, &response, seat).await,
+            Verdict::Deny(response, failure) => deny(&mut transport, response, failure, seat).await,
             Verdict::Park(_) => Ok(Outcome::Refused),
         }
     };
@@ -285,10 +286,10 @@ async fn secure(tls: &ReloadableTls, turns: &Turns, stream: Stream) -> io::Resul
     in_turns(turns, tls.accept(stream)).await
 }
 
-/// Sends a response that ends the handshake. `place`: the one it has waited at, which is free once it is told.
-async fn refuse(transport: &mut Transport, response: &[u8], place: Option<Place>) -> io::Result<Outcome> {
+/// Sends a response that ends the handshake. `seat`: the one it has waited on, which is free once it is told.
+async fn refuse(transport: &mut Transport, response: &[u8], seat: Option<Seat>) -> io::Result<Outcome> {
     transport.write_all(response).await?;
-    linger(transport, place).await
+    linger(transport, seat).await
 }
 
 /// Published clients expect the upgrade to succeed first (docs/protocol.md §2): 101, a TEXT error, Close 4401.
@@ -296,20 +297,20 @@ async fn deny(
     transport: &mut Transport,
     response: Vec<u8>,
     failure: AuthFailure,
-    place: Option<Place>,
+    seat: Option<Seat>,
 ) -> io::Result<Outcome> {
     let mut answer = response;
     push_frame(&mut answer, Opcode::Text, auth_error(failure, unix_millis()).as_bytes());
     push_close(&mut answer, CloseCode::UNAUTHORIZED, "Authentication failed");
-    refuse(transport, &answer, place).await
+    refuse(transport, &answer, seat).await
 }
 
 /// Ends the sending side and waits for the peer's end, so that what was sent is not lost to a reset. The handshake's time
 /// limit and [`LINGER_BYTES`] bound it.
-async fn linger(transport: &mut Transport, place: Option<Place>) -> io::Result<Outcome> {
+async fn linger(transport: &mut Transport, seat: Option<Seat>) -> io::Result<Outcome> {
     transport.flush().await?;
     transport.shutdown().await?;
-    drop(place);
+    drop(seat);
     let mut sink = [0; 1024];
     let mut seen = 0;
     while seen <= LINGER_BYTES {

@@ -250,7 +250,7 @@ fn authenticate(shared: &Shared, auth: &Auth, upgrade: &Upgrade) -> Proof {
             Some(Found::Key(key)) => verify_with(auth, upgrade, &key),
             Some(Found::Unknown) => Err(AuthFailure::BadToken),
             Some(Found::Unsaid) => return Proof::Unsaid,
-            Some(Found::Asked(_)) | None => return Proof::Missing(kid),
+            Some(Found::Asked(..)) | None => return Proof::Missing(kid),
         }
     };
     verified.map_or_else(Proof::None, Proof::User)

@@ -2,6 +2,7 @@
 //! with a verdict.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,10 +11,11 @@ use tokio::time::timeout;
 use wse_protocol::envelope::AuthFailure;
 
 use super::ask;
+use super::host::is_loopback_host;
 use super::http::Refusal;
 use super::judge::{Parked, Verdict, admit, denied, verify_with};
-use crate::admission::{Place, Standing};
-use crate::asking::{Found, Ruling, Terms};
+use crate::admission::Standing;
+use crate::asking::{Found, Ruling, Seat, Terms};
 use crate::conn::Transport;
 use crate::metrics::bump;
 use crate::shared::Shared;
@@ -21,7 +23,7 @@ use crate::shared::Shared;
 /// Bytes a client may send before it is answered, which it should not (RFC 6455 §4.1). What is beyond stays in its socket.
 const EARLY_BYTES: usize = 16 * 1024;
 
-/// Asks the host, and waits. Returns what is to be done, and the place of the waiting one, which is to be kept until its peer
+/// Asks the host, and waits. Returns what is to be done, and the seat of the waiting one, which is to be kept until its peer
 /// has been told.
 ///
 /// # Errors
@@ -31,8 +33,8 @@ pub(super) async fn park(
     standing: &Standing,
     transport: &mut Transport,
     mut parked: Parked,
-) -> io::Result<(Verdict, Option<Place>)> {
-    let Some(place) = shared.asking.park() else {
+) -> io::Result<(Verdict, Option<Seat>)> {
+    let Some(seat) = shared.asking.park(whose(shared, parked.address)) else {
         bump(&shared.counters.waiting_refused);
         return Ok((Verdict::Refuse(Refusal::Unavailable), None));
     };
@@ -49,18 +51,27 @@ pub(super) async fn park(
         granted.early = early;
     }
     standing.release();
-    Ok((verdict, Some(place)))
+    Ok((verdict, Some(seat)))
+}
+
+/// Whose handshake it is, `None`: of one who stands for many. A proxy that is trusted does, where it names nobody; and an address
+/// of this machine where nobody else can ask: most often a proxy.
+fn whose(shared: &Shared, address: IpAddr) -> Option<IpAddr> {
+    let config = &shared.config;
+    let is_proxy = config.trusted_proxies.as_ref().is_some_and(|proxies| proxies.contain(address));
+    let is_only_one = address.to_canonical().is_loopback() && is_loopback_host(config.host.as_bytes());
+    (!is_proxy && !is_only_one).then_some(address)
 }
 
 /// Asks what is to be asked: first for the key of its token, then what the host says of it.
 async fn settle(shared: &Shared, mut parked: Parked) -> Verdict {
     let config = &shared.config;
     if let (Some(kid), Some(auth)) = (parked.kid.take(), &config.auth) {
-        let verified = match timeout(config.answer_timeout, shared.asking.key(&kid)).await {
-            Err(_) => return unanswered(shared),
-            Ok(Found::Key(key)) => verify_with(auth, &parked.upgrade, &key),
-            Ok(Found::Unknown) => Err(AuthFailure::BadToken),
-            Ok(Found::Unsaid | Found::Asked(_)) => return Verdict::Refuse(Refusal::Unavailable),
+        let verified = match shared.asking.key(&kid).await {
+            None => return unanswered(shared),
+            Some(Found::Key(key)) => verify_with(auth, &parked.upgrade, &key),
+            Some(Found::Unknown) => Err(AuthFailure::BadToken),
+            Some(Found::Unsaid | Found::Asked(..)) => return Verdict::Refuse(Refusal::Unavailable),
         };
         match verified {
             Ok(user) => parked.user = Some(user),
