@@ -23,7 +23,12 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| NoNetwork)?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| NoNetwork)?;
-        if prefix > bits { Err(NoNetwork) } else { Ok(Self { address, prefix }) }
+        match (address.to_canonical(), prefix) {
+            (_, prefix) if prefix > bits => Err(NoNetwork),
+            // Addresses are looked for in their canonical form, so that is how they are kept.
+            (IpAddr::V4(mapped), 96..) => Ok(Self { address: mapped.into(), prefix: prefix - 96 }),
+            _ => Ok(Self { address, prefix }),
+        }
     }
 }
 
@@ -157,6 +162,9 @@ mod tests {
     fn networks_are_addresses_and_prefixes() {
         for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "x", "/8"] {
             assert_eq!(wrong.parse::<Network>(), Err(NoNetwork), "{wrong}");
+        }
+        for (mapped, plain) in [("::ffff:10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.0/104", "10.0.0.0/8")] {
+            assert_eq!(mapped.parse::<Network>(), plain.parse(), "{mapped}");
         }
         let all: Network = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains([255, 0, 0, 1].into()) && !all.contains("::1".parse().unwrap()));
