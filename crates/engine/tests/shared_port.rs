@@ -2,13 +2,13 @@
 //! nobody takes.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use wse_engine::config::{Config, Endpoint, ForwardedField, Http, TrustedProxies};
-use wse_engine::{LimitsMet, Released};
+use wse_engine::{LimitsMet, Relay, Released, Source};
 use wse_protocol::close_code::CloseCode;
 use wse_testkit::{Certificate, DEADLINE, Peer, Request, Response, Server, config, wait_until};
 
@@ -101,6 +101,22 @@ fn upgrades_are_the_engines_and_the_rest_crosses_byte_for_byte() {
 }
 
 #[test]
+fn where_a_socket_comes_from_is_told_with_it() {
+    let proxies = TrustedProxies { networks: vec!["127.0.0.1".parse().unwrap()], field: ForwardedField::ProxyProtocol };
+    let server = Server::start(Config { trusted_proxies: Some(proxies), ..shared_port() });
+    for (header, address) in [("PROXY TCP6 2001:db8::7 ::1 1 2\r\n", "2001:db8::7"), ("PROXY UNKNOWN\r\n", "127.0.0.1")]
+    {
+        let mut peer = Peer::open(server.address);
+        peer.send_raw(&[header.as_bytes(), &get("/").bytes()].concat());
+        assert_eq!(taken(&server).source, Source { address: address.parse().ok(), loopback: true });
+    }
+    let all = Server::start(Config { host: "0.0.0.0".into(), ..shared_port() });
+    let mut peer = Peer::open((Ipv4Addr::LOCALHOST, all.address.port()).into());
+    peer.send_raw(&get("/").bytes());
+    assert_eq!(taken(&all).source, Source { address: "127.0.0.1".parse().ok(), loopback: false });
+}
+
+#[test]
 fn what_nobody_takes_is_bounded_and_closed_at_the_end() {
     let server = Server::start(shared_port());
     let mut waiting: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
@@ -190,13 +206,16 @@ fn questions_are_answered_by_the_engine() {
 fn questions_the_host_has_read_are_answered_alike() {
     let server = Server::start(Config { http: Some(questions()), ..config() });
     let ask = |line, host, address: &str, loopback| {
-        server.engine.probe(line, host, "", address.parse().unwrap(), loopback).map(|reply| (reply.status, reply.kind))
+        let reply = server.engine.probe(line, host, Relay::default(), address.parse().ok(), loopback);
+        reply.map(|reply| (reply.status, reply.kind))
     };
     let text = "text/plain; charset=utf-8";
     assert_eq!(ask("GET /healthz?x", Some("a"), "203.0.113.7", false), Some((200, text)));
     assert_eq!(ask("GET /metrics", Some("a"), "203.0.113.7", false), Some((403, text)));
     assert_eq!(ask("POST /readyz", Some("a"), "127.0.0.1", false), Some((405, text)));
     assert_eq!(ask("GET /metrics", Some("a"), "127.0.0.1", true), Some((403, text)), "another name of this machine");
+    assert_eq!(ask("GET /metrics", Some("localhost:9"), "127.0.0.1", false).unwrap().0, 200);
+    assert_eq!(ask("GET /healthz", None, "nobody knows", false), Some((403, text)));
     assert_eq!(ask("GET /", Some("a"), "127.0.0.1", false), None);
 }
 

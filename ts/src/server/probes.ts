@@ -4,7 +4,7 @@
  */
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { isIP, type Socket } from 'node:net';
+import { SOURCES } from '../upgrade/sources.js';
 import type { EngineHandle } from './engine-handle.js';
 
 /** What is known of probes from the options. */
@@ -15,25 +15,22 @@ export interface Probes {
   header: 'x-forwarded-for' | 'forwarded' | null;
 }
 
+/** Fields by which a request shows that somebody has handed it on. */
+const RELAYED = ['forwarded', 'via', 'x-forwarded-for', 'x-real-ip'];
+
 /**
  * Has the server's requests looked at before its own listeners hear of them; a listener beside theirs could not keep them from
  * answering too.
  *
- * @param isOurs whether a socket came through the engine's port
  * @returns what ends that
  */
-export function answerProbes(
-  server: Server,
-  engine: EngineHandle,
-  { paths, header }: Probes,
-  isOurs: (socket: Socket) => boolean,
-): () => void {
+export function answerProbes(server: Server, engine: EngineHandle, { paths, header }: Probes): () => void {
   const { emit } = server;
   const interposed = (event: string | symbol, ...args: unknown[]): boolean => {
     if (event === 'request') {
       const [request, response] = args as [IncomingMessage, ServerResponse];
       const [path] = (request.url ?? '').split('?', 1) as [string];
-      if (paths.has(path) && isOurs(request.socket) && answer(engine, header, request, response)) return true;
+      if (paths.has(path) && answer(engine, header, request, response)) return true;
     }
     return (emit as (...all: unknown[]) => boolean).call(server, event, ...args);
   };
@@ -46,13 +43,17 @@ export function answerProbes(
 
 function answer(engine: EngineHandle, header: Probes['header'], request: IncomingMessage, response: ServerResponse): boolean {
   const { method, url, headers, socket } = request;
-  const forwarded = (header !== null && headers[header]) || '';
+  const source = SOURCES.get(socket);
+  // It has come some other way.
+  if (source === undefined) return false;
+  const said = header === null ? undefined : headers[header];
   const reply = engine.calls.probe(engine.id, {
     line: `${method} ${url}`,
     host: headers.host ?? null,
-    forwarded: typeof forwarded === 'string' ? forwarded : forwarded.join(','),
-    address: socket.remoteAddress ?? '',
-    loopback: isLoopback(socket.localAddress),
+    // Something even if it is empty: somebody has handed it on then.
+    said: said === undefined ? '' : `${said},`,
+    relayed: RELAYED.some((name) => name !== header && headers[name] !== undefined),
+    source,
   });
   if (reply === null) return false;
   response.writeHead(reply.status, {
@@ -63,9 +64,4 @@ function answer(engine: EngineHandle, header: Probes['header'], request: Incomin
   });
   response.end(reply.body);
   return true;
-}
-
-function isLoopback(address = ''): boolean {
-  const canonical = address.replace(/^::ffff:/, '');
-  return canonical === '::1' || (isIP(canonical) === 4 && canonical.startsWith('127.'));
 }

@@ -18,6 +18,7 @@ mod proxied;
 mod turns;
 
 pub(crate) use door::Question;
+pub use door::Relay;
 pub use handed::PumpedPeer;
 pub(crate) use handed::{pump, take};
 pub(crate) use handshake::begin as handshake;

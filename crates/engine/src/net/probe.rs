@@ -26,11 +26,12 @@ pub struct Reply {
     pub body: Arc<str>,
 }
 
-/// The answer to a question from `address`. `loopback`: only who asks for this machine by a name of its own is answered.
-pub(crate) fn reply(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Reply {
+/// The answer to a question from `address`, `None` if nobody knows it. `loopback`: only who asks for this machine by a name of its
+/// own is answered.
+pub(crate) fn reply(shared: &Shared, question: &Question, address: Option<IpAddr>, loopback: bool) -> Reply {
     bump(&shared.counters.questions);
     let say = |status, text: &str| Reply { status, kind: TEXT, body: text.into() };
-    if !is_allowed(shared, question, address, loopback) {
+    if !address.is_some_and(|address| is_allowed(shared, question, address, loopback)) {
         return say(403, "This address is not allowed.\n");
     }
     match (question.method, question.topic) {
@@ -46,7 +47,7 @@ pub(crate) fn reply(shared: &Shared, question: &Question, address: IpAddr, loopb
 
 /// The whole response to a question.
 pub(super) fn answer(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Vec<u8> {
-    let Reply { status, kind, body } = reply(shared, question, address, loopback);
+    let Reply { status, kind, body } = reply(shared, question, Some(address), loopback);
     let line = match status {
         200 => "200 OK",
         403 => "403 Forbidden",
@@ -85,7 +86,7 @@ fn is_allowed(shared: &Shared, question: &Question, address: IpAddr, loopback: b
         return false;
     }
     let proxies = config.trusted_proxies.as_ref();
-    let client = proxies.map_or(address, |proxies| proxies.client(address, &question.forwarded)).to_canonical();
+    let client = proxies.map_or(address, |proxies| proxies.client(address, &question.relay.said)).to_canonical();
     match config.http.as_ref().and_then(|http| http.allow.as_ref()) {
         Some(networks) => networks.iter().any(|network| network.contains(client)),
         None => question.topic != Topic::Metrics || client.is_loopback(),
