@@ -214,6 +214,7 @@ fn questions_the_host_has_read_are_answered_alike() {
     assert_eq!(ask("GET /metrics", Some("a"), "203.0.113.7", false), Some((403, text)));
     assert_eq!(ask("POST /readyz", Some("a"), "127.0.0.1", false), Some((405, text)));
     assert_eq!(ask("GET /metrics", Some("a"), "127.0.0.1", true), Some((403, text)), "another name of this machine");
+    assert_eq!(ask("GET /metrics", Some("a"), "127.0.0.1", false), Some((403, text)), "the same where pages may come");
     assert_eq!(ask("GET /metrics", Some("localhost:9"), "127.0.0.1", false).unwrap().0, 200);
     assert_eq!(ask("GET /healthz", None, "nobody knows", false), Some((403, text)));
     assert_eq!(ask("GET /", Some("a"), "127.0.0.1", false), None);
@@ -281,9 +282,13 @@ fn who_may_ask_is_listed() {
             assert_eq!(ask(&server, &from(address, path)).status, status, "{address} {path}");
         }
     }
-    // Without a proxy nobody's word counts.
+    // Without a proxy that is trusted nobody's word counts, but that somebody hands it on is seen.
     let server = Server::start(Config { http: Some(questions()), ..config() });
-    assert_eq!(ask(&server, &from("203.0.113.7", "/metrics")).status, 200);
+    assert_eq!(ask(&server, &get("/metrics")).status, 200);
+    for name in ["X-Forwarded-For", "forwarded", "Via", "X-Real-IP"] {
+        assert_eq!(ask(&server, &get("/metrics").field(name, "127.0.0.1")).status, 403, "{name}");
+        assert_eq!(ask(&server, &get("/healthz").field(name, "127.0.0.1")).status, 200, "{name}");
+    }
     // A page whose name resolves to this machine (DNS rebinding) says so itself; a probe of HTTP/1.0 says nothing.
     let rebound = get("/metrics").without("Host").field("Host", "evil.example");
     assert_eq!(ask(&server, &rebound).status, 403);

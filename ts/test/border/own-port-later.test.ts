@@ -1,9 +1,10 @@
 /** Connections that are Node's on the engine's port: their later requests are judged as the first, and what is left of them at the end. */
 
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import http, { type Server } from 'node:http';
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RawClient, upgradeHead } from '../support/http.js';
@@ -77,6 +78,39 @@ describe.each([
     const ask = (host: string): Promise<number> => asked(new RawClient(on.port, '', { host }), '', get('/metrics'), isLater);
     expect(await ask(near)).toBe(403);
     expect(await ask('::1')).toBe(200);
+  });
+
+  const LOCAL = { trustProxy: { addresses: ['127.0.0.1'] } };
+  it.each<[string, TestServerOptions, string, string[], number]>([
+    ['this machine', {}, 'localhost', [], 200],
+    ['another name', {}, 'app.example', [], 403],
+    ['X-Forwarded-For', {}, 'localhost', ['X-Forwarded-For: 127.0.0.1'], 403],
+    ['an empty one', {}, 'localhost', ['X-Forwarded-For: '], 403],
+    ['Forwarded', {}, 'localhost', ['Forwarded: for=127.0.0.1'], 403],
+    ['Via', {}, 'localhost', ['via: 1.1 front'], 403],
+    ['X-Real-IP', {}, 'localhost', ['X-Real-IP: 203.0.113.7'], 403],
+    ['a client a trusted proxy names', LOCAL, 'localhost', ['X-Forwarded-For: 203.0.113.7'], 403],
+    ['this machine, says a trusted proxy', LOCAL, 'localhost', ['X-Forwarded-For: 127.0.0.1'], 200],
+    ['nobody, says a trusted proxy', LOCAL, 'localhost', ['X-Forwarded-For: unknown'], 403],
+    ['the other field of a trusted proxy', LOCAL, 'localhost', ['Forwarded: for=127.0.0.1'], 403],
+    [
+      'a proxy that is not trusted',
+      { trustProxy: { addresses: ['192.0.2.1'] } },
+      'localhost',
+      ['X-Forwarded-For: 127.0.0.1'],
+      403,
+    ],
+    ['a proxy, and it is allowed', { http: { allow: ['127.0.0.1'] } }, 'app.example', ['Via: 1.1 front'], 200],
+  ])('asks for metrics: %s', async (_, options, host, fields, status) => {
+    const folder = mkdtempSync(join(tmpdir(), 'wse-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const path = join(folder, 'app.sock');
+    // Which names may be asked for at a loopback address is another question.
+    const port = await share({ allowedOrigins: ['https://app.example'], ...options });
+    await share({ ...options, port: null, unix: path });
+    for (const client of [new RawClient(port.port), new RawClient(0, '', { path } as object)]) {
+      expect(await asked(client, '', get('/metrics', host, ...fields), isLater)).toBe(status);
+    }
   });
 });
 

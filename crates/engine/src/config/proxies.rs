@@ -81,6 +81,18 @@ impl TrustedProxies {
         self.field == ForwardedField::ProxyProtocol && self.contain(peer)
     }
 
+    /// The client whom trusted proxies name behind `peer`; `None`: they name nobody, or what was to be read cannot be.
+    pub(crate) fn named(&self, peer: IpAddr, said: &[u8]) -> Option<IpAddr> {
+        let mut named = None;
+        for hop in said.rsplit(|byte| *byte == b',').filter(|hop| !hop.trim_ascii().is_empty()) {
+            if !self.contain(named.unwrap_or(peer)) {
+                break;
+            }
+            named = Some(self.address(hop)?);
+        }
+        named
+    }
+
     /// The client behind `peer`: read from the end, where the nearest proxy has written, the first address that is not one of
     /// theirs. What cannot be read ends the search at the proxy that has written it. `said`: the values of the field, joined
     /// with `,`.
@@ -140,6 +152,25 @@ mod tests {
             ("11.0.0.1", "10.0.0.1", "11.0.0.1"),
         ] {
             assert_eq!(client(peer, said), expected, "{peer}: {said}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_named_by_what_cannot_be_read_or_is_not_believed() {
+        let networks = ["10.0.0.0/8", "127.0.0.1"].map(|network| network.parse().unwrap());
+        let proxies = TrustedProxies { networks: networks.into(), field: ForwardedField::XForwardedFor };
+        for (peer, said, expected) in [
+            ("127.0.0.1", "203.0.113.7,", Some("203.0.113.7")),
+            ("127.0.0.1", "127.0.0.1,", Some("127.0.0.1")),
+            ("127.0.0.1", "::1, 10.0.0.1,", Some("::1")),
+            ("127.0.0.1", "127.0.0.1, 203.0.113.7", Some("203.0.113.7")),
+            ("127.0.0.1", ",", None),
+            ("127.0.0.1", "unknown", None),
+            ("127.0.0.1", "127.0.0.1, unknown, 10.0.0.1", None),
+            ("::1", "127.0.0.1", None),
+        ] {
+            let named = proxies.named(peer.parse().unwrap(), said.as_bytes());
+            assert_eq!(named, expected.map(|address| address.parse().unwrap()), "{peer}: {said}");
         }
     }
 
