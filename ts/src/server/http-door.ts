@@ -11,6 +11,7 @@ import { SOURCES } from '../upgrade/sources.js';
 import type { Upgrades } from '../upgrade/upgrades.js';
 import type { EngineHandle } from './engine-handle.js';
 import { answerProbes, type Probes } from './probes.js';
+import { track } from './tracking.js';
 
 /** Sockets taken before other handles of the event loop have their turn. */
 const SOCKETS = 64;
@@ -21,8 +22,11 @@ export class HttpDoor {
   readonly #server: Server;
   readonly #upgrades: Upgrades;
   readonly #probes: Probes;
+  /** Sockets that came through the engine's port and are open. */
+  #connections = 0;
   #open = false;
   #forget = (): void => {};
+  #untrack = (): void => {};
 
   /**
    * @param upgrades takes the upgrades that come behind other requests of a connection
@@ -39,7 +43,7 @@ export class HttpDoor {
   /** Begins to take sockets; those that have come already are taken at once. */
   open(): void {
     this.#open = true;
-    track(this.#server);
+    this.#untrack = track(this.#server);
     this.#upgrades.attachTo(this.#server, {});
     if (this.#probes.paths.size > 0) this.#forget = answerProbes(this.#server, this.#engine, this.#probes);
     this.#server.once('close', this.#refuse);
@@ -53,6 +57,7 @@ export class HttpDoor {
     this.#server.off('close', this.#refuse);
     this.#forget();
     this.#server.closeIdleConnections();
+    this.#rest();
   }
 
   readonly #refuse = (): void => this.#engine.calls.refuseSockets(this.#engine.id);
@@ -78,6 +83,8 @@ export class HttpDoor {
       closeSync(fd);
       return;
     }
+    this.#connections += 1;
+    socket.once('close', this.#leave);
     SOURCES.set(socket, source);
     const admitted = shielded(() => {
       // Before the server listens for data. It flows at the end of this turn, hence before the first bytes of the socket itself, which
@@ -86,6 +93,16 @@ export class HttpDoor {
       server.emit('connection', socket);
     });
     if (!admitted) socket.destroy();
+  }
+
+  readonly #leave = (): void => {
+    this.#connections -= 1;
+    this.#rest();
+  };
+
+  /** Watches no connections any more once there are none and none comes. */
+  #rest(): void {
+    if (!this.#open && this.#connections === 0) this.#untrack();
   }
 }
 
@@ -101,15 +118,4 @@ function shielded(run: () => void): boolean {
     });
     return false;
   }
-}
-
-/**
- * Has a server that does not listen watch its connections as one that does: `headersTimeout`, `requestTimeout` and
- * `closeIdleConnections()` do nothing without. Node begins with it in a listener of its own; other listeners of `'listening'` are not
- * to hear of what is not so.
- */
-function track(server: Server): void {
-  if (server.listening) return;
-  const own = server.listeners('listening').find(({ name }) => name === 'setupConnectionsTracking');
-  own?.call(server);
 }

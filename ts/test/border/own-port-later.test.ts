@@ -5,8 +5,11 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import http, { type Server } from 'node:http';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { RustWSEServer } from '../../src/index.js';
 import { RawClient, upgradeHead } from '../support/http.js';
 import { startServer, type TestServer, type TestServerOptions, waitUntil } from '../support/server.js';
 import { QUIET } from './client.js';
@@ -142,5 +145,33 @@ describe('the end', () => {
       () => descriptors() <= before + 2,
       () => `${before} descriptors, but ${descriptors()}`,
     );
+  });
+
+  it('lets the HTTP server go', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const run = async (): Promise<WeakRef<Server>> => {
+      const app = http.createServer((_, response) => response.end('page'));
+      const server = new RustWSEServer({ ...QUIET, port: 0, inbound: 'discard', http: app });
+      const { port } = await server.start();
+      await (await fetch(`http://127.0.0.1:${port}/`, { headers: { Connection: 'close' } })).text();
+      await server.stop();
+      return new WeakRef(app);
+    };
+    const app = await run();
+    await waitUntil(() => {
+      collect();
+      return app.deref() === undefined;
+    }, 'the HTTP server to be collected');
+  });
+
+  it('watches connections that outlive it, until they are gone', async () => {
+    const app = http.createServer({ headersTimeout: 1500, requestTimeout: 1500, connectionsCheckingInterval: 50 }, () => {});
+    const on = await startServer({ ...QUIET, http: app });
+    onTestFinished(() => app.closeAllConnections());
+    const client = new RawClient(on.port, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na');
+    await once(app, 'connection');
+    await on.stop();
+    expect(await client.ended()).toMatch(/^HTTP\/1\.1 408 /);
   });
 });
