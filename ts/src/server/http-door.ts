@@ -83,6 +83,13 @@ export class HttpDoor {
       closeSync(fd);
       return;
     }
+    // As in a server that listens: `undefined` and `null` are no limit.
+    if (this.#connections >= (server.maxConnections ?? Number.POSITIVE_INFINITY)) {
+      const { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily } = socket;
+      socket.destroy();
+      shielded(() => server.emit('drop', { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily }));
+      return;
+    }
     this.#connections += 1;
     socket.once('close', this.#leave);
     SOURCES.set(socket, source);

@@ -175,3 +175,24 @@ describe('the end', () => {
     expect(await client.ended()).toMatch(/^HTTP\/1\.1 408 /);
   });
 });
+
+it('keeps to the maxConnections of the HTTP server', async () => {
+  const { app, port } = await share();
+  app.maxConnections = 2;
+  const dropped: unknown[] = [];
+  app.on('drop', (data) => dropped.push(data?.remoteAddress));
+  const clients = Array.from({ length: 5 }, () => new RawClient(port, get('/')));
+  await waitUntil(() => dropped.length === 3, 'three to be dropped');
+  await waitUntil(() => clients.filter(({ socket }) => socket.closed).length === 3, 'their ends');
+  const served = clients.filter(({ socket }) => !socket.closed);
+  await waitUntil(() => served.every(({ heard }) => heard.endsWith('page')), 'pages');
+  expect(dropped).toEqual(['127.0.0.1', '127.0.0.1', '127.0.0.1']);
+  served[0]?.socket.destroy();
+  await waitUntil(async () => {
+    const client = new RawClient(port, get('/'));
+    await waitUntil(() => client.socket.closed || client.heard.endsWith('page'), 'a page or an end');
+    return client.heard.endsWith('page');
+  }, 'a page where one has left');
+  const error = await new Promise((resolve) => app.close(resolve));
+  expect(error).toMatchObject({ code: 'ERR_SERVER_NOT_RUNNING' });
+});
