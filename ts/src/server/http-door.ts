@@ -22,7 +22,9 @@ export class HttpDoor {
   readonly #server: Server;
   readonly #upgrades: Upgrades;
   readonly #probes: Probes;
-  /** Sockets that came through the engine's port and are open. */
+  /** Those that came through the engine's port. */
+  readonly #sockets = new WeakSet<Socket>();
+  /** How many of them are open. */
   #connections = 0;
   #open = false;
   #forget = (): void => {};
@@ -45,7 +47,9 @@ export class HttpDoor {
     this.#open = true;
     this.#untrack = track(this.#server);
     this.#upgrades.attachTo(this.#server, {});
-    if (this.#probes.paths.size > 0) this.#forget = answerProbes(this.#server, this.#engine, this.#probes);
+    if (this.#probes.paths.size > 0) {
+      this.#forget = answerProbes(this.#server, this.#engine, this.#probes, (socket) => this.#sockets.has(socket));
+    }
     this.#server.once('close', this.#refuse);
     this.#engine.calls.onSockets(this.#engine.id, this.#take);
   }
@@ -92,6 +96,7 @@ export class HttpDoor {
     }
     this.#connections += 1;
     socket.once('close', this.#leave);
+    this.#sockets.add(socket);
     SOURCES.set(socket, source);
     const admitted = shielded(() => {
       // Before the server listens for data. It flows at the end of this turn, hence before the first bytes of the socket itself, which

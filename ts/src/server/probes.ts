@@ -4,6 +4,7 @@
  */
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { SOURCES } from '../upgrade/sources.js';
 import type { EngineHandle } from './engine-handle.js';
 
@@ -22,15 +23,21 @@ const RELAYED = ['forwarded', 'via', 'x-forwarded-for', 'x-real-ip'];
  * Has the server's requests looked at before its own listeners hear of them; a listener beside theirs could not keep them from
  * answering too.
  *
+ * @param isOurs whether a socket came through this engine's port: the server may be behind several
  * @returns what ends that
  */
-export function answerProbes(server: Server, engine: EngineHandle, { paths, header }: Probes): () => void {
+export function answerProbes(
+  server: Server,
+  engine: EngineHandle,
+  { paths, header }: Probes,
+  isOurs: (socket: Socket) => boolean,
+): () => void {
   const { emit } = server;
   const interposed = (event: string | symbol, ...args: unknown[]): boolean => {
     if (event === 'request') {
       const [request, response] = args as [IncomingMessage, ServerResponse];
       const [path] = (request.url ?? '').split('?', 1) as [string];
-      if (paths.has(path) && answer(engine, header, request, response)) return true;
+      if (paths.has(path) && isOurs(request.socket) && answer(engine, header, request, response)) return true;
     }
     return (emit as (...all: unknown[]) => boolean).call(server, event, ...args);
   };
@@ -44,7 +51,6 @@ export function answerProbes(server: Server, engine: EngineHandle, { paths, head
 function answer(engine: EngineHandle, header: Probes['header'], request: IncomingMessage, response: ServerResponse): boolean {
   const { method, url, headers, socket } = request;
   const source = SOURCES.get(socket);
-  // It has come some other way.
   if (source === undefined) return false;
   const said = header === null ? undefined : headers[header];
   const reply = engine.calls.probe(engine.id, {

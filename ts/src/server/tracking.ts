@@ -8,17 +8,26 @@ import type { Server } from 'node:http';
 /** How Node names the timer of its watch, which holds the server. */
 const TIMER = 'http.server.connectionsCheckingInterval';
 
+/** Engines for which a server that does not listen is watched. */
+const WATCHED = new WeakMap<Server, number>();
+
 /**
  * Begins the watch. Node does so in a listener of its own; other listeners of `'listening'` are not to hear of what is not so.
  *
- * @returns what ends it, unless the server listens by then and the watch is its own
+ * @returns what ends it, unless there is another engine for which it was begun, or the server listens and the watch is its own
  */
 export function track(server: Server): () => void {
   if (server.listening) return () => {};
   const own = server.listeners('listening').find(({ name }) => name === 'setupConnectionsTracking');
   own?.call(server);
+  WATCHED.set(server, (WATCHED.get(server) ?? 0) + 1);
+  let isWatched = true;
   return () => {
-    if (!server.listening) clearInterval(timerOf(server));
+    if (!isWatched) return;
+    isWatched = false;
+    const others = (WATCHED.get(server) ?? 1) - 1;
+    WATCHED.set(server, others);
+    if (others === 0 && !server.listening) clearInterval(timerOf(server));
   };
 }
 

@@ -176,6 +176,21 @@ describe('the end', () => {
   });
 });
 
+it('may be behind two engines, of which each answers for itself and neither ends what is the other’s', async () => {
+  const limits = { headersTimeout: 500, requestTimeout: 500, connectionsCheckingInterval: 50 };
+  const app = http.createServer(limits, ({ method }, response) => void (method === 'GET' && response.end('page')));
+  onTestFinished(() => app.closeAllConnections());
+  const start = (allow: string[]): Promise<TestServer> => startServer({ ...QUIET, http: { server: app, ...QUESTIONS, allow } });
+  const [first, second] = [await start(['127.0.0.1']), await start(['192.0.2.1'])];
+  expect(await asked(new RawClient(first.port), '', get('/healthz'), true)).toBe(200);
+  expect(await asked(new RawClient(second.port), '', get('/healthz'), true)).toBe(403);
+  app.closeIdleConnections();
+  await first.stop();
+  const client = new RawClient(second.port, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na');
+  await once(app, 'connection');
+  expect(await client.ended()).toContain('HTTP/1.1 408 ');
+});
+
 it('keeps to the maxConnections of the HTTP server', async () => {
   const { app, port } = await share();
   app.maxConnections = 2;
