@@ -41,13 +41,13 @@ mod turns;
 mod wheel;
 
 pub use asking::{AnswerError, Fault};
-pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, Reply, State, Step, Subscribed};
+pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, Relay, Reply, State, Step, Subscribed};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Stall, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
-pub use outlet::Released;
+pub use outlet::{Released, Source};
 pub use registry::ConnectionInfo;
 pub use shared::{Payloads, SendEventOutcome};
 

@@ -2,10 +2,20 @@
 //! as wait. Reads and writes no socket; what waits at the end is closed.
 
 use std::collections::VecDeque;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+/// Where a socket comes from, as the engine has judged its first request and is to judge each later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The peer's address, or the client's whom a trusted proxy has named in the header of the PROXY protocol; `None`: it came
+    /// through a file, and is on this machine.
+    pub address: Option<IpAddr>,
+    /// Only requests for this machine, by a name of its own, are answered.
+    pub loopback: bool,
+}
 
 /// A connection that is the host's from here on.
 #[derive(Debug)]
@@ -14,6 +24,8 @@ pub struct Released {
     pub stream: TcpStream,
     /// What was read of its first request; the rest is still in the socket.
     pub head: Vec<u8>,
+    /// Where it comes from, which the socket itself need not know.
+    pub source: Source,
 }
 
 /// Called, from any thread, when connections wait.
@@ -108,7 +120,8 @@ mod tests {
     use super::*;
 
     fn handed(listener: &TcpListener) -> Released {
-        Released { stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(), head: b"GET".to_vec() }
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Released { stream, head: b"GET".to_vec(), source: Source { address: None, loopback: false } }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use wse_engine::PumpedPeer;
 use wse_engine::config::{Config, Endpoint};
+use wse_engine::{PumpedPeer, Source};
 use wse_protocol::close_code::CloseCode;
 use wse_testkit::{Event, Request, Server, config};
 
@@ -45,7 +45,7 @@ fn an_engine_without_a_port_serves_what_it_is_handed() {
     let (own, peer) = pair();
     // What came behind the request is there already.
     let request = [Request::default().bytes(), text(r#"{"t":"early"}"#)].concat();
-    assert!(server.engine.take_upgrade(own, request));
+    assert!(server.engine.take_upgrade(own, request, None));
     assert!(status(&peer).contains(" 101 "));
     let id = server.events.connected();
     assert!(matches!(server.events.event(), Event::Message(from, _) if from == id));
@@ -63,7 +63,7 @@ fn a_head_that_is_not_whole_is_read_on_and_a_wrong_one_refused() {
     });
     let request = Request::new("/ws").bytes();
     let (own, peer) = pair();
-    assert!(server.engine.take_upgrade(own, request[..20].to_vec()));
+    assert!(server.engine.take_upgrade(own, request[..20].to_vec(), None));
     (&peer).write_all(&request[20..]).unwrap();
     assert!(status(&peer).contains(" 101 "));
     for (bytes, expected) in [
@@ -73,7 +73,7 @@ fn a_head_that_is_not_whole_is_read_on_and_a_wrong_one_refused() {
         ([b"GET /ws HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 20_000], b"\r\n\r\n"].concat(), " 431 "),
     ] {
         let (own, peer) = pair();
-        assert!(server.engine.take_upgrade(own, bytes));
+        assert!(server.engine.take_upgrade(own, bytes, None));
         let status = status(&peer);
         assert!(status.contains(expected), "{status}");
     }
@@ -85,7 +85,7 @@ fn nobody_is_taken_who_has_no_place_or_comes_too_late_and_nothing_is_written() {
     let refused = |server: &Server| {
         let (own, mut peer) = pair();
         let duplicate = own.try_clone().unwrap();
-        assert!(!server.engine.take_upgrade(own, Request::default().bytes()));
+        assert!(!server.engine.take_upgrade(own, Request::default().bytes(), None));
         // What the host holds still can answer, and is the only thing that does.
         (&duplicate).write_all(b"mine").unwrap();
         drop(duplicate);
@@ -94,7 +94,7 @@ fn nobody_is_taken_who_has_no_place_or_comes_too_late_and_nothing_is_written() {
         assert_eq!(heard, "mine");
     };
     let (own, waiting) = pair();
-    assert!(server.engine.take_upgrade(own, b"GET ".to_vec()));
+    assert!(server.engine.take_upgrade(own, b"GET ".to_vec(), None));
     while server.health("pending_handshakes") != 1 {
         std::thread::yield_now();
     }
@@ -107,12 +107,39 @@ fn nobody_is_taken_who_has_no_place_or_comes_too_late_and_nothing_is_written() {
 }
 
 #[test]
+fn where_it_comes_from_is_what_an_engine_has_judged_before() {
+    let mut server = Server::start(Config { max_pending_per_address: 1, ..portless() });
+    let foreign = Request::default().without("Host").field("Host", "app.example").bytes();
+    let source = |address: &str| Some(Source { address: address.parse().ok(), loopback: false });
+    for (source, address, line) in [
+        (None, "", "HTTP/1.1 403 Forbidden\r\n"),
+        (source("203.0.113.7"), "203.0.113.7", "HTTP/1.1 101 Switching Protocols\r\n"),
+        (source("a file"), "127.0.0.1", "HTTP/1.1 101 Switching Protocols\r\n"),
+    ] {
+        let (own, peer) = pair();
+        assert!(server.engine.take_upgrade(own, foreign.clone(), source));
+        assert_eq!(status(&peer), line);
+        if !address.is_empty() {
+            let id = server.events.connected();
+            assert_eq!(server.engine.connection_info(id).unwrap().address.to_string(), address);
+        }
+    }
+    let (mut peers, mut taken) = (Vec::new(), Vec::new());
+    for address in ["203.0.113.8", "203.0.113.8", "203.0.113.9", "a file", "a file"] {
+        let (own, peer) = pair();
+        peers.push(peer);
+        taken.push(server.engine.take_upgrade(own, b"GET ".to_vec(), source(address)));
+    }
+    assert_eq!(taken, [true, false, true, true, true], "one for each address; who has none is not counted");
+}
+
+#[test]
 fn what_is_no_connected_stream_is_not_taken() {
     let server = Server::start(portless());
     let (own, peer) = pair();
     drop(peer);
     // A peer that is gone may be noticed now or by the handshake; neither harms.
-    let _ = server.engine.take_upgrade(own, Request::default().bytes());
+    let _ = server.engine.take_upgrade(own, Request::default().bytes(), None);
     #[cfg(unix)]
     {
         use std::os::fd::OwnedFd;
@@ -122,12 +149,12 @@ fn what_is_no_connected_stream_is_not_taken() {
         let (datagram, _other) = UnixDatagram::pair().unwrap();
         let lonely = TcpListener::bind("127.0.0.1:0").unwrap();
         for wrong in [OwnedFd::from(file), OwnedFd::from(datagram), OwnedFd::from(lonely)] {
-            assert!(!server.engine.take_upgrade(TcpStream::from(wrong), Request::default().bytes()));
+            assert!(!server.engine.take_upgrade(TcpStream::from(wrong), Request::default().bytes(), None));
         }
         // A stream of this machine is as good as any, and no page comes by it.
         let (own, mut peer) = UnixStream::pair().unwrap();
         let request = Request::default().without("Host").field("Host", "app.example").bytes();
-        assert!(server.engine.take_upgrade(TcpStream::from(OwnedFd::from(own)), request));
+        assert!(server.engine.take_upgrade(TcpStream::from(OwnedFd::from(own)), request, None));
         let mut heard = [0; 12];
         peer.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"HTTP/1.1 101");
@@ -168,7 +195,7 @@ fn a_socket_handed_over_while_the_engine_stops_is_served_closed_or_left() {
             let mut peers = Vec::new();
             while going.load(SeqCst) {
                 let (own, peer) = pair();
-                if engine.take_upgrade(own, Request::default().bytes()) {
+                if engine.take_upgrade(own, Request::default().bytes(), None) {
                     count.fetch_add(1, SeqCst);
                     peers.push(peer);
                 }

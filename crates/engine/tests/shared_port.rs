@@ -2,13 +2,13 @@
 //! nobody takes.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use wse_engine::config::{Config, Endpoint, ForwardedField, Http, TrustedProxies};
-use wse_engine::{LimitsMet, Released};
+use wse_engine::{LimitsMet, Relay, Released, Source};
 use wse_protocol::close_code::CloseCode;
 use wse_testkit::{Certificate, DEADLINE, Peer, Request, Response, Server, config, wait_until};
 
@@ -101,6 +101,22 @@ fn upgrades_are_the_engines_and_the_rest_crosses_byte_for_byte() {
 }
 
 #[test]
+fn where_a_socket_comes_from_is_told_with_it() {
+    let proxies = TrustedProxies { networks: vec!["127.0.0.1".parse().unwrap()], field: ForwardedField::ProxyProtocol };
+    let server = Server::start(Config { trusted_proxies: Some(proxies), ..shared_port() });
+    for (header, address) in [("PROXY TCP6 2001:db8::7 ::1 1 2\r\n", "2001:db8::7"), ("PROXY UNKNOWN\r\n", "127.0.0.1")]
+    {
+        let mut peer = Peer::open(server.address);
+        peer.send_raw(&[header.as_bytes(), &get("/").bytes()].concat());
+        assert_eq!(taken(&server).source, Source { address: address.parse().ok(), loopback: true });
+    }
+    let all = Server::start(Config { host: "0.0.0.0".into(), ..shared_port() });
+    let mut peer = Peer::open((Ipv4Addr::LOCALHOST, all.address.port()).into());
+    peer.send_raw(&get("/").bytes());
+    assert_eq!(taken(&all).source, Source { address: "127.0.0.1".parse().ok(), loopback: false });
+}
+
+#[test]
 fn what_nobody_takes_is_bounded_and_closed_at_the_end() {
     let server = Server::start(shared_port());
     let mut waiting: Vec<Peer> = (0..3).map(|_| Peer::open(server.address)).collect();
@@ -190,13 +206,17 @@ fn questions_are_answered_by_the_engine() {
 fn questions_the_host_has_read_are_answered_alike() {
     let server = Server::start(Config { http: Some(questions()), ..config() });
     let ask = |line, host, address: &str, loopback| {
-        server.engine.probe(line, host, "", address.parse().unwrap(), loopback).map(|reply| (reply.status, reply.kind))
+        let reply = server.engine.probe(line, host, Relay::default(), address.parse().ok(), loopback);
+        reply.map(|reply| (reply.status, reply.kind))
     };
     let text = "text/plain; charset=utf-8";
     assert_eq!(ask("GET /healthz?x", Some("a"), "203.0.113.7", false), Some((200, text)));
     assert_eq!(ask("GET /metrics", Some("a"), "203.0.113.7", false), Some((403, text)));
     assert_eq!(ask("POST /readyz", Some("a"), "127.0.0.1", false), Some((405, text)));
     assert_eq!(ask("GET /metrics", Some("a"), "127.0.0.1", true), Some((403, text)), "another name of this machine");
+    assert_eq!(ask("GET /metrics", Some("a"), "127.0.0.1", false), Some((403, text)), "the same where pages may come");
+    assert_eq!(ask("GET /metrics", Some("localhost:9"), "127.0.0.1", false).unwrap().0, 200);
+    assert_eq!(ask("GET /healthz", None, "nobody knows", false), Some((403, text)));
     assert_eq!(ask("GET /", Some("a"), "127.0.0.1", false), None);
 }
 
@@ -262,9 +282,13 @@ fn who_may_ask_is_listed() {
             assert_eq!(ask(&server, &from(address, path)).status, status, "{address} {path}");
         }
     }
-    // Without a proxy nobody's word counts.
+    // Without a proxy that is trusted nobody's word counts, but that somebody hands it on is seen.
     let server = Server::start(Config { http: Some(questions()), ..config() });
-    assert_eq!(ask(&server, &from("203.0.113.7", "/metrics")).status, 200);
+    assert_eq!(ask(&server, &get("/metrics")).status, 200);
+    for name in ["X-Forwarded-For", "forwarded", "Via", "X-Real-IP"] {
+        assert_eq!(ask(&server, &get("/metrics").field(name, "127.0.0.1")).status, 403, "{name}");
+        assert_eq!(ask(&server, &get("/healthz").field(name, "127.0.0.1")).status, 200, "{name}");
+    }
     // A page whose name resolves to this machine (DNS rebinding) says so itself; a probe of HTTP/1.0 says nothing.
     let rebound = get("/metrics").without("Host").field("Host", "evil.example");
     assert_eq!(ask(&server, &rebound).status, 403);

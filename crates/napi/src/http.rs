@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use napi::bindgen_prelude::{Function, Uint8Array};
 use napi_derive::napi;
-use wse_engine::Released;
 use wse_engine::config::{Http, NoNetwork};
+use wse_engine::{Relay, Released, Source};
 
 use crate::error::{Failure, Outcome};
 use crate::{inline, registry, wake};
@@ -25,21 +25,32 @@ pub struct NativeHttp {
     pub hands_over: bool,
 }
 
-/// A connection whose requests are Node's: its descriptor, which is JavaScript's to close, and what was read of it.
+/// A connection whose requests are Node's: its descriptor, which is JavaScript's to close, what was read of it, and where it comes
+/// from.
 #[napi(object, object_from_js = false)]
 pub struct NativeSocket {
     pub fd: i32,
     pub head: Uint8Array,
+    pub source: NativeSource,
 }
 
-/// A request that may be a question the engine answers: method and target, and what decides who may ask.
+/// Where a connection comes from, as the engine judges its requests: an address, `null` for a peer that came through a file, and
+/// whether only requests for this machine, by a name of its own, are answered.
+#[napi(object, use_nullable = true)]
+pub struct NativeSource {
+    pub address: Option<String>,
+    pub loopback: bool,
+}
+
+/// A request that may be a question the engine answers: method and target, and what decides who may ask. `said`: the field in which
+/// trusted proxies name the client, empty if there is none; `relayed`: there are others that only who hands requests on writes.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeProbe {
     pub line: String,
     pub host: Option<String>,
-    pub forwarded: String,
-    pub address: String,
-    pub loopback: bool,
+    pub said: String,
+    pub relayed: bool,
+    pub source: NativeSource,
 }
 
 /// What the engine says about itself.
@@ -81,11 +92,11 @@ pub fn on_sockets(handle: u32, #[napi(ts_arg_type = "() => void")] callback: Fun
     Ok(())
 }
 
-/// Takes up to `max` sockets; who gets so many takes again. Each descriptor is the caller's from then on.
-#[napi]
-pub fn take_sockets(handle: u32, max: u32) -> Vec<NativeSocket> {
-    let Some(engine) = registry::find(handle) else { return Vec::new() };
-    engine.take_sockets(max as usize).into_iter().filter_map(socket).collect()
+/// Takes the socket that waits longest; null: none does, and the next to come wakes. Its descriptor is the caller's from then on:
+/// one at a time, because those of a thread that is terminated would be nobody's.
+#[napi(ts_return_type = "NativeSocket | null")]
+pub fn take_socket(handle: u32) -> Option<NativeSocket> {
+    registry::find(handle)?.take_sockets(1).pop().and_then(socket)
 }
 
 /// From here on whoever would be handed over is answered 503.
@@ -99,10 +110,12 @@ pub fn refuse_sockets(handle: u32) {
 /// What the engine says to a question that came behind other requests of a connection; null: it is no question.
 #[napi(ts_return_type = "NativeReply | null")]
 pub fn probe(handle: u32, asked: NativeProbe) -> Option<NativeReply> {
-    let NativeProbe { line, host, forwarded, address, loopback } = asked;
-    // Who comes through a file has no address, and is on this machine.
-    let address = address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let reply = registry::find(handle)?.probe(&line, host.as_deref(), &forwarded, address, loopback)?;
+    let NativeProbe { line, host, said, relayed, source } = asked;
+    let loopback = source.loopback;
+    // Who comes through a file is on this machine; whose address cannot be read is nobody.
+    let address = source.into_source().map(|source| source.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let relay = Relay { said: said.into_bytes(), others: relayed };
+    let reply = registry::find(handle)?.probe(&line, host.as_deref(), relay, address, loopback)?;
     Some(NativeReply { status: reply.status, kind: reply.kind.into(), body: (*reply.body).into() })
 }
 
@@ -113,11 +126,27 @@ pub fn limits_met(handle: u32) -> Option<NativeLimitsMet> {
     Some(NativeLimitsMet { connections: met.connections, pending: met.pending, per_address: met.per_address })
 }
 
+impl NativeSource {
+    /// `None`: the address cannot be read.
+    pub(crate) fn into_source(self) -> Option<Source> {
+        let Self { address, loopback } = self;
+        // The zone of a link-local address says which of our interfaces it came by.
+        let parse = |address: String| address.split('%').next().unwrap_or_default().parse().ok();
+        let address = match address {
+            Some(address) => Some(parse(address)?),
+            None => None,
+        };
+        Some(Source { address, loopback })
+    }
+}
+
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "there are systems without descriptors")]
 fn socket(handed: Released) -> Option<NativeSocket> {
     use std::os::fd::IntoRawFd;
-    Some(NativeSocket { fd: handed.stream.into_raw_fd(), head: Uint8Array::new(handed.head) })
+    let Released { stream, head, source: Source { address, loopback } } = handed;
+    let source = NativeSource { address: address.map(|address| address.to_string()), loopback };
+    Some(NativeSocket { fd: stream.into_raw_fd(), head: Uint8Array::new(head), source })
 }
 
 /// The facade refuses the option on such systems.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, TcpStream};
 use napi_derive::napi;
 use wse_engine::PumpedPeer;
 
+use crate::http::NativeSource;
 use crate::server::NativeServer;
 
 /// Who is behind a socket that is pumped; `address` is `null` where nobody knows.
@@ -19,11 +20,12 @@ pub struct NativePumpedPeer {
 #[napi]
 impl NativeServer {
     /// Serves an upgrade on a duplicate of `descriptor`, which belongs to a stream socket nobody reads from meanwhile, and stays
-    /// open: closing it is the caller's. `request`: all that was read from it, the head and what came behind. false: it is not
-    /// served, and nothing was written to it.
+    /// open: closing it is the caller's. `request`: all that was read from it, the head and what came behind. `source`: where it
+    /// comes from, if that is not what its ends say. false: it is not served, and nothing was written to it.
     #[napi]
-    pub fn take_upgrade(&self, descriptor: i32, request: &[u8]) -> bool {
-        duplicate(descriptor).is_some_and(|stream| self.engine.take_upgrade(stream, request.to_vec()))
+    pub fn take_upgrade(&self, descriptor: i32, request: &[u8], source: Option<NativeSource>) -> bool {
+        let source = source.and_then(NativeSource::into_source);
+        duplicate(descriptor).is_some_and(|stream| self.engine.take_upgrade(stream, request.to_vec(), source))
     }
 
     /// Serves an upgrade of a peer whose bytes this process pumps to and from a connection the engine makes to `port` of this

@@ -17,7 +17,7 @@ export type NativeCalls = Pick<
   | 'room'
   | 'takeBatch'
   | 'onSockets'
-  | 'takeSockets'
+  | 'takeSocket'
   | 'refuseSockets'
   | 'probe'
   | 'limitsMet'

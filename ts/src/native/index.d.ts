@@ -96,10 +96,10 @@ export declare class NativeServer {
   reloadTls(cert: Uint8Array, key: Uint8Array): void
   /**
    * Serves an upgrade on a duplicate of `descriptor`, which belongs to a stream socket nobody reads from meanwhile, and stays
-   * open: closing it is the caller's. `request`: all that was read from it, the head and what came behind. false: it is not
-   * served, and nothing was written to it.
+   * open: closing it is the caller's. `request`: all that was read from it, the head and what came behind. `source`: where it
+   * comes from, if that is not what its ends say. false: it is not served, and nothing was written to it.
    */
-  takeUpgrade(descriptor: number, request: Uint8Array): boolean
+  takeUpgrade(descriptor: number, request: Uint8Array, source?: NativeSource | undefined | null): boolean
   /**
    * Serves an upgrade of a peer whose bytes this process pumps to and from a connection the engine makes to `port` of this
    * machine; `key` is what it says first. false: it is not served.
@@ -279,13 +279,16 @@ export interface NativeOptions {
   closeTimeout: number
 }
 
-/** A request that may be a question the engine answers: method and target, and what decides who may ask. */
+/**
+ * A request that may be a question the engine answers: method and target, and what decides who may ask. `said`: the field in which
+ * trusted proxies name the client, empty if there is none; `relayed`: there are others that only who hands requests on writes.
+ */
 export interface NativeProbe {
   line: string
   host: string | null
-  forwarded: string
-  address: string
-  loopback: boolean
+  said: string
+  relayed: boolean
+  source: NativeSource
 }
 
 /** Marks of publisher pressure: seconds, and bytes per shard. */
@@ -321,10 +324,23 @@ export interface NativeReply {
   body: string
 }
 
-/** A connection whose requests are Node's: its descriptor, which is JavaScript's to close, and what was read of it. */
+/**
+ * A connection whose requests are Node's: its descriptor, which is JavaScript's to close, what was read of it, and where it comes
+ * from.
+ */
 export interface NativeSocket {
   fd: number
   head: Uint8Array
+  source: NativeSource
+}
+
+/**
+ * Where a connection comes from, as the engine judges its requests: an address, `null` for a peer that came through a file, and
+ * whether only requests for this machine, by a name of its own, are answered.
+ */
+export interface NativeSource {
+  address: string | null
+  loopback: boolean
 }
 
 /** A reader that has stopped reading while events waited. */
@@ -377,8 +393,11 @@ export declare function state(handle: number): 0 | 1 | 2 | 3
  */
 export declare function takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number
 
-/** Takes up to `max` sockets; who gets so many takes again. Each descriptor is the caller's from then on. */
-export declare function takeSockets(handle: number, max: number): Array<NativeSocket>
+/**
+ * Takes the socket that waits longest; null: none does, and the next to come wakes. Its descriptor is the caller's from then on:
+ * one at a time, because those of a thread that is terminated would be nobody's.
+ */
+export declare function takeSocket(handle: number): NativeSocket | null
 
 /** The version of the addon, compared by the loader with the package's. */
 export declare function version(): string

@@ -154,7 +154,8 @@ export interface HttpOptions {
   metrics?: string | null;
   /**
    * Addresses and networks that get these answers, such as `10.0.0.0/8`; others get 403. Behind a trusted proxy (`trustProxy`) the
-   * client's address counts. @default health and ready: everybody; metrics: this machine
+   * client's address counts. @default health and ready: everybody; metrics: this machine,
+   * unless a proxy of it hands the request on
    */
   allow?: readonly string[] | null;
 }

@@ -1,15 +1,17 @@
 /**
- * The way of a socket from the engine's port to Node's HTTP server: taken over with the bytes that were read of it, as many as wait in
- * one call. Reads no request; who asks for what is the HTTP server's.
+ * The way of a socket from the engine's port to Node's HTTP server: taken over with the bytes that were read of it. Reads no request;
+ * who asks for what is the HTTP server's.
  */
 
 import { closeSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { Socket } from 'node:net';
 import type { NativeSocket } from '../native/index.js';
+import { SOURCES } from '../upgrade/sources.js';
 import type { Upgrades } from '../upgrade/upgrades.js';
 import type { EngineHandle } from './engine-handle.js';
 import { answerProbes, type Probes } from './probes.js';
+import { track } from './tracking.js';
 
 /** Sockets taken before other handles of the event loop have their turn. */
 const SOCKETS = 64;
@@ -22,8 +24,11 @@ export class HttpDoor {
   readonly #probes: Probes;
   /** Those that came through the engine's port. */
   readonly #sockets = new WeakSet<Socket>();
+  /** How many of them are open. */
+  #connections = 0;
   #open = false;
   #forget = (): void => {};
+  #untrack = (): void => {};
 
   /**
    * @param upgrades takes the upgrades that come behind other requests of a connection
@@ -40,7 +45,7 @@ export class HttpDoor {
   /** Begins to take sockets; those that have come already are taken at once. */
   open(): void {
     this.#open = true;
-    track(this.#server);
+    this.#untrack = track(this.#server);
     this.#upgrades.attachTo(this.#server, {});
     if (this.#probes.paths.size > 0) {
       this.#forget = answerProbes(this.#server, this.#engine, this.#probes, (socket) => this.#sockets.has(socket));
@@ -56,53 +61,73 @@ export class HttpDoor {
     this.#server.off('close', this.#refuse);
     this.#forget();
     this.#server.closeIdleConnections();
+    this.#rest();
   }
 
-  readonly #refuse = (): void => {
-    this.#open = false;
-    this.#engine.calls.refuseSockets(this.#engine.id);
-  };
+  readonly #refuse = (): void => this.#engine.calls.refuseSockets(this.#engine.id);
 
   readonly #take = (): void => {
-    const sockets = this.#engine.calls.takeSockets(this.#engine.id, SOCKETS);
-    for (const socket of sockets) admit(this.#server, socket, this.#sockets);
-    // The next wake comes only after a look that found fewer.
-    if (sockets.length === SOCKETS) setImmediate(this.#take);
+    for (let taken = 0; taken < SOCKETS; taken += 1) {
+      const socket = this.#engine.calls.takeSocket(this.#engine.id);
+      // The next wake comes only after a look that found none.
+      if (socket === null) return;
+      this.#admit(socket);
+    }
+    setImmediate(this.#take);
   };
+
+  /** Gives a socket to the server as if that had accepted it. */
+  #admit({ fd, head, source }: NativeSocket): void {
+    const server = this.#server;
+    let socket: Socket;
+    try {
+      socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+    } catch {
+      // A descriptor Node has no handle for: nobody else closes it.
+      closeSync(fd);
+      return;
+    }
+    // As in a server that listens: `undefined` and `null` are no limit.
+    if (this.#connections >= (server.maxConnections ?? Number.POSITIVE_INFINITY)) {
+      const { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily } = socket;
+      socket.destroy();
+      shielded(() => server.emit('drop', { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily }));
+      return;
+    }
+    this.#connections += 1;
+    socket.once('close', this.#leave);
+    this.#sockets.add(socket);
+    SOURCES.set(socket, source);
+    const admitted = shielded(() => {
+      // Before the server listens for data. It flows at the end of this turn, hence before the first bytes of the socket itself, which
+      // come with a later one: the server's parser reads those from the handle, past this stream.
+      socket.unshift(head);
+      server.emit('connection', socket);
+    });
+    if (!admitted) socket.destroy();
+  }
+
+  readonly #leave = (): void => {
+    this.#connections -= 1;
+    this.#rest();
+  };
+
+  /** Watches no connections any more once there are none and none comes. */
+  #rest(): void {
+    if (!this.#open && this.#connections === 0) this.#untrack();
+  }
 }
 
-/** Gives a socket to the server as if that had accepted it. */
-function admit(server: Server, { fd, head }: NativeSocket, admitted: WeakSet<Socket>): void {
-  let socket: Socket;
+/** Runs listeners. As with a socket Node has accepted, nobody is there to catch what they throw; the others of this turn must not be
+ * lost by it. */
+function shielded(run: () => void): boolean {
   try {
-    socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-  } catch {
-    // A descriptor Node has no handle for: nobody else closes it.
-    closeSync(fd);
-    return;
-  }
-  admitted.add(socket);
-  try {
-    // Before the server listens for data. It flows at the end of this turn, hence before the first bytes of the socket itself, which
-    // come with a later one: the server's parser reads those from the handle, past this stream.
-    socket.unshift(head);
-    server.emit('connection', socket);
+    run();
+    return true;
   } catch (error) {
-    // A listener's. As with a socket Node has accepted, nobody is there to catch it; the others of this turn must not be lost.
-    socket.destroy();
     setImmediate(() => {
       throw error;
     });
+    return false;
   }
-}
-
-/**
- * Has a server that does not listen watch its connections as one that does: `headersTimeout`, `requestTimeout` and
- * `closeIdleConnections()` do nothing without. Node begins with it in a listener of its own; other listeners of `'listening'` are not
- * to hear of what is not so.
- */
-function track(server: Server): void {
-  if (server.listening) return;
-  const own = server.listeners('listening').find(({ name }) => name === 'setupConnectionsTracking');
-  own?.call(server);
 }

@@ -4,7 +4,8 @@
  */
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { SOURCES } from '../upgrade/sources.js';
 import type { EngineHandle } from './engine-handle.js';
 
 /** What is known of probes from the options. */
@@ -15,11 +16,14 @@ export interface Probes {
   header: 'x-forwarded-for' | 'forwarded' | null;
 }
 
+/** Fields by which a request shows that somebody has handed it on. */
+const RELAYED = ['forwarded', 'via', 'x-forwarded-for', 'x-real-ip'];
+
 /**
  * Has the server's requests looked at before its own listeners hear of them; a listener beside theirs could not keep them from
  * answering too.
  *
- * @param isOurs whether a socket came through the engine's port
+ * @param isOurs whether a socket came through this engine's port: the server may be behind several
  * @returns what ends that
  */
 export function answerProbes(
@@ -46,13 +50,16 @@ export function answerProbes(
 
 function answer(engine: EngineHandle, header: Probes['header'], request: IncomingMessage, response: ServerResponse): boolean {
   const { method, url, headers, socket } = request;
-  const forwarded = (header !== null && headers[header]) || '';
+  const source = SOURCES.get(socket);
+  if (source === undefined) return false;
+  const said = header === null ? undefined : headers[header];
   const reply = engine.calls.probe(engine.id, {
     line: `${method} ${url}`,
     host: headers.host ?? null,
-    forwarded: typeof forwarded === 'string' ? forwarded : forwarded.join(','),
-    address: socket.remoteAddress ?? '',
-    loopback: isLoopback(socket.localAddress),
+    // Something even if it is empty: somebody has handed it on then.
+    said: said === undefined ? '' : `${said},`,
+    relayed: RELAYED.some((name) => name !== header && headers[name] !== undefined),
+    source,
   });
   if (reply === null) return false;
   response.writeHead(reply.status, {
@@ -63,9 +70,4 @@ function answer(engine: EngineHandle, header: Probes['header'], request: Incomin
   });
   response.end(reply.body);
   return true;
-}
-
-function isLoopback(address = ''): boolean {
-  const canonical = address.replace(/^::ffff:/, '');
-  return canonical === '::1' || (isIP(canonical) === 4 && canonical.startsWith('127.'));
 }

@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import type { EngineHandle } from '../server/engine-handle.js';
 import { refuse } from './refuse.js';
 import { bytesOf } from './request.js';
+import { SOURCES } from './sources.js';
 
 const KEY_BYTES = 32;
 /** Sockets that wait for the engine's connection; one more is answered 503. */
@@ -78,6 +79,8 @@ export function pump(engine: EngineHandle, request: IncomingMessage, socket: Dup
 function peerOf(socket: Duplex, request: IncomingMessage): { address: string | null; loopback: boolean; secure: boolean } {
   type Ends = Partial<Pick<net.Socket, 'remoteAddress' | 'localAddress'>> & { encrypted?: boolean };
   const own = socket as Ends;
+  const source = SOURCES.get(socket);
+  if (source !== undefined) return { ...source, secure: false };
   const { remoteAddress, localAddress } = own.remoteAddress === undefined ? ((request.socket ?? own) as Ends) : own;
   return {
     // The zone of a link-local address says which of our interfaces it came by.

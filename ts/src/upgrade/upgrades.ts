@@ -10,6 +10,7 @@ import { isHollow, plainOf } from './plain.js';
 import { pump } from './pump.js';
 import { refuse } from './refuse.js';
 import { bytesOf, toUpgrade } from './request.js';
+import { SOURCES } from './sources.js';
 import { inTurn } from './turn.js';
 
 /** Sockets that are the engine's, or were answered: whoever brings one again brings it too late. */
@@ -64,7 +65,7 @@ export class Upgrades {
     }
     const bytes = bytesOf(request, [early, ...plain.takeRead()]);
     // Where it is not taken nothing was written, and Node still has its descriptor to answer by.
-    if (this.#engine.raw((engine) => engine.takeUpgrade(plain.descriptor, bytes))) plain.giveUp();
+    if (this.#engine.raw((engine) => engine.takeUpgrade(plain.descriptor, bytes, SOURCES.get(socket)))) plain.giveUp();
     else refuse(socket, 503);
   }
 }

@@ -23,7 +23,12 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| NoNetwork)?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| NoNetwork)?;
-        if prefix > bits { Err(NoNetwork) } else { Ok(Self { address, prefix }) }
+        match (address.to_canonical(), prefix) {
+            (_, prefix) if prefix > bits => Err(NoNetwork),
+            // Addresses are looked for in their canonical form, so that is how they are kept.
+            (IpAddr::V4(mapped), 96..) => Ok(Self { address: mapped.into(), prefix: prefix - 96 }),
+            _ => Ok(Self { address, prefix }),
+        }
     }
 }
 
@@ -74,6 +79,18 @@ impl TrustedProxies {
     /// Whether a socket from this address begins with the header of the PROXY protocol.
     pub(crate) fn begin_with_header(&self, peer: IpAddr) -> bool {
         self.field == ForwardedField::ProxyProtocol && self.contain(peer)
+    }
+
+    /// The client whom trusted proxies name behind `peer`; `None`: they name nobody, or what was to be read cannot be.
+    pub(crate) fn named(&self, peer: IpAddr, said: &[u8]) -> Option<IpAddr> {
+        let mut named = None;
+        for hop in said.rsplit(|byte| *byte == b',').filter(|hop| !hop.trim_ascii().is_empty()) {
+            if !self.contain(named.unwrap_or(peer)) {
+                break;
+            }
+            named = Some(self.address(hop)?);
+        }
+        named
     }
 
     /// The client behind `peer`: read from the end, where the nearest proxy has written, the first address that is not one of
@@ -139,6 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_named_by_what_cannot_be_read_or_is_not_believed() {
+        let networks = ["10.0.0.0/8", "127.0.0.1"].map(|network| network.parse().unwrap());
+        let proxies = TrustedProxies { networks: networks.into(), field: ForwardedField::XForwardedFor };
+        for (peer, said, expected) in [
+            ("127.0.0.1", "203.0.113.7,", Some("203.0.113.7")),
+            ("127.0.0.1", "127.0.0.1,", Some("127.0.0.1")),
+            ("127.0.0.1", "::1, 10.0.0.1,", Some("::1")),
+            ("127.0.0.1", "127.0.0.1, 203.0.113.7", Some("203.0.113.7")),
+            ("127.0.0.1", ",", None),
+            ("127.0.0.1", "unknown", None),
+            ("127.0.0.1", "127.0.0.1, unknown, 10.0.0.1", None),
+            ("::1", "127.0.0.1", None),
+        ] {
+            let named = proxies.named(peer.parse().unwrap(), said.as_bytes());
+            assert_eq!(named, expected.map(|address| address.parse().unwrap()), "{peer}: {said}");
+        }
+    }
+
+    #[test]
     fn forwarded_is_read_as_its_rfc_says() {
         let client = |said| client(ForwardedField::Forwarded, "10.0.0.1", said);
         for (said, expected) in [
@@ -157,6 +193,9 @@ mod tests {
     fn networks_are_addresses_and_prefixes() {
         for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "x", "/8"] {
             assert_eq!(wrong.parse::<Network>(), Err(NoNetwork), "{wrong}");
+        }
+        for (mapped, plain) in [("::ffff:10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.0/104", "10.0.0.0/8")] {
+            assert_eq!(mapped.parse::<Network>(), plain.parse(), "{mapped}");
         }
         let all: Network = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains([255, 0, 0, 1].into()) && !all.contains("::1".parse().unwrap()));

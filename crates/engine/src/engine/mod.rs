@@ -22,7 +22,7 @@ pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
 pub use outlet::LimitsMet;
 
-pub use crate::net::{PumpedPeer, Reply};
+pub use crate::net::{PumpedPeer, Relay, Reply};
 
 use crate::config::Config;
 use crate::error::EngineError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Engine;
-use crate::net::{Question, Reply, UNAVAILABLE, reply};
+use crate::net::{Question, Relay, Reply, UNAVAILABLE, reply};
 use crate::outlet::Released;
 
 /// Limits that were met since the start: somebody was answered 503 because of each that is set.
@@ -41,17 +41,17 @@ impl Engine {
     }
 
     /// What the engine says to a question that the host has read, behind others of a connection that is the host's: the beginning of
-    /// its request line, its Host, what its proxies say, and where it comes from; `loopback`: the host's end of the connection is a
-    /// loopback address. `None`: it is no question.
+    /// its request line, its Host, and what its proxies say. `address`: of the connection's [`crate::Source`]; `None`: nobody knows,
+    /// and it is not allowed. `loopback`: of the same. `None`: it is no question.
     pub fn probe(
         &self,
         line: &str,
         host: Option<&str>,
-        forwarded: &str,
-        address: IpAddr,
+        relay: Relay,
+        address: Option<IpAddr>,
         loopback: bool,
     ) -> Option<Reply> {
-        let question = Question::read(&self.shared.config, line, host, forwarded)?;
+        let question = Question::read(&self.shared.config, line, host, relay)?;
         Some(reply(&self.shared, &question, address, loopback))
     }
 

@@ -41,18 +41,30 @@ pub(crate) struct Question {
     pub(super) method: Method,
     /// The Host field, if there is one.
     pub(super) host: Option<Vec<u8>>,
-    /// What the fields of proxies say, joined with `,`.
-    pub(super) forwarded: Vec<u8>,
+    pub(super) relay: Relay,
+}
+
+/// Fields by which a request shows that somebody has handed it on.
+const RELAYED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
+/// What a request's fields say of those who have handed it on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Relay {
+    /// The values of the field in which trusted proxies name the client, with `,` behind each; empty: there is none, or no proxy is
+    /// trusted.
+    pub said: Vec<u8>,
+    /// There are others of `Forwarded`, `Via`, `X-Forwarded-For` and `X-Real-IP`.
+    pub others: bool,
 }
 
 impl Question {
     /// The question of a request that somebody else has read, of which `line` is the beginning: method and target; `None`: it is
     /// none.
-    pub(crate) fn read(config: &Config, line: &str, host: Option<&str>, forwarded: &str) -> Option<Self> {
+    pub(crate) fn read(config: &Config, line: &str, host: Option<&str>, relay: Relay) -> Option<Self> {
         let (method, path) = request_line(line.as_bytes());
         let topic = topic_of(config.http.as_ref()?, path)?;
         let host = host.map(|host| host.as_bytes().to_vec());
-        Some(Self { topic, method: method.into(), host, forwarded: forwarded.as_bytes().to_vec() })
+        Some(Self { topic, method: method.into(), host, relay })
     }
 }
 
@@ -165,17 +177,19 @@ impl<'a> Door<'a> {
         }
         let names = match self.config.trusted_proxies.as_ref().map(|proxies| proxies.field) {
             Some(ForwardedField::Forwarded) => "forwarded",
-            Some(ForwardedField::XForwardedFor) | None => "x-forwarded-for",
+            Some(ForwardedField::XForwardedFor) => "x-forwarded-for",
             // What such a proxy has said is the socket's address already.
-            Some(ForwardedField::ProxyProtocol) => "",
+            Some(ForwardedField::ProxyProtocol) | None => "",
         };
-        let mut question = Question { topic, method: method.into(), host: None, forwarded: Vec::new() };
+        let mut question = Question { topic, method: method.into(), host: None, relay: Relay::default() };
         for field in &*request.headers {
             if field.name.eq_ignore_ascii_case("host") {
                 question.host = Some(field.value.to_vec());
             } else if field.name.eq_ignore_ascii_case(names) {
-                question.forwarded.extend_from_slice(field.value);
-                question.forwarded.push(b',');
+                question.relay.said.extend_from_slice(field.value);
+                question.relay.said.push(b',');
+            } else if RELAYED.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+                question.relay.others = true;
             }
         }
         Some(question)
@@ -312,7 +326,8 @@ mod tests {
             else {
                 panic!("no question")
             };
-            assert_eq!((question.host, question.forwarded), (Some(b"x".to_vec()), b"a,b,".to_vec()));
+            // No proxy is trusted.
+            assert_eq!((question.host, question.relay), (Some(b"x".to_vec()), Relay { said: vec![], others: true }));
         }
         let config = shared_port(true);
         for other in ["GET /healthz/ HTTP/1.1\r\nHost: x\r\n\r\n", "GET /healthz HTTP/1.1\r\nno field\r\n\r\n"] {

@@ -10,6 +10,7 @@ use socket2::{SockAddr, SockRef, Type};
 use super::arrival::{Arrival, NOWHERE, admit, tune};
 use crate::mailbox::Handed;
 use crate::metrics::bump;
+use crate::outlet::Source;
 use crate::shared::Shared;
 
 /// Who is behind a socket that the host pumps through.
@@ -24,10 +25,11 @@ pub struct PumpedPeer {
 }
 
 /// Takes a connected stream socket from which `request`, and nothing else, has been read: a whole head and what came behind it.
-/// `false`: it is not taken, and `stream` is dropped.
-pub(crate) fn take(shared: &Arc<Shared>, stream: TcpStream, request: Vec<u8>) -> bool {
+/// `source`: where it comes from, if an engine has judged it before. `false`: it is not taken, and `stream` is dropped.
+pub(crate) fn take(shared: &Arc<Shared>, stream: TcpStream, request: Vec<u8>, source: Option<Source>) -> bool {
     let ends = stream.set_nonblocking(true).and_then(|()| ends(&stream));
-    let Ok((address, loopback)) = ends else { return refuse(shared) };
+    let Ok(ends) = ends else { return refuse(shared) };
+    let Source { address, loopback } = source.unwrap_or(ends);
     let handed = Handed { secure: false, key: None };
     bring(shared, address, |address| Ok(Arrival { stream, address, loopback, early: request, handed: Some(handed) }))
 }
@@ -68,12 +70,12 @@ fn refuse(shared: &Shared) -> bool {
 
 /// Where a socket comes from, `None` for one of this machine that has no address (`AF_UNIX`), and whether its own end is a loopback
 /// address. Fails for what is no connected stream.
-fn ends(stream: &TcpStream) -> io::Result<(Option<IpAddr>, bool)> {
+fn ends(stream: &TcpStream) -> io::Result<Source> {
     let socket = SockRef::from(stream);
     if socket.r#type()? != Type::STREAM {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let (peer, own) = (socket.peer_addr()?, socket.local_addr()?);
     let ip = |address: &SockAddr| address.as_socket().map(|address| address.ip());
-    Ok((ip(&peer), ip(&own).is_some_and(|own| own.to_canonical().is_loopback())))
+    Ok(Source { address: ip(&peer), loopback: ip(&own).is_some_and(|own| own.to_canonical().is_loopback()) })
 }

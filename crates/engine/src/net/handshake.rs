@@ -94,13 +94,16 @@ fn serve_now(shared: &Arc<Shared>, shard: &SharedShard, mut incoming: Incoming) 
     }
     match verdict {
         None => Some((incoming, None)),
-        Some(Verdict::HandOver) => match shared.hand_over(untuned(incoming.stream), incoming.early) {
-            Ok(()) => None,
-            Err(stream) => {
-                let back = Incoming { stream, early: Vec::new(), ..incoming };
-                Some((back, Some(Verdict::Refuse(Refusal::Unavailable))))
+        Some(Verdict::HandOver) => {
+            let source = Asker::of(shared, &incoming).source(shared);
+            match shared.hand_over(untuned(incoming.stream), incoming.early, source) {
+                Ok(()) => None,
+                Err(stream) => {
+                    let back = Incoming { stream, early: Vec::new(), ..incoming };
+                    Some((back, Some(Verdict::Refuse(Refusal::Unavailable))))
+                }
             }
-        },
+        }
         Some(Verdict::Admit(granted)) => {
             let Incoming { stream, accepted, permit: _permit, load, .. } = incoming;
             let stream = shard.borrow().reactor().adopt(stream);
@@ -180,7 +183,7 @@ async fn attempt(
         match verdict {
             Verdict::HandOver if shared.outlet.has_room() => {
                 shared
-                    .hand_over(untuned(transport.into_socket()?), head)
+                    .hand_over(untuned(transport.into_socket()?), head, asker.source(shared))
                     .map_err(|_| io::ErrorKind::ConnectionAborted)?;
                 Ok(Outcome::Served)
             }

@@ -9,6 +9,7 @@ use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::envelope::AuthFailure;
 use wse_protocol::topic::Acl;
 
+use super::arrival::NOWHERE;
 use super::door::Errand;
 use super::host::is_loopback_host;
 use super::http::{self, Refusal, Request, Upgrade};
@@ -19,6 +20,7 @@ use crate::clock::unix_millis;
 use crate::config::{Auth, ForwardedField};
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
+use crate::outlet::Source;
 use crate::registry::Speech;
 use crate::shared::Shared;
 
@@ -36,6 +38,12 @@ impl Asker {
     pub(super) fn of(shared: &Shared, incoming: &Incoming) -> Self {
         let secure = incoming.handed.as_ref().map_or(shared.config.tls.is_some(), |handed| handed.secure);
         Self { address: incoming.address, loopback: incoming.loopback, secure }
+    }
+
+    /// The same for later requests of the connection, which are the host's to read.
+    pub(super) fn source(self, shared: &Shared) -> Source {
+        let is_nowhere = shared.config.unix.is_some() && self.address == NOWHERE;
+        Source { address: (!is_nowhere).then_some(self.address), loopback: self.loopback }
     }
 }
 

@@ -107,7 +107,7 @@ mod file {
     use std::fs;
     use std::io;
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::os::unix::net::UnixListener;
     use std::path::{Path, PathBuf};
 
     use socket2::{Domain, SockAddr, Socket, Type};
@@ -160,6 +160,46 @@ mod file {
     /// Whether this is a socket at which nobody listens any more. Anything else is not ours to remove.
     fn is_stale(path: &Path) -> bool {
         fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-            && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            && connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Never waits: a process that lives and accepts nobody has a full backlog, at which a connect that may wait does so for ever.
+    fn connect(path: &Path) -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::sync::mpsc::channel;
+        use std::time::Duration;
+
+        use super::*;
+
+        #[test]
+        fn a_process_that_accepts_nobody_is_alive() {
+            let folder = std::env::temp_dir().join(format!("wse-stuck-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            let path = folder.join("app.sock");
+            let stuck = Listener::bind(&path, 1).unwrap();
+            let mut waiting = Vec::new();
+            while waiting.len() < 1000 {
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                if socket.connect(&SockAddr::unix(&path).unwrap()).is_err() {
+                    break;
+                }
+                waiting.push(socket);
+            }
+            let (tell, told) = channel();
+            let second = path.clone();
+            std::thread::spawn(move || tell.send(Listener::bind(&second, 1).map(drop).map_err(|error| error.kind())));
+            let bound = told.recv_timeout(Duration::from_secs(20));
+            assert_eq!(bound, Ok(Err(io::ErrorKind::AddrInUse)));
+            assert!(path.exists());
+            drop(stuck);
+            fs::remove_dir_all(&folder).unwrap();
+        }
     }
 }

@@ -17,6 +17,7 @@ mod probe;
 mod proxied;
 
 pub(crate) use door::Question;
+pub use door::Relay;
 pub use handed::PumpedPeer;
 pub(crate) use handed::{pump, take};
 pub(crate) use handshake::begin as handshake;

@@ -26,11 +26,12 @@ pub struct Reply {
     pub body: Arc<str>,
 }
 
-/// The answer to a question from `address`. `loopback`: only who asks for this machine by a name of its own is answered.
-pub(crate) fn reply(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Reply {
+/// The answer to a question from `address`, `None` if nobody knows it. `loopback`: only who asks for this machine by a name of its
+/// own is answered.
+pub(crate) fn reply(shared: &Shared, question: &Question, address: Option<IpAddr>, loopback: bool) -> Reply {
     bump(&shared.counters.questions);
     let say = |status, text: &str| Reply { status, kind: TEXT, body: text.into() };
-    if !is_allowed(shared, question, address, loopback) {
+    if !address.is_some_and(|address| is_allowed(shared, question, address, loopback)) {
         return say(403, "This address is not allowed.\n");
     }
     match (question.method, question.topic) {
@@ -46,7 +47,7 @@ pub(crate) fn reply(shared: &Shared, question: &Question, address: IpAddr, loopb
 
 /// The whole response to a question.
 pub(super) fn answer(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> Vec<u8> {
-    let Reply { status, kind, body } = reply(shared, question, address, loopback);
+    let Reply { status, kind, body } = reply(shared, question, Some(address), loopback);
     let line = match status {
         200 => "200 OK",
         403 => "403 Forbidden",
@@ -78,16 +79,21 @@ fn unready(shared: &Shared) -> Option<&'static str> {
 fn is_allowed(shared: &Shared, question: &Question, address: IpAddr, loopback: bool) -> bool {
     let config = &shared.config;
     // As for upgrades: a page whose name was made to resolve to this machine sends its own name.
-    if loopback
-        && config.allowed_origins.is_none()
-        && question.host.as_ref().is_some_and(|host| !is_loopback_host(host))
-    {
+    let is_foreign = question.host.as_ref().is_some_and(|host| !is_loopback_host(host));
+    if loopback && config.allowed_origins.is_none() && is_foreign {
         return false;
     }
     let proxies = config.trusted_proxies.as_ref();
-    let client = proxies.map_or(address, |proxies| proxies.client(address, &question.forwarded)).to_canonical();
+    let said = &question.relay.said;
     match config.http.as_ref().and_then(|http| http.allow.as_ref()) {
-        Some(networks) => networks.iter().any(|network| network.contains(client)),
-        None => question.topic != Topic::Metrics || client.is_loopback(),
+        Some(networks) => {
+            let client = proxies.map_or(address, |proxies| proxies.client(address, said)).to_canonical();
+            networks.iter().any(|network| network.contains(client))
+        }
+        None if question.topic != Topic::Metrics => true,
+        // A proxy of this machine connects as whoever works on it does: what it hands on for somebody else is not its own.
+        None if is_foreign || question.relay.others => false,
+        None if said.is_empty() => address.to_canonical().is_loopback(),
+        None => proxies.and_then(|proxies| proxies.named(address, said)).is_some_and(|client| client.is_loopback()),
     }
 }

@@ -21,7 +21,7 @@ use crate::inbound::{Inbound, Limits, Parted};
 use crate::liveness::Liveness;
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{EngineCounters, Scrape, ShardCounters, bump};
-use crate::outlet::{Outlet, Released};
+use crate::outlet::{Outlet, Released, Source};
 use crate::registry::{Peer, Registry};
 use crate::topics::TopicIndex;
 use crate::turns::Turns;
@@ -126,8 +126,8 @@ impl Shared {
     ///
     /// # Errors
     /// The host takes no more: here is the socket again.
-    pub(crate) fn hand_over(&self, stream: TcpStream, head: Vec<u8>) -> Result<(), TcpStream> {
-        let given = self.outlet.offer(Released { stream, head });
+    pub(crate) fn hand_over(&self, stream: TcpStream, head: Vec<u8>, source: Source) -> Result<(), TcpStream> {
+        let given = self.outlet.offer(Released { stream, head, source });
         bump(if given.is_ok() { &self.counters.handed } else { &self.counters.handed_refused });
         given.map_err(|handed| handed.stream)
     }
