@@ -52,19 +52,19 @@ export interface Disconnection {
   by: 'peer' | 'server' | 'network';
 }
 
-/** Who a connection is, for a reader that gets it from another one. */
+/** Who a connection is, as a reader is told that gets it from another one. */
 export interface Adoption {
   /** The id clients know it by, a UUID. */
   id: string;
-  /** The user its verified token names (`sub`); null without `jwt`. */
+  /** The user its verified token names (`sub`), or `onUpgrade`; null where neither does. */
   user: string | null;
-  /** What `onUpgrade` gave it, as `getConnectionInfo()` has it; null: nothing. */
+  /** What `onUpgrade` has given it as `data`, a copy of its own; null without. */
   data: JsonValue;
   /** The path of its request, without the query. */
   path: string;
-  /** The IP address it came from, as `getConnectionInfo()` has it. */
+  /** The IP address it came from; behind a proxy that is the proxy's, unless `trustProxy` names that. */
   address: string;
-  /** Whether it speaks TLS, as `getConnectionInfo()` has it. */
+  /** Whether it speaks TLS, with the engine or with the HTTP server it was handed over by; what a proxy in front does is not seen. */
   secure: boolean;
   /** When it was opened. */
   connectedAt: Date;

@@ -111,6 +111,7 @@ fn where_it_comes_from_is_what_an_engine_has_judged_before() {
     let mut server = Server::start(Config { max_pending_per_address: 1, ..portless() });
     let foreign = Request::default().without("Host").field("Host", "app.example").bytes();
     let source = |address: &str| Some(Source { address: address.parse().ok(), loopback: false });
+    let mut served = Vec::new();
     for (source, address, line) in [
         (None, "", "HTTP/1.1 403 Forbidden\r\n"),
         (source("203.0.113.7"), "203.0.113.7", "HTTP/1.1 101 Switching Protocols\r\n"),
@@ -119,6 +120,7 @@ fn where_it_comes_from_is_what_an_engine_has_judged_before() {
         let (own, peer) = pair();
         assert!(server.engine.take_upgrade(own, foreign.clone(), source));
         assert_eq!(status(&peer), line);
+        served.push(peer); // who leaves is an event between the others'
         if !address.is_empty() {
             let id = server.events.connected();
             assert_eq!(server.engine.connection_info(id).unwrap().address.to_string(), address);

@@ -24,9 +24,9 @@ mod liveness;
 mod memory;
 mod options;
 mod outbox;
+mod reading;
 mod registry;
 mod server;
-mod stall;
 mod text;
 mod upgrade;
 #[cfg(unix)]

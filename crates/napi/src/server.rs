@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Float64Array, Function, Object, Uint8Array};
+use napi::bindgen_prelude::{Function, Object};
 use napi_derive::napi;
 use wse_engine::config::Config;
-use wse_engine::{Consumer, Engine, Pressure, SendEventOutcome, State, Subscribed};
+use wse_engine::{Consumer, Engine, Pressure, SendEventOutcome, State};
 use wse_protocol::close_code::CloseCode;
 
-use crate::connection::NativeConnectionInfo;
-use crate::convert::{below_mark, crossed, id, millis, overloaded};
+use crate::convert::{below_mark, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
-use crate::hot::{add_reader, remove_reader, work_off};
+use crate::hot::work_off;
 use crate::options::NativeOptions;
-use crate::stall::NativeStall;
 use crate::text::Text;
 use crate::wake::{self, Wake};
 use crate::{background, inline, registry};
@@ -40,28 +38,21 @@ impl From<Option<SocketAddr>> for NativeAddress {
     }
 }
 
-/// Members of one queue group.
-#[napi(object, object_from_js = false)]
-pub struct NativeQueueGroup {
-    pub group: String,
-    pub members: u32,
-}
-
 /// One engine, as this thread sees it.
 #[napi]
 pub struct NativeServer {
     pub(crate) engine: Arc<Engine>,
-    handle: u32,
+    pub(crate) handle: u32,
     owner: bool,
     /// It runs on the event loop of the thread that starts it.
     inline: bool,
-    consumer: Option<Arc<Consumer>>,
+    pub(crate) consumer: Option<Arc<Consumer>>,
     /// The one it was before, which is given back to it if nobody else has come.
-    left: Option<Arc<Consumer>>,
+    pub(crate) left: Option<Arc<Consumer>>,
     /// The number of this thread where stalls are reported.
-    thread: u32,
+    pub(crate) thread: u32,
     /// The number of `consumer` for `takeBatch`.
-    reader: Option<u32>,
+    pub(crate) reader: Option<u32>,
     drained: Option<Wake>,
     /// This thread answers the engine's questions.
     pub(crate) answers: bool,
@@ -77,18 +68,9 @@ impl NativeServer {
         let config = if inline { Config { shards: 1, ..config } } else { config };
         let engine = Arc::new(Engine::new(config));
         let handle = registry::insert(&engine);
-        Ok(Self {
-            engine,
-            handle,
-            owner: true,
-            inline,
-            consumer: None,
-            left: None,
-            thread: 0,
-            reader: None,
-            drained: None,
-            answers: false,
-        })
+        let mut server = Self::of(engine, handle);
+        (server.owner, server.inline) = (true, inline);
+        Ok(server)
     }
 
     /// Another view of a running engine, usually from a worker thread.
@@ -97,18 +79,7 @@ impl NativeServer {
         let engine = registry::find(handle).ok_or_else(|| {
             Failure::new(ErrorCode::UnknownHandle, "no server of this process has this handle").thrown(env)
         })?;
-        Ok(Self {
-            engine,
-            handle,
-            owner: false,
-            inline: false,
-            consumer: None,
-            left: None,
-            thread: 0,
-            reader: None,
-            drained: None,
-            answers: false,
-        })
+        Ok(Self::of(engine, handle))
     }
 
     /// The engine's number, for the functions that take a `handle`.
@@ -222,204 +193,6 @@ impl NativeServer {
         Ok(())
     }
 
-    /// How many of the topics were accepted; null: nobody has this id. Throws `WSE_SUBSCRIPTION_LIMIT` when the connection
-    /// has no subscription left.
-    #[napi]
-    pub fn subscribe(
-        &self,
-        env: &Env,
-        conn: f64,
-        topics: Vec<String>,
-        #[napi(ts_arg_type = "string | null")] queue_group: Option<String>,
-    ) -> napi::Result<Option<u32>> {
-        let subscribed =
-            self.running().and_then(|()| match self.engine.subscribe(id(conn), &topics, queue_group.as_deref()) {
-                Subscribed::Accepted(count) => Ok(Some(u32::try_from(count).unwrap_or(u32::MAX))),
-                Subscribed::UnknownConnection => Ok(None),
-                Subscribed::NoBudget => Err(Failure::new(
-                    ErrorCode::SubscriptionLimit,
-                    "the connection has no subscription left (maxSubscriptionsPerConnection)",
-                )),
-            });
-        subscribed.map_err(|failure| failure.thrown(env))
-    }
-
-    /// Ends subscriptions, all of them with null; false: nobody has this id.
-    #[napi]
-    pub fn unsubscribe(
-        &self,
-        env: &Env,
-        conn: f64,
-        #[napi(ts_arg_type = "string[] | null")] topics: Option<Vec<String>>,
-    ) -> napi::Result<bool> {
-        self.running().map_err(|failure| failure.thrown(env))?;
-        Ok(self.engine.unsubscribe(id(conn), topics.as_deref()))
-    }
-
-    /// Replaces the ACL of a connection; null allows everything, and denies nothing; false: nobody has this id.
-    #[napi]
-    pub fn set_topic_acl(
-        &self,
-        env: &Env,
-        conn: f64,
-        #[napi(ts_arg_type = "string[] | null")] allow: Option<Vec<String>>,
-        #[napi(ts_arg_type = "string[] | null")] deny: Option<Vec<String>>,
-    ) -> napi::Result<bool> {
-        let (allow, deny) = (allow.unwrap_or_default(), deny.unwrap_or_default());
-        let set = self.running().and_then(|()| {
-            let set = self.engine.set_topic_acl(id(conn), &allow, &deny);
-            set.map_err(|error| Failure::new(ErrorCode::InvalidAcl, error))
-        });
-        set.map_err(|failure| failure.thrown(env))
-    }
-
-    /// Closes a connection; false: nobody has this id.
-    #[napi]
-    pub fn disconnect(&self, env: &Env, conn: f64, code: u16, reason: String) -> napi::Result<bool> {
-        self.running().map_err(|failure| failure.thrown(env))?;
-        Ok(self.engine.disconnect(id(conn), CloseCode(code), &reason))
-    }
-
-    /// How many connections are open.
-    #[napi]
-    pub fn connection_count(&self) -> u32 {
-        u32::try_from(self.engine.connection_count()).unwrap_or(u32::MAX)
-    }
-
-    /// The ids of all open connections.
-    #[napi]
-    pub fn connections(&self) -> Float64Array {
-        numbers(self.engine.connections())
-    }
-
-    /// The UUID a client knows its connection by; null: nobody has this id.
-    #[napi]
-    pub fn connection_id(&self, conn: f64) -> Option<String> {
-        self.engine.connection_uuid(id(conn))
-    }
-
-    /// The subprotocol a connection has agreed on; null: none, or nobody has this id.
-    #[napi]
-    pub fn connection_protocol(&self, conn: f64) -> Option<String> {
-        self.engine.connection_protocol(id(conn)).map(|name| name.to_string())
-    }
-
-    /// What is known of a connection; null: nobody has this id.
-    #[napi(ts_return_type = "NativeConnectionInfo | null")]
-    pub fn connection_info(&self, conn: f64) -> Option<NativeConnectionInfo> {
-        self.engine.connection_info(id(conn)).map(NativeConnectionInfo::from)
-    }
-
-    /// The ids of the connections of the user a verified token names.
-    #[napi]
-    pub fn user_connections(&self, user: String) -> Float64Array {
-        numbers(self.engine.user_connections(&user))
-    }
-
-    /// How many connections are subscribed to exactly this name.
-    #[napi]
-    pub fn topic_subscriber_count(&self, topic: String) -> u32 {
-        u32::try_from(self.engine.topic_subscribers(&topic)).unwrap_or(u32::MAX)
-    }
-
-    /// The queue groups of a topic.
-    #[napi]
-    pub fn queue_group_info(&self, topic: String) -> Vec<NativeQueueGroup> {
-        let groups = self.engine.queue_groups(&topic).into_iter();
-        groups
-            .map(|(group, members)| NativeQueueGroup { group, members: u32::try_from(members).unwrap_or(u32::MAX) })
-            .collect()
-    }
-
-    /// Whether the engine runs on the event loop of this thread.
-    #[napi]
-    pub fn runs_here(&self) -> bool {
-        inline::find(self.handle).is_some()
-    }
-
-    /// The number of this thread, where readers that stand still are reported.
-    #[napi]
-    pub fn set_thread(&mut self, thread: u32) {
-        self.thread = thread;
-    }
-
-    /// Whether events are thrown away, so that nobody may read.
-    #[napi]
-    pub fn discards_events(&self) -> bool {
-        self.engine.discards_events()
-    }
-
-    /// Readers that have stopped reading while events waited, each once.
-    #[napi]
-    pub fn take_stalls(&self) -> Vec<NativeStall> {
-        self.engine.take_stalls().into_iter().map(NativeStall::from).collect()
-    }
-
-    /// This thread's reader is busy with what it took, and will come for more.
-    #[napi]
-    pub fn excuse_reader(&self) {
-        if let Some(consumer) = &self.consumer {
-            self.engine.excuse(consumer);
-        }
-    }
-
-    /// Stops being a reader, if this thread is one: its connections go to others.
-    #[napi]
-    pub fn leave(&mut self) {
-        self.stop_consuming();
-    }
-
-    /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
-    /// its number for `takeBatch`; null ends that.
-    #[napi]
-    pub fn on_batch(
-        &mut self,
-        #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
-    ) -> napi::Result<u32> {
-        let Some(callback) = callback else {
-            self.stop_consuming();
-            return Ok(0);
-        };
-        let wake = self.wake(&callback)?;
-        let consumer = self.consume();
-        let reader = *self.reader.get_or_insert_with(|| add_reader(&self.engine, &consumer));
-        self.engine.on_batch(&consumer, Some(wake));
-        Ok(reader)
-    }
-
-    /// As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event.
-    #[napi]
-    pub fn drain_inbound(&mut self, mut out: Uint8Array, max: u32, columns: bool, timeout_ms: f64) -> f64 {
-        let consumer = self.consume();
-        // SAFETY: the facade hands in a buffer of its own that no other thread sees, and JavaScript does not run meanwhile.
-        let out = unsafe { out.as_mut() };
-        let timeout = millis(timeout_ms);
-        crossed(match inline::find(self.handle) {
-            Some(host) => host.wait_batch(&consumer, (max as usize, columns), timeout, out),
-            None => self.engine.wait_batch(&consumer, max as usize, columns, timeout, out),
-        })
-    }
-
-    /// Whether any thread reads events.
-    #[napi]
-    pub fn has_reader(&self) -> bool {
-        self.engine.has_reader()
-    }
-
-    /// Inbound events waiting to be read.
-    #[napi]
-    pub fn inbound_queue_depth(&self) -> u32 {
-        u32::try_from(self.engine.inbound_queue_depth()).unwrap_or(u32::MAX)
-    }
-
-    /// Inbound events dropped since the start.
-    #[napi]
-    pub fn inbound_dropped_count(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
-        let dropped = self.engine.inbound_dropped() as f64;
-        dropped
-    }
-
     /// The state of the engine as the text of a JSON object.
     #[napi]
     pub fn health_snapshot(&self) -> String {
@@ -438,25 +211,29 @@ impl NativeServer {
         self.engine.reload_tls(cert, key).map_err(|error| Failure::from(error).thrown(env))
     }
 
+    /// A view of an engine that is somebody else's.
+    const fn of(engine: Arc<Engine>, handle: u32) -> Self {
+        Self {
+            engine,
+            handle,
+            owner: false,
+            inline: false,
+            consumer: None,
+            left: None,
+            thread: 0,
+            reader: None,
+            drained: None,
+            answers: false,
+        }
+    }
+
     fn below_mark(&self, pressure: Pressure) -> Outcome<bool> {
         work_off(self.handle, pressure);
         below_mark(pressure)
     }
 
-    fn running(&self) -> Outcome<()> {
+    pub(crate) fn running(&self) -> Outcome<()> {
         Ok(self.engine.check_running()?)
-    }
-
-    /// Gives this thread's connections to the next one that reads.
-    fn stop_consuming(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            remove_reader(reader);
-        }
-        if let Some(consumer) = self.consumer.take() {
-            self.engine.leave(&consumer);
-            self.left = Some(consumer);
-            self.forget_wakes();
-        }
     }
 
     /// What calls `callback`, from any thread.
@@ -480,19 +257,6 @@ impl NativeServer {
             host.forget();
         }
     }
-
-    fn consume(&mut self) -> Arc<Consumer> {
-        let (thread, left) = (self.thread, self.left.as_ref());
-        let consumer = Arc::clone(self.consumer.get_or_insert_with(|| self.engine.join_as(thread, left)));
-        self.left = None;
-        consumer
-    }
-}
-
-/// Ids of connections, as JavaScript's numbers.
-#[expect(clippy::cast_precision_loss, reason = "connection ids stay below 2^53")]
-fn numbers(ids: Vec<u64>) -> Float64Array {
-    Float64Array::new(ids.into_iter().map(|id| id as f64).collect())
 }
 
 /// Runs when the object is collected and when its environment ends, a terminated worker included.

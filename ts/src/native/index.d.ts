@@ -11,31 +11,6 @@ export declare class NativeServer {
   takeQuestions(): string | null
   /** Answers questions, as a JSON array. Returns what is wrong with some of the answers. */
   answerQuestions(answers: string): Array<NativeFault>
-  /** Makes an engine that is not running yet. */
-  constructor(options: NativeOptions)
-  /** Another view of a running engine, usually from a worker thread. */
-  static attach(handle: number): NativeServer
-  /** The engine's number, for the functions that take a `handle`. */
-  handle(): number
-  /** Binds the address, if there is one, and starts the threads, or serves on this thread's event loop; where it listens. */
-  start(): Promise<NativeAddress>
-  /** Sends every client a Close and waits until they have left; true: all of them left in time. */
-  drain(code: number, reason: string, timeoutMs: number): Promise<boolean>
-  /** Closes every connection and ends the threads. */
-  stop(code: number, reason: string, timeoutMs: number): Promise<void>
-  /**
-   * Sends a JSON object as an envelope. Bytes of its payload on the wire; 0: a duplicate, or rate limited; null: nobody
-   * has this id.
-   */
-  sendEvent(conn: number, json: string, compressionThreshold: number): number | null
-  /** Sends a text to everybody; false: taken, but publishers should wait. */
-  broadcastAll(text: string): boolean
-  /** Sends bytes to everybody; false: taken, but publishers should wait. */
-  broadcastAllBytes(bytes: Uint8Array): boolean
-  /** Whether publishing may go on. */
-  isBelowMark(): boolean
-  /** Called, unreferenced, each time publishing may go on again; null: not any more. */
-  onDrained(callback?: (() => void) | null): void
   /**
    * How many of the topics were accepted; null: nobody has this id. Throws `WSE_SUBSCRIPTION_LIMIT` when the connection
    * has no subscription left.
@@ -88,6 +63,31 @@ export declare class NativeServer {
   inboundQueueDepth(): number
   /** Inbound events dropped since the start. */
   inboundDroppedCount(): number
+  /** Makes an engine that is not running yet. */
+  constructor(options: NativeOptions)
+  /** Another view of a running engine, usually from a worker thread. */
+  static attach(handle: number): NativeServer
+  /** The engine's number, for the functions that take a `handle`. */
+  handle(): number
+  /** Binds the address, if there is one, and starts the threads, or serves on this thread's event loop; where it listens. */
+  start(): Promise<NativeAddress>
+  /** Sends every client a Close and waits until they have left; true: all of them left in time. */
+  drain(code: number, reason: string, timeoutMs: number): Promise<boolean>
+  /** Closes every connection and ends the threads. */
+  stop(code: number, reason: string, timeoutMs: number): Promise<void>
+  /**
+   * Sends a JSON object as an envelope. Bytes of its payload on the wire; 0: a duplicate, or rate limited; null: nobody
+   * has this id.
+   */
+  sendEvent(conn: number, json: string, compressionThreshold: number): number | null
+  /** Sends a text to everybody; false: taken, but publishers should wait. */
+  broadcastAll(text: string): boolean
+  /** Sends bytes to everybody; false: taken, but publishers should wait. */
+  broadcastAllBytes(bytes: Uint8Array): boolean
+  /** Whether publishing may go on. */
+  isBelowMark(): boolean
+  /** Called, unreferenced, each time publishing may go on again; null: not any more. */
+  onDrained(callback?: (() => void) | null): void
   /** The state of the engine as the text of a JSON object. */
   healthSnapshot(): string
   /** The metrics in the Prometheus text format. */

@@ -1,7 +1,7 @@
 /** Who is connected, what they hear, and how they are sent away. */
 
 import { toCloseCode, toConn, toFlag, toOptions, toReason, toText, toTexts } from '../arguments.js';
-import type { JsonValue } from '../events.js';
+import type { Adoption, JsonValue } from '../events.js';
 import { toTopicName } from '../topic.js';
 import type { EngineHandle } from './engine-handle.js';
 
@@ -16,23 +16,7 @@ export interface TopicAcl {
 }
 
 /** What is known of a connection. */
-export interface ConnectionInfo {
-  /** The id clients know it by, a UUID. */
-  id: string;
-  /** The user its verified token names (`sub`), or `onUpgrade`; null where neither does. */
-  user: string | null;
-  /** What `onUpgrade` has given it as `data`, a copy of its own; null without. */
-  data: JsonValue;
-  /** The path of its request, without the query. */
-  path: string;
-  /** The IP address it came from; behind a proxy that is the proxy's, unless `trustProxy` names that. */
-  address: string;
-  /** Whether it speaks TLS, with the engine or with the HTTP server it was handed over by; what a proxy in front does is not seen. */
-  secure: boolean;
-  /** When it was opened. */
-  connectedAt: Date;
-  /** The subprotocol agreed on (`protocols`), or null. */
-  protocol: string | null;
+export interface ConnectionInfo extends Adoption {
   /** Bytes that wait for its socket, rounded up to an even number; what it is sent while its socket takes more never waits. */
   queuedBytes: number;
   /** Topics and patterns it is subscribed to; one that was added or removed a moment ago may not be counted in yet. */
