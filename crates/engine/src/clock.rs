@@ -63,6 +63,12 @@ impl Clock {
         Millis(self.start.elapsed().as_millis() as u32)
     }
 
+    /// Milliseconds since the start, for what outlives the wrap.
+    #[expect(clippy::cast_possible_truncation, reason = "half a billion years")]
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
     /// Time since the start.
     pub(crate) fn uptime(&self) -> Duration {
         self.start.elapsed()

@@ -3,6 +3,7 @@
 
 mod http;
 mod proxies;
+mod recovery;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use wse_crypto::token::TokenSource;
 
 pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
+pub use recovery::{Recovery, RecoveryRule, RingPolicy};
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,8 @@ pub struct Config {
     pub server_ready: bool,
     /// Who answers `subscription_update`.
     pub subscriptions: Subscriptions,
+    /// What is kept for those who miss it; `None`: nothing.
+    pub recovery: Option<Recovery>,
     /// Bucket of `send_event`.
     pub rate_limit: RateLimit,
     /// Largest inbound message in bytes, after joining, inflating or decoding.

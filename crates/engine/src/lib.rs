@@ -32,6 +32,7 @@ pub mod outbox;
 mod outlet;
 mod reactor;
 mod ready;
+mod recovery;
 mod registry;
 mod shard;
 mod shared;
@@ -41,15 +42,19 @@ mod turns;
 mod wheel;
 
 pub use asking::{AnswerError, Fault};
-pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, Relay, Reply, State, Step, Subscribed};
+pub use engine::{
+    Bound, Engine, History, HistoryQuery, Inline, LimitsMet, PumpedPeer, Relay, Reply, State, Step, Subscribed,
+};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Stall, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
 pub use outlet::{Released, Source};
+pub use recovery::{Outcome, Settle, TopicOutcome, Unsettled};
 pub use registry::ConnectionInfo;
 pub use shared::{Payloads, SendEventOutcome};
+pub use topics::Position;
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
 #[doc(hidden)]

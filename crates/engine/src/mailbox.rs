@@ -15,6 +15,7 @@ use crate::admission::{Permit, Place};
 use crate::alarm::Alarm;
 use crate::frames::Run;
 use crate::id::ConnId;
+use crate::recovery::{Recover, Request};
 use crate::topics::{Target, TopicEntry};
 
 /// What a command weighs in the mailbox beside its bytes.
@@ -26,8 +27,7 @@ const KEEP_CAPACITY: usize = 1024 * 1024;
 /// Lists of commands above this capacity are not used again.
 const KEEP_COMMANDS: usize = 16 * 1024;
 
-/// What a shard is asked to do, in order. A replay of missed frames will be one more: a reply, slices of a topic's ring and a
-/// subscription in ONE command, so that the order of the mailbox is reply, replay, live.
+/// What a shard is asked to do, in order.
 pub(crate) enum Command {
     /// Frames of the arena to everybody who receives `topic`, but not to `except`.
     Publish { topic: Target, run: Run, except: ConnId },
@@ -37,6 +37,10 @@ pub(crate) enum Command {
     SendAll { run: Run },
     /// Adds subscriptions whose interest is registered already.
     Subscribe { to: ConnId, topics: Vec<Arc<TopicEntry>> },
+    /// Replays what was missed, replies and subscribes, in ONE command: what stands behind it in the mailbox comes live.
+    Recover(Box<Recover>),
+    /// A request to recover that came too early: as much as may be replayed has been.
+    RecoverLater(Box<Request>),
     /// Removes these subscriptions (`None` = all).
     Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
     /// Some connection's ACL is another one now.
@@ -59,6 +63,8 @@ impl Command {
         COMMAND_COST
             + match self {
                 Self::Subscribe { topics, .. } => size_of_val(topics.as_slice()),
+                Self::Recover(recover) => size_of_val(recover.topics.as_slice()),
+                Self::RecoverLater(request) => size_of_val(request.topics.as_slice()),
                 Self::Unsubscribe { topics: Some(names), .. } => {
                     names.iter().map(|name| name.len() + size_of_val(name)).sum()
                 }

@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 use wse_protocol::topic::Acl;
 
-use crate::flow::TokenBucket;
+use crate::flow::{ReplayRate, TokenBucket};
 use crate::id::ConnId;
 use crate::liveness::Liveness;
 use crate::ready::ReadyQueue;
@@ -114,6 +114,8 @@ pub(crate) struct Extras {
     user: Option<Arc<str>>,
     /// JSON text its host keeps with it.
     data: Option<Arc<str>>,
+    /// What may be replayed to it, once something was.
+    replay_rate: Option<Box<ReplayRate>>,
     /// Where it comes from, as far as [`Details`] has no place for it.
     far: Option<Box<Far>>,
 }
@@ -216,6 +218,20 @@ impl Peer {
         *self.acl.write() = acl;
     }
 
+    /// Whether something may be replayed to it at `now`, milliseconds since the start.
+    pub(crate) fn may_replay(&self, now: u64) -> bool {
+        let mut details = self.details.lock();
+        let rate = details.extras.as_mut().and_then(|extras| extras.replay_rate.as_mut());
+        rate.is_none_or(|rate| rate.allows(now))
+    }
+
+    /// Notes that `bytes` were, of `per_second` that may be.
+    pub(crate) fn replayed(&self, bytes: usize, per_second: u64, now: u64) {
+        let mut details = self.details.lock();
+        let rate = &mut details.extras.get_or_insert_default().replay_rate;
+        rate.get_or_insert_with(|| Box::new(ReplayRate::new(per_second, now))).spend(bytes);
+    }
+
     /// From here on nothing reaches it.
     pub(crate) fn begin_close(&self, liveness: &Liveness) {
         self.closing.store(true, Relaxed);
@@ -296,7 +312,7 @@ impl Registry {
         let user = user.map(|user| self.users.add(&user, peer.id));
         if far.is_some() || user.is_some() || subprotocol.is_some() || data.is_some() {
             let data = data.map(Arc::from);
-            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, data, far }));
+            details.extras = Some(Box::new(Extras { subprotocol, user, data, far, ..Extras::default() }));
         }
     }
 

@@ -187,6 +187,18 @@ impl Events {
         }
     }
 
+    /// The next event, which must be the end of this connection.
+    ///
+    /// # Panics
+    /// When it is another, or none comes in time.
+    #[track_caller]
+    pub fn disconnected(&mut self, id: ConnId) {
+        match self.event() {
+            Event::Disconnect(gone) if gone == id => {}
+            other => panic!("not the end of {id:?}: {other:?}"),
+        }
+    }
+
     /// The next event, which must be a message; its JSON.
     #[track_caller]
     pub fn message(&mut self) -> Value {

@@ -128,7 +128,7 @@ impl<'a> MessageHandler<'a> {
         let config = &self.context.shared.config;
         let hello = envelope::server_hello(&ServerHello {
             client_protocol_version: version.unwrap_or(1),
-            recovery: false,
+            recovery: config.recovery.is_some(),
             cluster: false,
             encryption: false,
             encryption_public_key: None,

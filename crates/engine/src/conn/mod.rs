@@ -24,7 +24,7 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use account::{Ledger, Loss, Offer};
+pub(crate) use account::{Account, Ledger, Loss, Offer};
 pub(crate) use connection::{Connection, Opening};
 pub(crate) use context::Context;
 pub(crate) use ending::By;

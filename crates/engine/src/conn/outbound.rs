@@ -1,16 +1,17 @@
-//! The one ordered queue of what a connection is owed: slices of shared segments, frames of its own, and the control frames
-//! that go in at the next frame boundary. Charges every entry with the memory it keeps alive, compares that with its budget,
-//! and never touches a socket: what leaves it is `head`'s. Slices of a topic's ring will be one more kind of entry.
+//! The one ordered queue of what a connection is owed: slices of shared segments and of topics' rings, frames of its own, and the
+//! control frames that go in at the next frame boundary. Charges every entry with the memory it keeps alive, compares that with its
+//! budget, and never touches a socket: what leaves it is `head`'s.
 
 mod head;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use wse_protocol::frame::{Opcode, frame_end, frame_size, push_frame};
 
 use super::control::ControlFrames;
 use super::entry::{ENTRY_COST, Entry};
-use crate::frames::{Slice, skip_frames};
+use crate::frames::{RingSlice, Slice, skip_frames};
 
 /// A connection's own frames are joined into buffers up to this size.
 const OWN_BYTES: usize = 64 * 1024;
@@ -144,6 +145,41 @@ impl Outbound {
         self.fresh += 1;
         self.queue.push_back(Entry::Shared { segment: slice.segment().clone(), at: start, end, charge: end - start });
         Queued::All
+    }
+
+    /// What a slice of a ring would weigh: the chunk it keeps alive, or its own bytes where that is too much for them.
+    pub(super) fn cost_of(slice: &RingSlice) -> usize {
+        let (size, pinned) = (slice.run().size(), slice.chunk().pinned());
+        ENTRY_COST + if pinned <= size * PIN_FACTOR { pinned } else { size }
+    }
+
+    /// Owes a slice of a ring, as a whole or not at all.
+    pub(super) fn keep(&mut self, slice: &RingSlice) -> Queued {
+        if self.is_closed() {
+            return Queued::Closed;
+        }
+        let (run, cost) = (slice.run(), Self::cost_of(slice));
+        let Some(charge) = u32::try_from(cost - ENTRY_COST).ok().filter(|_| self.weight + cost <= self.budget()) else {
+            return Queued::Part(0);
+        };
+        if charge as usize == run.size() {
+            self.push(slice.bytes().to_vec(), 0);
+            return Queued::All;
+        }
+        if self.queue.is_empty() {
+            self.boundary = run.start();
+        }
+        self.weight += cost;
+        self.owed += run.size();
+        // Those that are fresh are counted from the back.
+        self.fresh += u32::from(self.fresh > 0);
+        self.queue.push_back(Entry::Kept { chunk: Arc::clone(slice.chunk()), at: run.start(), end: run.end(), charge });
+        Queued::All
+    }
+
+    /// Bytes it may still be charged with.
+    pub(super) fn room(&self) -> usize {
+        if self.is_closed() { 0 } else { self.budget().saturating_sub(self.weight) }
     }
 
     /// Copies as much of a slice as fits.

@@ -4,6 +4,9 @@
 
 use std::rc::Rc;
 
+use wse_protocol::envelope;
+use wse_protocol::frame::parse_header;
+
 use super::{Delivery, Floor, list};
 use crate::conn::{Connection, Ledger, Loss, Offer};
 use crate::frames::{Run, Segment, Slice};
@@ -65,19 +68,17 @@ impl Delivery {
             self.worked(UNHEARD);
             return;
         }
+        let mut misses = None;
         if run.size() > STAGE_BYTES {
             let others = skipped.map(|skipped| {
                 let mut others = Vec::with_capacity(total);
-                recipients.for_each(|slot| {
-                    if slot != skipped {
-                        others.push(slot)
-                    }
-                });
+                recipients.for_each(|slot| if slot == skipped { misses = Some(slot) } else { others.push(slot) });
                 others
             });
             // What is staged came first.
             self.unstage(floor);
             self.share(floor, topic, run, others.as_deref());
+            self.skip(floor, misses, run);
             return;
         }
         let mut behind = Vec::new();
@@ -89,8 +90,11 @@ impl Delivery {
         };
         match skipped {
             None => recipients.for_each(stage),
-            Some(skipped) => recipients.for_each(|slot| if slot == skipped { total -= 1 } else { stage(slot) }),
+            Some(skipped) => {
+                recipients.for_each(|slot| if slot == skipped { misses = Some(slot) } else { stage(slot) })
+            }
         }
+        total -= usize::from(misses.is_some());
         let mut uncounted = total;
         if behind.len() > COPIES {
             // Sharing counts those it is for.
@@ -101,6 +105,25 @@ impl Delivery {
             behind.into_iter().for_each(|slot| self.own(floor, slot, run.of(&arena), run.count()));
         }
         self.count(uncounted, uncounted * run.size());
+        self.skip(floor, misses, run);
+    }
+
+    /// Tells a subscriber that is left out of a run the offsets of its frames, or it would take them for lost.
+    fn skip(&mut self, floor: &mut Floor<'_>, slot: Option<u32>, run: Run) {
+        let Some(slot) = slot else { return };
+        let arena = Rc::clone(&self.arena);
+        let (mut frames, mut stamps, mut count) = (run.of(&arena), Vec::new(), 0);
+        while let Ok(Some(header)) = parse_header(frames)
+            && let Some((payload, rest)) =
+                usize::try_from(header.payload).ok().and_then(|size| frames.get(header.size..)?.split_at_checked(size))
+        {
+            count += u32::from(envelope::push_skipped(&mut stamps, payload));
+            frames = rest;
+        }
+        if count > 0 {
+            self.unstage(floor);
+            self.own(floor, slot, &stamps, count);
+        }
     }
 
     /// Hands a run to many, of all recipients or those named: the bytes exist once, in the topic's segment.

@@ -62,6 +62,13 @@ impl Delivery {
         }
     }
 
+    /// The same, if something is staged for this connection.
+    pub(crate) fn unstage_for(&mut self, floor: &mut Floor<'_>, slot: u32) {
+        if self.staging.has(slot) {
+            self.unstage(floor);
+        }
+    }
+
     /// Settles what is staged for the next connection.
     fn settle_next(&mut self, floor: &mut Floor<'_>, how: Settle) {
         let mut runs = std::mem::take(&mut self.runs);

@@ -70,6 +70,11 @@ impl Staging {
         self.touched.is_empty()
     }
 
+    /// Whether something is staged for the connection at `slot`.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(|own| own.count > 0)
+    }
+
     /// Connections with something staged.
     pub(super) fn connections(&self) -> usize {
         self.touched.len() - self.taken

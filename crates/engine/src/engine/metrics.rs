@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Engine;
 use crate::metrics::{Counter, EngineCounters, Exposition, Histogram, ShardCounters, Snapshot};
 use crate::shared::Shared;
-use crate::topics::MAX_PATTERN_WORK;
+use crate::topics::{MAX_PATTERN_WORK, Rings};
 
 /// Topics listed in `wse_topic_messages_total`.
 const BUSIEST: usize = 50;
@@ -69,6 +69,11 @@ const fn health(key: &'static str, read: Read) -> Metric {
 
 const NONE: Read = Read::Count(|_| 0);
 const NO: Read = Read::Flag(|_| false);
+
+/// A count as the table has them.
+fn whole(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
 
 const METRICS: &[Metric] = &[
     gauge("connections", "wse_connections", "Open connections.", Read::Count(|shared| shared.registry.len())),
@@ -131,9 +136,55 @@ const METRICS: &[Metric] = &[
     health("cluster_unknown_message_types", NONE),
     health("cluster_dlq_size", NONE),
     gauge("uptime_secs", "wse_uptime_seconds", "Seconds since the engine was created.", Read::Uptime),
-    health("recovery_enabled", NO),
-    health("recovery_topic_count", NONE),
-    health("recovery_total_bytes", NONE),
+    health("recovery_enabled", Read::Flag(|shared| shared.topics.rings().is_some())),
+    gauge(
+        "recovery_topic_count",
+        "wse_recovery_topics",
+        "Topics with a position, kept messages or none.",
+        Read::Count(|shared| shared.topics.rings().map_or(0, Rings::streams)),
+    ),
+    gauge(
+        "recovery_total_bytes",
+        "wse_recovery_bytes",
+        "Bytes that what can be recovered takes.",
+        Read::Count(|shared| shared.topics.rings().map_or(0, Rings::bytes)),
+    ),
+    gauge(
+        "recovery_memory_budget",
+        "wse_recovery_memory_budget_bytes",
+        "Bytes it may take.",
+        Read::Count(|shared| shared.topics.rings().map_or(0, |rings| rings.config.memory_budget)),
+    ),
+    counter(
+        "recovery_evicted",
+        "wse_recovery_evicted_total",
+        "Topics whose messages were forgotten because memory was scarce.",
+        Read::Count(|shared| shared.topics.rings().map_or(0, |rings| whole(rings.evicted()))),
+    ),
+    counter(
+        "recovery_expired",
+        "wse_recovery_expired_total",
+        "Topics whose messages were forgotten because they were old.",
+        Read::Count(|shared| shared.topics.rings().map_or(0, |rings| whole(rings.expired()))),
+    ),
+    counter(
+        "recovery_replayed",
+        "wse_recovery_replayed_total",
+        "Messages queued for connections that had missed them.",
+        Read::Shards(|counters| &counters.replayed),
+    ),
+    counter(
+        "recovery_replayed_bytes",
+        "wse_recovery_replayed_bytes_total",
+        "Bytes of them.",
+        Read::Shards(|counters| &counters.replayed_bytes),
+    ),
+    gauge(
+        "recovery_waiting",
+        "wse_recovery_waiting",
+        "Requests to recover that wait because as much as may be replayed per second was.",
+        Read::Shards(|counters| &counters.replays_waiting),
+    ),
     health("presence_enabled", NO),
     health("shards", Read::Count(|shared| shared.shards.len())),
     health("driver", Read::Word(|shared| if shared.inline.load(Relaxed) { "inline" } else { "threads" })),

@@ -8,6 +8,7 @@ mod inline;
 mod metrics;
 mod outgoing;
 mod outlet;
+mod recovery;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use wse_protocol::close_code::CloseCode;
 pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
 pub use outlet::LimitsMet;
+pub use recovery::{History, HistoryQuery};
 
 pub use crate::net::{PumpedPeer, Relay, Reply};
 

@@ -2,8 +2,10 @@
 
 mod dedup;
 mod pacer;
+mod replay_rate;
 mod token_bucket;
 
 pub(crate) use dedup::DedupWindow;
 pub(crate) use pacer::Pacer;
+pub(crate) use replay_rate::ReplayRate;
 pub(crate) use token_bucket::{Token, TokenBucket};

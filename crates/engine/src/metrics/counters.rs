@@ -54,6 +54,12 @@ pub(crate) struct ShardCounters {
     pub(crate) congested: Counter,
     /// Connections that are behind and that publishers wait for now.
     pub(crate) pressing: Counter,
+    /// Frames queued for those who had missed them.
+    pub(crate) replayed: Counter,
+    /// Bytes of them.
+    pub(crate) replayed_bytes: Counter,
+    /// Requests to recover that wait for their turn now.
+    pub(crate) replays_waiting: Counter,
     /// Times a connection proved so slow that publishers do not wait for it.
     pub(crate) slow_consumers: Counter,
     /// Accepted socket until the connection is open.

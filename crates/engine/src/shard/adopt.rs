@@ -76,7 +76,7 @@ impl Shard {
         let ready = speech != Speech::Raw && (user.is_some() || config.server_ready);
         if ready {
             // Behind the 101 in the same write: one packet and one system call less for every connect.
-            push_ready(&mut greeting, uuid, user.as_deref());
+            push_ready(&mut greeting, uuid, user.as_deref(), config.recovery.is_some());
         }
         let stream = self.context.join_stream();
         let (index, queue) = (self.index, &self.ready);
@@ -127,12 +127,12 @@ impl Shard {
 }
 
 /// Appends the `server_ready` message as a frame.
-fn push_ready(greeting: &mut Vec<u8>, uuid: Uuid, user: Option<&str>) {
+fn push_ready(greeting: &mut Vec<u8>, uuid: Uuid, user: Option<&str>, recovery: bool) {
     let ready = envelope::server_ready(&ServerReady {
         id: Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer()),
         connection_id: uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
         user_id: user,
-        recovery: false,
+        recovery,
         now_ms: unix_millis(),
     });
     push_frame(greeting, Opcode::Text, ready.as_bytes());

@@ -6,6 +6,7 @@ mod adopt;
 mod answer;
 mod driver;
 mod memory;
+mod recover;
 mod rehome;
 mod serve;
 mod subscribe;
@@ -36,6 +37,7 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
+use recover::Waiting;
 use updates::Updates;
 use work::Work;
 
@@ -63,6 +65,8 @@ pub(super) struct Shard {
     sated: Vec<ConnId>,
     /// Subscription updates to be answered.
     updates: Updates,
+    /// Requests to recover that wait for their turn.
+    waiting: Waiting,
     /// The batch of commands in work.
     work: Option<Work>,
     /// How much may wait in the mailbox.
@@ -93,6 +97,7 @@ impl Shard {
             paused: Vec::new(),
             sated: Vec::new(),
             updates: Updates::default(),
+            waiting: Waiting::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),

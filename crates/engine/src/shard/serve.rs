@@ -143,6 +143,10 @@ impl Shard {
         if self.context.shared.inbound.watch(stalled, now) {
             self.context.shared.rehome();
         }
+        self.resume_replays();
+        if self.index == 0 {
+            self.context.shared.topics.expire(self.context.shared.clock.elapsed_ms());
+        }
         self.context.wheel.advance(now, &mut self.due);
         while let Some(Visit { slot, due }) = self.due.pop() {
             // It may be about to close.
@@ -284,7 +288,8 @@ impl Shard {
 
     /// Whether time alone may give it something to do.
     pub(super) fn needs_ticks(&self) -> bool {
-        self.connections.len() > 0 || self.memory.is_waiting(self.held())
+        let rings = || self.index == 0 && self.context.shared.topics.rings().is_some_and(|rings| rings.streams() > 0);
+        self.connections.len() > 0 || self.memory.is_waiting(self.held()) || rings()
     }
 
     /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.

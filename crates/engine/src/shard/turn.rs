@@ -112,6 +112,11 @@ impl Shard {
                 let work = self.subscribe(to, topics);
                 self.delivery.worked(work);
             }
+            Command::Recover(recover) => {
+                let work = self.catch_up(*recover);
+                self.delivery.worked(work);
+            }
+            Command::RecoverLater(request) => self.recover_later(*request),
             Command::Unsubscribe { to, topics } => {
                 let work = self.unsubscribe(to, topics.as_deref());
                 self.delivery.worked(work);

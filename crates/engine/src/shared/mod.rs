@@ -2,6 +2,7 @@
 //! the counters that belong to no shard. Never touches a connection's state: that is its shard's.
 
 mod publish;
+mod recover;
 mod send_event;
 mod subscribe;
 
@@ -16,7 +17,7 @@ use crate::admission::{Admission, Place};
 use crate::asking::Asking;
 use crate::clock::{Clock, millis};
 use crate::config::Config;
-use crate::flow::DedupWindow;
+use crate::flow::{DedupWindow, ReplayRate};
 use crate::inbound::{Inbound, Limits, Parted};
 use crate::liveness::Liveness;
 use crate::mailbox::{Command, Mailbox};
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(crate) scrape: Scrape,
     /// Writes them; known to the engine alone.
     pub(crate) exposition: OnceLock<fn(&Self) -> String>,
+    /// What may be replayed to all connections together.
+    replay_rate: Mutex<ReplayRate>,
     dedup: Mutex<DedupWindow>,
     /// Numbers the events of `send_event`.
     sequence: AtomicU64,
@@ -98,7 +101,7 @@ impl Shared {
             shards,
             registry: Registry::new(Arc::clone(&liveness)),
             liveness,
-            topics: TopicIndex::new(config.shards),
+            topics: TopicIndex::new(config.shards, config.recovery.clone()),
             inbound: Inbound::new(
                 Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes },
                 config.shards,
@@ -110,6 +113,10 @@ impl Shared {
             outlet: Outlet::new(config.http.as_ref().map_or(0, |http| http.max_waiting)),
             scrape: Scrape::default(),
             exposition: OnceLock::new(),
+            replay_rate: Mutex::new(ReplayRate::new(
+                config.recovery.as_ref().map_or(0, |recovery| recovery.replay_rate),
+                0,
+            )),
             dedup: Mutex::default(),
             sequence: AtomicU64::new(0),
             connections: Arc::default(),

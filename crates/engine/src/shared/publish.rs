@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use wse_protocol::envelope;
@@ -12,7 +13,7 @@ use super::Shared;
 use crate::id::ConnId;
 use crate::mailbox::{Outgoing, Pressure};
 use crate::metrics::bump;
-use crate::topics::{Readiness, Target, TopicEntry};
+use crate::topics::{Line, Readiness, Target, TopicEntry};
 
 /// Buffers above this size are not kept for the next publication.
 const KEEP_FRAMES: usize = 256 * 1024;
@@ -58,47 +59,120 @@ fn push_text(frames: &mut Vec<u8>, text: &str, inject: bool) {
 
 impl Shared {
     /// Publishes to one topic, in order, whatever the hard limit says: whoever publishes has asked [`Self::room_for`]
-    /// before. A text that is a JSON object gets its category (`c`) if it has none, unless no connection speaks WSE. `except`
-    /// does not get it. One lock and one wake per interested shard.
+    /// before. A text that is a JSON object gets its category (`c`) if it has none, unless no connection speaks WSE, and its stamp
+    /// if the topic can be recovered. `except` does not get it. One lock and one wake per interested shard.
     pub(crate) fn publish(&self, topic: &str, payloads: Payloads<'_>, except: Option<ConnId>) -> Pressure {
+        let except = except.unwrap_or(ConnId::NOBODY);
+        loop {
+            let entry = match self.topics.get(topic).or_else(|| self.topics.recoverable(topic)) {
+                Some(entry) => entry,
+                // Nobody subscribed to this very name; shards with patterns look for themselves.
+                None if self.topics.any_patterns() => self.topics.transient(topic),
+                None => return self.pressure(),
+            };
+            let pressure = match &entry.line {
+                // Without WSE nobody knows stamps.
+                Some(line) if self.injects => self.publish_in_line(&entry, line, payloads, except),
+                _ => Some(FRAMES.with_borrow_mut(|frames| {
+                    frames.clear();
+                    self.push_payloads(frames, payloads);
+                    self.distribute(&entry, frames, payloads.len(), except)
+                })),
+            };
+            // None: the entry went out of the index meanwhile.
+            if let Some(pressure) = pressure {
+                return self.published(&entry, payloads, except, pressure);
+            }
+        }
+    }
+
+    /// Publishes what is never recovered: as [`Self::publish`], without stamps.
+    pub(crate) fn announce(&self, topic: &str, text: &str) -> Pressure {
         let entry = match self.topics.get(topic) {
             Some(entry) => entry,
-            // Nobody subscribed to this very name; shards with patterns look for themselves.
             None if self.topics.any_patterns() => self.topics.transient(topic),
             None => return self.pressure(),
         };
-        let except = except.unwrap_or(ConnId::NOBODY);
+        let texts = Payloads::Texts(&[text]);
+        let pressure = FRAMES.with_borrow_mut(|frames| {
+            frames.clear();
+            self.push_payloads(frames, texts);
+            self.distribute(&entry, frames, 1, ConnId::NOBODY)
+        });
+        self.published(&entry, texts, ConnId::NOBODY, pressure)
+    }
+
+    /// Frames payloads as they are, but for the category of texts.
+    fn push_payloads(&self, frames: &mut Vec<u8>, payloads: Payloads<'_>) {
+        match payloads {
+            Payloads::Texts(texts) => {
+                let inject = self.injects;
+                texts.iter().for_each(|text| push_text(frames, text, inject));
+            }
+            Payloads::Bytes(bytes) => bytes.iter().for_each(|bytes| push_frame(frames, Opcode::Binary, bytes)),
+        }
+    }
+
+    /// Publishes where offsets are given: all mailboxes get what the ring gets, in its order. `None`: not here.
+    fn publish_in_line(
+        &self,
+        entry: &Arc<TopicEntry>,
+        line: &Line,
+        payloads: Payloads<'_>,
+        except: ConnId,
+    ) -> Option<Pressure> {
+        let rings = self.topics.rings()?;
+        let now = self.clock.elapsed_ms();
+        let (pressure, unlisted) = FRAMES.with_borrow_mut(|frames| {
+            frames.clear();
+            let mut state = line.lock();
+            let stream = line.stream(&mut state, &entry.name, now)?;
+            match payloads {
+                Payloads::Texts(texts) => texts.iter().for_each(|text| stream.publish(frames, text, true)),
+                Payloads::Bytes(_) => self.push_payloads(frames, payloads),
+            }
+            stream.touch(now);
+            let unlisted = rings.weigh(stream);
+            Some((self.distribute(entry, frames, payloads.len(), except), unlisted))
+        })?;
+        if unlisted {
+            rings.list(entry, now);
+        }
+        if rings.is_over() {
+            self.topics.reclaim();
+        }
+        Some(pressure)
+    }
+
+    /// Appends frames to the mailbox of each shard that cares.
+    fn distribute(&self, entry: &Arc<TopicEntry>, frames: &mut Vec<u8>, count: usize, except: ConnId) -> Pressure {
         let exact = entry.id != 0 && !entry.is_pattern;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         // What a push finds is told even if the shard has caught up by the end of the call: the answer is to be relied on.
         let mut pressure = Pressure::Fine;
-        FRAMES.with_borrow_mut(|frames| {
-            frames.clear();
-            match payloads {
-                Payloads::Texts(texts) => {
-                    let inject = self.injects;
-                    texts.iter().for_each(|text| push_text(frames, text, inject));
-                }
-                Payloads::Bytes(bytes) => bytes.iter().for_each(|bytes| push_frame(frames, Opcode::Binary, bytes)),
+        for (index, shard) in self.shards.iter().enumerate() {
+            let patterns = self.topics.has_patterns(index);
+            if patterns || (exact && entry.wanted_by(index)) {
+                // The others' runs stay whole: who is not theirs is nobody to them.
+                let except = if except.shard() == index { except } else { ConnId::NOBODY };
+                let target = Target::of(entry, index, patterns);
+                pressure = pressure.max(shard.mailbox.publish(target, except, frames, count));
             }
-            let count = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
-            for (index, shard) in self.shards.iter().enumerate() {
-                let patterns = self.topics.has_patterns(index);
-                if patterns || (exact && entry.wanted_by(index)) {
-                    // The others' runs stay whole: who is not theirs is nobody to them.
-                    let except = if except.shard() == index { except } else { ConnId::NOBODY };
-                    let target = Target::of(&entry, index, patterns);
-                    pressure = pressure.max(shard.mailbox.publish(target, except, frames, count));
-                }
-            }
-            if frames.capacity() > KEEP_FRAMES {
-                *frames = Vec::new();
-            }
-        });
+        }
+        if frames.capacity() > KEEP_FRAMES {
+            *frames = Vec::new();
+        }
+        pressure
+    }
+
+    /// After a publication: its topic's count, and the queue groups. Their members get no stamp: each sees but some of the offsets.
+    fn published(&self, entry: &TopicEntry, payloads: Payloads<'_>, except: ConnId, pressure: Pressure) -> Pressure {
+        let mut pressure = pressure;
         if entry.id != 0 {
             entry.published.fetch_add(payloads.len() as u64, Relaxed);
             if entry.has_groups() {
                 let mut each = |opcode, payload: &[u8]| {
-                    pressure = pressure.max(self.publish_to_groups(&entry, opcode, payload, except));
+                    pressure = pressure.max(self.publish_to_groups(entry, opcode, payload, except));
                 };
                 match payloads {
                     Payloads::Texts(texts) => {

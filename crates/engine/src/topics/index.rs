@@ -13,7 +13,10 @@ use wse_protocol::topic::is_pattern;
 use super::Refusal;
 use super::cost::{SUBSCRIPTION_BYTES, entry_cost};
 use super::groups::Groups;
+use super::line::{Line, Stream};
 use super::pattern_work::PatternWork;
+use super::rings::Rings;
+use crate::config::Recovery;
 use crate::id::ConnId;
 
 /// One topic name, or one pattern, that somebody is subscribed to.
@@ -31,6 +34,10 @@ pub(crate) struct TopicEntry {
     pub(crate) groups: Mutex<Groups>,
     /// Whether `groups` has any, readable without its lock.
     grouped: AtomicBool,
+    /// Where its publications get their offsets, if it can be recovered.
+    pub(crate) line: Option<Line>,
+    /// It was published to before anybody subscribed: its memory is that of the rings.
+    published_first: bool,
 }
 
 impl std::fmt::Debug for TopicEntry {
@@ -50,7 +57,17 @@ impl TopicEntry {
             published: AtomicU64::new(0),
             groups: Mutex::default(),
             grouped: AtomicBool::new(false),
+            line: None,
+            published_first: false,
         }
+    }
+
+    /// The same with a line, if `rings` says it can be recovered.
+    fn with_line(self, rings: Option<&Rings>) -> Self {
+        let policy =
+            rings.filter(|_| !self.is_pattern).and_then(|rings| Some((rings, rings.config.policy(&self.name)?)));
+        let line = policy.map(|(rings, (policy, rule))| Line::new(policy, rule, rings.config.keeps_last(&self.name)));
+        Self { line, ..self }
     }
 
     /// Whether `shard` has a subscriber of exactly this name.
@@ -109,11 +126,15 @@ pub(crate) struct TopicIndex {
     pattern_work: Mutex<PatternWork>,
     /// Bytes of memory that entries and subscriptions take, by `cost`.
     bytes: AtomicUsize,
+    /// What is kept of topics that can be recovered, if any can.
+    rings: Option<Rings>,
 }
 
 impl TopicIndex {
-    pub(crate) fn new(shards: usize) -> Self {
+    /// An index for `shards` shards; what can be recovered is `recovery`'s.
+    pub(crate) fn new(shards: usize, recovery: Option<Recovery>) -> Self {
         Self {
+            rings: recovery.map(Rings::new),
             shards,
             topics: DashMap::default(),
             next_id: AtomicU64::new(1),
@@ -141,6 +162,42 @@ impl TopicIndex {
     /// # Errors
     /// It is a pattern the engine has no room for.
     pub(crate) fn entry(&self, name: &str, change: impl FnOnce(&TopicEntry)) -> Result<Arc<TopicEntry>, Refusal> {
+        self.entry_for(name, false, change)
+    }
+
+    /// The entry of a name that is published to, if it can be recovered: it is made if there is none. It is about to get a stream,
+    /// or the caller has [`Self::sweep`] look at it.
+    pub(crate) fn recoverable(&self, name: &str) -> Option<Arc<TopicEntry>> {
+        self.rings.as_ref()?.config.policy(name)?;
+        // A name that reads as a pattern has no line.
+        if is_pattern(name) { None } else { self.entry_for(name, true, |_| ()).ok() }
+    }
+
+    /// What is kept of topics that can be recovered, if any can.
+    pub(crate) fn rings(&self) -> Option<&Rings> {
+        self.rings.as_ref()
+    }
+
+    /// Gives back memory of rings that is beyond the budget.
+    pub(crate) fn reclaim(&self) {
+        if let Some(rings) = &self.rings {
+            rings.reclaim(|entry| self.sweep(entry));
+        }
+    }
+
+    /// Forgets what is too old to be recovered at `now`, milliseconds since the start.
+    pub(crate) fn expire(&self, now: u64) {
+        if let Some(rings) = &self.rings {
+            rings.expire(now, |entry| self.sweep(entry));
+        }
+    }
+
+    fn entry_for(
+        &self,
+        name: &str,
+        published_first: bool,
+        change: impl FnOnce(&TopicEntry),
+    ) -> Result<Arc<TopicEntry>, Refusal> {
         if let Some(entry) = self.topics.get(name) {
             change(&entry);
             return Ok(Arc::clone(&entry));
@@ -149,15 +206,29 @@ impl TopicIndex {
             Entry::Occupied(entry) => entry.into_ref(),
             Entry::Vacant(place) => {
                 let entry = TopicEntry::new(self.next_id.fetch_add(1, Relaxed), name, self.shards);
+                let entry = TopicEntry { published_first, ..entry }.with_line(self.rings.as_ref());
                 if entry.is_pattern && !self.pattern_work.lock().add(name) {
                     return Err(Refusal::ServerLimit);
                 }
-                self.bytes.fetch_add(entry_cost(name, entry.is_pattern), Relaxed);
+                self.charge_entry(&entry, entry_cost(name, entry.is_pattern));
                 place.insert(Arc::new(entry))
             }
         };
         change(&entry);
         Ok(Arc::clone(&entry))
+    }
+
+    fn charge_entry(&self, entry: &TopicEntry, cost: usize) {
+        match &self.rings {
+            Some(rings) if entry.published_first => rings.charge(cost),
+            _ => drop(self.bytes.fetch_add(cost, Relaxed)),
+        }
+    }
+
+    fn forget(&self, stream: &Stream) {
+        if let Some(rings) = &self.rings {
+            rings.forget(stream);
+        }
     }
 
     /// Notes one more subscription's memory.
@@ -194,10 +265,16 @@ impl TopicIndex {
     /// Removes the entry if nobody needs it any more.
     pub(crate) fn sweep(&self, entry: &TopicEntry) {
         let swept = self.topics.remove_if(&*entry.name, |_, found| {
-            found.id == entry.id && found.subscribers() == 0 && found.groups.lock().is_empty()
+            let needless = found.id == entry.id && found.subscribers() == 0 && found.groups.lock().is_empty();
+            // Retired last: whoever publishes to it from then on looks for another.
+            needless && found.line.as_ref().is_none_or(|line| line.retire(|stream| self.forget(stream)))
         });
         if swept.is_some() {
-            self.bytes.fetch_sub(entry_cost(&entry.name, entry.is_pattern), Relaxed);
+            let cost = entry_cost(&entry.name, entry.is_pattern);
+            match &self.rings {
+                Some(rings) if entry.published_first => rings.discharge(cost),
+                _ => drop(self.bytes.fetch_sub(cost, Relaxed)),
+            }
             if entry.is_pattern {
                 self.pattern_work.lock().remove(&entry.name);
             }
@@ -281,7 +358,7 @@ mod tests {
 
     #[test]
     fn the_busiest_are_the_busiest_in_order() {
-        let index = TopicIndex::new(1);
+        let index = TopicIndex::new(1, None);
         for n in 0..1000_u64 {
             let entry = index.add(&format!("topic:{n:03}"), 0).unwrap();
             // 0, 1, 1, 2, 2, 3, 3 … out of order.

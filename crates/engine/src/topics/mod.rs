@@ -1,15 +1,18 @@
 //! Who gets what: the shared index (topic -> interested shards, queue groups) and each shard's own subscriber lists.
-//! Owns no I/O and knows no connection: delivering is `delivery`'s. A topic's ring of missed frames will lie on its entry.
+//! Owns no I/O and knows no connection: delivering is `delivery`'s. A topic's line, where its
+//! publications get their offsets and are kept for whoever missed them, lies on its entry.
 
 mod cost;
 mod ends;
 mod groups;
 mod holdings;
 mod index;
+mod line;
 mod matches;
 mod pattern_work;
 mod patterns;
 mod refusal;
+mod rings;
 mod subscribers;
 mod target;
 
@@ -20,8 +23,11 @@ use indexmap::IndexSet;
 pub(crate) use groups::Readiness;
 pub(crate) use holdings::{Allowance, Holdings};
 pub(crate) use index::{TopicEntry, TopicIndex};
+pub use line::Position;
+pub(crate) use line::{Line, Missed, State as LineState, Stream};
 pub(crate) use pattern_work::MAX_PATTERN_WORK;
 pub(crate) use refusal::Refusal;
+pub(crate) use rings::Rings;
 pub(crate) use subscribers::{Route, Subscribers};
 pub(crate) use target::Target;
 

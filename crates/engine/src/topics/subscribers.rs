@@ -186,6 +186,13 @@ impl Subscribers {
         topic.is_some_and(|topic| topic.subscribers.contains(&slot))
     }
 
+    /// Whether `slot` has a pattern that matches `name`.
+    pub(crate) fn holds_by_pattern(&self, name: &str, slot: u32) -> bool {
+        let mut found = false;
+        self.patterns.for_each_match(name, |subscribers| found |= subscribers.contains(&slot));
+        found
+    }
+
     /// Notes that some connection's ACL is another one now.
     pub(crate) fn acl_changed(&mut self) {
         self.acl_changed = true;

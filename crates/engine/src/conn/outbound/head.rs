@@ -43,6 +43,7 @@ impl Outbound {
                 Entry::Shared { segment, at, end, .. } => {
                     scratch.extend_from_slice(&segment.until(*end)[*at as usize..]);
                 }
+                Entry::Kept { chunk, at, end, .. } => scratch.extend_from_slice(&chunk.until(*end)[*at as usize..]),
                 Entry::Own { bytes, at } => scratch.extend_from_slice(&bytes[*at as usize..]),
             }
             if scratch.len() >= OWN_BYTES {
@@ -109,7 +110,9 @@ impl Outbound {
         self.owed = self.owed.saturating_sub(n);
         while let Some(head) = self.queue.front_mut() {
             let (at, end, charge) = match head {
-                Entry::Shared { at, end, charge, .. } => (at, *end as usize, *charge as usize),
+                Entry::Shared { at, end, charge, .. } | Entry::Kept { at, end, charge, .. } => {
+                    (at, *end as usize, *charge as usize)
+                }
                 Entry::Own { bytes, at } => (at, bytes.len(), bytes.capacity()),
             };
             let left = end - *at as usize;
@@ -122,7 +125,7 @@ impl Outbound {
             self.weight -= charge + ENTRY_COST;
             self.queue.pop_front();
             self.boundary = match self.queue.front() {
-                Some(Entry::Shared { at, .. }) => *at,
+                Some(Entry::Shared { at, .. } | Entry::Kept { at, .. }) => *at,
                 _ => 0,
             };
         }
@@ -133,6 +136,7 @@ impl Outbound {
     fn head<R>(&self, with: impl FnOnce(&[u8], usize) -> R) -> Option<R> {
         match self.queue.front()? {
             Entry::Shared { segment, at, end, .. } => Some(with(&segment.until(*end), *at as usize)),
+            Entry::Kept { chunk, at, end, .. } => Some(with(chunk.until(*end), *at as usize)),
             Entry::Own { bytes, at } => Some(with(bytes, *at as usize)),
         }
     }

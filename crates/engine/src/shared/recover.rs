@@ -1,0 +1,102 @@
+//! Requests to recover: what was missed is read, and the shard told, while the topics' lines are locked. Decides nothing about queues:
+//! whether it all fits is known to the shard alone.
+
+use std::cmp::Reverse;
+
+use parking_lot::MutexGuard;
+
+use super::Shared;
+use crate::id::ConnId;
+use crate::mailbox::Command;
+use crate::recovery::{Asked, Found, Recover, Request};
+use crate::topics::{LineState, Missed, Position, Stream};
+
+impl Shared {
+    /// Has the connection's shard subscribe it, reply and replay in one step. Without topics that can be recovered this is no more
+    /// than a subscription whose end is told.
+    pub(crate) fn recover(&self, request: Request) {
+        let replays = request.topics.iter().any(|asked| asked.from.is_some());
+        if replays && !self.may_replay(request.to) {
+            // Once it may, its shard asks again.
+            self.shards[request.to.shard()].mailbox.command(Command::RecoverLater(Box::new(request)));
+            return;
+        }
+        self.recover_now(request);
+    }
+
+    /// The same, whatever was replayed before.
+    pub(crate) fn recover_now(&self, request: Request) {
+        let Request { to, mut topics, answer } = request;
+        let now = self.clock.elapsed_ms();
+        let most = self.topics.rings().map_or(0, |rings| rings.config.max_messages);
+        // In one order whoever asks, and each once.
+        topics.sort_by_key(|asked| (asked.entry.id, Reverse(asked.from.is_some())));
+        let (mut found, mut unlisted, mut bytes) = (Vec::with_capacity(topics.len()), Vec::new(), 0);
+        let entries: Vec<_> = topics.iter().map(|asked| asked.entry.clone()).collect();
+        let mut locked: Vec<MutexGuard<'_, LineState>> = Vec::new();
+        for (index, (asked, entry)) in topics.into_iter().zip(&entries).enumerate() {
+            let repeated = index > 0 && entries[index - 1].id == entry.id;
+            let (mut at, mut missed, mut last) = (None, asked.from.map(|_| Missed::Lost), None);
+            if let (Some(line), Some(rings), false) = (&entry.line, self.topics.rings(), repeated) {
+                let mut state = line.lock();
+                // Who only subscribes begins a stream, so that it can recover what it misses from here on; not where memory is scarce.
+                let stream = if rings.is_full() { state.live() } else { line.stream(&mut state, &entry.name, now) };
+                if let Some(stream) = stream {
+                    (missed, last) = read(stream, &asked, most, line.keeps_last());
+                    at = Some(stream.position());
+                    if rings.weigh(stream) {
+                        unlisted.push(entry);
+                    }
+                }
+                locked.push(state);
+            }
+            if let Some(Missed::Frames(slices)) = &missed {
+                bytes += slices.iter().map(|slice| slice.run().size()).sum::<usize>();
+            }
+            found.push(Found { asked, at, missed, last });
+        }
+        // What is published from here on stands behind it in the mailbox, what was published before in front or among what was missed.
+        self.shards[to.shard()].mailbox.command(Command::Recover(Box::new(Recover { to, topics: found, answer })));
+        drop(locked);
+        self.replayed(to, bytes, now);
+        if let Some(rings) = self.topics.rings() {
+            unlisted.into_iter().for_each(|entry| rings.list(entry, now));
+            if rings.is_over() {
+                self.topics.reclaim();
+            }
+        }
+    }
+
+    /// Whether something may be replayed to a connection now.
+    pub(crate) fn may_replay(&self, to: ConnId) -> bool {
+        let now = self.clock.elapsed_ms();
+        self.replay_rate.lock().allows(now) && self.registry.get(to).is_none_or(|peer| peer.may_replay(now))
+    }
+
+    /// Notes what was.
+    fn replayed(&self, to: ConnId, bytes: usize, now: u64) {
+        let Some(rings) = self.topics.rings().filter(|_| bytes > 0) else { return };
+        self.replay_rate.lock().spend(bytes);
+        if let Some(peer) = self.registry.get(to) {
+            peer.replayed(bytes, rings.config.connection_replay_rate, now);
+        }
+    }
+
+    /// Where a topic is; `None`: it cannot be recovered, or nothing is known of it.
+    pub(crate) fn position(&self, topic: &str) -> Option<Position> {
+        let entry = self.topics.get(topic)?;
+        entry.line.as_ref()?.lock().live().map(|stream| stream.position())
+    }
+}
+
+/// What a stream has of what is asked.
+fn read(
+    stream: &mut Stream,
+    asked: &Asked,
+    most: u32,
+    keeps_last: bool,
+) -> (Option<Missed>, Option<Vec<crate::frames::RingSlice>>) {
+    let missed = asked.from.map(|from| stream.since(from, most));
+    let wants_last = keeps_last && !asked.covered && !matches!(missed, Some(Missed::Frames(_)));
+    (missed, if wants_last { stream.last() } else { None })
+}
