@@ -16,8 +16,8 @@ const REPORT_MS: u32 = 1000;
 pub(crate) enum Offer<'a> {
     /// Frames that exist once for many.
     Shared(&'a Slice),
-    /// Frames of a ring, all or none.
-    Kept(&'a RingSlice),
+    /// Frames of a ring, all or none; `reserve` bytes are to follow.
+    Kept { slice: &'a RingSlice, reserve: usize },
     /// `count` frames, to be copied.
     Copied { frames: &'a [u8], count: u32 },
     /// `count` frames of which the socket took the first `written` bytes; the queue is empty.
@@ -30,7 +30,7 @@ impl Offer<'_> {
     fn count(&self) -> u32 {
         match self {
             Self::Shared(slice) => slice.run().count(),
-            Self::Kept(slice) => slice.run().count(),
+            Self::Kept { slice, .. } => slice.run().count(),
             Self::Copied { count, .. } | Self::Rest { count, .. } => *count,
             Self::Reply(_) => 1,
         }
@@ -44,7 +44,7 @@ impl Offer<'_> {
                 let (frames, left) = (slice.run().count() - taken, slice.bytes());
                 (frames, lost(&left, slice.run().count(), taken).1.len())
             }
-            Self::Kept(slice) => (slice.run().count(), slice.run().size()),
+            Self::Kept { slice, .. } => (slice.run().count(), slice.run().size()),
             Self::Copied { frames, count } | Self::Rest { frames, count, .. } => {
                 let (frames, left) = lost(frames, count, taken);
                 (frames, left.len())
@@ -120,9 +120,9 @@ impl Account {
         self.out.room()
     }
 
-    /// What a slice of a ring would be charged with.
-    pub(crate) fn cost_of(slice: &RingSlice) -> usize {
-        Outbound::cost_of(slice)
+    /// The least a slice of a ring is charged with.
+    pub(crate) fn least_cost(slice: &RingSlice) -> usize {
+        Outbound::least_cost(slice)
     }
 
     /// Offers frames to the queue and enters into `ledger` what it took. What it did not take is the caller's to offer again,
@@ -132,7 +132,7 @@ impl Account {
         let before = self.out.weight();
         let queued = match offer {
             Offer::Shared(slice) => self.out.share(slice),
-            Offer::Kept(slice) => self.out.keep(slice),
+            Offer::Kept { slice, reserve } => self.out.keep(slice, reserve),
             Offer::Copied { frames, count } => self.out.own(frames, count),
             Offer::Rest { frames, count, written } => self.out.own_rest(frames, written, count),
             Offer::Reply(text) => self.out.reply(text),

@@ -147,29 +147,30 @@ impl Outbound {
         Queued::All
     }
 
-    /// What a slice of a ring would weigh: the chunk it keeps alive, or its own bytes where that is too much for them.
-    pub(super) fn cost_of(slice: &RingSlice) -> usize {
-        let (size, pinned) = (slice.run().size(), slice.chunk().pinned());
-        ENTRY_COST + if pinned <= size * PIN_FACTOR { pinned } else { size }
+    /// The least a slice of a ring weighs: its own bytes, copied.
+    pub(super) fn least_cost(slice: &RingSlice) -> usize {
+        ENTRY_COST + slice.run().size()
     }
 
-    /// Owes a slice of a ring, as a whole or not at all.
-    pub(super) fn keep(&mut self, slice: &RingSlice) -> Queued {
+    /// Owes a slice of a ring, as a whole or not at all: it keeps the whole chunk alive, or is copied where that is too much for it
+    /// or leaves less than `reserve` for what is to follow.
+    pub(super) fn keep(&mut self, slice: &RingSlice, reserve: usize) -> Queued {
         if self.is_closed() {
             return Queued::Closed;
         }
-        let (run, cost) = (slice.run(), Self::cost_of(slice));
-        let Some(charge) = u32::try_from(cost - ENTRY_COST).ok().filter(|_| self.weight + cost <= self.budget()) else {
-            return Queued::Part(0);
-        };
-        if charge as usize == run.size() {
+        let (run, pinned) = (slice.run(), slice.chunk().pinned());
+        let shared = pinned <= run.size() * PIN_FACTOR && self.weight + ENTRY_COST + pinned + reserve <= self.budget();
+        let Some(charge) = u32::try_from(pinned).ok().filter(|_| shared) else {
+            if self.weight + Self::least_cost(slice) > self.budget() {
+                return Queued::Part(0);
+            }
             self.push(slice.bytes().to_vec(), 0);
             return Queued::All;
-        }
+        };
         if self.queue.is_empty() {
             self.boundary = run.start();
         }
-        self.weight += cost;
+        self.weight += ENTRY_COST + pinned;
         self.owed += run.size();
         // Those that are fresh are counted from the back.
         self.fresh += u32::from(self.fresh > 0);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::subscribe::CHANGE;
-use crate::conn::{Account, Offer};
+use crate::conn::{Account, Connection, Context, Offer};
 use crate::frames::RingSlice;
 use crate::id::ConnId;
 use crate::recovery::{Answer, Asked, Found, Outcome, Recover, Request, TopicOutcome, Unsettled};
@@ -115,7 +115,7 @@ impl Shard {
         // The reply has its place first: without it nobody would know what came.
         let names = topics.iter().map(|found| found.asked.entry.name.len() + REPLY_BYTES).sum::<usize>();
         let mut room = connection.account().room().saturating_sub(names);
-        let (mut outcome, mut lasts) = (Outcome::default(), Vec::new());
+        let (mut outcome, mut replays, mut lasts) = (Outcome::default(), Vec::new(), Vec::new());
         for Found { asked, at, missed, last } in &topics {
             let slices = match missed {
                 Some(Missed::Frames(slices)) => Some(slices),
@@ -128,11 +128,22 @@ impl Shard {
             let position = at.map(|at| Position { offset: at.offset - u64::from(last.is_some()), ..at });
             let became = TopicOutcome { position, recovered: fits.is_some(), count };
             outcome.topics.push((asked.entry.name.clone(), became));
-            for slice in fits.into_iter().flatten() {
-                replay(connection, slice, &mut self.context);
-            }
-            lasts.extend(last);
+            replays.extend(fits.into_iter().flatten());
+            lasts.extend(last.into_iter().flatten());
         }
+        let mut reserve = names + replays.iter().chain(&lasts).map(|slice| Account::least_cost(slice)).sum::<usize>();
+        let mut replay = |connection: &mut Connection, slices: Vec<&RingSlice>, context: &mut Context| {
+            for slice in slices {
+                reserve -= Account::least_cost(slice);
+                let loss = connection.offer(Offer::Kept { slice, reserve }, context);
+                context.counters.replayed_bytes.add(slice.run().size() as u64);
+                context.counters.replayed.add(u64::from(slice.run().count()));
+                if !loss.is_none() {
+                    connection.lose(loss, context);
+                }
+            }
+        };
+        replay(connection, replays, &mut self.context);
         let settle = match answer {
             Answer::Host(settle) => Some(settle),
             Answer::Client(compose) => {
@@ -145,9 +156,7 @@ impl Shard {
                 None
             }
         };
-        for slice in lasts.into_iter().flatten() {
-            replay(connection, slice, &mut self.context);
-        }
+        replay(connection, lasts, &mut self.context);
         self.delivery.list(slot, connection);
         let (subscribed, others): (Vec<_>, Vec<_>) =
             topics.into_iter().map(|found| found.asked).partition(|asked| asked.registered && !asked.covered);
@@ -160,28 +169,18 @@ impl Shard {
     }
 }
 
-/// Queues a slice that fits.
-fn replay(connection: &mut crate::conn::Connection, slice: &RingSlice, context: &mut crate::conn::Context) {
-    let loss = connection.offer(Offer::Kept(slice), context);
-    context.counters.replayed_bytes.add(slice.run().size() as u64);
-    context.counters.replayed.add(u64::from(slice.run().count()));
-    if !loss.is_none() {
-        connection.lose(loss, context);
-    }
-}
-
-/// What a topic's frames would be charged with.
+/// The least a topic's frames are charged with.
 fn cost(found: &Found) -> usize {
     let missed = match &found.missed {
         Some(Missed::Frames(slices)) => slices.as_slice(),
         _ => found.last.as_deref().unwrap_or_default(),
     };
-    missed.iter().map(Account::cost_of).sum()
+    missed.iter().map(Account::least_cost).sum()
 }
 
 /// Takes the room for slices, if there is enough.
 fn take(room: &mut usize, slices: &[RingSlice]) -> bool {
-    let cost = slices.iter().map(Account::cost_of).sum();
+    let cost = slices.iter().map(Account::least_cost).sum();
     let fits = *room >= cost;
     if fits {
         *room -= cost;
