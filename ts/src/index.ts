@@ -25,6 +25,8 @@ export type {
   KeyMaterial,
   PublisherOptions,
   RateLimitOptions,
+  RecoveryOptions,
+  RecoveryRule,
   TlsOptions,
   TrustProxyOptions,
   WSEServerOptions,
@@ -35,6 +37,14 @@ export type { BatchesOptions } from './server/event-reader.js';
 export type { WSEHandlers } from './server/handlers.js';
 export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress, NoAddress, StartedAt } from './server/lifecycle.js';
+export type {
+  HistoryOptions,
+  RecoverOptions,
+  RecoveryResult,
+  TopicHistory,
+  TopicPosition,
+  TopicRecovery,
+} from './server/recovery-calls.js';
 export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
 export type { OnUpgrade, UpgradeAnswer, UpgradeRefusal, UpgradeRequest, UpgradeTerms } from './server/upgrade-request.js';

@@ -25,6 +25,7 @@ mod memory;
 mod options;
 mod outbox;
 mod reading;
+mod recovery;
 mod registry;
 mod server;
 mod text;

@@ -17,6 +17,7 @@ use wse_engine::config::{
 
 use crate::error::{Failure, Outcome};
 use crate::http::NativeHttp;
+use crate::recovery::NativeRecovery;
 use crate::{inline, memory};
 
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
@@ -35,6 +36,7 @@ pub struct NativeOptions {
     pub jwt: Option<NativeJwtOptions>,
     pub tls: Option<NativeTlsOptions>,
     pub http: Option<NativeHttp>,
+    pub recovery: Option<NativeRecovery>,
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
@@ -172,7 +174,7 @@ impl NativeOptions {
             http: self.http.map(NativeHttp::into_http).transpose()?,
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
-            recovery: None,
+            recovery: self.recovery.map(NativeRecovery::into_recovery).transpose()?,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),
@@ -272,7 +274,7 @@ impl NativeJwtOptions {
 
 /// Sizes above 4 GiB do not fit the integers of the border, so they cross as whole floats.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the facade checked the range")]
-fn bytes(value: f64) -> usize {
+pub(crate) fn bytes(value: f64) -> usize {
     value as usize
 }
 

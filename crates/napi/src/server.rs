@@ -16,6 +16,7 @@ use crate::convert::{below_mark, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::hot::work_off;
 use crate::options::NativeOptions;
+use crate::recovery::Outcomes;
 use crate::text::Text;
 use crate::wake::{self, Wake};
 use crate::{background, inline, registry};
@@ -56,6 +57,8 @@ pub struct NativeServer {
     drained: Option<Wake>,
     /// This thread answers the engine's questions.
     pub(crate) answers: bool,
+    /// What became of requests to recover.
+    pub(crate) outcomes: Arc<Outcomes>,
 }
 
 #[napi]
@@ -212,7 +215,7 @@ impl NativeServer {
     }
 
     /// A view of an engine that is somebody else's.
-    const fn of(engine: Arc<Engine>, handle: u32) -> Self {
+    fn of(engine: Arc<Engine>, handle: u32) -> Self {
         Self {
             engine,
             handle,
@@ -224,6 +227,7 @@ impl NativeServer {
             reader: None,
             drained: None,
             answers: false,
+            outcomes: Arc::default(),
         }
     }
 
@@ -264,6 +268,7 @@ impl Drop for NativeServer {
     fn drop(&mut self) {
         self.forget_drained();
         self.stop_answering();
+        self.stop_settling();
         self.stop_consuming();
         if self.owner {
             if let Some(host) = inline::find(self.handle) {

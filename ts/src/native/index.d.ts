@@ -63,6 +63,22 @@ export declare class NativeServer {
   inboundQueueDepth(): number
   /** Inbound events dropped since the start. */
   inboundDroppedCount(): number
+  /**
+   * Subscribes a connection and has it replayed what it has missed; the outcome comes through `takeSettled` under this number.
+   * `epochs` and `offsets` belong to `topics`; NaN: nothing is to be replayed.
+   */
+  subscribeWithRecovery(ticket: number, conn: number, topics: Array<string>, epochs: Float64Array, offsets: Float64Array): NativeRecoveryBegun
+  /** One unreferenced wake per batch of outcomes that appears after `takeSettled` has taken all; null: not any more. */
+  onSettled(callback?: (() => void) | null): void
+  /**
+   * The outcomes there are, as a JSON array of `{ ticket, outcome }`: an object, null where the connection is gone, `"busy"` where as
+   * many requests wait as may.
+   */
+  takeSettled(): string
+  /** Where topics are; null for one that cannot be recovered, or of which nothing is known. */
+  topicPositions(topics: Array<string>): Array<NativePosition | null>
+  /** What is kept of a topic after an offset; null: as `topicPositions`. */
+  history(topic: string, since: number, limit: number, reverse: boolean): NativeHistory | null
   /** Makes an engine that is not running yet. */
   constructor(options: NativeOptions)
   /** Another view of a running engine, usually from a worker thread. */
@@ -192,6 +208,14 @@ export interface NativeHandshake {
   maxWaiting: number
 }
 
+/** What is kept of a topic: texts with their offsets. */
+export interface NativeHistory {
+  position: NativePosition
+  complete: boolean
+  offsets: Array<number>
+  texts: Array<string>
+}
+
 /**
  * What happens to requests on the port that are no upgrades. Paths, `null` for none; addresses and networks, `null` for the
  * default.
@@ -251,6 +275,7 @@ export interface NativeOptions {
   jwt: NativeJwtOptions | null
   tls: NativeTlsOptions | null
   http: NativeHttp | null
+  recovery: NativeRecovery | null
   rateLimit: NativeRateLimit
   maxMessageSize: number
   maxInboundQueueSize: number
@@ -277,6 +302,12 @@ export interface NativeOptions {
   askUpgrade: boolean
   publisher: NativePublisher
   closeTimeout: number
+}
+
+/** A topic's epoch, eight hexadecimal digits, and the offset of its last publication. */
+export interface NativePosition {
+  epoch: string
+  offset: number
 }
 
 /**
@@ -315,6 +346,41 @@ export interface NativeQueueGroup {
 export interface NativeRateLimit {
   capacity: number
   refill: number
+}
+
+/** What can be recovered. Bytes, and bytes per second. */
+export interface NativeRecovery {
+  rules: Array<NativeRecoveryRule>
+  bufferSize: number
+  /** Seconds; null: as long as there is memory. */
+  ttl: number | null
+  maxMessages: number
+  memoryBudget: number
+  maxReplayRate: number
+  maxConnectionReplayRate: number
+  /** Patterns. */
+  lastValues: Array<string>
+}
+
+/** What a call to recover has begun. */
+export interface NativeRecoveryBegun {
+  /** The topics that are not subscribed, and why. */
+  refused: Array<NativeRefusedTopic>
+  /** Nobody has this id: nothing was begun. */
+  unknown: boolean
+}
+
+/** What is kept of the topics a pattern matches; `bufferSize` null: nothing. Seconds. */
+export interface NativeRecoveryRule {
+  topics: string
+  bufferSize: number | null
+  ttl: number | null
+}
+
+/** A topic that is not subscribed. */
+export interface NativeRefusedTopic {
+  topic: string
+  reason: string
 }
 
 /** What the engine says about itself. */

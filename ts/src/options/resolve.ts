@@ -6,6 +6,7 @@ import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
 import { type HttpPart, readHttp } from './http.js';
 import { type NumberRule, OptionReader } from './reader.js';
+import { readRecovery } from './recovery.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
 import type { JwtAlgorithm, WSEServerOptions } from './types.js';
@@ -45,7 +46,7 @@ const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 const TOKEN_SOURCES = ['cookie', 'header', 'query', 'subprotocol'] as const;
 
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
-const NOT_YET = ['recovery', 'presence'] as const;
+const NOT_YET = ['presence'] as const;
 
 /**
  * The engine's complete options.
@@ -92,6 +93,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     jwt: readJwt(reader.groupOrNull('jwt')),
     tls: readTlsOrNull(reader.groupOrNull('tls')),
     http: null,
+    recovery: readRecovery(reader),
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),

@@ -121,6 +121,37 @@ export interface PublisherOptions {
   hardLimit?: number;
 }
 
+/** What is kept of topics for clients that come back, or that have lost something: docs/recovery.md. */
+export interface RecoveryOptions {
+  /** Messages kept per topic; up to a quarter more are. @default 128 */
+  bufferSize?: number;
+  /** Seconds after the last publication for which they are kept; 0: as long as there is memory. @default 300 */
+  ttl?: number;
+  /** Messages of one topic that are replayed at most; who has missed more is told so and gets none. @default 500 */
+  maxMessages?: number;
+  /**
+   * Bytes that all of it may take. Beyond that the messages of the topics written longest ago are forgotten. @default 268435456
+   */
+  memoryBudget?: number;
+  /** Bytes replayed per second, to all connections together; who comes when they are used up waits. @default 67108864 */
+  maxReplayRate?: number;
+  /** Bytes replayed per second to one connection. @default 16777216 */
+  maxConnectionReplayRate?: number;
+  /**
+   * What else is kept of topics that match a pattern, or nothing (`false`); the first that matches counts:
+   * `{ 'orders:*': { bufferSize: 1000, ttl: 60 }, 'cursor:*': false }`. What a rule leaves out is as above. @default none
+   */
+  topics?: Record<string, RecoveryRule | false>;
+}
+
+/** What is kept of the topics of one pattern. */
+export interface RecoveryRule {
+  /** @default as `recovery.bufferSize` */
+  bufferSize?: number;
+  /** @default as `recovery.ttl` */
+  ttl?: number;
+}
+
 /** What is spoken on a path, or on all of them. */
 export interface EndpointOptions {
   /**
@@ -207,6 +238,11 @@ export interface WSEServerOptions extends EndpointOptions {
    */
   http?: Server | HttpOptions | null;
   rateLimit?: RateLimitOptions;
+  /**
+   * Keep what is published for clients that missed it: each publication gets its topic, epoch and offset, `subscribeWithRecovery()`
+   * replays. `true`: with the defaults. @default false
+   */
+  recovery?: RecoveryOptions | boolean | null;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;
   /** Inbound events waiting for one reading thread. @default 131072 */

@@ -29,6 +29,14 @@ import { type HealthSnapshot, parseHealth } from './health.js';
 import { HttpDoor } from './http-door.js';
 import { type CloseOptions, Lifecycle, type StartedAt } from './lifecycle.js';
 import { Publisher } from './publisher.js';
+import {
+  type HistoryOptions,
+  type RecoverOptions,
+  RecoveryCalls,
+  type RecoveryResult,
+  type TopicHistory,
+  type TopicPosition,
+} from './recovery-calls.js';
 import type { ServeOptions } from './serve.js';
 import { supervisedHandle, supervisorOf } from './supervised.js';
 import { Pool, type WorkerPool, type WorkersOptions } from './workers.js';
@@ -51,6 +59,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   readonly #life: Lifecycle;
   readonly #publisher: Publisher;
   readonly #connections: ConnectionCalls;
+  readonly #recovery: RecoveryCalls;
   readonly #reader: EventReader;
   readonly #upgrades: Upgrades;
   readonly #pools = new Set<Pool>();
@@ -70,6 +79,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     this.#engine = engine;
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
+    this.#recovery = new RecoveryCalls(engine);
     this.#reader = new EventReader(engine, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#upgrades = new Upgrades(engine, paths);
     const door = created?.httpServer ? new HttpDoor(engine, created.httpServer, this.#upgrades, created.probes) : null;
@@ -411,6 +421,37 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
    */
   subscribeConnection(conn: number, topics: readonly string[], options: SubscribeOptions = {}): number | false {
     return this.#connections.subscribe(conn, topics, options);
+  }
+
+  /**
+   * Subscribes a connection and replays what it has missed (`recovery`, docs/recovery.md), as one sequence with what is published
+   * meanwhile: no gap, no repetition. A topic it holds already, or through a pattern, is replayed and subscribed no second time: that
+   * is how a client's request to fill a gap is answered. The engine's order is: what was missed, then whatever you send when this has
+   * resolved, and live messages as they come.
+   *
+   * @returns what became of each topic; null: no such connection, or it has left meanwhile
+   * @throws as `subscribeConnection()`; rejects with WSEOverloadedError when 65,536 connections wait for their replay already.
+   */
+  subscribeWithRecovery(conn: number, topics: readonly string[], options: RecoverOptions = {}): Promise<RecoveryResult | null> {
+    return this.#recovery.subscribe(conn, topics, options);
+  }
+
+  /**
+   * Where a topic is: what was published before, by this thread, is counted in. Publications that are no JSON objects are not.
+   *
+   * @returns null: it cannot be recovered, or nobody has published or subscribed to it for as long as anything is kept
+   */
+  position(topic: string): TopicPosition | null {
+    return this.#recovery.position(topic);
+  }
+
+  /**
+   * What is kept of a topic.
+   *
+   * @returns null: as `position()`
+   */
+  history(topic: string, options: HistoryOptions = {}): TopicHistory | null {
+    return this.#recovery.history(topic, options);
   }
 
   /**

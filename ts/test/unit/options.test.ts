@@ -165,9 +165,16 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http has
-    // a test of its own; onUpgrade does not cross.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['unix', 'endpoints', 'http', 'driver', 'askUpgrade']);
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http and recovery have
+    // tests of their own; onUpgrade does not cross.
+    expect(paths.filter((path) => !rows.includes(path))).toEqual([
+      'unix',
+      'endpoints',
+      'http',
+      'recovery',
+      'driver',
+      'askUpgrade',
+    ]);
   });
 
   it('sets every field, with null for none', () => {
@@ -186,6 +193,7 @@ describe('resolveOptions', () => {
       tls: null,
       http: null,
       rateLimit: { capacity: 100_000, refill: 10_000 },
+      recovery: null,
       maxMessageSize: 1_048_576,
       maxInboundQueueSize: 131_072,
       maxInboundQueueBytes: 4_194_304,
@@ -342,7 +350,36 @@ describe('resolveOptions', () => {
     expect(failure(value).path).toBe('');
   });
 
-  it.each(['recovery', 'presence'])('says that %s is not available yet', (name) => {
+  it('reads what is to be recovered', () => {
+    for (const off of [null, false]) expect(resolveOptions({ port: 0, recovery: off }).recovery).toBeNull();
+    const whole = { bufferSize: 128, ttl: 300, maxMessages: 500, memoryBudget: 256 * 2 ** 20, rules: [] };
+    for (const on of [true, {}]) expect(resolveOptions({ port: 0, recovery: on }).recovery).toMatchObject(whole);
+    const topics = { 'orders:*': { bufferSize: 1000 }, 'cursor:*': false, 'last:*': { ttl: 0 } } as const;
+    const given = resolveOptions({ port: 0, recovery: { bufferSize: 16, ttl: 5, topics } }).recovery;
+    expect(given?.rules).toEqual([
+      { topics: 'orders:*', bufferSize: 1000, ttl: 5 },
+      { topics: 'cursor:*', bufferSize: null, ttl: null },
+      { topics: 'last:*', bufferSize: 16, ttl: null },
+    ]);
+    for (const [recovery, path] of [
+      [1, 'recovery'],
+      [[], 'recovery'],
+      [{ bufferSize: 0 }, 'recovery.bufferSize'],
+      [{ bufferSize: 1.5 }, 'recovery.bufferSize'],
+      [{ ttl: -1 }, 'recovery.ttl'],
+      [{ ttl: 300_000 }, 'recovery.ttl'],
+      [{ size: 1 }, 'recovery.size'],
+      [{ memoryBudget: 1 }, 'recovery.memoryBudget'],
+      [{ topics: ['a'] }, 'recovery.topics'],
+      [{ topics: { a: true } }, 'recovery.topics.a'],
+      [{ topics: { a: { ttl: 'x' } } }, 'recovery.topics.a.ttl'],
+      [{ topics: { ['x'.repeat(1025)]: false } }, `recovery.topics.${'x'.repeat(1025)}`],
+    ] as const) {
+      expect(failure({ port: 0, recovery }).path).toBe(path);
+    }
+  });
+
+  it.each(['presence'])('says that %s is not available yet', (name) => {
     for (const value of [{}, true, null]) {
       const error = failure({ port: 0, [name]: value });
       expect([error.code, error.path]).toEqual(['WSE_CONFIG_UNSUPPORTED', name]);
