@@ -13,6 +13,7 @@ const ENGINE = [
   ['clock', 'config', 'error', 'id'],
   ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission', 'ready', 'reactor', 'alarm', 'outlet', 'turns'],
   ['topics'],
+  ['recovery'],
   ['mailbox', 'registry', 'inbound', 'asking'],
   ['shared', 'outbox'],
   ['conn'],

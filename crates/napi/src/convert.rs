@@ -55,3 +55,9 @@ fn accepted(pressure: Pressure, refused: &str) -> Outcome<bool> {
         Pressure::Refused => Err(Failure::new(ErrorCode::Overloaded, refused)),
     }
 }
+
+/// Sizes above 4 GiB do not fit the integers of the border, so they cross as whole floats.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the facade checked the range")]
+pub(crate) fn bytes(value: f64) -> usize {
+    value as usize
+}

@@ -15,9 +15,10 @@ use wse_engine::config::{
     TrustedProxies,
 };
 
+use crate::convert::bytes;
 use crate::error::{Failure, Outcome};
 use crate::http::NativeHttp;
-use crate::recovery::NativeRecovery;
+use crate::recovery_options::NativeRecovery;
 use crate::{inline, memory};
 
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
@@ -270,12 +271,6 @@ impl NativeJwtOptions {
             leeway_secs: u64::from(self.leeway),
         })
     }
-}
-
-/// Sizes above 4 GiB do not fit the integers of the border, so they cross as whole floats.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the facade checked the range")]
-pub(crate) fn bytes(value: f64) -> usize {
-    value as usize
 }
 
 fn seconds(value: f64, path: &str) -> Outcome<Duration> {

@@ -1,46 +1,15 @@
-//! Recovery across the border: options, a subscription whose outcome comes later, positions and history. Outcomes wait in a list of
-//! this thread's view, with one wake for many, until JavaScript takes them.
+//! Recovery across the border: a subscription whose outcome comes later, positions and history.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use napi::Env;
 use napi::bindgen_prelude::{Float64Array, Function};
 use napi_derive::napi;
-use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
-use wse_engine::config::{Recovery, RecoveryRule, RingPolicy};
-use wse_engine::{HistoryQuery, Outcome, Position, Settle, Subscribed, Unsettled};
-use wse_protocol::topic::Pattern;
+use wse_engine::{HistoryQuery, Position, Settle, Subscribed};
 
-use crate::convert::id;
-use crate::error::{self, ErrorCode, Failure};
-use crate::options::bytes;
+use crate::convert::{bytes, id};
+use crate::error::{ErrorCode, Failure};
 use crate::server::NativeServer;
-use crate::wake::Wake;
-
-/// What can be recovered. Bytes, and bytes per second.
-#[napi(object, object_to_js = false, use_nullable = true)]
-pub struct NativeRecovery {
-    pub rules: Vec<NativeRecoveryRule>,
-    pub buffer_size: u32,
-    /// Seconds; null: as long as there is memory.
-    pub ttl: Option<f64>,
-    pub max_messages: u32,
-    pub memory_budget: f64,
-    pub max_replay_rate: f64,
-    pub max_connection_replay_rate: f64,
-    /// Patterns.
-    pub last_values: Vec<String>,
-}
-
-/// What is kept of the topics a pattern matches; `bufferSize` null: nothing. Seconds.
-#[napi(object, object_to_js = false, use_nullable = true)]
-pub struct NativeRecoveryRule {
-    pub topics: String,
-    pub buffer_size: Option<u32>,
-    pub ttl: Option<f64>,
-}
 
 /// What a call to recover has begun.
 #[napi(object, object_from_js = false)]
@@ -81,80 +50,6 @@ pub struct NativeHistory {
     pub texts: Vec<String>,
 }
 
-impl NativeRecovery {
-    pub(crate) fn into_recovery(self) -> error::Outcome<Recovery> {
-        let pattern = |text: &str, path: String| Pattern::new(text).map_err(|error| Failure::config(error, path));
-        let rule = |(at, rule): (usize, NativeRecoveryRule)| {
-            let ring = rule.buffer_size.map(|size| policy(size, rule.ttl)).transpose()?;
-            Ok(RecoveryRule { topics: pattern(&rule.topics, format!("recovery.topics[{at}]"))?, ring })
-        };
-        let last = self.last_values.iter().map(|text| pattern(text, "snapshots".into()));
-        Ok(Recovery {
-            ring: Some(policy(self.buffer_size, self.ttl)?),
-            last_values: last.collect::<error::Outcome<_>>()?,
-            rules: self.rules.into_iter().enumerate().map(rule).collect::<error::Outcome<_>>()?,
-            memory_budget: bytes(self.memory_budget),
-            max_messages: self.max_messages,
-            replay_rate: bytes(self.max_replay_rate) as u64,
-            connection_replay_rate: bytes(self.max_connection_replay_rate) as u64,
-        })
-    }
-}
-
-fn policy(size: u32, ttl: Option<f64>) -> error::Outcome<RingPolicy> {
-    let ttl = ttl.map(|ttl| Duration::try_from_secs_f64(ttl).map_err(|error| Failure::config(error, "recovery.ttl")));
-    Ok(RingPolicy { size, ttl: ttl.transpose()? })
-}
-
-/// Outcomes JavaScript has not taken.
-#[derive(Default)]
-pub(crate) struct Outcomes(Mutex<Waiting>);
-
-#[derive(Default)]
-struct Waiting {
-    settled: Vec<Value>,
-    wake: Option<Wake>,
-}
-
-impl Outcomes {
-    fn push(&self, outcome: Value) {
-        let mut waiting = self.0.lock();
-        waiting.settled.push(outcome);
-        let wake = waiting.wake.as_ref().filter(|_| waiting.settled.len() == 1).map(Arc::clone);
-        drop(waiting);
-        if let Some(wake) = wake {
-            wake();
-        }
-    }
-}
-
-/// What became of the request with this number.
-fn told(ticket: u32, outcome: Result<Outcome, Unsettled>) -> Value {
-    match outcome {
-        Err(Unsettled::Gone) => json!({ "ticket": ticket, "outcome": null }),
-        Err(Unsettled::Busy) => json!({ "ticket": ticket, "outcome": "busy" }),
-        Ok(outcome) => {
-            let recovered = outcome.recovered();
-            let topics: Map<String, Value> = outcome
-                .topics
-                .into_iter()
-                .map(|(name, topic)| {
-                    let epoch = topic.position.map(|position| format!("{:08x}", position.epoch));
-                    let value = json!({
-                        "epoch": epoch,
-                        "offset": topic.position.map_or(0, |position| position.offset),
-                        "recoverable": epoch.is_some(),
-                        "recovered": topic.recovered,
-                        "count": topic.count,
-                    });
-                    (name.into(), value)
-                })
-                .collect();
-            json!({ "ticket": ticket, "outcome": { "recovered": recovered, "topics": topics } })
-        }
-    }
-}
-
 #[napi]
 impl NativeServer {
     /// Subscribes a connection and has it replayed what it has missed; the outcome comes through `takeSettled` under this number.
@@ -173,7 +68,7 @@ impl NativeServer {
         let positions = epochs.iter().zip(offsets.iter()).map(|(epoch, offset)| position(*epoch, *offset));
         let topics: Vec<_> = topics.into_iter().zip(positions).collect();
         let outcomes = Arc::clone(&self.outcomes);
-        let settle = Settle::new(move |outcome| outcomes.push(told(ticket, outcome)));
+        let settle = Settle::new(move |outcome| outcomes.push(ticket, outcome));
         let (subscribed, refused) = self.engine.subscribe_with_recovery(id(conn), &topics, settle);
         let refused = refused.into_iter().map(|(topic, reason)| NativeRefusedTopic { topic, reason: reason.into() });
         match subscribed {
@@ -195,7 +90,7 @@ impl NativeServer {
         #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
     ) -> napi::Result<()> {
         let wake = callback.map(|callback| self.wake(&callback)).transpose()?;
-        self.outcomes.0.lock().wake = wake;
+        self.outcomes.on_settled(wake);
         self.forget_wakes();
         Ok(())
     }
@@ -204,7 +99,7 @@ impl NativeServer {
     /// many requests wait as may.
     #[napi]
     pub fn take_settled(&self) -> String {
-        Value::Array(std::mem::take(&mut self.outcomes.0.lock().settled)).to_string()
+        self.outcomes.take()
     }
 
     /// Where topics are; null for one that cannot be recovered, or of which nothing is known.
@@ -224,7 +119,7 @@ impl NativeServer {
     }
 
     pub(crate) fn stop_settling(&self) {
-        self.outcomes.0.lock().wake = None;
+        self.outcomes.on_settled(None);
     }
 }
 

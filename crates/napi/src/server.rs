@@ -16,7 +16,7 @@ use crate::convert::{below_mark, id, millis, overloaded};
 use crate::error::{ErrorCode, Failure, Outcome};
 use crate::hot::work_off;
 use crate::options::NativeOptions;
-use crate::recovery::Outcomes;
+use crate::outcomes::Outcomes;
 use crate::text::Text;
 use crate::wake::{self, Wake};
 use crate::{background, inline, registry};

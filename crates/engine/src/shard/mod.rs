@@ -15,6 +15,7 @@ mod tests;
 mod thread;
 mod turn;
 mod updates;
+mod waiting;
 mod work;
 
 use std::cell::RefCell;
@@ -37,8 +38,8 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
-use recover::Waiting;
 use updates::Updates;
+use waiting::Waiting;
 use work::Work;
 
 pub(crate) use adopt::{Admitted, NotAdopted};

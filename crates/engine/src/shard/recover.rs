@@ -1,7 +1,6 @@
 //! Recovery as the shard does it: in one step a connection gets what it missed, the reply, and its subscriptions. Whether all that was
 //! missed is queued is known here and nowhere else.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shard;
@@ -12,32 +11,18 @@ use crate::id::ConnId;
 use crate::recovery::{Answer, Asked, Found, Outcome, Recover, Request, TopicOutcome, Unsettled};
 use crate::topics::{Missed, Position};
 
-/// Requests that may wait for their turn.
-const MAX_WAITING: usize = 65_536;
 /// Requests that get their turn in one tick.
 const A_TICK: usize = 4096;
 /// Bytes a reply has for each topic beside its name, roughly.
 const REPLY_BYTES: usize = 128;
 
-/// Requests that wait until something may be replayed again.
-#[derive(Default)]
-pub(super) struct Waiting(VecDeque<Request>);
-
-impl Waiting {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
 impl Shard {
     /// Has a request wait for its turn.
     pub(super) fn recover_later(&mut self, request: Request) {
-        if self.waiting.len() < MAX_WAITING {
-            self.waiting.0.push_back(request);
+        let Err(request) = self.waiting.add(request) else {
             self.context.counters.replays_waiting.add(1);
             return;
-        }
+        };
         let Request { to, topics, answer } = request;
         self.give_up(to, topics.into_iter());
         if let Answer::Host(settle) = answer {
@@ -49,9 +34,10 @@ impl Shard {
     pub(super) fn resume_replays(&mut self) {
         let shared = Arc::clone(&self.context.shared);
         for _ in 0..self.waiting.len().min(A_TICK) {
-            let Some(request) = self.waiting.0.pop_front() else { break };
+            let Some(request) = self.waiting.next() else { break };
             if self.find(request.to).is_some() && !shared.may_replay(request.to) {
-                self.waiting.0.push_back(request);
+                // There was room for it.
+                let _ = self.waiting.add(request);
                 continue;
             }
             self.context.counters.replays_waiting.shift(1, 0);

@@ -4,7 +4,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
@@ -12,108 +12,11 @@ use wse_protocol::topic::is_pattern;
 
 use super::Refusal;
 use super::cost::{SUBSCRIPTION_BYTES, entry_cost};
-use super::groups::Groups;
-use super::line::{Line, Stream};
+use super::entry::TopicEntry;
+use super::line::Stream;
 use super::pattern_work::PatternWork;
 use super::rings::Rings;
 use crate::config::Recovery;
-use crate::id::ConnId;
-
-/// One topic name, or one pattern, that somebody is subscribed to.
-pub(crate) struct TopicEntry {
-    /// Never used twice within an engine, so a shard may key on it. 0: not in the index.
-    pub(crate) id: u64,
-    pub(crate) name: Box<str>,
-    pub(crate) is_pattern: bool,
-    /// Subscriptions per shard, those on their way to it included.
-    interest: Box<[AtomicU32]>,
-    /// One more than its place in each shard's lists, 0 while a shard has none; set by that shard.
-    places: Box<[AtomicU32]>,
-    /// Publications, for `wse_topic_messages_total`.
-    pub(crate) published: AtomicU64,
-    pub(crate) groups: Mutex<Groups>,
-    /// Whether `groups` has any, readable without its lock.
-    grouped: AtomicBool,
-    /// Where its publications get their offsets, if it can be recovered.
-    pub(crate) line: Option<Line>,
-    /// It was published to before anybody subscribed: its memory is that of the rings.
-    published_first: bool,
-}
-
-impl std::fmt::Debug for TopicEntry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TopicEntry").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl TopicEntry {
-    pub(super) fn new(id: u64, name: &str, shards: usize) -> Self {
-        Self {
-            id,
-            name: name.into(),
-            is_pattern: is_pattern(name),
-            interest: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            places: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-            published: AtomicU64::new(0),
-            groups: Mutex::default(),
-            grouped: AtomicBool::new(false),
-            line: None,
-            published_first: false,
-        }
-    }
-
-    /// The same with a line, if `rings` says it can be recovered.
-    fn with_line(self, rings: Option<&Rings>) -> Self {
-        let policy =
-            rings.filter(|_| !self.is_pattern).and_then(|rings| Some((rings, rings.config.policy(&self.name)?)));
-        let line = policy.map(|(rings, (policy, rule))| Line::new(policy, rule, rings.config.keeps_last(&self.name)));
-        Self { line, ..self }
-    }
-
-    /// Whether `shard` has a subscriber of exactly this name.
-    #[inline]
-    pub(crate) fn wanted_by(&self, shard: usize) -> bool {
-        self.interest[shard].load(Relaxed) != 0
-    }
-
-    /// Its place in the lists of `shard`.
-    #[inline]
-    pub(super) fn place(&self, shard: usize) -> Option<u32> {
-        self.places.get(shard)?.load(Relaxed).checked_sub(1)
-    }
-
-    /// Notes its place in the lists of `shard`.
-    pub(super) fn set_place(&self, shard: usize, place: Option<u32>) {
-        if let Some(known) = self.places.get(shard) {
-            known.store(place.map_or(0, |place| place + 1), Relaxed);
-        }
-    }
-
-    /// Adds a member to a queue group; false when it was one already.
-    pub(crate) fn join_group(&self, group: &str, member: ConnId) -> bool {
-        let mut groups = self.groups.lock();
-        self.grouped.store(true, Relaxed);
-        groups.join(group, member)
-    }
-
-    /// Removes a member of a queue group; false when it was none.
-    pub(crate) fn leave_group(&self, group: &str, member: ConnId) -> bool {
-        let mut groups = self.groups.lock();
-        let left = groups.leave(group, member);
-        self.grouped.store(!groups.is_empty(), Relaxed);
-        left
-    }
-
-    #[inline]
-    pub(crate) fn has_groups(&self) -> bool {
-        self.grouped.load(Relaxed)
-    }
-
-    /// Subscriptions in all shards.
-    pub(crate) fn subscribers(&self) -> u64 {
-        self.interest.iter().map(|count| u64::from(count.load(Relaxed))).sum()
-    }
-}
 
 /// The index of one engine.
 pub(crate) struct TopicIndex {
@@ -206,7 +109,8 @@ impl TopicIndex {
             Entry::Occupied(entry) => entry.into_ref(),
             Entry::Vacant(place) => {
                 let entry = TopicEntry::new(self.next_id.fetch_add(1, Relaxed), name, self.shards);
-                let entry = TopicEntry { published_first, ..entry }.with_line(self.rings.as_ref());
+                let mut entry = entry.with_line(self.rings.as_ref().map(|rings| &rings.config));
+                entry.published_first = published_first;
                 if entry.is_pattern && !self.pattern_work.lock().add(name) {
                     return Err(Refusal::ServerLimit);
                 }

@@ -4,6 +4,7 @@
 
 mod cost;
 mod ends;
+mod entry;
 mod groups;
 mod holdings;
 mod index;
@@ -20,9 +21,10 @@ use std::collections::HashMap;
 
 use indexmap::IndexSet;
 
+pub(crate) use entry::TopicEntry;
 pub(crate) use groups::Readiness;
 pub(crate) use holdings::{Allowance, Holdings};
-pub(crate) use index::{TopicEntry, TopicIndex};
+pub(crate) use index::TopicIndex;
 pub use line::Position;
 pub(crate) use line::{Line, Missed, State as LineState, Stream};
 pub(crate) use pattern_work::MAX_PATTERN_WORK;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use super::index::TopicEntry;
+use super::entry::TopicEntry;
 use super::line::{State, Stream};
 use crate::config::Recovery;
 
