@@ -118,7 +118,7 @@ fn server_ready_is_the_first_frame_and_hello_is_answered() {
         peer.send_text(&json!({"c":"WSE","t":"client_hello","p":{"protocol_version":version}}).to_string());
         let hello = peer.json();
         assert_eq!((&hello["t"], &hello["p"]["protocol_version"]), (&json!("server_hello"), &json!(version.min(2))));
-        assert_eq!((&hello["p"]["connection_id"], &hello["p"]["ping_interval"]), (&json!(uuid), &json!(600_000)));
+        assert_eq!((&hello["p"]["connection_id"], &hello["p"]["ping_interval"]), (&json!(uuid), &json!(500_000_000)));
     }
     assert_eq!(server.events.drain(), [], "the host hears nothing of it");
 }

@@ -291,12 +291,7 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
 fn many_that_stand_still_get_everything_in_order_once_they_read() {
     const PEERS: usize = 80;
     const TOTAL: u32 = 5000;
-    let calm = Config {
-        ping_interval: Duration::from_secs(500_000),
-        idle_timeout: Duration::from_secs(1_000_000),
-        ..config()
-    };
-    let mut server = Server::start(Config { shards: 1, max_outbound_bytes: 16 << 20, ..calm });
+    let mut server = Server::start(Config { shards: 1, max_outbound_bytes: 16 << 20, ..config() });
     let mut peers: Vec<_> = (0..PEERS).map(|_| narrow(&mut server)).collect();
     let (mut fast, fast_id) = server.connect();
     for (_, id) in &peers {
