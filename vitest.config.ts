@@ -1,6 +1,7 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-const border = { pool: 'forks', testTimeout: 30_000, hookTimeout: 30_000 } as const;
+// Above what a test's own waits may take together (`ts/test/support/wait.ts`): those say what did not come.
+const border = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } } as const;
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -22,7 +23,7 @@ const config: ViteUserConfig = defineConfig({
       // Real processes: an addon and its threads are not shared with a test runner's other files.
       { test: { ...border, name: 'border', include: ['ts/test/border/**/*.test.ts'] } },
       { test: { ...border, name: 'process', include: ['ts/test/process/**/*.test.ts'] } },
-      { test: { ...border, name: 'attack', include: ['ts/test/attack/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { ...border, name: 'attack', include: ['ts/test/attack/**/*.test.ts'], testTimeout: 120_000 } },
       { test: { ...border, name: 'docs', include: ['ts/test/docs/**/*.test.ts'] } },
       // Half a minute of it is waiting for the Python client's heartbeats: other files run meanwhile, on two cores too.
       {

@@ -129,9 +129,16 @@ fn the_end_of_the_engine_is_an_answer() {
 
 #[test]
 fn many_cross_with_few_wakes() {
-    let mut server = Server::start(asking());
-    let host = Host::of(&server.engine, |asked| {
-        std::thread::sleep(Duration::from_micros(200));
+    let mut server = Server::start(Config { answer_timeout: Duration::from_secs(600), ..asking() });
+    let engine = Arc::downgrade(&server.engine);
+    let first = AtomicBool::new(true);
+    // Busy with the first until all of them wait, however slowly they come: a host that keeps up is woken for each.
+    let host = Host::of(&server.engine, move |asked| {
+        if first.swap(false, SeqCst) {
+            wait_until("all wait", || {
+                engine.upgrade().is_none_or(|engine| engine.health()["waiting_upgrades"].as_u64() == Some(300))
+            });
+        }
         json!({ "id": asked["id"] })
     });
     let mut peers: Vec<Peer> = (0..300).map(|_| Peer::open(server.address)).collect();

@@ -146,6 +146,8 @@ fn a_burst_above_the_budget_reaches_a_socket_that_takes_it() {
             assert_eq!(number(&peer.frame()), n);
         }
         assert_eq!((server.health("slow_consumer_drops"), server.events.drain()), (0, vec![]));
+        // Counted once they are written.
+        wait_until("all are counted", || server.health("messages_sent") >= 60);
         assert_eq!(server.health("messages_sent"), 60);
     }
 }
@@ -221,7 +223,7 @@ fn a_peer_that_never_reads_is_given_up() {
 fn silent_peers_are_closed_and_pings_go_out() {
     let mut server = Server::start(Config {
         ping_interval: Duration::from_millis(150),
-        idle_timeout: Duration::from_millis(900),
+        idle_timeout: Duration::from_millis(1500),
         close_timeout: Duration::from_millis(200),
         ..config()
     });
@@ -246,7 +248,7 @@ fn silent_peers_are_closed_and_pings_go_out() {
     });
     let pings = silent.expect_close(4300);
     assert!(pings.iter().all(|ping| ping.opcode == Opcode::Ping && ping.payload.is_empty()), "{pings:?}");
-    assert!((3..=8).contains(&pings.len()), "{} pings", pings.len());
+    assert!((3..=12).contains(&pings.len()), "{} pings", pings.len());
     assert_eq!(server.events.event(), Event::Disconnect(silent_id));
     alive.join().unwrap();
 }
@@ -264,16 +266,21 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
     server.engine.on_writable(Arc::clone(&wake));
     assert_eq!(server.engine.broadcast("t", &numbered(0)), Pressure::Fine);
     let mut n = 1;
-    wait_until("pressure is high", || {
-        (0..50).any(|_| {
-            n += 1;
-            server.engine.broadcast("t", &numbered(n)) == Pressure::High
-        })
+    // A shard that has to wait for the processor is behind itself now and then: that passes, and is told too.
+    wait_until("the subscriber is what is behind", || {
+        for _ in 0..50 {
+            if server.engine.pressure() == Pressure::Fine {
+                n += 1;
+                server.engine.broadcast("t", &numbered(n));
+            }
+        }
+        server.health("inbox_bytes") == 0 && server.health("pressing_connections") == 1
     });
-    assert_eq!((server.engine.pressure(), drained.load(SeqCst)), (Pressure::High, 0));
+    let before = drained.load(SeqCst);
+    assert_eq!((server.engine.pressure(), drained.load(SeqCst)), (Pressure::High, before));
     let reader = std::thread::spawn(move || (read_numbers(&mut peer), peer));
-    wait_until("the publisher is told", || drained.load(SeqCst) == 1);
-    assert_eq!(server.engine.pressure(), Pressure::Fine);
+    wait_until("the publisher is told", || drained.load(SeqCst) > before);
+    wait_until("it reads faster than we wait", || server.engine.pressure() == Pressure::Fine);
     server.engine.send(id, "end");
     assert_eq!(u32::try_from(reader.join().unwrap().0.len()).unwrap(), n, "what was taken under pressure is delivered");
     server.engine.off_writable(&wake);
@@ -284,12 +291,7 @@ fn publishers_feel_a_subscriber_that_is_behind_and_hear_when_it_is_not() {
 fn many_that_stand_still_get_everything_in_order_once_they_read() {
     const PEERS: usize = 80;
     const TOTAL: u32 = 5000;
-    let calm = Config {
-        ping_interval: Duration::from_secs(500_000),
-        idle_timeout: Duration::from_secs(1_000_000),
-        ..config()
-    };
-    let mut server = Server::start(Config { shards: 1, max_outbound_bytes: 16 << 20, ..calm });
+    let mut server = Server::start(Config { shards: 1, max_outbound_bytes: 16 << 20, ..config() });
     let mut peers: Vec<_> = (0..PEERS).map(|_| narrow(&mut server)).collect();
     let (mut fast, fast_id) = server.connect();
     for (_, id) in &peers {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wse_engine::config::{Config, Endpoint};
 use wse_engine::{PumpedPeer, Source};
 use wse_protocol::close_code::CloseCode;
-use wse_testkit::{Event, Request, Server, config};
+use wse_testkit::{DEADLINE, Event, Request, Server, config};
 
 fn portless() -> Config {
     Config { port: None, ..config() }
@@ -19,7 +19,7 @@ fn portless() -> Config {
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    peer.set_read_timeout(Some(DEADLINE)).unwrap();
     (listener.accept().unwrap().0, peer)
 }
 

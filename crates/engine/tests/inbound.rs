@@ -165,10 +165,8 @@ fn a_paused_connection_hears_the_answer_to_our_close() {
         began.elapsed()
     );
     // The same for everybody at once.
-    let (peer, _) = {
-        server.events.drain();
-        server.connect()
-    };
+    server.events.collect_until(|events| events.contains(&Event::Disconnect(id)));
+    let (peer, _) = server.connect();
     let mut peer = sender(peer, 200).join().unwrap();
     wait_until("reading is paused", || server.metric("wse_read_pauses_total") >= 2.0);
     let leaving = std::thread::spawn(move || {

@@ -241,10 +241,11 @@ fn an_abandoning_stop_waits_for_nobody_and_ends_the_waiting_of_others() {
     let draining = std::thread::spawn(move || engine.drain(RESTART, "", Duration::from_secs(60)));
     let began = Instant::now();
     server.engine.abandon(RESTART, "second", Duration::from_millis(100));
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     stopping.join().unwrap();
-    assert!(draining.join().unwrap().is_ok());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Where its thread had to wait for the processor, it came too late to wait for anybody.
+    assert!(matches!(draining.join().unwrap(), Ok(_) | Err(EngineError::Stopped)));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(server.engine.state(), State::Stopped);
     rude.expect_end();
 }

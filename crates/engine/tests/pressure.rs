@@ -68,7 +68,10 @@ fn pressure_rises_at_the_mark_and_nothing_is_taken_above_the_hard_limit() {
                 }
                 pressure => {
                     accepted.push(n);
-                    assert_eq!(pressure == Pressure::High, waiting + 10_000 > mark - COMMAND, "{waiting} of {mark}");
+                    // In between it depends on what the command weighs.
+                    let (least, most) = (waiting + 10_000, waiting + 10_000 + COMMAND);
+                    assert!(most > mark || pressure == Pressure::Fine, "{waiting} of {mark}");
+                    assert!(least <= mark || pressure == Pressure::High, "{waiting} of {mark}");
                 }
             }
             assert!(server.health("inbox_bytes") <= HARD as u64);

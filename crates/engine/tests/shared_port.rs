@@ -95,6 +95,8 @@ fn upgrades_are_the_engines_and_the_rest_crosses_byte_for_byte() {
         (&released.stream).write_all(b"x").unwrap();
         socket.read_exact(&mut [0]).unwrap();
     }
+    // Offered first, and then the host is woken and the socket counted.
+    wait_until("all are counted", || server.counter("wse_http_handed_total") >= request.len() as u64 - 1);
     assert_eq!(rung.load(SeqCst), request.len() - 1, "one wake for each that came alone");
     assert_eq!(server.counter("wse_http_handed_total"), request.len() as u64 - 1);
     assert_eq!(server.counter("wse_connections_rejected_total"), 0);
@@ -164,7 +166,9 @@ fn half_heads_end_in_time_and_cost_nobody() {
         }
         std::thread::sleep(time / 20);
     }
-    wait_until("both are gone", || server.counter("wse_connections_rejected_total") == 2);
+    wait_until("both are gone", || {
+        server.counter("wse_connections_rejected_total") == 2 && server.health("pending_handshakes") == 0
+    });
     assert_eq!((server.health("pending_handshakes"), server.counter("wse_http_handed_total")), (0, 0));
     server.connect();
 }

@@ -46,7 +46,7 @@ fn a_certificate_is_replaced_while_it_serves() {
 #[test]
 fn plain_text_and_silence_on_a_tls_port_end_in_time() {
     let certificate = Certificate::new();
-    let time = std::time::Duration::from_millis(400);
+    let time = std::time::Duration::from_millis(1500);
     let server = Server::start(Config { tls: Some(certificate.server()), handshake_timeout: time, ..config() });
     let mut plain = Peer::open(server.address);
     plain.send_raw(&Request::default().bytes());

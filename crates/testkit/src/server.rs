@@ -45,8 +45,9 @@ pub fn config() -> Config {
         max_subscriptions: 0,
         max_patterns: 0,
         max_subscription_bytes: 0,
-        ping_interval: Duration::from_secs(600),
-        idle_timeout: Duration::from_secs(1200),
+        // The first pings are spread over the interval: of a thousand connections one comes within its thousandth part.
+        ping_interval: Duration::from_secs(500_000),
+        idle_timeout: Duration::from_secs(1_000_000),
         close_timeout: Duration::from_secs(5),
         handshake_timeout: Duration::from_secs(10),
         ask_upgrade: false,

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { WSEOverloadedError } from '../../src/index.js';
 import { INLINE, threads } from '../support/driver.js';
 import { frame, Opcode, RawPeer } from '../support/raw-peer.js';
-import { MIB, rss, startServer, type TestServer, waitUntil } from '../support/server.js';
+import { DEADLINE_MS, MIB, rss, startServer, type TestServer, waitUntil } from '../support/server.js';
 import { alone, attacked, unharmed, type Witness } from './witness.js';
 
 const KIB = 1024;
@@ -74,7 +74,7 @@ describe('a subscriber that never reads', () => {
     await waitUntil(() => target.server.getTopicSubscriberCount('t') === 1, 'subscription');
     await publishAll(target, 't', message, flood);
     await waitUntil(() => target.gauge('inbox_bytes') === 0, 'an empty inbox');
-    await target.server.drained({ signal: AbortSignal.timeout(5_000) });
+    await target.server.drained({ signal: AbortSignal.timeout(DEADLINE_MS) });
   });
 
   it('is closed with 4300 when that is the policy', async () => {

@@ -158,7 +158,7 @@ describe('what is no header', () => {
   });
 
   it.skipIf(process.platform !== 'linux')('leaves nothing behind: hundreds that stop in the middle', async () => {
-    const on = await start({ handshake: { timeout: 0.5 } });
+    const on = await start({ handshake: { timeout: 1.5 } });
     const descriptors = (): number => readdirSync('/proc/self/fd').length;
     const before = descriptors();
     const whole = [v1('203.0.113.7'), v2('203.0.113.7')];

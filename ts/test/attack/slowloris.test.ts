@@ -12,7 +12,10 @@ import { frame, Opcode, RawPeer, upgradeRequest } from '../support/raw-peer.js';
 import { waitUntil } from '../support/server.js';
 import { attacked, unharmed } from './witness.js';
 
-const SHORT = { timeout: 0.3 };
+/** Above what an honest handshake takes on a busy machine. */
+const SHORT = { timeout: 1.5 };
+/** Above what the witness may be silent for where this process has to wait for the processor. */
+const IDLE = { pingInterval: 0.4, idleTimeout: 1.6 };
 const CERTIFICATE = await selfSigned();
 /** A record header that announces 16 KiB of ClientHello. */
 const HELLO_BEGINS = Buffer.from([0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]);
@@ -42,7 +45,7 @@ describe('slowloris', () => {
   it('ends a TCP connection that says nothing', async () => {
     const { target, witness } = await attacked({ handshake: SHORT });
     const peer = await RawPeer.dial(target.port);
-    await peer.ended(3_000);
+    await peer.ended();
     await unharmed(target, witness);
   });
 
@@ -52,7 +55,7 @@ describe('slowloris', () => {
     peer.send(upgradeRequest().subarray(0, 40));
     const start = performance.now();
     await drip(peer, () => Buffer.from('a'));
-    expect(performance.now() - start).toBeLessThan(3_000);
+    expect(performance.now() - start).toBeLessThan(15_000);
     await unharmed(target, witness);
   });
 
@@ -71,14 +74,14 @@ describe('slowloris', () => {
     const silent = await RawPeer.dial(target.port);
     const slow = await RawPeer.dial(target.port);
     slow.send(HELLO_BEGINS);
-    await Promise.all([silent.ended(3_000), drip(slow, () => Buffer.from([0]))]);
+    await Promise.all([silent.ended(), drip(slow, () => Buffer.from([0]))]);
     await unharmed(target, witness);
   });
 
   it('ends an upgrade inside TLS that never comes', async () => {
     const { target, witness } = await attacked({ tls: CERTIFICATE, handshake: SHORT }, { tls: {} });
     const peer = await RawPeer.dial(target.port, { tls: {} });
-    await peer.ended(3_000);
+    await peer.ended();
     await unharmed(target, witness);
   });
 
@@ -86,18 +89,18 @@ describe('slowloris', () => {
     const { target, witness } = await attacked({ tls: CERTIFICATE, handshake: SHORT }, { tls: {} });
     const peer = await RawPeer.dial(target.port);
     peer.send(upgradeRequest());
-    await peer.ended(3_000);
+    await peer.ended();
     await unharmed(target, witness);
   });
 
   it('bounds what is pending per address, answers the rest 503, and serves again afterwards', async () => {
-    const { target, witness } = await attacked({ handshake: { timeout: 0.5, maxPendingPerAddress: 8, maxPending: 16 } });
+    const { target, witness } = await attacked({ handshake: { timeout: 3, maxPendingPerAddress: 8, maxPending: 16 } });
     const silent = await Promise.all(Array.from({ length: 8 }, () => RawPeer.dial(target.port)));
     await waitUntil(() => target.gauge('pending_handshakes') === 8, 'eight handshakes');
     const refused = await Promise.all(Array.from({ length: 50 }, () => RawPeer.dial(target.port)));
     for (const peer of refused) expect((await peer.response()).status).toBe(503);
     expect(target.gauge('pending_handshakes')).toBeLessThanOrEqual(8);
-    await Promise.all(silent.map((peer) => peer.ended(3_000)));
+    await Promise.all(silent.map((peer) => peer.ended()));
     await unharmed(target, witness);
     await RawPeer.open(target.port);
   });
@@ -108,9 +111,9 @@ describe('slowloris', () => {
     await waitUntil(() => target.gauge('pending_handshakes') === 16, 'sixteen handshakes');
     for (let index = 0; index < 20; index++) await RawPeer.open(target.port);
     const later = await Promise.all(Array.from({ length: 16 }, () => RawPeer.dial(target.port)));
-    await Promise.all(silent.map((peer) => peer.ended(3_000)));
+    await Promise.all(silent.map((peer) => peer.ended()));
     await RawPeer.open(target.port);
-    await later[0]?.ended(3_000);
+    await later[0]?.ended();
     await unharmed(target, witness);
   });
 
@@ -125,11 +128,11 @@ describe('slowloris', () => {
   });
 
   it('closes a connection that sends nothing with 4300', async () => {
-    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
+    const { target, witness } = await attacked(IDLE);
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
     try {
-      expect(await peer.closing(5_000)).toMatchObject({ code: 4300 });
+      expect(await peer.closing()).toMatchObject({ code: 4300 });
     } finally {
       clearInterval(watch);
     }
@@ -140,7 +143,7 @@ describe('slowloris', () => {
     ['a frame', Buffer.alloc(0)],
     ['a fragment of a message', frame({ opcode: Opcode.binary, fin: false, payload: 'x' })],
   ])('closes with 4300 although %s comes byte by byte', async (_, before) => {
-    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8 });
+    const { target, witness } = await attacked(IDLE);
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
     try {
@@ -156,7 +159,7 @@ describe('slowloris', () => {
   });
 
   it('bounds a message that never ends although its frames keep the connection alive', async () => {
-    const { target, witness } = await attacked({ pingInterval: 0.4, idleTimeout: 0.8, maxMessageSize: 100 });
+    const { target, witness } = await attacked({ ...IDLE, maxMessageSize: 150 });
     const peer = await RawPeer.open(target.port);
     const watch = setInterval(() => witness.peer.text('{"t":"alive"}'), 100);
     const began = performance.now();
@@ -167,7 +170,7 @@ describe('slowloris', () => {
       clearInterval(watch);
     }
     expect(peer.closed).toMatchObject({ code: 1009 });
-    expect(performance.now() - began).toBeGreaterThan(1500);
+    expect(performance.now() - began).toBeGreaterThan(IDLE.idleTimeout * 1000 + 500);
     await unharmed(target, witness);
   });
 });

@@ -129,9 +129,10 @@ it.runIf(LINUX).each(Object.entries(WAYS))('%s that die quickly leave nothing be
 
   const storm = quick(QUICK, connect);
   let stormy = true;
-  void storm.finally(() => {
+  const calm = (): void => {
     stormy = false;
-  });
+  };
+  void storm.then(calm, calm);
   let told = 0;
   while (stormy) {
     honest.send(`{"t":"hi","p":${told}}`);

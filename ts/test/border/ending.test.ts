@@ -97,7 +97,7 @@ describe('the server ends it', () => {
 
     const secret = 's'.repeat(32);
     const strict = await startServer({ ...QUIET, jwt: { secret, leeway: 0 }, allowedOrigins: ['https://a.example'] });
-    const token = encodeJwt({ sub: 'ada', exp: Math.floor(Date.now() / 1000) + 2 }, secret);
+    const token = encodeJwt({ sub: 'ada', exp: Math.floor(Date.now() / 1000) + 3 }, secret);
     const client = await Client.open(strict.port, { headers: { authorization: `Bearer ${token}` } });
     expect(await ending(strict)).toEqual({ code: 4401, reason: 'Token expired', by: 'server' });
     expect(await client.closed()).toBe(4401);

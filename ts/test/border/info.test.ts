@@ -1,5 +1,6 @@
 /** What is known of a connection, and calls that name a user instead of one. */
 
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { encodeJwt, type WSEServerOptions } from '../../src/index.js';
 import { RawPeer } from '../support/raw-peer.js';
@@ -23,7 +24,7 @@ describe('getConnectionInfo', () => {
   it('tells where a client came from and what it agreed on', async () => {
     const on = await startServer({ ...QUIET, protocols: ['chat.v1'] });
     const before = Date.now();
-    const client = new Client(on.port, { path: '/rooms/ü?token=x&y=1' });
+    const client = await Client.open(on.port, { path: '/rooms/ü?token=x&y=1' });
     const [, conn] = await on.take('connect');
     const info = on.server.getConnectionInfo(conn);
     expect(info).toMatchObject({ user: null, path: '/rooms/%C3%BC', address: '127.0.0.1', protocol: null, queuedBytes: 0 });
@@ -65,6 +66,7 @@ describe('getConnectionInfo', () => {
   it('names the address of IPv6, where there is any', async ({ skip }) => {
     const on = await startServer({ ...QUIET, host: '::1' }).catch(() => skip('no IPv6 here'));
     const client = new (await import('ws')).WebSocket(`ws://[::1]:${on.port}/six`);
+    await once(client, 'open');
     const [, conn] = await on.take('connect');
     expect(on.server.getConnectionInfo(conn)).toMatchObject({ address: '::1', path: '/six' });
     client.terminate();

@@ -179,7 +179,7 @@ describe('jwt.keys', () => {
         asked += 1;
         return kid === 'good' ? pem(first.publicKey) : new Promise(() => {});
       },
-      { handshake: { upgradeTimeout: 0.2 } },
+      { handshake: { upgradeTimeout: 1 } },
     );
     expect(await statusOf(on, token('good', first))).toBe(101);
     expect(await statusOf(on, token('slow', first))).toBe(503);

@@ -235,6 +235,7 @@ describe('http: server', () => {
     onTestFinished(() => clearInterval(drip));
     trickling.socket.write('GET / HTTP/1.1\r\nA: ');
     const half = net.connect(on.port, '127.0.0.1');
+    half.on('error', () => {});
     half.end('GET / HTTP/1.1\r\nHost:');
     expect((await get(on.port, '/')).status).toBe(200);
     expect(await trickling.end()).toBe('');

@@ -7,7 +7,7 @@ import { waitUntil } from '../support/server.js';
 import { Client, QUIET } from './client.js';
 
 async function start(options: Omit<WSEServerOptions, 'port'> = {}): Promise<{ server: RustWSEServer; port: number }> {
-  const server = new RustWSEServer({ port: 0, shards: threads(2), ...QUIET, readerTimeout: 1, ...options });
+  const server = new RustWSEServer({ port: 0, shards: threads(2), ...QUIET, readerTimeout: 2, ...options });
   onTestFinished(() => server.stop({ timeout: 1 }));
   const { port } = await server.start();
   return { server, port };

@@ -1,5 +1,6 @@
 /** Where a token may be: whoever sends it there is let in, and nobody else. */
 
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { encodeJwt, type WSEServerOptions } from '../../src/index.js';
 import { type RawHeaders, RawPeer } from '../support/raw-peer.js';
@@ -73,6 +74,7 @@ describe('jwt.from', () => {
     const on = await start(['subprotocol'], { protocol: 'raw' });
     const { WebSocket } = await import('ws');
     const client = new WebSocket(`ws://127.0.0.1:${on.port}`, ['chat.v1', `bearer.${tokenOf('ada')}`]);
+    await once(client, 'open');
     const [, , user] = await on.take('auth_connect');
     expect([user, client.protocol]).toEqual(['ada', 'chat.v1']);
     client.terminate();

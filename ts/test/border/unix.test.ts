@@ -53,6 +53,7 @@ it('serves WebSockets, and is gone with the server', async () => {
   const [, conn] = await on.take('connect');
   await on.take('disconnect', conn);
   const socket = new WebSocket(`ws+unix://${path}:/ws`);
+  await once(socket, 'open');
   const [, id] = await on.take('connect');
   expect(on.server.getConnectionInfo(id)).toMatchObject({ address: '127.0.0.1', path: '/ws' });
   const closed = once(socket, 'close');
@@ -72,6 +73,8 @@ it('has no limit per address, and takes the word of a proxy that is trusted', as
     }),
   );
   const socket = new WebSocket(`ws+unix://${path}:/ws`, { headers: { 'X-Forwarded-For': '203.0.113.7' } });
+  // The server knows of it before itself does, and whoever is terminated before that fails.
+  await once(socket, 'open');
   const [, conn] = await on.take('connect');
   expect(on.server.getConnectionInfo(conn)?.address).toBe('203.0.113.7');
   for (const each of idle) each.destroy();
@@ -144,6 +147,7 @@ it('stands behind nginx, which says who the client is', async ({ skip }) => {
   const [, conn] = await on.take('connect');
   expect(on.events.some(([type, from]) => type === 'msg' && from === conn)).toBe(true);
   const socket = new WebSocket(`ws+unix://${front}:/ws`);
+  await once(socket, 'open');
   const [, other] = await on.take('connect');
   expect(on.server.getConnectionInfo(other)?.address).toBe('203.0.113.9');
   socket.terminate();

@@ -12,12 +12,16 @@ export interface Message {
 export class Client {
   readonly #socket: WebSocket;
   readonly #seen: Message[] = [];
+  /** The code it was closed with. Listened for from the beginning: it may be closed before anybody asks. */
+  readonly #closed: Promise<number>;
 
   private constructor(socket: WebSocket) {
     this.#socket = socket;
     socket.on('message', (data) => {
       this.#seen.push(JSON.parse(String(data)) as Message);
     });
+    this.#closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => {}); // 1006 says it too
     onTestFinished(() => socket.terminate());
   }
 
@@ -41,8 +45,7 @@ export class Client {
     }
   }
 
-  async closed(): Promise<number> {
-    const [code] = (await once(this.#socket, 'close')) as [number];
-    return code;
+  closed(): Promise<number> {
+    return this.#closed;
   }
 }

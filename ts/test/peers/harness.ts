@@ -99,6 +99,7 @@ export async function join(
 
 /** Sends back what comes, as it came. */
 export function echo([type, conn, payload]: WSEEvent, server: RustWSEServer): void {
+  if (!server.isRunning()) return;
   if (type === 'raw') server.send(conn, payload);
   else if (type === 'bin') server.sendBytes(conn, payload);
 }

@@ -14,14 +14,14 @@ describe('a process', () => {
     async (delivery) => {
       const child = new Child('exits', 'stop', delivery);
       await child.report('stopped');
-      expect(await child.ended(10_000)).toMatchObject(QUIET_END);
+      expect(await child.ended()).toMatchObject(QUIET_END);
       expect(child.stderr).toBe('');
     },
   );
 
   it('is not kept alive by a server that was never started', async () => {
     const child = new Child('exits', 'never-started');
-    expect(await child.ended(10_000)).toMatchObject(QUIET_END);
+    expect(await child.ended()).toMatchObject(QUIET_END);
     expect(child.reports).toEqual([{ created: true }]);
   });
 
@@ -36,7 +36,7 @@ describe('a process', () => {
     }
     expect(child.exit).toBeUndefined();
     child.process.kill('SIGINT');
-    expect(await child.ended(10_000)).toMatchObject({ code: null, signal: 'SIGINT' });
+    expect(await child.ended()).toMatchObject({ code: null, signal: 'SIGINT' });
   });
 
   it.each([
@@ -52,7 +52,7 @@ describe('a process', () => {
         const child = new Child('exits', how, code);
         await child.report('exiting');
         const began = performance.now();
-        const end = await child.ended(10_000);
+        const end = await child.ended();
         return { end, took: performance.now() - began, stderr: child.stderr };
       }),
     );
@@ -69,7 +69,7 @@ describe('a process', () => {
     ['uncaught-timer', 'boom in a timer'],
   ])('with an uncaught exception (%s) says so and ends with 1', async (how, text) => {
     const child = new Child('exits', how);
-    expect(await child.ended(10_000)).toMatchObject({ code: 1, signal: null });
+    expect(await child.ended()).toMatchObject({ code: 1, signal: null });
     expect(child.stderr).toContain(text);
   });
 
@@ -98,7 +98,7 @@ describe('a process', () => {
     await waitUntil(() => late.readyState === WebSocket.CLOSED, 'refusal');
     expect(failed).toBe(true);
     child.tell();
-    expect(await child.ended(3000)).toMatchObject(QUIET_END);
+    expect(await child.ended()).toMatchObject(QUIET_END);
     expect(clients.every(({ readyState }) => readyState === WebSocket.CLOSED)).toBe(true);
     expect(child.stderr).toBe('');
   });

@@ -44,6 +44,8 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const events: WSEEvent[] = [];
   const wanted = typeof keep === 'function' ? keep : () => true;
   const reading = keep === false ? Promise.resolve() : collect(server, events, wanted, onEvent);
+  // Told where the server is stopped, however long before that it failed.
+  reading.catch(() => {});
   const stop = async (): Promise<void> => {
     await server.stop({ timeout: 1 });
     await reading;

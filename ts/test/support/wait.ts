@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** How long a condition may take that a healthy machine meets at once. */
-export const DEADLINE_MS = 10_000;
+export const DEADLINE_MS = 20_000;
 const POLL_MS = 2;
 
 /** Resolves with the first truthy value of `condition`; rejects after `deadlineMs`, naming `what`. */

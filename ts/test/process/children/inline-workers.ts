@@ -60,6 +60,8 @@ const programs: Record<string, () => Promise<void>> = {
       const worker = launch({ role: 'echo', port });
       port = await next<number>(worker);
       const sockets = Array.from({ length: 6 }, () => raw(port));
+      // The last of them while they serve, however long that takes to begin.
+      if (round > 32) await until(() => sockets.every(({ heard }) => heard > 1000));
       await pause(round < 2 ? 20 : round - 2);
       for (const end = performance.now() + Math.random(); performance.now() < end; ); // timers are exact to 1 ms
       await worker.terminate();
