@@ -9,6 +9,8 @@ export type {
   JsonValue,
   PresenceChange,
   SlowConsumer,
+  SubscriptionChange,
+  SubscriptionRefusal,
   WSEBatch,
   WSEEvent,
   WSEMessage,

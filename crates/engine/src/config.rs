@@ -3,6 +3,7 @@
 
 mod http;
 mod proxies;
+mod questions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use wse_crypto::token::TokenSource;
 
 pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
+pub use questions::{Questions, SnapshotProvider, Snapshots};
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,10 @@ pub struct Config {
     pub server_ready: bool,
     /// Who answers `subscription_update`.
     pub subscriptions: Subscriptions,
+    /// Ask the host about what the ACL has let through, where the engine answers; `None`: the ACL alone decides.
+    pub authorize: Option<Questions>,
+    /// Where subscribers get the current state of topics from, where the engine answers.
+    pub snapshots: Option<Snapshots>,
     /// Bucket of `send_event`.
     pub rate_limit: RateLimit,
     /// Largest inbound message in bytes, after joining, inflating or decoding.

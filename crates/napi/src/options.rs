@@ -172,6 +172,8 @@ impl NativeOptions {
             http: self.http.map(NativeHttp::into_http).transpose()?,
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
+            authorize: None,
+            snapshots: None,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),

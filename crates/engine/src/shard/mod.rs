@@ -4,15 +4,18 @@
 
 mod adopt;
 mod answer;
+mod apply;
 mod driver;
 mod memory;
 mod rehome;
 mod serve;
+mod snapshot;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod turn;
+mod update;
 mod updates;
 mod work;
 
@@ -61,7 +64,7 @@ pub(super) struct Shard {
     paused: Vec<ConnId>,
     /// Those of them that were read just before, and come last.
     sated: Vec<ConnId>,
-    /// Subscription updates to be answered.
+    /// Requests of clients to be answered.
     updates: Updates,
     /// The batch of commands in work.
     work: Option<Work>,
