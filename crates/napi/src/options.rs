@@ -2,7 +2,6 @@
 //! the facade, so what fails here is what only a library can know (keys, certificates).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
@@ -15,8 +14,10 @@ use wse_engine::config::{
     TrustedProxies,
 };
 
+use crate::convert::seconds;
 use crate::error::{Failure, Outcome};
 use crate::http::NativeHttp;
+use crate::questions::{NativeQuestions, NativeSnapshots};
 use crate::{inline, memory};
 
 /// Everything an engine needs to know, checked and complete. Times in seconds, sizes in bytes. Every field is always set,
@@ -31,6 +32,8 @@ pub struct NativeOptions {
     pub trust_proxy: Option<NativeTrustProxy>,
     #[napi(ts_type = "'app' | 'acl'")]
     pub subscriptions: String,
+    pub authorize: Option<NativeQuestions>,
+    pub snapshots: Option<NativeSnapshots>,
     pub server_ready: bool,
     pub jwt: Option<NativeJwtOptions>,
     pub tls: Option<NativeTlsOptions>,
@@ -172,8 +175,8 @@ impl NativeOptions {
             http: self.http.map(NativeHttp::into_http).transpose()?,
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
-            authorize: None,
-            snapshots: None,
+            authorize: self.authorize.map(NativeQuestions::into_questions).transpose()?,
+            snapshots: self.snapshots.map(NativeSnapshots::into_snapshots).transpose()?,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),
@@ -275,10 +278,6 @@ impl NativeJwtOptions {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the facade checked the range")]
 fn bytes(value: f64) -> usize {
     value as usize
-}
-
-fn seconds(value: f64, path: &str) -> Outcome<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|error| Failure::config(error, path))
 }
 
 /// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing
