@@ -20,7 +20,10 @@ export const ERROR_CODES = {
   WSE_OVERLOADED: ['WSEOverloadedError', 'more than publisher.hardLimit bytes wait: nothing was taken'],
   WSE_INVALID_TOPIC: ['WSEArgumentError', 'a topic is empty or a pattern where only a name has a meaning'],
   WSE_NO_UPGRADE: ['WSEArgumentError', 'the request given to `handleUpgrade()` asks for no upgrade'],
-  WSE_INVALID_ANSWER: ['WSEArgumentError', 'onUpgrade answered what cannot be meant: its client gets 500, and it is reported'],
+  WSE_INVALID_ANSWER: [
+    'WSEArgumentError',
+    'onUpgrade, authorize or snapshots.get answered what cannot be meant: what was asked for is refused, and it is reported',
+  ],
   WSE_NO_JSON_FORM: ['WSEArgumentError', 'a value in a payload or an event has no JSON form (Map, Set, Error, symbol …)'],
   WSE_ADDR_IN_USE: ['WSEError', 'the address is taken'],
   WSE_ADDR_NOT_AVAILABLE: ['WSEError', 'the host does not resolve, or is not this machine'],

@@ -72,6 +72,22 @@ export interface Adoption {
   protocol: string | null;
 }
 
+/** What the engine has made of a client's `subscription_update` (`subscriptions: 'acl'`). */
+export interface SubscriptionChange {
+  /** Names and patterns it is subscribed to now and was not before; of `unsubscribe`, the other way round. */
+  topics: string[];
+  /** What failed, in the order in which the client named it. */
+  refused: SubscriptionRefusal[];
+}
+
+/** A topic a client asked for in vain. */
+export interface SubscriptionRefusal {
+  /** As the client named it; it may be no valid name. */
+  topic: string;
+  /** What the client was told: `not_allowed` and others (docs/protocol.md, "Subscriptions"), or the reason `authorize` gave. */
+  reason: string;
+}
+
 /** A connection fell behind its outbound budget. */
 export interface SlowConsumer {
   /** What the engine did about it. */
@@ -99,6 +115,8 @@ export interface SlowConsumer {
  * - `disconnect`: exactly once per connection, with how it ended
  * - `adopt`: the connection's reader has left or stopped reading, and it is this one's from now on; the first that is heard of it here
  * - `presence_join`, `presence_leave`: belong to a topic, not to a connection
+ * - `subscribe`, `unsubscribe`: the engine has answered a client that asked for topics, or to be rid of some (`subscriptions: 'acl'`);
+ *   a request that changes nothing and of which nothing is refused makes none
  * - `slow_consumer`: frames were dropped for this connection, or it was closed
  *
  * @typeParam M what a message is: `LazyMessage` in a loop that asked for it
@@ -113,6 +131,8 @@ export type WSEEvent<M = WSEMessage> =
   | readonly [type: 'adopt', conn: number, payload: Adoption]
   | readonly [type: 'presence_join', conn: null, payload: PresenceChange]
   | readonly [type: 'presence_leave', conn: null, payload: PresenceChange]
+  | readonly [type: 'subscribe', conn: number, payload: SubscriptionChange]
+  | readonly [type: 'unsubscribe', conn: number, payload: SubscriptionChange]
   | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];
 
 /** Events in the order in which the engine saw them; the order of one connection's events is that of its wire. */

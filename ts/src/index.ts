@@ -9,6 +9,8 @@ export type {
   JsonValue,
   PresenceChange,
   SlowConsumer,
+  SubscriptionChange,
+  SubscriptionRefusal,
   WSEBatch,
   WSEEvent,
   WSEMessage,
@@ -31,6 +33,7 @@ export type {
   TrustProxyOptions,
   WSEServerOptions,
 } from './options/types.js';
+export type { Authorize, AuthorizeAnswer } from './server/authorize.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
 export type { ConnectionInfo, SubscribeOptions, TopicAcl } from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
@@ -47,6 +50,7 @@ export type {
 } from './server/recovery-calls.js';
 export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
+export type { SnapshotContext, SnapshotProvider, SnapshotsOptions } from './server/snapshots.js';
 export type { OnUpgrade, UpgradeAnswer, UpgradeRefusal, UpgradeRequest, UpgradeTerms } from './server/upgrade-request.js';
 export type { WorkerExit, WorkerPool, WorkersOptions } from './server/workers.js';
 export { topicSegment } from './topic.js';

@@ -4,6 +4,7 @@
 mod http;
 mod proxies;
 mod recovery;
+mod questions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use wse_crypto::token::TokenSource;
 pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 pub use recovery::{Recovery, RecoveryRule, RingPolicy};
+pub use questions::{Questions, SnapshotProvider, Snapshots};
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,10 @@ pub struct Config {
     pub subscriptions: Subscriptions,
     /// What is kept for those who miss it; `None`: nothing.
     pub recovery: Option<Recovery>,
+    /// Ask the host about what the ACL has let through, where the engine answers; `None`: the ACL alone decides.
+    pub authorize: Option<Questions>,
+    /// Where subscribers get the current state of topics from, where the engine answers.
+    pub snapshots: Option<Snapshots>,
     /// Bucket of `send_event`.
     pub rate_limit: RateLimit,
     /// Largest inbound message in bytes, after joining, inflating or decoding.

@@ -3,7 +3,7 @@
 //! [`Engine`] is the whole public face. Inside, dependencies run one way (`npm run check:modules` says so):
 //!
 //! ```text
-//! engine -> net -> shard -> delivery -> conn -> shared -> mailbox, registry, inbound, asking -> topics, admission -> frames, flow
+//! engine -> net -> shard -> delivery -> conn -> shared -> mailbox, registry, inbound -> asking -> topics, admission -> frames, flow
 //! ```
 //!
 //! The way in is `net::listener -> net::handshake -> shard -> conn -> inbound`, the way out

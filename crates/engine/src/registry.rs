@@ -199,6 +199,11 @@ impl Peer {
         self.details.lock().extras.as_ref()?.subprotocol.clone()
     }
 
+    /// The user its token names, or its host.
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.details.lock().extras.as_ref()?.user.clone()
+    }
+
     /// Whether it has said `client_hello`.
     pub(crate) fn is_greeted(&self) -> bool {
         self.talk.load(Relaxed) >= GREETED

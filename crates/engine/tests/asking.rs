@@ -3,58 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wse_crypto::jwt::{Algorithm, JwtConfig, JwtVerifier, encode};
-use wse_engine::Engine;
 use wse_engine::config::{Auth, Config, ForwardedField, TrustedProxies};
 use wse_protocol::close_code::CloseCode;
-use wse_testkit::{Event, Peer, Request, SECRET, Server, auth, config, wait_until};
+use wse_testkit::{Event, Host, Peer, Request, SECRET, Server, auth, config, wait_until};
 
 fn asking() -> Config {
     Config { ask_upgrade: true, ..config() }
-}
-
-/// A host that answers each question with what `answer` makes of it, all of a batch at once; null: not at all.
-struct Host {
-    woken: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Host {
-    fn of(engine: &Arc<Engine>, answer: impl Fn(&Value) -> Value + Send + 'static) -> Self {
-        let (ring, bell): (_, Receiver<()>) = channel();
-        let (woken, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let count = Arc::clone(&woken);
-        engine.on_questions(Some(Arc::new(move || {
-            count.fetch_add(1, SeqCst);
-            let _ = ring.send(());
-        })));
-        let (engine, ended) = (Arc::clone(engine), Arc::clone(&over));
-        let work = move || {
-            while !ended.load(SeqCst) {
-                let _ = bell.recv_timeout(Duration::from_millis(20));
-                while let Some(batch) = engine.take_questions() {
-                    let batch: Value = serde_json::from_str(&batch).unwrap();
-                    let answers: Vec<Value> = batch["asked"].as_array().unwrap().iter().map(&answer).collect();
-                    let answers: Vec<&Value> = answers.iter().filter(|answer| !answer.is_null()).collect();
-                    assert_eq!(engine.answer(&json!(answers).to_string()).unwrap(), []);
-                }
-            }
-        };
-        Self { woken, over, thread: Some(std::thread::spawn(work)) }
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.over.store(true, SeqCst);
-        let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || std::thread::panicking());
-    }
 }
 
 fn parked(server: &Server) -> Peer {

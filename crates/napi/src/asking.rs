@@ -1,4 +1,4 @@
-//! The questions of an engine about handshakes, as the thread that answers them sees them: a wake, a batch of questions, a batch
+//! The questions of an engine, as the thread that answers them sees them: a wake, a batch of questions, a batch
 //! of answers.
 
 use napi::Env;

@@ -16,6 +16,11 @@ pub(crate) fn id(conn: f64) -> ConnId {
     ConnId::from_u64(if valid { conn as u64 } else { 0 })
 }
 
+/// A time in seconds, of the option at `path`.
+pub(crate) fn seconds(value: f64, path: &str) -> Outcome<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|error| Failure::config(error, path))
+}
+
 /// A time in milliseconds; what is none counts as 0.
 pub(crate) fn millis(value: f64) -> Duration {
     Duration::try_from_secs_f64(value / 1000.0).unwrap_or(Duration::ZERO)

@@ -2,7 +2,6 @@
 //! the facade, so what fails here is what only a library can know (keys, certificates).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
@@ -15,9 +14,10 @@ use wse_engine::config::{
     TrustedProxies,
 };
 
-use crate::convert::bytes;
+use crate::convert::{bytes, seconds};
 use crate::error::{Failure, Outcome};
 use crate::http::NativeHttp;
+use crate::questions::{NativeQuestions, NativeSnapshots};
 use crate::recovery_options::NativeRecovery;
 use crate::{inline, memory};
 
@@ -33,6 +33,8 @@ pub struct NativeOptions {
     pub trust_proxy: Option<NativeTrustProxy>,
     #[napi(ts_type = "'app' | 'acl'")]
     pub subscriptions: String,
+    pub authorize: Option<NativeQuestions>,
+    pub snapshots: Option<NativeSnapshots>,
     pub server_ready: bool,
     pub jwt: Option<NativeJwtOptions>,
     pub tls: Option<NativeTlsOptions>,
@@ -176,6 +178,8 @@ impl NativeOptions {
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
             recovery: self.recovery.map(NativeRecovery::into_recovery).transpose()?,
+            authorize: self.authorize.map(NativeQuestions::into_questions).transpose()?,
+            snapshots: self.snapshots.map(NativeSnapshots::into_snapshots).transpose()?,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),
@@ -271,10 +275,6 @@ impl NativeJwtOptions {
             leeway_secs: u64::from(self.leeway),
         })
     }
-}
-
-fn seconds(value: f64, path: &str) -> Outcome<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|error| Failure::config(error, path))
 }
 
 /// 0 stands for one shard per core but one, which is JavaScript's: with as many shards as cores they push the publishing

@@ -53,7 +53,7 @@ fn told(ticket: u32, outcome: Result<Outcome, Unsettled>) -> Value {
                 .topics
                 .into_iter()
                 .map(|(name, topic)| {
-                    let epoch = topic.position.map(|position| format!("{:08x}", position.epoch));
+                    let epoch = topic.position.map(|position| position.epoch_text());
                     let value = json!({
                         "epoch": epoch,
                         "offset": topic.position.map_or(0, |position| position.offset),

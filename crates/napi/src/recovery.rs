@@ -37,7 +37,7 @@ pub struct NativePosition {
 impl From<Position> for NativePosition {
     #[expect(clippy::cast_precision_loss, reason = "offsets stay below 2^53")]
     fn from(position: Position) -> Self {
-        Self { epoch: format!("{:08x}", position.epoch), offset: position.offset as f64 }
+        Self { epoch: position.epoch_text(), offset: position.offset as f64 }
     }
 }
 

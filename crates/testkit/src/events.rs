@@ -28,6 +28,10 @@ pub enum Event {
     Disconnect(ConnId),
     /// Its outbound budget was used up.
     SlowConsumer(ConnId, Value),
+    /// The engine has subscribed it to what it asked for, or refused it.
+    Subscribe(ConnId, Value),
+    /// The engine has ended subscriptions it asked to end.
+    Unsubscribe(ConnId, Value),
     /// This consumer's from here on, and another's before.
     Adopt(ConnId, Value),
 }
@@ -43,6 +47,8 @@ impl Event {
             | Self::Binary(id, _)
             | Self::Disconnect(id)
             | Self::SlowConsumer(id, _)
+            | Self::Subscribe(id, _)
+            | Self::Unsubscribe(id, _)
             | Self::Adopt(id, _) => *id,
         }
     }
@@ -92,6 +98,8 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
             }
             8 => Event::SlowConsumer(id, serde_json::from_slice(payload).expect("a JSON report")),
             9 => Event::Adopt(id, serde_json::from_slice(payload).expect("a JSON object")),
+            11 => Event::Subscribe(id, serde_json::from_slice(payload).expect("a JSON object")),
+            12 => Event::Unsubscribe(id, serde_json::from_slice(payload).expect("a JSON object")),
             other => panic!("unknown kind {other}"),
         });
     }

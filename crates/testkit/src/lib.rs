@@ -3,6 +3,7 @@
 
 mod certificate;
 mod events;
+mod host;
 mod peer;
 mod reference;
 mod request;
@@ -12,6 +13,7 @@ mod wait;
 
 pub use certificate::Certificate;
 pub use events::{Event, Events, decode_batch};
+pub use host::Host;
 pub use peer::{Frame, Peer, PeerError};
 pub use reference::ReferencePeer;
 pub use request::{Request, Response};

@@ -30,6 +30,8 @@ pub fn config() -> Config {
         server_ready: false,
         subscriptions: Subscriptions::App,
         recovery: None,
+        authorize: None,
+        snapshots: None,
         rate_limit: RateLimit { capacity: 100_000.0, refill: 10_000.0 },
         max_message_size: 1 << 20,
         max_json_depth: 64,

@@ -16,7 +16,16 @@
  * out refers to the batch's memory.
  */
 
-import type { Adoption, Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type {
+  Adoption,
+  Disconnection,
+  PresenceChange,
+  SlowConsumer,
+  SubscriptionChange,
+  WSEBatch,
+  WSEEvent,
+  WSEMessage,
+} from '../events.js';
 import { readTables, type Table } from './columns.js';
 import { LazyMessage } from './lazy.js';
 import { LongStrings } from './long.js';
@@ -42,6 +51,8 @@ const PRESENCE_LEAVE = 7;
 const SLOW_CONSUMER = 8;
 const ADOPT = 9;
 const LONG_MSG = 10;
+const SUBSCRIBE = 11;
+const UNSUBSCRIBE = 12;
 /** From here on: a row of a shape. */
 const SHAPED = 16;
 
@@ -146,6 +157,12 @@ function decode(
         break;
       case SLOW_CONSUMER:
         events[i] = ['slow_consumer', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as SlowConsumer];
+        break;
+      case SUBSCRIBE:
+        events[i] = ['subscribe', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as SubscriptionChange];
+        break;
+      case UNSUBSCRIBE:
+        events[i] = ['unsubscribe', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as SubscriptionChange];
         break;
       case ADOPT:
         events[i] = ['adopt', conn, adoption(bytes.toString(dataEncoding, at, end))];

@@ -271,6 +271,8 @@ export interface NativeOptions {
   allowedOrigins: Array<string> | null
   trustProxy: NativeTrustProxy | null
   subscriptions: 'app' | 'acl'
+  authorize: NativeQuestions | null
+  snapshots: NativeSnapshots | null
   serverReady: boolean
   jwt: NativeJwtOptions | null
   tls: NativeTlsOptions | null
@@ -336,6 +338,12 @@ export interface NativePumpedPeer {
   secure: boolean
 }
 
+/** The bounds of one kind of question: seconds, and how many wait. */
+export interface NativeQuestions {
+  timeout: number
+  maxWaiting: number
+}
+
 /** Members of one queue group. */
 export interface NativeQueueGroup {
   group: string
@@ -388,6 +396,18 @@ export interface NativeReply {
   status: number
   kind: string
   body: string
+}
+
+/** A host that knows the state of the topics that one of these patterns matches. */
+export interface NativeSnapshotProvider {
+  topics: Array<string>
+  timeout: number
+  maxWaiting: number
+}
+
+/** Where the state of topics comes from; without a provider the last publication is it. */
+export interface NativeSnapshots {
+  provider: NativeSnapshotProvider | null
 }
 
 /**

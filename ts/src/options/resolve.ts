@@ -8,6 +8,7 @@ import { type HttpPart, readHttp } from './http.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import { readRecovery } from './recovery.js';
 import type { SecondsRule } from './seconds.js';
+import { type Answering, readSubscriptions } from './subscriptions.js';
 import { suggestOption } from './suggest.js';
 import type { JwtAlgorithm, WSEServerOptions } from './types.js';
 
@@ -62,6 +63,7 @@ export interface Resolved {
   native: NativeOptions;
   /** Gets the requests that are no upgrades. */
   httpServer: HttpPart['server'];
+  answering: Answering;
 }
 
 /**
@@ -89,6 +91,8 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     allowedOrigins: readOrigins(reader),
     trustProxy: readTrustProxy(reader.groupOrNull('trustProxy')),
     subscriptions,
+    authorize: null,
+    snapshots: null,
     serverReady: reader.boolean('serverReady', true),
     jwt: readJwt(reader.groupOrNull('jwt')),
     tls: readTlsOrNull(reader.groupOrNull('tls')),
@@ -130,6 +134,8 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     publisher: readPublisher(reader.group('publisher')),
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
+  const { native: asked, answering } = readSubscriptions(reader, subscriptions === 'acl', resolved.idleTimeout);
+  Object.assign(resolved, asked);
   const http = readHttp(reader);
   resolved.http = http.native;
   reader.done(suggestOption);
@@ -156,7 +162,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
       'cannot be given with an HTTP server, which gets what it can read: let a proxy end TLS, or use attachTo()',
     );
   }
-  return { native: resolved, httpServer: http.server };
+  return { native: resolved, httpServer: http.server, answering };
 }
 
 /** Options that say something about the port of the engine's own, or its file. */

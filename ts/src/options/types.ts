@@ -2,6 +2,8 @@
 
 import type { Server } from 'node:http';
 import type { BytesLike } from '../bytes.js';
+import type { Authorize } from '../server/authorize.js';
+import type { SnapshotsOptions } from '../server/snapshots.js';
 import type { OnUpgrade } from '../server/upgrade-request.js';
 
 /** Key material: text is taken as UTF-8. */
@@ -226,6 +228,23 @@ export interface WSEServerOptions extends EndpointOptions {
   trustProxy?: TrustProxyOptions | null;
   /** Who answers `subscription_update`: the application (it arrives as `msg`) or the engine, which asks the ACL. @default 'app' */
   subscriptions?: 'app' | 'acl';
+  /**
+   * Decides which of the topics that the ACL lets a client have it may have, where claims cannot say; with `subscriptions: 'acl'`
+   * only. Called once per request of a client, on the thread that called `start()`, with what it does not have yet. May be async,
+   * within `authorizeTimeout`; later requests of the same client wait meanwhile. A throw, a rejection or an answer that is too late
+   * refuses those topics, and is a process warning, at most one a second. See docs/subscriptions.md. @default none: the ACL alone
+   */
+  authorize?: Authorize | null;
+  /** Seconds. Time `authorize` has for an answer; less than `idleTimeout`. @default 5, or half of `idleTimeout` where that is less */
+  authorizeTimeout?: number;
+  /** Connections that wait for `authorize` at the same time; the topics of one more are refused as `busy`. @default 1024 */
+  maxAuthorizing?: number;
+  /**
+   * Tells subscribers the current state of topics, on subscribe and on `sync_request`; with `subscriptions: 'acl'` only. `'last'`: the
+   * last publication is the state (reserved: it has no effect before this package keeps publications). See docs/subscriptions.md.
+   * @default none
+   */
+  snapshots?: SnapshotsOptions | 'last' | null;
   /** Send `server_ready` to clients without JWT; false leaves that to the application. @default true */
   serverReady?: boolean;
   /** @default none: every client is let in */

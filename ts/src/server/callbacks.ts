@@ -1,6 +1,6 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
-import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, SlowConsumer, SubscriptionChange, WSEEvent, WSEMessage } from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 
 /** What came with a client. */
@@ -24,13 +24,26 @@ export interface WSECallbacks {
   onMessage?: (conn: number, payload: WSEMessage | string | Uint8Array) => unknown;
   /** A client left; exactly once per connection. */
   onDisconnect?: (conn: number, info: Disconnection) => unknown;
+  /** The engine has answered a client that asked for topics (`subscriptions: 'acl'`). */
+  onSubscribe?: (conn: number, info: SubscriptionChange) => unknown;
+  /** The engine has answered a client that asked to be rid of topics (`subscriptions: 'acl'`). */
+  onUnsubscribe?: (conn: number, info: SubscriptionChange) => unknown;
   /** A connection fell behind. */
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
   /** Another callback failed while it handled `event`. */
   onError?: (error: unknown, event: WSEEvent) => unknown;
 }
 
-const NAMES: readonly (keyof WSECallbacks)[] = ['onConnect', 'onAdopt', 'onMessage', 'onDisconnect', 'onSlowConsumer', 'onError'];
+const NAMES: readonly (keyof WSECallbacks)[] = [
+  'onConnect',
+  'onAdopt',
+  'onMessage',
+  'onDisconnect',
+  'onSubscribe',
+  'onUnsubscribe',
+  'onSlowConsumer',
+  'onError',
+];
 
 /**
  * The callbacks, if that is what they are.
@@ -79,6 +92,10 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
       return callbacks.onAdopt?.(conn, payload);
     case 'disconnect':
       return callbacks.onDisconnect?.(conn, payload);
+    case 'subscribe':
+      return callbacks.onSubscribe?.(conn, payload);
+    case 'unsubscribe':
+      return callbacks.onUnsubscribe?.(conn, payload);
     case 'slow_consumer':
       return callbacks.onSlowConsumer?.(conn, payload);
     default:

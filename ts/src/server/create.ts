@@ -29,7 +29,7 @@ export interface Created {
 /** A new engine. */
 export function createEngine(given: WSEServerOptions): Created {
   const binding = loadNative();
-  const { native: options, httpServer } = resolveAll(given);
+  const { native: options, httpServer, answering } = resolveAll(given);
   const made = native(() => new binding.NativeServer(options));
   made.setThread(threadId);
   const engine = new EngineHandle(binding, made, 'created');
@@ -42,7 +42,7 @@ export function createEngine(given: WSEServerOptions): Created {
       paths: new Set([options.http?.health, options.http?.ready, options.http?.metrics].filter((path) => path != null)),
       header: header === 'proxy-protocol' ? null : header,
     },
-    questions: asks(options) ? new Questions(engine, given) : undefined,
+    questions: asks(options) ? new Questions(engine, given, answering) : undefined,
     warnOrigin: options.jwt?.from.includes('cookie') === true && options.allowedOrigins === null,
   };
 }
@@ -53,8 +53,8 @@ function pathsOf(endpoints: readonly { path?: string | null }[]): string[] | nul
 }
 
 /** Whether the engine has anything to ask. */
-function asks({ askUpgrade, jwt }: NativeOptions): boolean {
-  return askUpgrade || (jwt?.keysTtl ?? null) !== null;
+function asks({ askUpgrade, jwt, authorize, snapshots }: NativeOptions): boolean {
+  return askUpgrade || (jwt?.keysTtl ?? null) !== null || authorize !== null || (snapshots?.provider ?? null) !== null;
 }
 
 /** A cookie is sent whatever page asks, and nobody looks at which that is. */

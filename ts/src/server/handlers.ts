@@ -1,7 +1,7 @@
 /** The handlers of `serve()`: what they are, which of them an event is for, and what becomes of their failures. Keeps no order. */
 
 import { describe } from '../describe.js';
-import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, SlowConsumer, SubscriptionChange, WSEEvent, WSEMessage } from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 import { type ConnectInfo, isThenable } from './callbacks.js';
 
@@ -19,13 +19,26 @@ export interface WSEHandlers {
   message?(conn: number, payload: WSEMessage | string | Uint8Array): unknown;
   /** A client left; exactly once per connection, behind everything else of it. */
   disconnect?(conn: number, info: Disconnection): unknown;
+  /** The engine has answered a client that asked for topics (`subscriptions: 'acl'`). */
+  subscribe?(conn: number, info: SubscriptionChange): unknown;
+  /** The engine has answered a client that asked to be rid of topics (`subscriptions: 'acl'`). */
+  unsubscribe?(conn: number, info: SubscriptionChange): unknown;
   /** A connection fell behind. */
   slowConsumer?(conn: number, info: SlowConsumer): unknown;
   /** A handler threw or rejected while it handled `event`. @default a process warning */
   error?(error: unknown, conn: number, event: WSEEvent): unknown;
 }
 
-const NAMES: readonly (keyof WSEHandlers)[] = ['connect', 'adopt', 'message', 'disconnect', 'slowConsumer', 'error'];
+const NAMES: readonly (keyof WSEHandlers)[] = [
+  'connect',
+  'adopt',
+  'message',
+  'disconnect',
+  'subscribe',
+  'unsubscribe',
+  'slowConsumer',
+  'error',
+];
 
 /** Milliseconds between two warnings about failures nobody handles. */
 const WARN_MS = 10_000;
@@ -95,6 +108,10 @@ export class HandlerCaller {
         return handlers.adopt?.(conn, payload);
       case 'disconnect':
         return handlers.disconnect?.(conn, payload);
+      case 'subscribe':
+        return handlers.subscribe?.(conn, payload);
+      case 'unsubscribe':
+        return handlers.unsubscribe?.(conn, payload);
       case 'slow_consumer':
         return handlers.slowConsumer?.(conn, payload);
       default:

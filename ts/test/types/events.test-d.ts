@@ -9,6 +9,7 @@ import type {
   LazyMessage,
   PresenceChange,
   SlowConsumer,
+  SubscriptionChange,
   WorkerPool,
   WSEBatch,
   WSEEvent,
@@ -47,6 +48,11 @@ test('an event narrows when it is destructured', () => {
       case 'presence_leave':
         expectTypeOf(conn).toEqualTypeOf<null>();
         expectTypeOf(payload).toEqualTypeOf<PresenceChange>();
+        break;
+      case 'subscribe':
+      case 'unsubscribe':
+        expectTypeOf(conn).toEqualTypeOf<number>();
+        expectTypeOf(payload).toEqualTypeOf<SubscriptionChange>();
         break;
       case 'slow_consumer':
         expectTypeOf(payload).toEqualTypeOf<SlowConsumer>();

@@ -1,4 +1,4 @@
-//! What the host answers: read from its JSON, held to bounds, and made into what a handshake needs. Decides about nobody.
+//! What the host answers: read from its JSON, held to bounds, and made into what a handshake or a shard needs. Decides about nobody.
 
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use tokio_tungstenite::tungstenite::http::header::{
 };
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use wse_protocol::topic::{Acl, MAX_PATTERN_BYTES, check_name, is_pattern};
+
+use super::said::{self, States};
 
 /// Bytes of a user's id.
 const MAX_USER: usize = 1024;
@@ -71,6 +73,8 @@ pub(super) struct Said {
 
 pub(super) enum Judged {
     Ruling(Ruling),
+    /// What is said of an open connection.
+    Answer(said::Answer),
     /// The key that was asked for, if there is one.
     Key(Option<Vec<u8>>),
     Fault {
@@ -99,6 +103,10 @@ struct Answer {
     acl: Option<Patterns>,
     #[serde(default)]
     topics: Vec<String>,
+    /// What an open connection may not have: places in the question, and reasons.
+    refused: Option<Vec<(usize, Option<Box<str>>)>>,
+    /// What is told to an open connection.
+    states: Option<States>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +144,12 @@ impl Answer {
             let Some(text) = key else { return Ok(Judged::Key(None)) };
             let bytes: Option<Vec<u8>> = text.chars().map(|char| u8::try_from(char).ok()).collect();
             return bytes.map(|bytes| Judged::Key(Some(bytes))).ok_or_else(|| ("key".into(), "must be bytes".into()));
+        }
+        if let Some(refused) = self.refused {
+            return said::refused(refused).map(Judged::Answer);
+        }
+        if let Some(states) = self.states {
+            return Ok(Judged::Answer(said::Answer::States(states)));
         }
         if let Some(status) = self.status {
             return refusal(status, &self.headers, self.body.as_deref().unwrap_or_default())
@@ -243,7 +257,7 @@ mod tests {
         match said.judged {
             Judged::Ruling(ruling) => Ok(ruling),
             Judged::Fault { path, reason } => Err((path, reason)),
-            Judged::Key(_) => panic!("{text}"),
+            Judged::Key(_) | Judged::Answer(_) => panic!("{text}"),
         }
     }
 

@@ -1,8 +1,11 @@
-//! Questions to the host about handshakes: who may in. One bounded list of those that wait, taken and answered in batches, with one
-//! wake for many. Knows no socket: what an answer means for one is `net::parked`'s.
+//! Questions to the host: who may in, what an open connection may have and is told. One bounded list of those that wait, taken and
+//! answered in batches, with one wake for many. Knows no socket: what an answer means for one is `net::parked`'s and the shard's.
 
 mod answer;
+mod inquiry;
 mod keys;
+mod quota;
+mod said;
 mod seats;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,11 +23,15 @@ use crate::config::Config;
 
 pub use answer::{AnswerError, Fault};
 pub(crate) use answer::{Ruling, Terms};
+pub(crate) use inquiry::{Inquiry, Unasked};
 pub(crate) use keys::{Found, Kid};
+pub(crate) use quota::Subject;
+pub(crate) use said::{Answer, Tell};
 pub(crate) use seats::Seat;
 
 use answer::{Judged, Said};
 use keys::Keys;
+use quota::Quotas;
 use seats::Seats;
 
 /// Questions the host takes at once: it has other things to do in between.
@@ -41,6 +48,8 @@ pub(crate) struct Asking {
     seats: Arc<Seats>,
     /// What keys are for, where the host is asked for them.
     algorithm: Option<Algorithm>,
+    /// Of questions about open connections.
+    quotas: Quotas,
     state: Mutex<State>,
 }
 
@@ -54,9 +63,10 @@ struct State {
     keys: Option<Keys>,
     /// Those the host has not taken, in their order.
     waiting: BTreeMap<u64, String>,
-    /// Those it has taken and nobody waits for any more; as many as there are handshakes at most, it takes them with the next.
+    /// Those it has taken and nobody waits for any more; as many as it has taken and not answered at most, it takes them with the next.
     gone: Vec<u64>,
-    /// Those about keys it has taken and not answered in time; as many as are asked at once at most, or it does not look at all.
+    /// Those about keys and open connections it has taken and not answered in time; as many as are asked at once at most, or it does
+    /// not look at all.
     late: Vec<u64>,
     wake: Option<Wake>,
     /// The host has found nothing and is woken by the next.
@@ -71,6 +81,8 @@ enum Open {
     Upgrade(oneshot::Sender<Ruling>),
     /// Everybody whose token names this key.
     Key(Kid),
+    /// An open connection.
+    Connection(Tell),
 }
 
 /// A question that was put. Dropping it takes it back.
@@ -101,6 +113,7 @@ impl Asking {
         Self {
             seats: Arc::new(Seats::new(config.max_waiting)),
             algorithm: auth.map(|(algorithm, _)| algorithm),
+            quotas: Quotas::new(config),
             state: Mutex::new(State { keys, ..State::default() }),
         }
     }
@@ -125,6 +138,18 @@ impl Asking {
         drop(state);
         ring(wake);
         Question { asking: Arc::clone(self), number, answer }
+    }
+
+    /// Puts a question about an open connection; `None`: nobody is asked any more.
+    fn put_for_connection(&self, members: &str, tell: Tell) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        let (number, wake) = state.put(members, Open::Connection(tell));
+        drop(state);
+        ring(wake);
+        Some(number)
     }
 
     fn key_of(&self, bytes: &[u8]) -> Result<keys::Said, String> {
@@ -178,6 +203,16 @@ impl Asking {
         ring(wake);
     }
 
+    /// The host has not answered this one in time. Where it has taken it, it hears of that.
+    fn give_up(&self, number: u64) {
+        let mut state = self.state.lock();
+        let taken = state.open.remove(&number).is_some() && state.waiting.remove(&number).is_none();
+        state.late.extend(taken.then_some(number));
+        let wake = if taken { state.rouse() } else { None };
+        drop(state);
+        ring(wake);
+    }
+
     /// Sets what wakes the host; `None`: it takes none any more.
     pub(crate) fn on_questions(&self, wake: Option<Wake>) {
         let mut state = self.state.lock();
@@ -190,7 +225,7 @@ impl Asking {
     }
 
     /// Some of what waits, as a JSON object: `asked`, the questions; of those that were taken before the numbers, `gone`: nobody
-    /// waits for an answer any more, and `late`: a key was not named in time. `None`: nothing waits, and the next wakes the host once.
+    /// waits for an answer any more, and `late`: a key was not named, or a question about an open connection not answered, in time. `None`: nothing waits, and the next wakes the host once.
     pub(crate) fn take(&self) -> Option<String> {
         let mut state = self.state.lock();
         if state.waiting.is_empty() && state.gone.is_empty() && state.late.is_empty() {
@@ -238,7 +273,7 @@ impl Asking {
                             fault("key".into(), reason);
                             keys::Said::Failed
                         }),
-                        Judged::Ruling(_) | Judged::Fault { .. } => keys::Said::Failed,
+                        Judged::Ruling(_) | Judged::Answer(_) | Judged::Fault { .. } => keys::Said::Failed,
                     };
                     if let Some(keys) = &mut state.keys {
                         keys.settle(kid, number, said, Instant::now());
@@ -248,7 +283,7 @@ impl Asking {
                     drop(state);
                     let ruling = match judged {
                         Judged::Ruling(ruling) => ruling,
-                        Judged::Key(_) => Ruling::Failed,
+                        Judged::Key(_) | Judged::Answer(_) => Ruling::Failed,
                         Judged::Fault { path, reason } => {
                             fault(path, reason);
                             Ruling::Failed
@@ -256,6 +291,18 @@ impl Asking {
                     };
                     // Its end may be gone at this moment.
                     let _ = tell.send(ruling);
+                }
+                (Some(Open::Connection(tell)), judged) => {
+                    drop(state);
+                    let answer = match judged {
+                        Judged::Answer(answer) => answer,
+                        Judged::Key(_) | Judged::Ruling(_) => Answer::Failed,
+                        Judged::Fault { path, reason } => {
+                            fault(path, reason);
+                            Answer::Failed
+                        }
+                    };
+                    tell(number, answer);
                 }
             }
         }
@@ -275,8 +322,12 @@ impl Asking {
         let wake = state.rouse();
         drop(state);
         ring(wake);
-        // Dropped, hence told, without the lock.
-        drop(open);
+        // Told, some by being dropped, without the lock.
+        for (number, open) in open {
+            if let Open::Connection(tell) = open {
+                tell(number, Answer::Closed);
+            }
+        }
     }
 }
 

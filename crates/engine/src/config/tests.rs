@@ -30,6 +30,8 @@ pub(crate) fn config() -> Config {
         server_ready: false,
         subscriptions: Subscriptions::App,
         recovery: None,
+        authorize: None,
+        snapshots: None,
         rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },
         max_message_size: 1024,
         max_json_depth: 8,

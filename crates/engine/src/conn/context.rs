@@ -192,7 +192,7 @@ impl Context {
         self.streams.iter().map(|stream| stream.batch.len()).sum()
     }
 
-    pub(super) fn stream_is_over(&self, stream: u16) -> bool {
+    pub(crate) fn stream_is_over(&self, stream: u16) -> bool {
         self.streams[stream as usize].consumer.is_over()
     }
 

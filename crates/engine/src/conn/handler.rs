@@ -10,6 +10,7 @@ use wse_protocol::json::{self, Scan};
 
 use super::Context;
 use super::account::{Account, Ledger, Loss, Offer};
+use super::request::Request;
 use crate::clock::unix_millis;
 use crate::config::{InboundOverflow, Subscriptions};
 use crate::inbound::Kind;
@@ -30,8 +31,8 @@ pub(super) struct MessageHandler<'a> {
     /// The connection is closing: data has no meaning any more, only a Close has.
     deaf: bool,
     heard: Heard,
-    /// `subscription_update` payloads for the shard to answer (`subscriptions: 'acl'`), in order.
-    subscription_updates: Vec<Box<[u8]>>,
+    /// What the shard has to answer (`subscriptions: 'acl'`), in order.
+    requests: Vec<Request>,
 }
 
 /// What a read brought beside events and answers.
@@ -54,13 +55,13 @@ impl<'a> MessageHandler<'a> {
         deaf: bool,
     ) -> Self {
         let (ledger, heard) = (Ledger::default(), Heard::default());
-        Self { context, peer, account, ledger, stream, deaf, heard, subscription_updates: Vec::new() }
+        Self { context, peer, account, ledger, stream, deaf, heard, requests: Vec::new() }
     }
 
-    /// What the read brought, and the `subscription_update` payloads the shard has to answer.
-    pub(super) fn finish(self) -> (Heard, Vec<Box<[u8]>>) {
+    /// What the read brought, and what the shard has to answer.
+    pub(super) fn finish(self) -> (Heard, Vec<Request>) {
         self.ledger.post(&self.context.counters);
-        (self.heard, self.subscription_updates)
+        (self.heard, self.requests)
     }
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
@@ -113,14 +114,26 @@ impl<'a> MessageHandler<'a> {
             Control::Pong => {}
             Control::ClientHello => self.hello(scan),
             Control::SubscriptionUpdate if self.context.shared.config.subscriptions == Subscriptions::Acl => {
-                let payload = scan.p.as_ref().map_or(&b"{}"[..], |p| p.raw);
-                self.subscription_updates.push(payload.into());
-                self.heard.asked = true;
+                self.request(Request::Update, scan);
             }
-            Control::SubscriptionUpdate => return false,
+            Control::SyncRequest if self.knows_states() => self.request(Request::Sync, scan),
+            Control::SubscriptionUpdate | Control::SyncRequest => return false,
         }
         self.peer.note_talk(control == Control::ClientHello);
         true
+    }
+
+    /// Keeps what the shard has to answer.
+    fn request(&mut self, make: fn(Box<[u8]>) -> Request, scan: &Scan<'_>) {
+        self.requests.push(make(scan.p.as_ref().map_or(&b"{}"[..], |p| p.raw).into()));
+        self.heard.asked = true;
+    }
+
+    /// Whether the engine knows whom to ask for the state of topics.
+    fn knows_states(&self) -> bool {
+        let config = &self.context.shared.config;
+        config.subscriptions == Subscriptions::Acl
+            && config.snapshots.as_ref().is_some_and(|from| from.provider().is_some())
     }
 
     fn hello(&mut self, scan: &Scan<'_>) {

@@ -8,6 +8,7 @@ use wse_protocol::frame::{Decoder, MessageSink, MessageSource, Violation, close_
 
 use super::connection::{Intake, Phase};
 use super::handler::MessageHandler;
+use super::request::Request;
 use super::{Connection, Context};
 
 /// The longest header of a frame, bytes (RFC 6455 §5.2).
@@ -21,15 +22,15 @@ pub(crate) enum Read {
     Paused { first: bool },
     /// Bytes were handled; there may be more.
     More {
-        /// Payloads of `subscription_update` messages the shard has to answer.
-        subscription_updates: Vec<Box<[u8]>>,
+        /// What the shard has to answer.
+        requests: Vec<Request>,
     },
     /// The connection is finished: the socket ended or failed, or the close handshake is complete.
     Over,
 }
 
 impl Read {
-    const NOTHING: Self = Self::More { subscription_updates: Vec::new() };
+    const NOTHING: Self = Self::More { requests: Vec::new() };
 }
 
 impl Connection {
@@ -74,6 +75,11 @@ impl Connection {
         false
     }
 
+    /// It was not read, and is now: its silence was ours.
+    pub(crate) fn excuse_silence(&mut self, context: &Context) {
+        self.last_heard = context.now();
+    }
+
     /// Lets it read again, if it was paused.
     pub(super) fn resume(&mut self, context: &Context) {
         if self.intake == Intake::Paused {
@@ -97,7 +103,7 @@ impl Connection {
         let fed = feed(decoder, partial, bytes, &mut handler);
         // The turn has cost enough: what is left has its own.
         *unread = !handler.wants_more() && !partial.is_empty();
-        let (heard, subscription_updates) = handler.finish();
+        let (heard, requests) = handler.finish();
         if begins || !matches!(fed, Ok(0)) {
             self.last_heard = context.now();
         }
@@ -121,7 +127,7 @@ impl Connection {
         {
             return Read::Over;
         }
-        Read::More { subscription_updates }
+        Read::More { requests }
     }
 
     fn violate(&mut self, violation: Violation, context: &mut Context) {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde_json::{Map, Value};
 
 use super::Engine;
+use crate::asking::Subject;
 use crate::metrics::{Counter, EngineCounters, Exposition, Histogram, ShardCounters, Snapshot};
 use crate::shared::Shared;
 use crate::topics::{MAX_PATTERN_WORK, Rings};
@@ -363,6 +364,56 @@ const METRICS: &[Metric] = &[
         "wse_upgrades_failed_total",
         "Handshakes answered 500 because onUpgrade failed or its answer was not valid.",
         Read::Engine(|engine| &engine.misjudged),
+    ),
+    gauge(
+        "waiting_authorize",
+        "wse_waiting_authorize",
+        "Subscription updates that wait for authorize.",
+        Read::Count(|shared| shared.asking.inquiries(Subject::Authorize)),
+    ),
+    health("waiting_authorize_limit", Read::Count(|shared| shared.config.authorize.map_or(0, |asks| asks.max_waiting))),
+    total(
+        "wse_authorize_overflow_total",
+        "Subscription updates refused as busy because maxAuthorizing others, or 16 MiB of them, waited for authorize.",
+        Read::Engine(|engine| &engine.authorize_overflow),
+    ),
+    total(
+        "wse_authorize_unanswered_total",
+        "Subscription updates refused because authorize had not answered in time.",
+        Read::Engine(|engine| &engine.authorize_unanswered),
+    ),
+    total(
+        "wse_authorize_failed_total",
+        "Subscription updates refused because authorize failed or its answer was not valid.",
+        Read::Engine(|engine| &engine.authorize_failed),
+    ),
+    gauge(
+        "waiting_snapshots",
+        "wse_waiting_snapshots",
+        "Connections that wait for snapshots.get.",
+        Read::Count(|shared| shared.asking.inquiries(Subject::Snapshot)),
+    ),
+    health(
+        "waiting_snapshots_limit",
+        Read::Count(|shared| {
+            let provider = shared.config.snapshots.as_ref().and_then(|from| from.provider());
+            provider.map_or(0, |provider| provider.questions.max_waiting)
+        }),
+    ),
+    total(
+        "wse_snapshots_overflow_total",
+        "Clients left without a snapshot because snapshots.maxWaiting others, or 16 MiB of questions, waited for one.",
+        Read::Engine(|engine| &engine.snapshots_overflow),
+    ),
+    total(
+        "wse_snapshots_unanswered_total",
+        "Clients left without a snapshot because snapshots.get had not answered in time.",
+        Read::Engine(|engine| &engine.snapshots_unanswered),
+    ),
+    total(
+        "wse_snapshots_failed_total",
+        "Clients left without a snapshot because snapshots.get failed or its answer was not valid.",
+        Read::Engine(|engine| &engine.snapshots_failed),
     ),
     total(
         "wse_proxy_errors_total",

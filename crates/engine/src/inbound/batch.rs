@@ -31,6 +31,10 @@ pub(crate) enum Kind {
     Adopt = 9,
     /// A JSON object most of which is one long string.
     LongMessage = 10,
+    /// The engine has subscribed a client to what it asked for, or refused it; payload: JSON.
+    Subscribe = 11,
+    /// The engine has ended subscriptions a client asked to end; payload: JSON.
+    Unsubscribe = 12,
 }
 
 /// What was known of a connection that has ended, for a reader that inherits its last events.

@@ -104,4 +104,16 @@ pub(crate) struct EngineCounters {
     pub(crate) proxy_errors: AtomicU64,
     /// Handshakes the host has failed to judge.
     pub(crate) misjudged: AtomicU64,
+    /// Updates the host was not asked about because as many as may wait for its word did.
+    pub(crate) authorize_overflow: AtomicU64,
+    /// Updates the host had no word about in time.
+    pub(crate) authorize_unanswered: AtomicU64,
+    /// Updates the host has failed to judge.
+    pub(crate) authorize_failed: AtomicU64,
+    /// Clients that got no state of topics because as many as may wait for it did.
+    pub(crate) snapshots_overflow: AtomicU64,
+    /// Clients that got no state of topics because the host had not said it in time.
+    pub(crate) snapshots_unanswered: AtomicU64,
+    /// Clients that got no state of topics because the host has failed to say it.
+    pub(crate) snapshots_failed: AtomicU64,
 }

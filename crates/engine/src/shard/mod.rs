@@ -4,16 +4,19 @@
 
 mod adopt;
 mod answer;
+mod apply;
 mod driver;
 mod memory;
 mod recover;
 mod rehome;
 mod serve;
+mod snapshot;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod turn;
+mod update;
 mod updates;
 mod waiting;
 mod work;
@@ -64,7 +67,7 @@ pub(super) struct Shard {
     paused: Vec<ConnId>,
     /// Those of them that were read just before, and come last.
     sated: Vec<ConnId>,
-    /// Subscription updates to be answered.
+    /// Requests of clients to be answered.
     updates: Updates,
     /// Requests to recover that wait for their turn.
     waiting: Waiting,

@@ -6,6 +6,7 @@ use std::task::Wake;
 use wse_protocol::close_code::CloseCode;
 
 use super::Shard;
+use super::answer::Progress;
 use crate::clock::millis;
 use crate::conn::Read;
 use crate::id::ConnId;
@@ -88,11 +89,11 @@ impl Shard {
         self.context.begin_turn();
         // What the last read brought comes before the next.
         if self.updates.wait_for(slot) {
-            let answered = self.answer_updates(slot);
+            let progress = self.answer_updates(slot);
             if !self.flush(slot) {
                 return Served::Waiting;
             }
-            if !answered {
+            if progress == Progress::More {
                 return Served::More;
             }
         }
@@ -102,6 +103,10 @@ impl Shard {
             }
             let Self { connections, context, .. } = self;
             let Some(connection) = connections.get_mut(slot) else { return Served::Waiting };
+            // The answer to what it has asked before wakes it; of one that closes, what counts is its Close.
+            if self.updates.is_full(slot) && !connection.peer().is_closing() {
+                return Served::Waiting;
+            }
             match connection.read(context) {
                 Read::Pending => return Served::Waiting,
                 Read::Paused { first } => {
@@ -115,13 +120,13 @@ impl Shard {
                     self.remove(id);
                     return Served::Waiting;
                 }
-                Read::More { subscription_updates } => {
-                    self.keep_updates(slot, subscription_updates);
-                    let answered = self.answer_updates(slot);
+                Read::More { requests } => {
+                    self.keep_updates(slot, requests);
+                    let progress = self.answer_updates(slot);
                     if !self.flush(slot) {
                         return Served::Waiting;
                     }
-                    if !answered {
+                    if progress == Progress::More {
                         break;
                     }
                 }
@@ -147,6 +152,7 @@ impl Shard {
         if self.index == 0 {
             self.context.shared.topics.expire(self.context.shared.clock.elapsed_ms());
         }
+        self.expire_questions(now);
         self.context.wheel.advance(now, &mut self.due);
         while let Some(Visit { slot, due }) = self.due.pop() {
             // It may be about to close.

@@ -11,6 +11,8 @@ use crate::topics::TopicEntry;
 
 /// What adding or removing one subscription costs, in deliveries.
 pub(super) const CHANGE: usize = 16;
+/// Bytes of a request, or of its reply, that are read or written at the cost of one delivery.
+pub(super) const BYTES: usize = 16;
 /// Held subscriptions that are walked at the cost of one delivery.
 const WALKED: usize = 4;
 

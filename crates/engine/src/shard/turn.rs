@@ -44,7 +44,7 @@ impl Shard {
             match command {
                 Command::Accept(incoming) => arrivals.push(*incoming),
                 Command::Stop => work.last = true,
-                command => self.apply(command),
+                command => self.carry_out(command),
             }
         }
         let written = self.context.counters.writes.get();
@@ -101,8 +101,8 @@ impl Shard {
         last
     }
 
-    /// Applies one command. Sockets and the end of the shard are the turn's.
-    fn apply(&mut self, command: Command) {
+    /// Carries out one command. Sockets and the end of the shard are the turn's.
+    fn carry_out(&mut self, command: Command) {
         let (delivery, mut floor) = self.delivery();
         match command {
             Command::Publish { topic, run, except } => delivery.publish(&mut floor, &topic, run, except),
@@ -121,6 +121,7 @@ impl Shard {
                 let work = self.unsubscribe(to, topics.as_deref());
                 self.delivery.worked(work);
             }
+            Command::Answered { to, number, answer } => self.take_answer(to, number, answer),
             Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
                 delivery.unstage(&mut floor);

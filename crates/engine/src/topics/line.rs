@@ -7,20 +7,12 @@ use parking_lot::{Mutex, MutexGuard};
 use wse_protocol::envelope::{Stamp, Stampable};
 use wse_protocol::frame::{Opcode, push_frame};
 
+use super::position::Position;
 use crate::config::RingPolicy;
 use crate::frames::{Ring, RingSlice};
 
 /// Bytes a stream takes beside its ring and its stamp.
 const STREAM_BYTES: usize = size_of::<Stream>() + 32;
-
-/// Where a client, or a topic, is: after so many publications of an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// The stream's epoch.
-    pub epoch: u32,
-    /// The last publication, counted from 1; 0: none yet.
-    pub offset: u64,
-}
 
 /// A recoverable topic's line.
 pub(crate) struct Line {

@@ -1,0 +1,17 @@
+//! What a client asks of its shard, as it came: the payload of a message that only the shard can answer. Reads nothing of it.
+
+/// A message that its shard answers.
+pub(crate) enum Request {
+    /// `subscription_update`.
+    Update(Box<[u8]>),
+    /// `sync_request`.
+    Sync(Box<[u8]>),
+}
+
+impl Request {
+    /// Bytes it holds.
+    pub(crate) fn len(&self) -> usize {
+        let (Self::Update(payload) | Self::Sync(payload)) = self;
+        payload.len()
+    }
+}
