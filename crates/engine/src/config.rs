@@ -3,8 +3,8 @@
 
 mod http;
 mod proxies;
-mod recovery;
 mod questions;
+mod recovery;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use wse_crypto::token::TokenSource;
 
 pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
-pub use recovery::{Recovery, RecoveryRule, RingPolicy};
 pub use questions::{Questions, SnapshotProvider, Snapshots};
+pub use recovery::{Recovery, RecoveryRule, RingPolicy};
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -135,6 +135,11 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
   const { native: asked, answering } = readSubscriptions(reader, subscriptions === 'acl', resolved.idleTimeout);
+  if (asked.snapshots?.provider === null) {
+    const { recovery } = resolved;
+    if (recovery === null) return reader.fail('snapshots', "'last' needs recovery, which keeps what is published");
+    recovery.lastValues = ['*'];
+  }
   Object.assign(resolved, asked);
   const http = readHttp(reader);
   resolved.http = http.native;

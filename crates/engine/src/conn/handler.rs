@@ -132,8 +132,7 @@ impl<'a> MessageHandler<'a> {
     /// Whether the engine knows whom to ask for the state of topics.
     fn knows_states(&self) -> bool {
         let config = &self.context.shared.config;
-        config.subscriptions == Subscriptions::Acl
-            && config.snapshots.as_ref().is_some_and(|from| from.provider().is_some())
+        config.subscriptions == Subscriptions::Acl && config.snapshots.is_some()
     }
 
     fn hello(&mut self, scan: &Scan<'_>) {

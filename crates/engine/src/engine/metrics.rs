@@ -180,6 +180,12 @@ const METRICS: &[Metric] = &[
         "Bytes of them.",
         Read::Shards(|counters| &counters.replayed_bytes),
     ),
+    counter(
+        "recovery_coalesced",
+        "wse_recovery_coalesced_total",
+        "Requests for messages that were on their way already.",
+        Read::Shards(|counters| &counters.replays_coalesced),
+    ),
     gauge(
         "recovery_waiting",
         "wse_recovery_waiting",

@@ -58,6 +58,8 @@ pub(crate) struct ShardCounters {
     pub(crate) replayed: Counter,
     /// Bytes of them.
     pub(crate) replayed_bytes: Counter,
+    /// Requests for what was on its way already.
+    pub(crate) replays_coalesced: Counter,
     /// Requests to recover that wait for their turn now.
     pub(crate) replays_waiting: Counter,
     /// Times a connection proved so slow that publishers do not wait for it.

@@ -227,7 +227,7 @@ impl Shard {
         }
     }
 
-    fn end_wait(&mut self, slot: u32) {
+    pub(super) fn end_wait(&mut self, slot: u32) {
         let Self { connections, context, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         // It may not have been read meanwhile.

@@ -5,11 +5,13 @@
 mod adopt;
 mod answer;
 mod apply;
+mod applying;
 mod driver;
 mod memory;
 mod recover;
 mod rehome;
 mod serve;
+mod served;
 mod snapshot;
 mod subscribe;
 #[cfg(test)]
@@ -41,6 +43,7 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
+use served::Served;
 use updates::Updates;
 use waiting::Waiting;
 use work::Work;
@@ -69,6 +72,8 @@ pub(super) struct Shard {
     sated: Vec<ConnId>,
     /// Requests of clients to be answered.
     updates: Updates,
+    /// What was replayed to whom a moment ago.
+    served: Served,
     /// Requests to recover that wait for their turn.
     waiting: Waiting,
     /// The batch of commands in work.
@@ -101,6 +106,7 @@ impl Shard {
             paused: Vec::new(),
             sated: Vec::new(),
             updates: Updates::default(),
+            served: Served::default(),
             waiting: Waiting::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
@@ -177,6 +183,7 @@ impl Shard {
         let _places = [Place::kept(&shared.shards[self.index].load), shared.leave()];
         shared.registry.remove(id);
         self.forget_updates(id.slot());
+        self.served.forget(id.slot());
         self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);
     }
