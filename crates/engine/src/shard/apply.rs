@@ -127,7 +127,7 @@ impl Shard {
             }
             match shared.admit(peer, &topic) {
                 Ok(entry) => {
-                    let wish = match (from, shots.pin(&topic)) {
+                    let wish = match (from, shots.pin(&topic).filter(|_| entry.line.is_some())) {
                         (_, Some(pin)) => Wish::Behind(pin),
                         (Some(from), None) => Wish::Missed(from),
                         (None, None) => Wish::Last,

@@ -240,6 +240,7 @@ impl Shard {
         let pinned =
             shots.known.iter().filter_map(|shot| Some((shot.pin?, self.context.shared.topics.get(&shot.topic)?)));
         let asked: Vec<Asked> = pinned
+            .filter(|(_, entry)| entry.line.is_some())
             .map(|(pin, entry)| Asked { entry, registered: false, covered: true, wish: Wish::Behind(pin) })
             .collect();
         if asked.is_empty() {
