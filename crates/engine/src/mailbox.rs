@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Removes these subscriptions (`None` = all).
     Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
     /// The host has answered a question about a connection.
-    Answered { to: ConnId, number: u64, answer: Answer },
+    Answered(Box<Answered>),
     /// Some connection's ACL is another one now.
     AclChanged,
     /// Closes one connection after what is queued for it.
@@ -65,11 +65,20 @@ impl Command {
                 Self::Unsubscribe { topics: Some(names), .. } => {
                     names.iter().map(|name| name.len() + size_of_val(name)).sum()
                 }
-                Self::Answered { answer, .. } => answer.weight(),
+                Self::Answered(answered) => answered.answer.weight(),
                 Self::Close { reason, .. } | Self::CloseAll { reason, .. } => reason.len(),
                 _ => 0,
             }
     }
+}
+
+/// What the host has answered, on its way to a shard.
+pub(crate) struct Answered {
+    /// Who waits for it.
+    pub(crate) to: ConnId,
+    /// The number of the question.
+    pub(crate) number: u64,
+    pub(crate) answer: Answer,
 }
 
 /// A message for one connection.
