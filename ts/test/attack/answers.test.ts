@@ -71,7 +71,7 @@ it('peers that make the application wait, and die, give their places back', asyn
   const { target, witness } = await attacked({
     subscriptions: 'acl',
     maxAuthorizing: 32,
-    authorizeTimeout: 600,
+    authorizeTimeout: 50,
     authorize: (_conn, _user, topics) => topics.includes('mine') || new Promise<boolean>(() => {}),
   });
   for (let round = 0; round < 5; round += 1) {
