@@ -13,7 +13,7 @@ use wse_protocol::frame::{Opcode, frame_size, push_frame};
 
 use crate::admission::{Permit, Place};
 use crate::alarm::Alarm;
-use crate::asking::Answer;
+use crate::asking::Answered;
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::topics::{Target, TopicEntry};
@@ -70,15 +70,6 @@ impl Command {
                 _ => 0,
             }
     }
-}
-
-/// What the host has answered, on its way to a shard.
-pub(crate) struct Answered {
-    /// Who waits for it.
-    pub(crate) to: ConnId,
-    /// The number of the question.
-    pub(crate) number: u64,
-    pub(crate) answer: Answer,
 }
 
 /// A message for one connection.
