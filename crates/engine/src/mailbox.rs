@@ -13,7 +13,7 @@ use wse_protocol::frame::{Opcode, frame_size, push_frame};
 
 use crate::admission::{Permit, Place};
 use crate::alarm::Alarm;
-use crate::asking::Answer;
+use crate::asking::Answered;
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::recovery::{Recover, Request};
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Removes these subscriptions (`None` = all).
     Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
     /// The host has answered a question about a connection.
-    Answered { to: ConnId, number: u64, answer: Answer },
+    Answered(Box<Answered>),
     /// Some connection's ACL is another one now.
     AclChanged,
     /// Closes one connection after what is queued for it.
@@ -71,7 +71,7 @@ impl Command {
                 Self::Unsubscribe { topics: Some(names), .. } => {
                     names.iter().map(|name| name.len() + size_of_val(name)).sum()
                 }
-                Self::Answered { answer, .. } => answer.weight(),
+                Self::Answered(answered) => answered.answer.weight(),
                 Self::Close { reason, .. } | Self::CloseAll { reason, .. } => reason.len(),
                 _ => 0,
             }

@@ -199,7 +199,7 @@ impl Peer {
         self.details.lock().extras.as_ref()?.subprotocol.clone()
     }
 
-    /// The user its token names, or its host.
+    /// The user its token, or its host, names.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         self.details.lock().extras.as_ref()?.user.clone()
     }

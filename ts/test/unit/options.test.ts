@@ -79,6 +79,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['handshake.upgradeTimeout', [0.5, 9.9], [0, -1, '5', 10]],
   ['handshake.maxWaiting', [1, 1024], [0, 1.5, '1']],
   ['onUpgrade', [null, () => undefined], ['f', {}, true]],
+  // Without `subscriptions: 'acl'`, as here, neither has a meaning.
+  ['authorize', [null], ['f', {}, true, () => true]],
+  ['snapshots', [null], ['last', {}, true]],
   ['publisher', [{}], [1, null]],
   ['publisher.targetDelay', [0.001, 0.01, 1], [0, -1, '1', 10, Number.NaN]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
@@ -179,6 +182,8 @@ describe('resolveOptions', () => {
 
   it('sets every field, with null for none', () => {
     expect(resolveOptions({ port: 5007 })).toEqual({
+      authorize: null,
+      snapshots: null,
       host: '127.0.0.1',
       port: 5007,
       unix: null,

@@ -26,7 +26,7 @@ pub(crate) use answer::{Ruling, Terms};
 pub(crate) use inquiry::{Inquiry, Unasked};
 pub(crate) use keys::{Found, Kid};
 pub(crate) use quota::Subject;
-pub(crate) use said::{Answer, Tell};
+pub(crate) use said::{Answer, Answered, Tell};
 pub(crate) use seats::Seat;
 
 use answer::{Judged, Said};

@@ -8,7 +8,7 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wse_protocol::json;
-use wse_protocol::topic::{Pattern, is_pattern};
+use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
 use super::applying::{Applying, Results};
@@ -100,6 +100,7 @@ impl Shard {
         let is_new = |topic: &str| !shared.topics.get(topic).is_some_and(|entry| self.topics.holds(&entry, slot));
         let wanted = update.topics.iter().filter(|(topic, verdict)| {
             **verdict == Verdict::Open
+                && is_valid_name(topic)
                 && !is_pattern(topic)
                 && provider.knows(topic)
                 && is_new(topic)
@@ -107,7 +108,8 @@ impl Shard {
                 // What can be recovered is better than a state.
                 && !update.position(topic).is_some_and(|from| shared.is_kept(topic, from))
         });
-        wanted.map(|(topic, _)| topic.as_str().into()).collect()
+        // The host is asked about no more than the connection may have.
+        wanted.map(|(topic, _)| topic.as_str().into()).take(shared.subscriptions_left(peer)).collect()
     }
 
     /// Asks the host for the state of topics. Returns the question, and when the host is late with it.
