@@ -87,8 +87,11 @@ impl Shard {
         let mut asked = Vec::new();
         // The host is asked about no more than the connection may have.
         let left = shared.subscriptions_left(&peer);
+        // What it asks to have replayed of a topic it holds through a pattern is no new subscription.
+        let gap = update.recover && update.topics.len() == 1;
         for (topic, verdict) in &mut update.topics {
-            *verdict = self.sift(slot, &peer, topic);
+            let held = gap && self.topics.holds_by_pattern(topic, slot);
+            *verdict = if held { Verdict::Held } else { self.sift(slot, &peer, topic) };
             if *verdict == Verdict::Open && asked.len() == left {
                 bump(&shared.counters.subscriptions_refused);
                 *verdict = Verdict::Refused(Refusal::Subscriptions.as_str().into());

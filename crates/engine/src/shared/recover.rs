@@ -16,8 +16,9 @@ impl Shared {
     /// Has the connection's shard subscribe it, reply and replay in one step. Without topics that can be recovered this is no more
     /// than a subscription whose end is told.
     pub(crate) fn recover(&self, request: Request) {
-        let replays = request.topics.iter().any(|asked| asked.wish.replays());
-        if replays && !self.may_replay(request.to) {
+        // Of a topic without a line nothing is replayed.
+        let replays = |asked: &Asked| asked.wish.replays() && asked.entry.line.is_some();
+        if request.topics.iter().any(replays) && !self.may_replay(request.to) {
             // Once it may, its shard asks again.
             self.shards[request.to.shard()].mailbox.command(Command::RecoverLater(Box::new(request)));
             return;
