@@ -15,6 +15,8 @@ pub enum Control {
     ClientHello,
     /// The engine's only where topic lists decide who may subscribe.
     SubscriptionUpdate,
+    /// The engine's only where it verifies tokens.
+    AuthRefresh,
 }
 
 impl Control {
@@ -26,6 +28,7 @@ impl Control {
             br#""pong""# | br#""PONG""# => Self::Pong,
             br#""client_hello""# => Self::ClientHello,
             br#""subscription_update""# => Self::SubscriptionUpdate,
+            br#""auth_refresh""# => Self::AuthRefresh,
             _ if raw_type.len() < SHORTEST_ESCAPED => return None,
             _ => return Self::of_long(raw_type),
         })
@@ -42,6 +45,7 @@ impl Control {
             "pong" | "PONG" => Self::Pong,
             "client_hello" => Self::ClientHello,
             "subscription_update" => Self::SubscriptionUpdate,
+            "auth_refresh" => Self::AuthRefresh,
             _ => return None,
         })
     }
@@ -64,6 +68,7 @@ mod tests {
             ("PONG", Control::Pong),
             ("client_hello", Control::ClientHello),
             ("subscription_update", Control::SubscriptionUpdate),
+            ("auth_refresh", Control::AuthRefresh),
         ] {
             assert_eq!(Control::of(format!("\"{name}\"").as_bytes()), Some(control));
             let escape = |byte: u8| format!("\\u{byte:04x}");

@@ -8,6 +8,7 @@ mod event;
 mod inject;
 mod messages;
 mod time;
+mod token;
 
 pub use category::Category;
 pub use control::Control;
@@ -18,3 +19,4 @@ pub use messages::{
     key_exchange_failed, ping, pong, rate_limit_warning, server_hello, server_ready,
 };
 pub use time::iso8601;
+pub use token::{RefreshFailure, auth_expiring, auth_refreshed, refresh_error, topics_ended};
