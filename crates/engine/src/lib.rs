@@ -36,6 +36,7 @@ mod registry;
 mod shard;
 mod shared;
 mod slab;
+mod tokens;
 mod topics;
 mod turns;
 mod wheel;
@@ -50,6 +51,7 @@ pub use mailbox::{Outgoing, Pressure};
 pub use outlet::{Released, Source};
 pub use registry::ConnectionInfo;
 pub use shared::{Payloads, SendEventOutcome};
+pub use tokens::{RefreshError, Refreshed, Revocation, RevocationsFull};
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
 #[doc(hidden)]

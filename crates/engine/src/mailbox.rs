@@ -15,6 +15,7 @@ use crate::admission::{Permit, Place};
 use crate::alarm::Alarm;
 use crate::frames::Run;
 use crate::id::ConnId;
+use crate::tokens::Told;
 use crate::topics::{Target, TopicEntry};
 
 /// What a command weighs in the mailbox beside its bytes.
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
     /// Some connection's ACL is another one now.
     AclChanged,
+    /// Exchanges a connection's token for this one.
+    Refresh { to: ConnId, token: Box<str>, told: Told },
     /// Closes one connection after what is queued for it.
     Close { to: ConnId, code: CloseCode, reason: Box<str> },
     /// Closes all connections after what is queued for them.
@@ -62,6 +65,7 @@ impl Command {
                 Self::Unsubscribe { topics: Some(names), .. } => {
                     names.iter().map(|name| name.len() + size_of_val(name)).sum()
                 }
+                Self::Refresh { token, .. } => token.len(),
                 Self::Close { reason, .. } | Self::CloseAll { reason, .. } => reason.len(),
                 _ => 0,
             }

@@ -30,6 +30,10 @@ pub enum Event {
     SlowConsumer(ConnId, Value),
     /// This consumer's from here on, and another's before.
     Adopt(ConnId, Value),
+    /// Topics of its ended that nobody asked to end.
+    Unsubscribe(ConnId, Value),
+    /// Its token expires soon.
+    AuthExpiring(ConnId, Value),
 }
 
 impl Event {
@@ -43,7 +47,9 @@ impl Event {
             | Self::Binary(id, _)
             | Self::Disconnect(id)
             | Self::SlowConsumer(id, _)
-            | Self::Adopt(id, _) => *id,
+            | Self::Adopt(id, _)
+            | Self::Unsubscribe(id, _)
+            | Self::AuthExpiring(id, _) => *id,
         }
     }
 }
@@ -92,6 +98,8 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
             }
             8 => Event::SlowConsumer(id, serde_json::from_slice(payload).expect("a JSON report")),
             9 => Event::Adopt(id, serde_json::from_slice(payload).expect("a JSON object")),
+            12 => Event::Unsubscribe(id, serde_json::from_slice(payload).expect("a JSON object")),
+            13 => Event::AuthExpiring(id, serde_json::from_slice(payload).expect("a JSON object")),
             other => panic!("unknown kind {other}"),
         });
     }

@@ -8,6 +8,7 @@ mod inline;
 mod metrics;
 mod outgoing;
 mod outlet;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -31,6 +31,11 @@ pub(crate) enum Kind {
     Adopt = 9,
     /// A JSON object most of which is one long string.
     LongMessage = 10,
+    // 11 is subscribe.
+    /// Topics ended that nobody asked to end; payload: JSON.
+    Unsubscribe = 12,
+    /// Its token expires soon; payload: JSON.
+    AuthExpiring = 13,
 }
 
 /// What was known of a connection that has ended, for a reader that inherits its last events.

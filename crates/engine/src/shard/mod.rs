@@ -6,6 +6,7 @@ mod adopt;
 mod answer;
 mod driver;
 mod memory;
+mod refresh;
 mod rehome;
 mod serve;
 mod subscribe;
@@ -36,6 +37,7 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
+use refresh::Refreshes;
 use updates::Updates;
 use work::Work;
 
@@ -63,6 +65,8 @@ pub(super) struct Shard {
     sated: Vec<ConnId>,
     /// Subscription updates to be answered.
     updates: Updates,
+    /// Tokens that wait for their keys.
+    refreshes: Refreshes,
     /// The batch of commands in work.
     work: Option<Work>,
     /// How much may wait in the mailbox.
@@ -93,6 +97,7 @@ impl Shard {
             paused: Vec::new(),
             sated: Vec::new(),
             updates: Updates::default(),
+            refreshes: Refreshes::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),
@@ -168,6 +173,7 @@ impl Shard {
         let _places = [Place::kept(&shared.shards[self.index].load), shared.leave()];
         shared.registry.remove(id);
         self.forget_updates(id.slot());
+        self.forget_refresh(id.slot());
         self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);
     }

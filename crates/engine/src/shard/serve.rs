@@ -118,6 +118,7 @@ impl Shard {
                 Read::More { subscription_updates } => {
                     self.keep_updates(slot, subscription_updates);
                     let answered = self.answer_updates(slot);
+                    self.look_at_token(slot);
                     if !self.flush(slot) {
                         return Served::Waiting;
                     }
@@ -164,6 +165,7 @@ impl Shard {
             }
         }
         self.delivery.serve(None);
+        self.retry_refreshes();
         if self.memory.is_due(self.held(), now)
             && let Some(release) = self.context.shared.config.release_memory
         {

@@ -116,6 +116,10 @@ impl Shard {
                 let work = self.unsubscribe(to, topics.as_deref());
                 self.delivery.worked(work);
             }
+            Command::Refresh { to, token, told } => {
+                delivery.unstage(&mut floor);
+                self.refresh(to, token, told);
+            }
             Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
                 delivery.unstage(&mut floor);
