@@ -76,9 +76,10 @@ impl Peer {
 }
 
 impl Registry {
-    /// The connections whose token this revokes. Walks all of them.
+    /// The connections whose token this revokes, but those that close already. Walks all of them.
     pub(crate) fn revoked_by(&self, revocation: &Revocation) -> Vec<ConnId> {
-        let meant = self.peers.iter().filter(|peer| peer.token_is(|token| revocation.matches(token)));
+        let meant =
+            self.peers.iter().filter(|peer| !peer.is_closing() && peer.token_is(|token| revocation.matches(token)));
         meant.map(|peer| peer.id).collect()
     }
 }
