@@ -7,6 +7,7 @@ mod answer;
 mod driver;
 mod memory;
 mod refresh;
+mod refreshes;
 mod rehome;
 mod serve;
 mod subscribe;
@@ -37,7 +38,7 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
-use refresh::Refreshes;
+use refreshes::Refreshes;
 use updates::Updates;
 use work::Work;
 

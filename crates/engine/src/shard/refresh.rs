@@ -2,7 +2,6 @@
 //! may not have any more ends at that point of its stream, everything else goes on. A token that names a key nobody knows yet waits
 //! for it, one per connection, and its connection goes on meanwhile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
@@ -11,33 +10,15 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::envelope::{self, RefreshFailure};
 
 use super::Shard;
+use super::refreshes::{By, Waiting};
 use crate::admission::Place;
 use crate::asking::{Found, Kid};
-use crate::clock::{Millis, millis};
+use crate::clock::millis;
 use crate::id::ConnId;
 use crate::inbound::Kind;
 use crate::registry::Peer;
 use crate::shared::{Distrust, Proof, User};
 use crate::tokens::{Attempt, RefreshError, Refreshed, Told};
-
-/// Tokens that wait for their keys, by the slot of their connection.
-#[derive(Default)]
-pub(super) struct Refreshes(HashMap<u32, Waiting, foldhash::fast::RandomState>);
-
-struct Waiting {
-    token: Box<str>,
-    kid: Kid,
-    by: By,
-    until: Millis,
-    /// One of those that may wait.
-    _place: Place,
-}
-
-/// Who gives a connection a token.
-enum By {
-    Client,
-    Host(Told),
-}
 
 /// Why a token is refused, as its host is told, and as its client is.
 fn failure(error: RefreshError) -> RefreshFailure {

@@ -209,7 +209,7 @@ mod tests {
         assert!(list.contain(&token("b", None, NOW)) && list.contain(&token("d", None, NOW)));
         let endless = Revocations::new(1, None);
         endless.add(&revocation(None, Some("1"), None), NOW).unwrap();
-        assert!(endless.add(&revocation(None, Some("2"), None), u64::MAX).is_err());
+        assert!(endless.add(&revocation(None, Some("2"), None), u64::MAX - 1).is_err());
         assert_eq!(Revocations::new(0, None).add(&user("a", 1), NOW), Err(RevocationsFull(0)));
     }
 }
