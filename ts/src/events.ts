@@ -84,6 +84,24 @@ export interface SlowConsumer {
   droppedBytes: number;
 }
 
+/** Topics a client holds no longer. */
+export interface SubscriptionChange {
+  /** Names and patterns that ended, those of queue groups among them. */
+  topics: string[];
+  /** Those it asked about and did not get, and why; empty for what it did not ask for. */
+  refused: { topic: string; reason: string }[];
+  /** Why they ended, where the client has not asked for it: its new token does not allow them. */
+  reason?: 'not_allowed';
+}
+
+/** The token of a connection expires soon. */
+export interface TokenExpiring {
+  /** When, without the leeway. */
+  expiresAt: Date;
+  /** Seconds until then, whole; 0 within the leeway. */
+  expiresIn: number;
+}
+
 /**
  * One inbound event: `[type, conn, payload]`. The union narrows when it is destructured:
  *
@@ -100,6 +118,8 @@ export interface SlowConsumer {
  * - `adopt`: the connection's reader has left or stopped reading, and it is this one's from now on; the first that is heard of it here
  * - `presence_join`, `presence_leave`: belong to a topic, not to a connection
  * - `slow_consumer`: frames were dropped for this connection, or it was closed
+ * - `unsubscribe`: subscriptions ended because the connection's new token does not allow them
+ * - `auth_expiring`: the connection's token expires soon (`jwt.expiryWarning`); once per token
  *
  * @typeParam M what a message is: `LazyMessage` in a loop that asked for it
  */
@@ -113,7 +133,9 @@ export type WSEEvent<M = WSEMessage> =
   | readonly [type: 'adopt', conn: number, payload: Adoption]
   | readonly [type: 'presence_join', conn: null, payload: PresenceChange]
   | readonly [type: 'presence_leave', conn: null, payload: PresenceChange]
-  | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];
+  | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer]
+  | readonly [type: 'unsubscribe', conn: number, payload: SubscriptionChange]
+  | readonly [type: 'auth_expiring', conn: number, payload: TokenExpiring];
 
 /** Events in the order in which the engine saw them; the order of one connection's events is that of its wire. */
 export type WSEBatch<M = WSEMessage> = readonly WSEEvent<M>[];

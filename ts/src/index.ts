@@ -9,6 +9,8 @@ export type {
   JsonValue,
   PresenceChange,
   SlowConsumer,
+  SubscriptionChange,
+  TokenExpiring,
   WSEBatch,
   WSEEvent,
   WSEMessage,
@@ -37,6 +39,7 @@ export type { HealthSnapshot } from './server/health.js';
 export type { CloseOptions, ListenAddress, NoAddress, StartedAt } from './server/lifecycle.js';
 export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
+export type { TokenRefreshed, TokenRevocation } from './server/token-calls.js';
 export type { OnUpgrade, UpgradeAnswer, UpgradeRefusal, UpgradeRequest, UpgradeTerms } from './server/upgrade-request.js';
 export type { WorkerExit, WorkerPool, WorkersOptions } from './server/workers.js';
 export { topicSegment } from './topic.js';

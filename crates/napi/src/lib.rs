@@ -28,6 +28,7 @@ mod reading;
 mod registry;
 mod server;
 mod text;
+mod token;
 mod upgrade;
 #[cfg(unix)]
 mod uv;

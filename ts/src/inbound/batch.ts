@@ -16,7 +16,17 @@
  * out refers to the batch's memory.
  */
 
-import type { Adoption, Disconnection, PresenceChange, SlowConsumer, WSEBatch, WSEEvent, WSEMessage } from '../events.js';
+import type {
+  Adoption,
+  Disconnection,
+  PresenceChange,
+  SlowConsumer,
+  SubscriptionChange,
+  TokenExpiring,
+  WSEBatch,
+  WSEEvent,
+  WSEMessage,
+} from '../events.js';
 import { readTables, type Table } from './columns.js';
 import { LazyMessage } from './lazy.js';
 import { LongStrings } from './long.js';
@@ -42,6 +52,8 @@ const PRESENCE_LEAVE = 7;
 const SLOW_CONSUMER = 8;
 const ADOPT = 9;
 const LONG_MSG = 10;
+const UNSUBSCRIBE = 12;
+const AUTH_EXPIRING = 13;
 /** From here on: a row of a shape. */
 const SHAPED = 16;
 
@@ -150,6 +162,12 @@ function decode(
       case ADOPT:
         events[i] = ['adopt', conn, adoption(bytes.toString(dataEncoding, at, end))];
         break;
+      case UNSUBSCRIBE:
+        events[i] = ['unsubscribe', conn, JSON.parse(bytes.toString(dataEncoding, at, end)) as SubscriptionChange];
+        break;
+      case AUTH_EXPIRING:
+        events[i] = ['auth_expiring', conn, expiring(bytes.toString(dataEncoding, at, end))];
+        break;
       case PRESENCE_JOIN:
         events[i] = ['presence_join', null, JSON.parse(bytes.toString(dataEncoding, at, end)) as PresenceChange];
         break;
@@ -169,6 +187,12 @@ function decode(
 function adoption(text: string): Adoption {
   const known = JSON.parse(text) as Omit<Adoption, 'connectedAt'> & { connectedAt: number };
   return { ...known, connectedAt: new Date(known.connectedAt) };
+}
+
+/** The time crosses in seconds. */
+function expiring(text: string): TokenExpiring {
+  const { expiresAt, expiresIn } = JSON.parse(text) as { expiresAt: number; expiresIn: number };
+  return { expiresAt: new Date(expiresAt * 1000), expiresIn };
 }
 
 function parseAll(text: string): WSEMessage[] | undefined {

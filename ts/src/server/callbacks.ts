@@ -1,6 +1,14 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
-import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import type {
+  Adoption,
+  Disconnection,
+  SlowConsumer,
+  SubscriptionChange,
+  TokenExpiring,
+  WSEEvent,
+  WSEMessage,
+} from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 
 /** What came with a client. */
@@ -26,11 +34,24 @@ export interface WSECallbacks {
   onDisconnect?: (conn: number, info: Disconnection) => unknown;
   /** A connection fell behind. */
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
+  /** Subscriptions of a connection ended because its new token does not allow them. */
+  onUnsubscribe?: (conn: number, info: SubscriptionChange) => unknown;
+  /** A connection's token expires soon. */
+  onAuthExpiring?: (conn: number, info: TokenExpiring) => unknown;
   /** Another callback failed while it handled `event`. */
   onError?: (error: unknown, event: WSEEvent) => unknown;
 }
 
-const NAMES: readonly (keyof WSECallbacks)[] = ['onConnect', 'onAdopt', 'onMessage', 'onDisconnect', 'onSlowConsumer', 'onError'];
+const NAMES: readonly (keyof WSECallbacks)[] = [
+  'onConnect',
+  'onAdopt',
+  'onMessage',
+  'onDisconnect',
+  'onSlowConsumer',
+  'onUnsubscribe',
+  'onAuthExpiring',
+  'onError',
+];
 
 /**
  * The callbacks, if that is what they are.
@@ -81,6 +102,10 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
       return callbacks.onDisconnect?.(conn, payload);
     case 'slow_consumer':
       return callbacks.onSlowConsumer?.(conn, payload);
+    case 'unsubscribe':
+      return callbacks.onUnsubscribe?.(conn, payload);
+    case 'auth_expiring':
+      return callbacks.onAuthExpiring?.(conn, payload);
     default:
       return undefined;
   }

@@ -1,7 +1,15 @@
 /** The handlers of `serve()`: what they are, which of them an event is for, and what becomes of their failures. Keeps no order. */
 
 import { describe } from '../describe.js';
-import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import type {
+  Adoption,
+  Disconnection,
+  SlowConsumer,
+  SubscriptionChange,
+  TokenExpiring,
+  WSEEvent,
+  WSEMessage,
+} from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 import { type ConnectInfo, isThenable } from './callbacks.js';
 
@@ -21,11 +29,24 @@ export interface WSEHandlers {
   disconnect?(conn: number, info: Disconnection): unknown;
   /** A connection fell behind. */
   slowConsumer?(conn: number, info: SlowConsumer): unknown;
+  /** Subscriptions of a connection ended because its new token does not allow them. */
+  unsubscribe?(conn: number, info: SubscriptionChange): unknown;
+  /** A connection's token expires soon: it is closed unless `refreshToken()`, or its client, gives it another one. */
+  authExpiring?(conn: number, info: TokenExpiring): unknown;
   /** A handler threw or rejected while it handled `event`. @default a process warning */
   error?(error: unknown, conn: number, event: WSEEvent): unknown;
 }
 
-const NAMES: readonly (keyof WSEHandlers)[] = ['connect', 'adopt', 'message', 'disconnect', 'slowConsumer', 'error'];
+const NAMES: readonly (keyof WSEHandlers)[] = [
+  'connect',
+  'adopt',
+  'message',
+  'disconnect',
+  'slowConsumer',
+  'unsubscribe',
+  'authExpiring',
+  'error',
+];
 
 /** Milliseconds between two warnings about failures nobody handles. */
 const WARN_MS = 10_000;
@@ -97,6 +118,10 @@ export class HandlerCaller {
         return handlers.disconnect?.(conn, payload);
       case 'slow_consumer':
         return handlers.slowConsumer?.(conn, payload);
+      case 'unsubscribe':
+        return handlers.unsubscribe?.(conn, payload);
+      case 'auth_expiring':
+        return handlers.authExpiring?.(conn, payload);
       default:
         return undefined;
     }

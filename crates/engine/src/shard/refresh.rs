@@ -141,7 +141,7 @@ impl Shard {
             let topics: Vec<Box<str>> = ended.into_iter().collect();
             context.counters.topics_ended.add(topics.len() as u64);
             connection.tell(&envelope::topics_ended(&topics), context);
-            let event = json!({ "topics": topics, "reason": "not_allowed" }).to_string();
+            let event = json!({ "topics": topics, "refused": [], "reason": "not_allowed" }).to_string();
             context.event(connection.stream(), Kind::Unsubscribe, peer.id, event.as_bytes());
         }
         // Whoever has revoked it since it was believed has looked at the connection too early.
