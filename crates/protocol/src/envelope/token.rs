@@ -61,8 +61,8 @@ pub fn refresh_error(failure: RefreshFailure, closes: bool) -> String {
     )
 }
 
-/// These subscriptions have ended because the connection may not have them any more: as the answer to an `unsubscribe` that nobody
-/// asked for, which published clients take for one.
+/// These subscriptions have ended because the connection may not have them any more: in the shape of the answer to an
+/// `unsubscribe`, which nobody has asked for.
 pub fn topics_ended(topics: &[impl AsRef<str>]) -> String {
     let topics: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
     let p = json!({
