@@ -50,9 +50,7 @@ impl NativeServer {
             let revoked = self.engine.revoke(&Revocation { sub, jti, before });
             revoked.map_err(|full| Failure::new(ErrorCode::RevocationsFull, full))
         });
-        revoked
-            .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
-            .map_err(|failure| failure.thrown(env))
+        revoked.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).map_err(|failure| failure.thrown(env))
     }
 }
 
