@@ -11,8 +11,8 @@ import { ROOT } from './lib/run.mjs';
 /** A module may import those of the lines above its own, and of its own line only what its crate says. */
 const ENGINE = [
   ['clock', 'config', 'error', 'id'],
-  ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission', 'ready', 'reactor', 'alarm', 'outlet', 'turns', 'tokens'],
-  ['topics'],
+  ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission', 'ready', 'reactor', 'alarm', 'outlet', 'turns'],
+  ['topics', 'tokens'],
   ['mailbox', 'registry', 'inbound', 'asking'],
   ['shared', 'outbox'],
   ['conn'],
