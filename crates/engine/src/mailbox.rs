@@ -17,6 +17,7 @@ use crate::asking::Answered;
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::recovery::{Recover, Request};
+use crate::tokens::Told;
 use crate::topics::{Target, TopicEntry};
 
 /// What a command weighs in the mailbox beside its bytes.
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Answered(Box<Answered>),
     /// Some connection's ACL is another one now.
     AclChanged,
+    /// Exchanges a connection's token for this one.
+    Refresh { to: ConnId, token: Box<str>, told: Told },
     /// Closes one connection after what is queued for it.
     Close { to: ConnId, code: CloseCode, reason: Box<str> },
     /// Closes all connections after what is queued for them.
@@ -72,6 +75,7 @@ impl Command {
                     names.iter().map(|name| name.len() + size_of_val(name)).sum()
                 }
                 Self::Answered(answered) => answered.answer.weight(),
+                Self::Refresh { token, .. } => token.len(),
                 Self::Close { reason, .. } | Self::CloseAll { reason, .. } => reason.len(),
                 _ => 0,
             }

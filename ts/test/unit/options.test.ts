@@ -47,6 +47,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['jwt.leeway', [0, 30, 3600], [-1, 0.5, '30', Infinity, null, 3601]],
   ['jwt.allowMissingClaims', [true], [1, null]],
   ['jwt.closeOnExpiry', [false], [0, null]],
+  ['jwt.expiryWarning', [0, 60, 3600], [-1, 0.5, '60', null, 3601, 60_000]],
+  ['jwt.maxLifetime', [null, 1, 3600, 31_536_000], [0, -1, 0.5, '3600', 31_536_001]],
+  ['jwt.maxRevocations', [0, 10_000], [-1, 1.5, '1', 2 ** 24 + 1]],
   ['tls', [null], ['pem', 1, []]],
   ['tls.cert', ['pem', new Uint8Array(1)], ['', 1, null, undefined]],
   ['tls.key', ['pem', new Uint8Array(1)], ['', 1, null, undefined]],
@@ -301,6 +304,9 @@ describe('resolveOptions', () => {
       leeway: 30,
       allowMissingClaims: false,
       closeOnExpiry: true,
+      expiryWarning: 60,
+      maxLifetime: null,
+      maxRevocations: 10_000,
     });
   });
 

@@ -185,7 +185,8 @@ impl Asking {
         }
     }
 
-    fn find_key(&self, kid: &Kid) -> Found {
+    /// What is known about a key, asking the host unless it has been asked already.
+    pub(crate) fn find_key(&self, kid: &Kid) -> Found {
         let now = Instant::now();
         let mut state = self.state.lock();
         let late = state.expire(now);

@@ -9,6 +9,8 @@ mod applying;
 mod driver;
 mod memory;
 mod recover;
+mod refresh;
+mod refreshes;
 mod rehome;
 mod serve;
 mod served;
@@ -43,6 +45,7 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
+use refreshes::Refreshes;
 use served::Served;
 use updates::Updates;
 use waiting::Waiting;
@@ -76,6 +79,8 @@ pub(super) struct Shard {
     served: Served,
     /// Requests to recover that wait for their turn.
     waiting: Waiting,
+    /// Tokens that wait for their keys.
+    refreshes: Refreshes,
     /// The batch of commands in work.
     work: Option<Work>,
     /// How much may wait in the mailbox.
@@ -108,6 +113,7 @@ impl Shard {
             updates: Updates::default(),
             served: Served::default(),
             waiting: Waiting::default(),
+            refreshes: Refreshes::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),
@@ -184,6 +190,7 @@ impl Shard {
         shared.registry.remove(id);
         self.forget_updates(id.slot());
         self.served.forget(id.slot());
+        self.forget_refresh(id.slot());
         self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);
     }

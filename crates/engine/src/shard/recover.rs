@@ -74,7 +74,12 @@ impl Shard {
     /// holds through a pattern, and has missed some of, is not subscribed by name as well: published clients ask for those.
     fn note_held(&self, slot: u32, topics: &mut [Found]) {
         let single = topics.len() == 1;
-        for Found { asked, last, .. } in topics {
+        let Some(peer) = self.connections.get(slot).map(|connection| connection.peer()) else { return };
+        for Found { asked, at, missed, last } in topics {
+            if !peer.allows(&asked.entry.name) {
+                // Its ACL is another one since it asked: nothing is replayed that would not be delivered.
+                (*at, *missed, *last) = (None, None, None);
+            }
             let gap = single && asked.wish.replays() && !asked.entry.is_pattern;
             asked.covered |= gap && self.topics.holds_by_pattern(&asked.entry.name, slot);
             let held = asked.covered || self.topics.holds(&asked.entry, slot);

@@ -122,6 +122,10 @@ impl Shard {
                 self.delivery.worked(work);
             }
             Command::Answered(answered) => self.take_answer(*answered),
+            Command::Refresh { to, token, told } => {
+                delivery.unstage(&mut floor);
+                self.refresh(to, token, told);
+            }
             Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
                 delivery.unstage(&mut floor);
