@@ -2,6 +2,7 @@
 //! would break an invariant of this crate.
 
 mod http;
+mod presence;
 mod proxies;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use wse_crypto::tls::ReloadableTls;
 use wse_crypto::token::TokenSource;
 
 pub use http::Http;
+pub use presence::Presence;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 
 /// What happens to a connection whose outbound budget is used up.
@@ -121,6 +123,8 @@ pub struct Config {
     pub server_ready: bool,
     /// Who answers `subscription_update`.
     pub subscriptions: Subscriptions,
+    /// Who is present is kept track of; `None`: it is not.
+    pub presence: Option<Presence>,
     /// Bucket of `send_event`.
     pub rate_limit: RateLimit,
     /// Largest inbound message in bytes, after joining, inflating or decoding.

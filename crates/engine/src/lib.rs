@@ -30,6 +30,7 @@ mod metrics;
 mod net;
 pub mod outbox;
 mod outlet;
+mod presence;
 mod reactor;
 mod ready;
 mod registry;
@@ -41,15 +42,18 @@ mod turns;
 mod wheel;
 
 pub use asking::{AnswerError, Fault};
-pub use engine::{Bound, Engine, Inline, LimitsMet, PumpedPeer, Relay, Reply, State, Step, Subscribed};
+pub use engine::{
+    Bound, Engine, Inline, LimitsMet, PresenceError, PresenceMember, PumpedPeer, Relay, Reply, State, Step, Subscribed,
+};
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
 pub use inbound::{Consumer, Stall, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
 pub use outlet::{Released, Source};
+pub use presence::Refused as PresenceRefused;
 pub use registry::ConnectionInfo;
-pub use shared::{Payloads, SendEventOutcome};
+pub use shared::{Payloads, Present, SendEventOutcome};
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.
 #[doc(hidden)]

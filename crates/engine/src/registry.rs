@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use std::task::Wake;
 
 use dashmap::DashMap;
+use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use wse_protocol::topic::Acl;
 
@@ -103,15 +104,20 @@ pub(crate) struct Details {
     pub(crate) extras: Option<Box<Extras>>,
 }
 
+/// Topics by their ids: each is found without a walk.
+pub(crate) type Presences = IndexMap<u64, Arc<TopicEntry>, foldhash::fast::RandomState>;
+
 /// What nearly no [`Peer`] has.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     /// Queue groups the connection is a member of: their topics and names.
     pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
+    /// Topics its user is present on by it, by their ids.
+    pub(crate) present: Option<Box<Presences>>,
     /// The subprotocol its upgrade agreed on.
     subprotocol: Option<Arc<str>>,
     /// The user its token names, or its host.
-    user: Option<Arc<str>>,
+    pub(crate) user: Option<Arc<str>>,
     /// JSON text its host keeps with it.
     data: Option<Arc<str>>,
     /// Where it comes from, as far as [`Details`] has no place for it.
@@ -296,7 +302,7 @@ impl Registry {
         let user = user.map(|user| self.users.add(&user, peer.id));
         if far.is_some() || user.is_some() || subprotocol.is_some() || data.is_some() {
             let data = data.map(Arc::from);
-            details.extras = Some(Box::new(Extras { groups: Vec::new(), subprotocol, user, data, far }));
+            details.extras = Some(Box::new(Extras { groups: Vec::new(), present: None, subprotocol, user, data, far }));
         }
     }
 

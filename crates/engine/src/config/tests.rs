@@ -29,6 +29,7 @@ pub(crate) fn config() -> Config {
         http: None,
         server_ready: false,
         subscriptions: Subscriptions::App,
+        presence: None,
         rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },
         max_message_size: 1024,
         max_json_depth: 8,

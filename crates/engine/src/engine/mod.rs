@@ -8,6 +8,7 @@ mod inline;
 mod metrics;
 mod outgoing;
 mod outlet;
+mod presence;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use wse_protocol::close_code::CloseCode;
 pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
 pub use outlet::LimitsMet;
+pub use presence::{PresenceError, PresenceMember};
 
 pub use crate::net::{PumpedPeer, Relay, Reply};
 

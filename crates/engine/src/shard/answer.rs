@@ -11,6 +11,8 @@ use wse_protocol::topic::is_valid_name;
 use super::Shard;
 use super::subscribe::CHANGE;
 use crate::conn::Offer;
+use crate::presence::Refused;
+use crate::shared::Present;
 use crate::topics::Refusal;
 
 /// Topics one update may name.
@@ -81,6 +83,12 @@ impl Shard {
             "subscribe" => self.subscribe_named(slot, topics, &mut reply),
             _ => self.unsubscribe_named(slot, topics, &mut reply),
         };
+        let presence = json::member(payload, "presence").filter(|_| action == "subscribe");
+        let refused = presence.and_then(|data| {
+            let present = self.make_present(slot, &reply.succeeded, data);
+            work += present.bytes / BYTES;
+            present.why
+        });
         let Reply { succeeded, failed, reasons } = reply;
         let mut p = json!({
             "action": action,
@@ -91,6 +99,9 @@ impl Shard {
         });
         if !reasons.is_empty() {
             p["failed_reasons"] = json!(reasons);
+        }
+        if let Some(why) = refused {
+            p["presence_refused"] = json!(why.as_str());
         }
         let text = json!({ "c": "WSE", "t": "subscription_update", "v": 1, "p": p }).to_string();
         if let Some(connection) = self.connections.get_mut(slot) {
@@ -126,9 +137,22 @@ impl Shard {
         work
     }
 
+    /// Makes its user present on topics it is subscribed to. `data` is JSON of whatever kind, one message at most.
+    fn make_present(&self, slot: u32, topics: &[String], data: &[u8]) -> Present {
+        let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else {
+            return Present::default();
+        };
+        let shared = &self.context.shared;
+        let held: Vec<_> = topics.iter().filter_map(|topic| shared.topics.get(topic)).collect();
+        match std::str::from_utf8(data) {
+            Ok(data) if data.starts_with('{') => shared.appear(&peer, &held, Some(data), || {}),
+            _ => Present { why: Some(Refused::Invalid), refused: held.len(), ..Present::default() },
+        }
+    }
+
     /// Unsubscribes; a topic that is not held succeeds too, a name that is none does not.
     fn unsubscribe_named(&mut self, slot: u32, topics: impl IntoIterator<Item = String>, reply: &mut Reply) -> usize {
-        let Some(id) = self.connections.get(slot).map(|connection| connection.id()) else { return 0 };
+        let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return 0 };
         for topic in topics {
             match is_valid_name(&topic) {
                 true => reply.succeeded.push(topic),
@@ -136,6 +160,11 @@ impl Shard {
             }
         }
         let names: Vec<Box<str>> = reply.succeeded.iter().map(|topic| topic.as_str().into()).collect();
-        self.unsubscribe(id, Some(&names))
+        // What is on its way from the host comes after this, presence and all.
+        let shared = &self.context.shared;
+        let holds = |name: &&str| shared.topics.get(name).is_some_and(|entry| self.topics.holds(&entry, slot));
+        let held: Vec<&str> = names.iter().map(|name| &**name).filter(holds).collect();
+        shared.vanish(&peer, Some(held.into_iter()), || {});
+        self.unsubscribe(peer.id, Some(&names))
     }
 }

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod answer;
+mod departures;
 mod driver;
 mod memory;
 mod rehome;
@@ -35,6 +36,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
+use departures::Departures;
 use memory::MemoryWatch;
 use updates::Updates;
 use work::Work;
@@ -72,6 +74,8 @@ pub(super) struct Shard {
     /// When the wheel was last moved.
     ticked: Millis,
     memory: MemoryWatch,
+    /// Presences that are to end.
+    departures: Departures,
     /// Connections that have had a costly turn, and have the next one once the sockets were asked who else is ready.
     spent: Vec<ConnId>,
     /// Where its sockets are registered.
@@ -98,6 +102,7 @@ impl Shard {
             due: Vec::new(),
             ticked: shared.clock.now(),
             memory: MemoryWatch::new(shared.clock.now()),
+            departures: Departures::default(),
             broken: false,
             context: Context::new(shared, index),
         }

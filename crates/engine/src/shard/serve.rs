@@ -279,12 +279,13 @@ impl Shard {
                 self.abandon(id, code);
             }
         }
+        self.see_out_all();
         self.context.deliver();
     }
 
     /// Whether time alone may give it something to do.
     pub(super) fn needs_ticks(&self) -> bool {
-        self.connections.len() > 0 || self.memory.is_waiting(self.held())
+        self.connections.len() > 0 || self.memory.is_waiting(self.held()) || !self.departures.is_empty()
     }
 
     /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.

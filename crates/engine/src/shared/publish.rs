@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use wse_protocol::envelope;
@@ -68,6 +69,32 @@ impl Shared {
             None => return self.pressure(),
         };
         let except = except.unwrap_or(ConnId::NOBODY);
+        let mut pressure = self.distribute(&entry, payloads, except);
+        if entry.id != 0 {
+            entry.published.fetch_add(payloads.len() as u64, Relaxed);
+            if entry.has_groups() {
+                let mut each = |opcode, payload: &[u8]| {
+                    pressure = pressure.max(self.publish_to_groups(&entry, opcode, payload, except));
+                };
+                match payloads {
+                    Payloads::Texts(texts) => {
+                        texts.iter().for_each(|text| each(Opcode::Text, self.categorised(text).as_bytes()));
+                    }
+                    Payloads::Bytes(bytes) => bytes.iter().for_each(|bytes| each(Opcode::Binary, bytes)),
+                }
+            }
+        }
+        self.noted(pressure.max(self.pressure()))
+    }
+
+    /// Tells the subscribers of a topic what the engine itself has to say of it: no publication, so that it is neither counted nor
+    /// stamped nor given to queue groups. `texts` are frames that have their category.
+    pub(crate) fn announce(&self, entry: &Arc<TopicEntry>, texts: &[&str]) -> Pressure {
+        self.distribute(entry, Payloads::Texts(texts), ConnId::NOBODY)
+    }
+
+    /// Frames the payloads once, into the mailboxes of all shards that have a subscriber.
+    fn distribute(&self, entry: &Arc<TopicEntry>, payloads: Payloads<'_>, except: ConnId) -> Pressure {
         let exact = entry.id != 0 && !entry.is_pattern;
         // What a push finds is told even if the shard has caught up by the end of the call: the answer is to be relied on.
         let mut pressure = Pressure::Fine;
@@ -86,7 +113,7 @@ impl Shared {
                 if patterns || (exact && entry.wanted_by(index)) {
                     // The others' runs stay whole: who is not theirs is nobody to them.
                     let except = if except.shard() == index { except } else { ConnId::NOBODY };
-                    let target = Target::of(&entry, index, patterns);
+                    let target = Target::of(entry, index, patterns);
                     pressure = pressure.max(shard.mailbox.publish(target, except, frames, count));
                 }
             }
@@ -94,21 +121,7 @@ impl Shared {
                 *frames = Vec::new();
             }
         });
-        if entry.id != 0 {
-            entry.published.fetch_add(payloads.len() as u64, Relaxed);
-            if entry.has_groups() {
-                let mut each = |opcode, payload: &[u8]| {
-                    pressure = pressure.max(self.publish_to_groups(&entry, opcode, payload, except));
-                };
-                match payloads {
-                    Payloads::Texts(texts) => {
-                        texts.iter().for_each(|text| each(Opcode::Text, self.categorised(text).as_bytes()));
-                    }
-                    Payloads::Bytes(bytes) => bytes.iter().for_each(|bytes| each(Opcode::Binary, bytes)),
-                }
-            }
-        }
-        self.noted(pressure.max(self.pressure()))
+        pressure
     }
 
     /// Counts a refusal by the mailbox itself: more than its positions can name would stand in it.
@@ -147,6 +160,11 @@ impl Shared {
     /// Bytes that may be published before publishers should wait.
     pub(crate) fn until_pressure(&self) -> usize {
         self.shards.iter().map(|shard| shard.mailbox.until_mark()).min().unwrap_or(0)
+    }
+
+    /// Whether any shard's mailbox would break the hard limit with `more` bytes; counts nothing.
+    pub(crate) fn is_crammed(&self, more: usize) -> bool {
+        self.shards.iter().any(|shard| shard.mailbox.refuses(more))
     }
 
     /// Sends a text to every connection of this server; the category is added as in [`Self::publish`].

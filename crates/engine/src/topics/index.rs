@@ -15,6 +15,7 @@ use super::cost::{SUBSCRIPTION_BYTES, entry_cost};
 use super::groups::Groups;
 use super::pattern_work::PatternWork;
 use crate::id::ConnId;
+use crate::presence::Members;
 
 /// One topic name, or one pattern, that somebody is subscribed to.
 pub(crate) struct TopicEntry {
@@ -31,6 +32,8 @@ pub(crate) struct TopicEntry {
     pub(crate) groups: Mutex<Groups>,
     /// Whether `groups` has any, readable without its lock.
     grouped: AtomicBool,
+    /// Who is present here, if anybody is. Under this lock members change, and what is said of it is published.
+    pub(crate) members: Mutex<Option<Box<Members>>>,
 }
 
 impl std::fmt::Debug for TopicEntry {
@@ -50,6 +53,7 @@ impl TopicEntry {
             published: AtomicU64::new(0),
             groups: Mutex::default(),
             grouped: AtomicBool::new(false),
+            members: Mutex::new(None),
         }
     }
 
@@ -194,7 +198,10 @@ impl TopicIndex {
     /// Removes the entry if nobody needs it any more.
     pub(crate) fn sweep(&self, entry: &TopicEntry) {
         let swept = self.topics.remove_if(&*entry.name, |_, found| {
-            found.id == entry.id && found.subscribers() == 0 && found.groups.lock().is_empty()
+            found.id == entry.id
+                && found.subscribers() == 0
+                && found.groups.lock().is_empty()
+                && found.members.lock().is_none()
         });
         if swept.is_some() {
             self.bytes.fetch_sub(entry_cost(&entry.name, entry.is_pattern), Relaxed);

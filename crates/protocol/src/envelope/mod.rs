@@ -7,6 +7,7 @@ mod control;
 mod event;
 mod inject;
 mod messages;
+mod presence;
 mod time;
 
 pub use category::Category;
@@ -17,4 +18,5 @@ pub use messages::{
     AuthFailure, RATE_LIMITED, RateLimitWarning, SERVER_VERSION, ServerHello, ServerReady, auth_error,
     key_exchange_failed, ping, pong, rate_limit_warning, server_hello, server_ready,
 };
+pub use presence::{PresenceChange, presence, presence_payload};
 pub use time::iso8601;
