@@ -1,6 +1,6 @@
-//! Presences that are to end: of connections that are gone, and of users who have not come back within their grace. What many
-//! connections leave behind at once is told when they all are gone, so that it is not written to those who are about to go, and a
-//! part a turn, so that the others have theirs.
+//! Presences that are to end: of connections that are gone, and of users who have not come back within their grace. Those of many
+//! connections are ended together, once a tick, so that what is told of them is not written to those who are about to go, and a part
+//! a turn, so that the others have theirs.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
@@ -18,13 +18,23 @@ const AT_ONCE: usize = 1024;
 /// Bytes their announcements may have, more than one alone.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
 
+/// Who goes within a tick beyond so many is one of many.
+const MANY: usize = 64;
+/// Those of many wait so long for more at most, milliseconds.
+const LONGEST_MS: u32 = 1000;
+
 /// What waits to be ended.
 #[derive(Default)]
 pub(super) struct Departures {
     /// Of connections that are gone, in order.
     gone: VecDeque<Leaver>,
-    /// When the first of them went.
-    since: Millis,
+    /// When the last round of them began, and when they were last counted.
+    told: Millis,
+    counted: Millis,
+    /// How many there were then.
+    count: usize,
+    /// How many of them the round in work has left.
+    round: usize,
     /// Users in their grace, the first to end on top.
     graces: BinaryHeap<Reverse<Grace>>,
     /// Numbers them: who came first goes first.
@@ -94,9 +104,6 @@ impl Departures {
 impl Shard {
     /// A connection is gone by which its user was present on these topics.
     pub(super) fn depart(&mut self, user: &Arc<str>, topics: Presences) {
-        if self.departures.gone.is_empty() {
-            self.departures.since = self.context.now();
-        }
         let shared = &self.context.shared;
         shared.presence.gauges.departing.fetch_add(topics.len(), Relaxed);
         let leavers = topics.into_values().map(|topic| Leaver { topic, user: Arc::clone(user) });
@@ -105,7 +112,7 @@ impl Shard {
         shared.shards[self.index].mailbox.nudge();
     }
 
-    /// Ends a part of what waits, unless more connections are about to go, or the mailboxes are full: then a later turn does.
+    /// Ends a part of what waits, unless the mailboxes are full: then a later turn does.
     /// True: there is more to do at once.
     pub(super) fn see_out(&mut self) -> bool {
         if self.departures.is_empty() {
@@ -123,21 +130,37 @@ impl Shard {
         for (until, leaver) in shared.expire(due, now) {
             self.departures.watch(until, leaver);
         }
-        let wait = self.context.now().since(self.departures.since);
-        if self.ready.is_empty() || wait >= TICK_MS {
-            self.end_some(count);
-            more |= !self.departures.gone.is_empty();
-        }
+        self.begin_round();
+        self.end_some(count.min(self.departures.round));
+        more |= self.departures.round > 0;
         more
+    }
+
+    /// Those that are gone by now are told in one go. Who goes alone is told at once; who goes soon after others waits a tick for
+    /// more, and while many go for longer, or each of thousands would still be written to those who go next.
+    fn begin_round(&mut self) {
+        let (now, departures) = (self.context.now(), &mut self.departures);
+        if departures.round > 0 || departures.gone.is_empty() || now.since(departures.counted) < TICK_MS {
+            return;
+        }
+        departures.counted = now;
+        let grown = departures.gone.len().saturating_sub(departures.count);
+        departures.count = departures.gone.len();
+        if grown <= MANY || now.since(departures.told) >= LONGEST_MS {
+            departures.told = now;
+            departures.round = departures.gone.len();
+            departures.count = 0;
+        }
     }
 
     /// Ends the presences of up to `count` connections that are gone.
     fn end_some(&mut self, count: usize) {
-        let gone = &mut self.departures.gone;
-        if gone.is_empty() {
+        let Departures { gone, round, .. } = &mut self.departures;
+        let leavers: Vec<Leaver> = gone.drain(..count.min(gone.len())).collect();
+        *round = round.saturating_sub(leavers.len());
+        if leavers.is_empty() {
             return;
         }
-        let leavers: Vec<Leaver> = gone.drain(..count.min(gone.len())).collect();
         let shared = Arc::clone(&self.context.shared);
         shared.presence.gauges.departing.fetch_sub(leavers.len(), Relaxed);
         let grace = shared.presence.config().map_or(0, |config| u64::try_from(config.grace.as_millis()).unwrap_or(0));
