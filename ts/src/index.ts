@@ -8,6 +8,8 @@ export type {
   JsonObject,
   JsonValue,
   PresenceChange,
+  PresenceMember,
+  PresenceStats,
   SlowConsumer,
   WSEBatch,
   WSEEvent,
@@ -23,6 +25,7 @@ export type {
   JwtKeys,
   JwtOptions,
   KeyMaterial,
+  PresenceOptions,
   PublisherOptions,
   RateLimitOptions,
   TlsOptions,
@@ -30,7 +33,14 @@ export type {
   WSEServerOptions,
 } from './options/types.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
-export type { ConnectionInfo, SubscribeOptions, TopicAcl } from './server/connection-calls.js';
+export type {
+  ConnectionInfo,
+  PresenceRefusal,
+  PresenceSubscribeOptions,
+  PresenceSubscription,
+  SubscribeOptions,
+  TopicAcl,
+} from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
 export type { WSEHandlers } from './server/handlers.js';
 export type { HealthSnapshot } from './server/health.js';

@@ -351,7 +351,7 @@ fn all_who_hear_of_a_topic_hear_the_same_in_the_same_order() {
     // In and out take turns, and the host hears them as the watchers do.
     let whole: Vec<&str> =
         all[0].iter().map(|message| message["t"].as_str().unwrap()).filter(|what| *what != "presence_update").collect();
-    assert!(!whole.is_empty() && whole.len() % 2 == 0);
+    assert!(!whole.is_empty() && whole.len().is_multiple_of(2));
     assert!(whole.chunks(2).all(|pair| pair == ["presence_join", "presence_leave"]));
     let events = heard(&mut server, whole.len());
     assert!(events.chunks(2).all(|pair| matches!(pair, [Event::PresenceJoin(_), Event::PresenceLeave(_)])));

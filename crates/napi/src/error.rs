@@ -19,6 +19,11 @@ pub(crate) enum ErrorCode {
     InvalidEvent,
     JwtEncode,
     Overloaded,
+    PresenceFull,
+    PresenceNone,
+    PresenceNoUser,
+    PresenceOff,
+    PresenceTooLarge,
     SubscriptionLimit,
     Thread,
     UnknownHandle,
@@ -27,7 +32,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ConfigInvalid => "WSE_CONFIG_INVALID",
             Self::Internal => "WSE_INTERNAL",
@@ -35,6 +40,11 @@ impl ErrorCode {
             Self::InvalidEvent => "WSE_INVALID_EVENT",
             Self::JwtEncode => "WSE_JWT_ENCODE",
             Self::Overloaded => "WSE_OVERLOADED",
+            Self::PresenceFull => "WSE_PRESENCE_FULL",
+            Self::PresenceNone => "WSE_PRESENCE_NONE",
+            Self::PresenceNoUser => "WSE_PRESENCE_NO_USER",
+            Self::PresenceOff => "WSE_PRESENCE_OFF",
+            Self::PresenceTooLarge => "WSE_PRESENCE_TOO_LARGE",
             Self::SubscriptionLimit => "WSE_SUBSCRIPTION_LIMIT",
             Self::Thread => "WSE_THREAD",
             Self::UnknownHandle => "WSE_UNKNOWN_HANDLE",

@@ -24,6 +24,7 @@ mod liveness;
 mod memory;
 mod options;
 mod outbox;
+mod presence;
 mod reading;
 mod registry;
 mod server;

@@ -11,8 +11,8 @@ use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_crypto::token::TokenSource;
 use wse_engine::MAX_SHARDS;
 use wse_engine::config::{
-    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, RateLimit, SlowConsumer, Subscriptions,
-    TrustedProxies,
+    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, Presence, RateLimit, SlowConsumer,
+    Subscriptions, TrustedProxies,
 };
 
 use crate::error::{Failure, Outcome};
@@ -35,6 +35,7 @@ pub struct NativeOptions {
     pub jwt: Option<NativeJwtOptions>,
     pub tls: Option<NativeTlsOptions>,
     pub http: Option<NativeHttp>,
+    pub presence: Option<NativePresence>,
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
@@ -112,6 +113,14 @@ pub struct NativeTlsOptions {
     pub key: Uint8Array,
 }
 
+/// Limits of presence. Bytes, seconds.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativePresence {
+    pub max_data_size: f64,
+    pub max_members: u32,
+    pub grace: f64,
+}
+
 /// Tokens and tokens per second.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeRateLimit {
@@ -172,6 +181,7 @@ impl NativeOptions {
             http: self.http.map(NativeHttp::into_http).transpose()?,
             server_ready: self.server_ready,
             subscriptions: if self.subscriptions == "acl" { Subscriptions::Acl } else { Subscriptions::App },
+            presence: self.presence.map(NativePresence::into_presence).transpose()?,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),
@@ -220,6 +230,16 @@ impl NativeEndpoint {
             protocols: self.protocols.into_iter().map(Into::into).collect(),
             require_protocol: self.require_protocol,
         }
+    }
+}
+
+impl NativePresence {
+    fn into_presence(self) -> Outcome<Presence> {
+        Ok(Presence {
+            max_data: bytes(self.max_data_size),
+            max_members: self.max_members as usize,
+            grace: seconds(self.grace, "presence.grace")?,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
 import { type HttpPart, readHttp } from './http.js';
+import { readPresence } from './presence.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import type { SecondsRule } from './seconds.js';
 import { suggestOption } from './suggest.js';
@@ -45,7 +46,7 @@ const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 const TOKEN_SOURCES = ['cookie', 'header', 'query', 'subprotocol'] as const;
 
 /** Options of later versions. Ignoring one would promise what nobody keeps. */
-const NOT_YET = ['recovery', 'presence'] as const;
+const NOT_YET = ['recovery'] as const;
 
 /**
  * The engine's complete options.
@@ -92,6 +93,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     jwt: readJwt(reader.groupOrNull('jwt')),
     tls: readTlsOrNull(reader.groupOrNull('tls')),
     http: null,
+    presence: readPresence(reader),
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
@@ -141,6 +143,9 @@ export function resolveAll(options: WSEServerOptions): Resolved {
       );
     }
     reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
+  }
+  if (resolved.presence !== null && resolved.jwt === null && !resolved.askUpgrade) {
+    reader.fail('presence', 'needs users: give jwt, or onUpgrade that names them');
   }
   if (resolved.jwt?.from.includes('subprotocol') && resolved.endpoints.some(({ protocols }) => protocols.length === 0)) {
     reader.fail('jwt.from', "'subprotocol' needs protocols: the token is never agreed on, and browsers give up where nothing is");

@@ -121,6 +121,19 @@ export interface PublisherOptions {
   hardLimit?: number;
 }
 
+/** Limits of presence. */
+export interface PresenceOptions {
+  /** Bytes of a member's data, as JSON text; at most 1048576. @default 4096 */
+  maxDataSize?: number;
+  /** Members of one topic; 0 is no limit. @default 0 */
+  maxMembers?: number;
+  /**
+   * Seconds. A user whose last connection has ended leaves only then; who is back by then has neither left nor joined. At most 3600.
+   * @default 0: at once
+   */
+  grace?: number;
+}
+
 /** What is spoken on a path, or on all of them. */
 export interface EndpointOptions {
   /**
@@ -206,6 +219,11 @@ export interface WSEServerOptions extends EndpointOptions {
    * is handed on with the bytes already read. See docs/http.md. @default none
    */
   http?: Server | HttpOptions | null;
+  /**
+   * Keeps track of who is present on which topic (docs/presence.md); true: with the defaults of {@link PresenceOptions}. Needs users:
+   * `jwt`, or an `onUpgrade` that names them. @default false
+   */
+  presence?: boolean | PresenceOptions | null;
   rateLimit?: RateLimitOptions;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;

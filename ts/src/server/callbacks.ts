@@ -1,6 +1,6 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
-import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, PresenceChange, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 
 /** What came with a client. */
@@ -26,11 +26,24 @@ export interface WSECallbacks {
   onDisconnect?: (conn: number, info: Disconnection) => unknown;
   /** A connection fell behind. */
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
+  /** A user's first connection is on a topic (`presence`). */
+  onPresenceJoin?: (change: PresenceChange) => unknown;
+  /** A user's last connection is on a topic no more. */
+  onPresenceLeave?: (change: PresenceChange) => unknown;
   /** Another callback failed while it handled `event`. */
   onError?: (error: unknown, event: WSEEvent) => unknown;
 }
 
-const NAMES: readonly (keyof WSECallbacks)[] = ['onConnect', 'onAdopt', 'onMessage', 'onDisconnect', 'onSlowConsumer', 'onError'];
+const NAMES: readonly (keyof WSECallbacks)[] = [
+  'onConnect',
+  'onAdopt',
+  'onMessage',
+  'onDisconnect',
+  'onSlowConsumer',
+  'onPresenceJoin',
+  'onPresenceLeave',
+  'onError',
+];
 
 /**
  * The callbacks, if that is what they are.
@@ -81,6 +94,10 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
       return callbacks.onDisconnect?.(conn, payload);
     case 'slow_consumer':
       return callbacks.onSlowConsumer?.(conn, payload);
+    case 'presence_join':
+      return callbacks.onPresenceJoin?.(payload);
+    case 'presence_leave':
+      return callbacks.onPresenceLeave?.(payload);
     default:
       return undefined;
   }

@@ -1,7 +1,7 @@
 /** The handlers of `serve()`: what they are, which of them an event is for, and what becomes of their failures. Keeps no order. */
 
 import { describe } from '../describe.js';
-import type { Adoption, Disconnection, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
+import type { Adoption, Disconnection, PresenceChange, SlowConsumer, WSEEvent, WSEMessage } from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 import { type ConnectInfo, isThenable } from './callbacks.js';
 
@@ -21,11 +21,24 @@ export interface WSEHandlers {
   disconnect?(conn: number, info: Disconnection): unknown;
   /** A connection fell behind. */
   slowConsumer?(conn: number, info: SlowConsumer): unknown;
-  /** A handler threw or rejected while it handled `event`. @default a process warning */
-  error?(error: unknown, conn: number, event: WSEEvent): unknown;
+  /** A user's first connection is on a topic (`presence`). What is told of one topic is handled in order. */
+  presenceJoin?(change: PresenceChange): unknown;
+  /** A user's last connection is on a topic no more. */
+  presenceLeave?(change: PresenceChange): unknown;
+  /** A handler threw or rejected while it handled `event`; `conn` is null where that is of no connection. @default a process warning */
+  error?(error: unknown, conn: number | null, event: WSEEvent): unknown;
 }
 
-const NAMES: readonly (keyof WSEHandlers)[] = ['connect', 'adopt', 'message', 'disconnect', 'slowConsumer', 'error'];
+const NAMES: readonly (keyof WSEHandlers)[] = [
+  'connect',
+  'adopt',
+  'message',
+  'disconnect',
+  'slowConsumer',
+  'presenceJoin',
+  'presenceLeave',
+  'error',
+];
 
 /** Milliseconds between two warnings about failures nobody handles. */
 const WARN_MS = 10_000;
@@ -97,6 +110,10 @@ export class HandlerCaller {
         return handlers.disconnect?.(conn, payload);
       case 'slow_consumer':
         return handlers.slowConsumer?.(conn, payload);
+      case 'presence_join':
+        return handlers.presenceJoin?.(payload);
+      case 'presence_leave':
+        return handlers.presenceLeave?.(payload);
       default:
         return undefined;
     }
@@ -104,8 +121,8 @@ export class HandlerCaller {
 
   #fail(error: unknown, event: WSEEvent): Promise<void> | undefined {
     if (isStopped(error)) return undefined;
-    const conn = event[1] as number;
-    this.#onFailure(conn);
+    const conn = event[1];
+    if (conn !== null) this.#onFailure(conn);
     const handlers = this.#handlers;
     if (handlers.error === undefined) {
       this.#warn(error, event, 'a handler');
@@ -132,7 +149,8 @@ export class HandlerCaller {
     this.#warned = now;
     this.#unsaid = 0;
     const { text, detail } = describeThrown(error);
-    process.emitWarning(`${who} failed on '${event[0]}' of connection ${event[1]}: ${text}${more}`, {
+    const of = event[1] === null ? 'a topic' : `connection ${event[1]}`;
+    process.emitWarning(`${who} failed on '${event[0]}' of ${of}: ${text}${more}`, {
       type: 'WSEHandlerWarning',
       code: 'WSE_HANDLER_FAILED',
       ...detail,

@@ -82,7 +82,7 @@ test('handlers know what they get, and may be methods', () => {
     disconnect: (_, info) => void expectTypeOf(info).toEqualTypeOf<Disconnection>(),
     error: (error, conn, event) => {
       expectTypeOf(error).toBeUnknown();
-      expectTypeOf(conn).toEqualTypeOf<number>();
+      expectTypeOf(conn).toEqualTypeOf<number | null>();
       expectTypeOf(event).toEqualTypeOf<WSEEvent>();
     },
   });

@@ -30,7 +30,7 @@ pub(crate) struct Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Joined {
     /// They were not there before.
-    Joined,
+    New,
     /// They had their grace, and come back with other data.
     Updated,
     /// They were there.
@@ -43,7 +43,7 @@ pub(crate) enum Joined {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Left {
     /// It was the last: they are gone, with these data.
-    Left(Arc<str>),
+    Gone(Arc<str>),
     /// It was the last: they have their grace, and somebody has to look at its end.
     Waits,
     /// Others are left, or somebody looks already.
@@ -54,7 +54,7 @@ pub(crate) enum Left {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expired {
     /// Nobody came back: they are gone, with these data.
-    Left(Arc<str>),
+    Gone(Arc<str>),
     /// They came back and went again: look again then.
     Waits(u64),
     /// They are back.
@@ -93,7 +93,7 @@ impl Members {
             self.connections += 1;
             let member = Member { record, connections: 1, watched: false, until: 0 };
             self.members.insert(Arc::clone(user), member);
-            return Joined::Joined;
+            return Joined::New;
         };
         let returns = member.connections == 0;
         member.connections += 1;
@@ -123,7 +123,7 @@ impl Members {
         }
         self.waiting += 1;
         match until {
-            None => self.remove(user).map_or(Left::Silent, Left::Left),
+            None => self.remove(user).map_or(Left::Silent, Left::Gone),
             Some(until) => {
                 member.until = until;
                 if std::mem::replace(&mut member.watched, true) { Left::Silent } else { Left::Waits }
@@ -141,7 +141,7 @@ impl Members {
         if member.until > now {
             return Expired::Waits(member.until);
         }
-        self.remove(user).map_or(Expired::Silent, Expired::Left)
+        self.remove(user).map_or(Expired::Silent, Expired::Gone)
     }
 
     /// Takes out a member without connections; its data.
@@ -199,14 +199,14 @@ mod tests {
     }
 
     fn left(data: &str) -> Left {
-        Left::Left(data.into())
+        Left::Gone(data.into())
     }
 
     #[test]
     fn several_connections_are_one_member() {
         let mut topic = Topic::new();
         assert_eq!((topic.join("a", "1"), topic.join("a", "2"), topic.join("b", "3")), {
-            (Joined::Joined, Joined::Silent, Joined::Joined)
+            (Joined::New, Joined::Silent, Joined::New)
         });
         assert_eq!(topic.members.stats(), (2, 3));
         assert_eq!(topic.members.leave("a", None), Left::Silent);
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(topic.join("a", "2"), Joined::Updated);
         assert_eq!(topic.members.expire("a", 150), Expired::Silent);
         assert_eq!(topic.members.leave("a", Some(300)), Left::Waits, "nobody looks any more");
-        assert_eq!(topic.members.expire("a", 300), Expired::Left("2".into()));
+        assert_eq!(topic.members.expire("a", 300), Expired::Gone("2".into()));
         assert_eq!(topic.members.size(), Size::default());
         assert_eq!(topic.members.expire("a", 300), Expired::Silent);
     }
@@ -244,7 +244,7 @@ mod tests {
         let mut topic = Topic::new();
         let limits = Limits { members: 1 };
         let mut join = |user: &str| topic.members.join(&user.into(), &"{}".into(), limits, &topic.versions);
-        assert_eq!((join("a"), join("b"), join("a")), (Joined::Joined, Joined::Full, Joined::Silent));
+        assert_eq!((join("a"), join("b"), join("a")), (Joined::New, Joined::Full, Joined::Silent));
         assert_eq!(topic.members.stats(), (1, 2));
     }
 }

@@ -4,19 +4,10 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use super::Shard;
-use crate::clock::{Clock, Millis};
-use crate::registry::Presences;
+use crate::clock::Millis;
 use crate::shared::Leaver;
 use crate::wheel::TICK_MS;
-
-/// Presences ended in one turn.
-const AT_ONCE: usize = 1024;
-/// Bytes their announcements may have, more than one alone.
-const BYTES_AT_ONCE: usize = 1024 * 1024;
 
 /// Who goes within a tick beyond so many is one of many.
 const MANY: usize = 64;
@@ -81,14 +72,53 @@ impl Departures {
         self.gone.is_empty() && self.graces.is_empty()
     }
 
+    /// Adds those of a connection that is gone.
+    pub(super) fn add(&mut self, leavers: impl Iterator<Item = Leaver>) {
+        self.gone.extend(leavers);
+    }
+
+    /// Those that are gone by now are told in one go. Who goes alone is told at once; who goes soon after others waits a tick for
+    /// more, and while many go for longer, or each of thousands would still be written to those who go next.
+    pub(super) fn begin_round(&mut self, now: Millis) {
+        if self.round > 0 || self.gone.is_empty() || now.since(self.counted) < TICK_MS {
+            return;
+        }
+        self.counted = now;
+        let grown = self.gone.len().saturating_sub(self.count);
+        self.count = self.gone.len();
+        if grown <= MANY || now.since(self.told) >= LONGEST_MS {
+            self.told = now;
+            self.round = self.gone.len();
+            self.count = 0;
+        }
+    }
+
+    /// Takes up to `count` of the round in work.
+    pub(super) fn take_round(&mut self, count: usize) -> Vec<Leaver> {
+        let count = count.min(self.round);
+        self.round -= count;
+        self.gone.drain(..count).collect()
+    }
+
+    /// Whether the round in work goes on.
+    pub(super) fn is_in_round(&self) -> bool {
+        self.round > 0
+    }
+
+    /// Takes all that are gone.
+    pub(super) fn take_all(&mut self) -> Vec<Leaver> {
+        self.round = 0;
+        self.gone.drain(..).collect()
+    }
+
     /// Has a grace looked at when it ends.
-    fn watch(&mut self, until: u64, leaver: Leaver) {
+    pub(super) fn watch(&mut self, until: u64, leaver: Leaver) {
         self.number += 1;
         self.graces.push(Reverse(Grace { until, number: self.number, leaver }));
     }
 
     /// Takes up to `count` whose grace has ended by `now`.
-    fn take_due(&mut self, now: u64, count: usize) -> Vec<Leaver> {
+    pub(super) fn take_due(&mut self, now: u64, count: usize) -> Vec<Leaver> {
         let mut due = Vec::new();
         while due.len() < count
             && let Some(Reverse(first)) = self.graces.peek()
@@ -101,86 +131,72 @@ impl Departures {
     }
 }
 
-impl Shard {
-    /// A connection is gone by which its user was present on these topics.
-    pub(super) fn depart(&mut self, user: &Arc<str>, topics: Presences) {
-        let shared = &self.context.shared;
-        shared.presence.gauges.departing.fetch_add(topics.len(), Relaxed);
-        let leavers = topics.into_values().map(|topic| Leaver { topic, user: Arc::clone(user) });
-        self.departures.gone.extend(leavers);
-        // Whoever was served in between has this turn's end to come.
-        shared.shards[self.index].mailbox.nudge();
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::topics::TopicIndex;
+
+    fn leavers(count: usize) -> impl Iterator<Item = Leaver> {
+        let topic = TopicIndex::new(1).transient("room");
+        (0..count).map(move |n| Leaver { topic: Arc::clone(&topic), user: format!("{n}").into() })
     }
 
-    /// Ends a part of what waits, unless the mailboxes are full: then a later turn does.
-    /// True: there is more to do at once.
-    pub(super) fn see_out(&mut self) -> bool {
-        if self.departures.is_empty() {
-            return false;
-        }
-        let shared = Arc::clone(&self.context.shared);
-        let bytes = shared.leaver_bytes();
-        let count = (BYTES_AT_ONCE / bytes).clamp(1, AT_ONCE);
-        if shared.is_crammed(count * bytes) {
-            return false;
-        }
-        let now = uptime(&shared.clock);
-        let due = self.departures.take_due(now, count);
-        let mut more = due.len() == count;
-        for (until, leaver) in shared.expire(due, now) {
-            self.departures.watch(until, leaver);
-        }
-        self.begin_round();
-        self.end_some(count.min(self.departures.round));
-        more |= self.departures.round > 0;
-        more
+    fn at(ms: u32) -> Millis {
+        Millis::from_raw(ms)
     }
 
-    /// Those that are gone by now are told in one go. Who goes alone is told at once; who goes soon after others waits a tick for
-    /// more, and while many go for longer, or each of thousands would still be written to those who go next.
-    fn begin_round(&mut self) {
-        let (now, departures) = (self.context.now(), &mut self.departures);
-        if departures.round > 0 || departures.gone.is_empty() || now.since(departures.counted) < TICK_MS {
-            return;
+    #[test]
+    fn one_goes_at_once_and_many_go_together() {
+        let mut departures = Departures::default();
+        let round = |departures: &mut Departures, ms: u32| {
+            departures.begin_round(at(ms));
+            departures.take_round(usize::MAX).len()
+        };
+        departures.add(leavers(1));
+        assert_eq!(round(&mut departures, 5000), 1);
+        // A few more are told with the next tick, many once no more come, or after a second.
+        departures.add(leavers(3));
+        assert_eq!((round(&mut departures, 5050), round(&mut departures, 5100)), (0, 3));
+        for tick in 0..4 {
+            departures.add(leavers(1000));
+            assert_eq!(round(&mut departures, 5200 + 100 * tick), 0, "tick {tick}");
         }
-        departures.counted = now;
-        let grown = departures.gone.len().saturating_sub(departures.count);
-        departures.count = departures.gone.len();
-        if grown <= MANY || now.since(departures.told) >= LONGEST_MS {
-            departures.told = now;
-            departures.round = departures.gone.len();
-            departures.count = 0;
+        assert_eq!(round(&mut departures, 5600), 4000);
+        for tick in 0..9 {
+            departures.add(leavers(1000));
+            assert_eq!(round(&mut departures, 5700 + 100 * tick), 0, "tick {tick}");
         }
+        departures.add(leavers(1000));
+        assert_eq!(round(&mut departures, 6600), 10_000);
+        assert!(departures.is_empty() && !departures.is_in_round());
     }
 
-    /// Ends the presences of up to `count` connections that are gone.
-    fn end_some(&mut self, count: usize) {
-        let Departures { gone, round, .. } = &mut self.departures;
-        let leavers: Vec<Leaver> = gone.drain(..count.min(gone.len())).collect();
-        *round = round.saturating_sub(leavers.len());
-        if leavers.is_empty() {
-            return;
-        }
-        let shared = Arc::clone(&self.context.shared);
-        shared.presence.gauges.departing.fetch_sub(leavers.len(), Relaxed);
-        let grace = shared.presence.config().map_or(0, |config| u64::try_from(config.grace.as_millis()).unwrap_or(0));
-        let until = (grace > 0).then(|| uptime(&shared.clock) + grace);
-        for leaver in shared.depart(leavers, until) {
-            self.departures.watch(until.unwrap_or(0), leaver);
-        }
+    #[test]
+    fn a_round_is_taken_in_parts_and_who_comes_meanwhile_is_not_of_it() {
+        let mut departures = Departures::default();
+        departures.add(leavers(5));
+        departures.begin_round(at(2000));
+        assert_eq!(departures.take_round(2).len(), 2);
+        departures.add(leavers(4));
+        departures.begin_round(at(4000));
+        assert_eq!((departures.take_round(9).len(), departures.is_in_round()), (3, false));
+        assert_eq!((departures.take_all().len(), departures.is_empty()), (4, true));
     }
 
-    /// Ends all of it: nobody comes back.
-    pub(super) fn see_out_all(&mut self) {
-        self.end_some(usize::MAX);
-        let graces = self.departures.take_due(u64::MAX, usize::MAX);
-        let shared = Arc::clone(&self.context.shared);
-        // Who came back by another shard is there, and goes with that.
-        shared.expire(graces, u64::MAX);
+    #[test]
+    fn graces_end_in_order_and_not_early() {
+        let mut departures = Departures::default();
+        for (until, leaver) in [300, 100, 200, 100].into_iter().zip(leavers(4)) {
+            departures.watch(until, leaver);
+        }
+        let mut due = |now, count| {
+            let names = departures.take_due(now, count).into_iter().map(|leaver| leaver.user.to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!((due(99, 9), due(200, 2), due(200, 9), due(1000, 9)), {
+            (String::new(), "1 3".into(), "2".into(), "0".into())
+        });
     }
-}
-
-/// Milliseconds of uptime.
-fn uptime(clock: &Clock) -> u64 {
-    u64::try_from(clock.uptime().as_millis()).unwrap_or(u64::MAX)
 }

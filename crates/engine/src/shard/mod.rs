@@ -8,6 +8,7 @@ mod departures;
 mod driver;
 mod memory;
 mod rehome;
+mod see_out;
 mod serve;
 mod subscribe;
 #[cfg(test)]

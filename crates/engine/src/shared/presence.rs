@@ -142,7 +142,7 @@ impl Shared {
             let change = match members.join(user, data, limits, &self.presence.versions) {
                 Joined::Full => return Err(Refused::Full),
                 Joined::Silent => return Ok(false),
-                Joined::Joined => PresenceChange::Join,
+                Joined::New => PresenceChange::Join,
                 Joined::Updated => PresenceChange::Update,
             };
             told.add(change, user, data);
@@ -225,7 +225,7 @@ impl Shared {
             self.change(topic, |members, told| {
                 for Leaver { user, .. } in same {
                     match members.leave(user, until) {
-                        Left::Left(data) => told.add(PresenceChange::Leave, user, &data),
+                        Left::Gone(data) => told.add(PresenceChange::Leave, user, &data),
                         Left::Waits => waiting.push(Leaver { topic: Arc::clone(topic), user: Arc::clone(user) }),
                         Left::Silent => {}
                     }
@@ -245,7 +245,7 @@ impl Shared {
             self.change(topic, |members, told| {
                 for Leaver { user, .. } in same {
                     match members.expire(user, now) {
-                        Expired::Left(data) => told.add(PresenceChange::Leave, user, &data),
+                        Expired::Gone(data) => told.add(PresenceChange::Leave, user, &data),
                         Expired::Waits(until) => {
                             waiting.push((until, Leaver { topic: Arc::clone(topic), user: Arc::clone(user) }));
                         }

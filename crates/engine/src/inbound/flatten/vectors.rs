@@ -27,6 +27,8 @@ fn push(batch: &mut Batch, event: &Value, shapes: &mut Vec<Arc<Shape>>) {
         "bin" => return batch.push(Kind::Binary, id, &hex(event[2].as_str().unwrap())),
         "disconnect" => return batch.push(Kind::Disconnect, id, event[2].to_string().as_bytes()),
         "slow_consumer" => return batch.push(Kind::SlowConsumer, id, event[2].to_string().as_bytes()),
+        "presence_join" => return batch.push(Kind::PresenceJoin, id, event[2].to_string().as_bytes()),
+        "presence_leave" => return batch.push(Kind::PresenceLeave, id, event[2].to_string().as_bytes()),
         "adopt" => return batch.push(Kind::Adopt, id, event[2].to_string().as_bytes()),
         other => panic!("no event of this engine: {other}"),
     };
