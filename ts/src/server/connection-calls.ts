@@ -86,7 +86,7 @@ export class ConnectionCalls {
     toConn(conn);
     const names = toTexts(topics, 'topics');
     const { exact = false, presence } = options;
-    if ((options as SubscribeOptions).queueGroup !== undefined) {
+    if ((options as { queueGroup?: unknown }).queueGroup !== undefined) {
       throw new TypeError('presence is for those who get what is published, not for a queueGroup');
     }
     if (toFlag(exact, 'exact')) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
