@@ -165,9 +165,9 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http has
-    // a test of its own; onUpgrade does not cross.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['unix', 'endpoints', 'http', 'driver', 'askUpgrade']);
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http and
+    // presence have tests of their own; onUpgrade does not cross.
+    expect(paths.filter((path) => !rows.includes(path))).toEqual(['unix', 'endpoints', 'http', 'presence', 'driver', 'askUpgrade']);
   });
 
   it('sets every field, with null for none', () => {
