@@ -167,7 +167,14 @@ describe('resolveOptions', () => {
     const rows = TABLE.map(([path]) => path);
     // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http and
     // presence have tests of their own; onUpgrade does not cross.
-    expect(paths.filter((path) => !rows.includes(path))).toEqual(['unix', 'endpoints', 'http', 'presence', 'driver', 'askUpgrade']);
+    expect(paths.filter((path) => !rows.includes(path))).toEqual([
+      'unix',
+      'endpoints',
+      'http',
+      'presence',
+      'driver',
+      'askUpgrade',
+    ]);
   });
 
   it('sets every field, with null for none', () => {
