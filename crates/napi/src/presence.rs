@@ -100,18 +100,21 @@ impl NativeServer {
 
     /// How many users are present on a topic, and by how many connections.
     #[napi]
-    #[expect(clippy::cast_precision_loss, reason = "numbers of connections stay far below 2^53")]
     pub fn presence_stats(&self, topic: String) -> NativePresenceStats {
         let (users, connections) = self.engine.presence_stats(&topic);
-        NativePresenceStats { num_users: users as f64, num_connections: connections as f64 }
+        NativePresenceStats { num_users: number(users), num_connections: number(connections) }
     }
 
     /// Bytes of a member's data at most; null: there is no presence.
     #[napi]
-    #[expect(clippy::cast_precision_loss, reason = "a few megabytes at most")]
     pub fn max_presence_data(&self) -> Option<f64> {
-        self.engine.max_presence_data().map(|bytes| bytes as f64)
+        self.engine.max_presence_data().map(number)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of connections and sizes stay far below 2^53")]
+fn number(count: usize) -> f64 {
+    count as f64
 }
 
 fn small(count: usize) -> u32 {
