@@ -1,5 +1,6 @@
 /** Presence as an application uses it: what the calls return, what clients and readers hear, and what is refused. */
 
+import { readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   encodeJwt,
@@ -31,6 +32,15 @@ async function join(on: TestServer, user: string): Promise<{ client: Client; con
   client.texts.length = 0;
   return { client, conn };
 }
+
+const vectors = JSON.parse(readFileSync(new URL('../../../spec/vectors/presence.json', import.meta.url), 'utf8')) as {
+  kind: string;
+  name: string;
+  topic: string;
+  user_id: string;
+  data: string;
+  output: string;
+}[];
 
 const frame = (t: string, topic: string, user: string, data: object) =>
   JSON.stringify({ c: 'WSE', p: { data, topic, user_id: user }, t });
@@ -73,6 +83,26 @@ describe('presence', () => {
     expect((await bob.heard(3))[2]).toBe(frame('presence_leave', 'room', 'ada', { name: 'Ada 2' }));
     expect([server.presence('room'), server.presenceStats('room')]).toEqual([{}, { numUsers: 0, numConnections: 0 }]);
     expect((await heardSoFar(on, bob, watcher)).texts).toHaveLength(3);
+  });
+
+  it('is told in frames that are the vectors, byte for byte', async () => {
+    const on = await start();
+    const { client, conn: watcher } = await join(on, 'watcher');
+    const frames = vectors.filter(({ kind }) => kind === 'frame');
+    for (const { name, topic, user_id, data } of frames) {
+      const presence = JSON.parse(data) as object;
+      const { client: one, conn } = await join(on, user_id);
+      // What is not the vector's is not heard.
+      if (name === 'presence_join') on.server.subscribeConnection(watcher, [topic]);
+      on.server.subscribeConnection(conn, [topic], { presence: name === 'presence_update' ? {} : presence });
+      if (name !== 'presence_join') on.server.subscribeConnection(watcher, [topic]);
+      if (name === 'presence_update') on.server.updatePresence(conn, presence);
+      if (name !== 'presence_leave') on.server.unsubscribeConnection(watcher);
+      one.socket.terminate();
+      await waitUntil(() => on.server.presenceStats(topic).numUsers === 0, 'leaving');
+      on.server.unsubscribeConnection(watcher);
+    }
+    expect((await heardSoFar(on, client, watcher)).texts).toEqual(frames.map(({ output }) => output));
   });
 
   it.each(['batches', 'drainInbound', 'callbacks', 'serve'] as const)(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::record::{Record, Versions, same};
 
-/// Bytes of memory a member takes beside its user's name and its data: its place in the map, its share of the topic's, the heads of
-/// both texts. Measured: docs/presence.md.
+/// Bytes of memory a member takes beside its user's name and its data: its place in the map where that is filled least, and the heads
+/// of both texts.
 const MEMBER_BYTES: usize = 192;
 
 /// How many there may be.
