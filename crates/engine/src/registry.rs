@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use std::task::Wake;
 
 use dashmap::DashMap;
-use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 use wse_protocol::topic::Acl;
 
@@ -19,7 +18,7 @@ use crate::flow::TokenBucket;
 use crate::id::ConnId;
 use crate::liveness::Liveness;
 use crate::ready::ReadyQueue;
-use crate::topics::{Holdings, Readiness, TopicEntry};
+use crate::topics::{Holdings, Presences, Readiness, TopicEntry};
 use paths::Paths;
 use users::Users;
 
@@ -103,9 +102,6 @@ pub(crate) struct Details {
     /// What nearly none has.
     pub(crate) extras: Option<Box<Extras>>,
 }
-
-/// Topics by their ids: each is found without a walk.
-pub(crate) type Presences = IndexMap<u64, Arc<TopicEntry>, foldhash::fast::RandomState>;
 
 /// What nearly no [`Peer`] has.
 #[derive(Debug, Default)]

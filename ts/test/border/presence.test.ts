@@ -234,7 +234,7 @@ describe('presence', () => {
   });
 
   it('forgives a short absence', async () => {
-    const on = await start({ presence: { grace: 1 } });
+    const on = await start({ presence: { grace: 3 } });
     const { server } = on;
     const { client: watcher, conn: watching } = await join(on, 'watcher');
     server.subscribeConnection(watching, ['room']);

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shard;
 use crate::clock::Clock;
-use crate::registry::Presences;
 use crate::shared::Leaver;
+use crate::topics::Presences;
 
 /// Presences ended in one turn.
 const AT_ONCE: usize = 1024;
