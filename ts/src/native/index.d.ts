@@ -440,16 +440,16 @@ export interface NativeRecoveryRule {
   ttl: number | null
 }
 
-/** A topic that is not subscribed. */
-export interface NativeRefusedTopic {
-  topic: string
-  reason: string
-}
-
 /** A token that was exchanged. */
 export interface NativeRefreshed {
   /** Unix seconds; null: the connection does not end with it. */
   expiresAt?: number | null
+}
+
+/** A topic that is not subscribed. */
+export interface NativeRefusedTopic {
+  topic: string
+  reason: string
 }
 
 /** What the engine says about itself. */

@@ -6,12 +6,16 @@ pub(crate) enum Request {
     Update(Box<[u8]>),
     /// `sync_request`.
     Sync(Box<[u8]>),
+    /// `auth_refresh`, its token.
+    Refresh(Box<str>),
 }
 
 impl Request {
     /// Bytes it holds.
     pub(crate) fn len(&self) -> usize {
-        let (Self::Update(payload) | Self::Sync(payload)) = self;
-        payload.len()
+        match self {
+            Self::Update(payload) | Self::Sync(payload) => payload.len(),
+            Self::Refresh(token) => token.len(),
+        }
     }
 }

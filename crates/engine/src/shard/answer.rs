@@ -74,6 +74,11 @@ impl Shard {
         work + match request {
             Request::Update(payload) => self.authorize(slot, Update::parse(payload), bytes),
             Request::Sync(payload) => self.sync(slot, payload, bytes),
+            // Verifying is dear: one in a turn.
+            Request::Refresh(token) => {
+                self.look_at_token(slot, token);
+                WORK
+            }
         }
     }
 

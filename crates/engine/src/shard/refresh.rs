@@ -34,9 +34,8 @@ fn failure(error: RefreshError) -> RefreshFailure {
 }
 
 impl Shard {
-    /// Looks at the token a client has sent in this turn, if it has.
-    pub(super) fn look_at_token(&mut self, slot: u32) {
-        let Some(token) = self.context.take_refresh() else { return };
+    /// Looks at a token a client has sent.
+    pub(super) fn look_at_token(&mut self, slot: u32, token: &str) {
         // What was published before is delivered under the old rights.
         self.settle_now(slot);
         let Self { connections, context, .. } = self;
@@ -45,7 +44,7 @@ impl Shard {
             context.counters.refresh_failures.add(1);
             return connection.tell(envelope::RATE_LIMITED, context);
         }
-        self.prove(slot, token, By::Client);
+        self.prove(slot, token.into(), By::Client);
     }
 
     /// The host gives a connection a token; nothing is staged for it.

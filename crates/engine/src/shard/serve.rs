@@ -8,7 +8,7 @@ use wse_protocol::close_code::CloseCode;
 use super::Shard;
 use super::answer::Progress;
 use crate::clock::millis;
-use crate::conn::Read;
+use crate::conn::{Read, Request};
 use crate::id::ConnId;
 use crate::wheel::{TICK_MS, Visit};
 
@@ -120,10 +120,11 @@ impl Shard {
                     self.remove(id);
                     return Served::Waiting;
                 }
-                Read::More { requests } => {
+                Read::More { mut requests } => {
+                    // A token ends what is handled of a read: nothing came behind it.
+                    requests.extend(self.context.take_refresh().map(Request::Refresh));
                     self.keep_updates(slot, requests);
                     let progress = self.answer_updates(slot);
-                    self.look_at_token(slot);
                     if !self.flush(slot) {
                         return Served::Waiting;
                     }

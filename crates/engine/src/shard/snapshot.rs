@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
-use serde_json::value::RawValue;
 use serde_json::json;
+use serde_json::value::RawValue;
 use wse_protocol::json;
 use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 

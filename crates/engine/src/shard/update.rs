@@ -155,7 +155,7 @@ mod tests {
         }
         let many = format!(r#"{{"action":"subscribe","topics":[{}]}}"#, vec![r#""a""#; MAX_TOPICS + 1].join(","));
         assert_eq!(parse(&many).action, Action::Unknown);
-        assert!(parse(r#"{"action":"subscribe","topics":[],"presence":[{}]}"#).presence.is_none());
+        assert!(parse(r#"{"action":"unsubscribe","topics":[],"presence":{}}"#).presence.is_none());
     }
 
     #[test]
