@@ -1,6 +1,8 @@
 //! What all threads of one engine see: configuration, the shared maps, the readers of events, the handles of the shards, and
 //! the counters that belong to no shard. Never touches a connection's state: that is its shard's.
 
+#[cfg(test)]
+mod interleavings;
 mod publish;
 mod recover;
 mod send_event;

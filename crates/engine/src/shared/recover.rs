@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use parking_lot::MutexGuard;
+use crate::lock::MutexGuard;
 
 use super::Shared;
 use crate::id::ConnId;
