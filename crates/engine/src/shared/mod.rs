@@ -103,7 +103,8 @@ impl Shared {
             shards,
             registry: Registry::new(Arc::clone(&liveness)),
             liveness,
-            topics: TopicIndex::new(config.shards, config.recovery.clone()),
+            // Without WSE nobody knows stamps, and nothing is kept.
+            topics: TopicIndex::new(config.shards, config.recovery.clone().filter(|_| config.speaks_wse())),
             inbound: Inbound::new(
                 Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes },
                 config.shards,
