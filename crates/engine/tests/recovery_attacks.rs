@@ -61,3 +61,37 @@ fn where_nobody_knows_stamps_nothing_is_kept() {
     assert_eq!(["topics", "recovery_total_bytes"].map(|name| server_raw.health(name)), [0; 2]);
     let _ = server.connect();
 }
+
+#[test]
+fn whoever_asks_while_the_engine_stops_is_told() {
+    for round in 0..20 {
+        let mut server = Server::start(with(recovery()));
+        fill(&server, "a", 10);
+        let peers: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        let over = Arc::new(AtomicBool::new(false));
+        let askers: Vec<_> = peers
+            .iter()
+            .map(|(_, id)| {
+                let (engine, id, over) = (Arc::clone(&server.engine), *id, Arc::clone(&over));
+                std::thread::spawn(move || {
+                    let mut asked = Vec::new();
+                    while !over.load(Relaxed) && asked.len() < 20_000 {
+                        let (tell, told) = channel();
+                        let settle = Settle::new(move |outcome| drop(tell.send(outcome)));
+                        engine.subscribe_with_recovery(id, &[("a".to_owned(), None)], settle);
+                        asked.push(told);
+                    }
+                    asked
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(round % 5));
+        server.engine.stop(CloseCode::SERVICE_RESTART, "", Duration::ZERO);
+        over.store(true, Relaxed);
+        for asker in askers {
+            for (index, told) in asker.join().unwrap().into_iter().enumerate() {
+                assert!(told.recv_timeout(PATIENCE).is_ok(), "round {round}, request {index} is never told");
+            }
+        }
+    }
+}
