@@ -8,11 +8,11 @@
 mod recovering;
 
 use proptest::prelude::*;
-use recovering::world::{Life, World};
+use recovering::world::{Life, ROOMY, World};
 use recovering::{PEERS, Step, TOPICS};
 
 /// Lives of every ordinary run.
-const CASES: u32 = 96;
+const CASES: u32 = 64;
 
 fn cases() -> u32 {
     std::env::var("WSE_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
@@ -36,6 +36,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0..TOPICS.len(), 1..24_usize, padding(), proptest::option::weighted(0.1, 0..PEERS))
             .prop_map(|(topic, count, padding, except)| Step::Publish { topic, count, padding, except }),
+        2 => (0..TOPICS.len(), 100..400_usize)
+            .prop_map(|(topic, count)| Step::Publish { topic, count, padding: 0, except: None }),
         4 => (0..PEERS, topics(), proptest::bool::weighted(0.8))
             .prop_map(|(peer, topics, recover)| Step::Subscribe { peer, topics, recover }),
         1 => (0..PEERS, topics()).prop_map(|(peer, topics)| Step::Unsubscribe { peer, topics }),
@@ -54,7 +56,7 @@ fn life() -> impl Strategy<Value = Life> {
     let rate = prop_oneof![12 => Just(1_u64 << 30), 1 => 200_000..400_000_u64];
     let ttl = prop_oneof![2 => Just(None), 1 => (10..80_u64).prop_map(Some)];
     let budget = prop_oneof![2 => Just(64_usize << 20), 1 => 2_000..200_000_usize];
-    let outbound = prop_oneof![1 => Just(16_usize << 20), 2 => 8_000..120_000_usize];
+    let outbound = prop_oneof![1 => Just(ROOMY), 1 => 8_000..120_000_usize];
     let rest = (prop_oneof![Just(8_u32), 1..200_u32], prop_oneof![3 => Just(500_u32), 1 => 5..50_u32], 1..4_usize);
     (rate, ttl, budget, outbound, rest, any::<bool>(), any::<[bool; PEERS]>(), proptest::bool::weighted(0.15)).prop_map(
         |(rate, ttl, memory_budget, outbound, (ring, max_messages, shards), held, narrow, stops)| Life {

@@ -22,6 +22,10 @@ pub(crate) struct Client {
     pub(crate) pattern: bool,
     /// What its ACL has denied since before anything that it may yet be sent.
     pub(crate) denied: BTreeSet<usize>,
+    /// It is owed so little that nothing of it is ever lost: a hole in what it holds is one that it need not repair.
+    roomy: bool,
+    /// Topics in which it may see a hole all the same, until it is told where they are.
+    excused: BTreeSet<usize>,
     known: BTreeMap<usize, Position>,
     /// Topics it was told to be incomplete in without a position: the next frame tells it.
     unplaced: BTreeSet<usize>,
@@ -34,6 +38,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn new(roomy: bool) -> Self {
+        Self { roomy, ..Self::default() }
+    }
+
     /// Where it is in a topic.
     pub(crate) fn position(&self, topic: usize) -> Option<Position> {
         self.known.get(&topic).copied()
@@ -52,9 +60,15 @@ impl Client {
         self.denied.clear();
     }
 
+    /// Something of this topic may be kept from it.
+    pub(crate) fn excuse(&mut self, topic: usize) {
+        self.excused.insert(topic);
+    }
+
     /// It has ended its subscription: what was promised may be cut off.
     pub(crate) fn leave(&mut self, topic: usize) {
         self.held.remove(&topic);
+        self.excuse(topic);
         self.promised.remove(&topic);
     }
 
@@ -62,6 +76,9 @@ impl Client {
     pub(crate) fn on_reply(&mut self, topic: usize, from: Option<Position>, outcome: TopicOutcome) {
         let TopicOutcome { position, recovered, count } = outcome;
         let known = self.position(topic);
+        if position.is_some() && !self.denied.contains(&topic) {
+            self.excused.remove(&topic);
+        }
         if recovered {
             let (from, to) = (from.expect("it had asked"), position.expect("a position"));
             assert_eq!(from.epoch, to.epoch, "{topic}: recovered across epochs");
@@ -117,7 +134,11 @@ impl Client {
                     // Was on its way before the replay, which is yet to come.
                     Some(end) if last.offset < *end && offset <= *end => None,
                     Some(end) if last.offset < *end => panic!("{topic}: promised up to {end}, {last:?} {at:?}"),
-                    _ => Some((topic, last)),
+                    _ => {
+                        let lost = !self.roomy || self.excused.contains(&topic) || !self.holds(topic);
+                        assert!(lost, "{topic}: a hole where nothing is lost, {last:?} {at:?}");
+                        Some((topic, last))
+                    }
                 };
             }
             Some(_) => {}
