@@ -146,16 +146,23 @@ fn memory_of_topics_nobody_subscribes_to_is_not_that_of_subscriptions() {
     let limit = 200_000;
     let mut server =
         Server::start(Config { max_subscription_bytes: limit, max_connections: 10_000, ..with(recovery()) });
-    let (peer, id) = server.connect();
-    let names: Vec<String> = (0..5000).map(|n| format!("room:{n}")).collect();
-    let topics: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
-    await_outcome(&ask(&server, id, &topics));
-    drop(peer);
-    server.events.disconnected(id);
-    wait_until("nobody is subscribed", || server.engine.topic_subscribers("room:0") == 0);
-    let (_peer, id) = server.connect();
-    let outcome = await_outcome(&ask(&server, id, &[("a", None), ("b", None), ("c", None), ("d", None)]));
-    assert_eq!(outcome.topics.len(), 4, "{}", server.health("subscription_bytes"));
+    let rooms = |server: &mut Server, house: usize| {
+        let (peer, id) = server.connect();
+        let names: Vec<String> = (0..1000).map(|n| format!("house:{house}:{n}")).collect();
+        let topics: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
+        let rooms = await_outcome(&ask(&server, id, &topics)).topics.len();
+        drop(peer);
+        server.events.disconnected(id);
+        wait_until("nobody is subscribed", || server.engine.topic_subscribers(&names[0]) == 0);
+        rooms
+    };
+    let first = rooms(&mut server, 1);
+    assert!((100..1000).contains(&first), "{first}");
+    assert_eq!(rooms(&mut server, 2), first, "as many as if nobody had been there before");
+    assert_eq!(server.health("subscription_bytes"), 0);
+    // Who comes back takes them over, and gives them back.
+    assert_eq!(rooms(&mut server, 1), first);
+    assert_eq!(server.health("subscription_bytes"), 0);
 }
 
 #[test]
