@@ -10,7 +10,7 @@ import { ROOT } from './lib/run.mjs';
 
 /** A module may import those of the lines above its own, and of its own line only what its crate says. */
 const ENGINE = [
-  ['clock', 'config', 'error', 'id'],
+  ['clock', 'config', 'error', 'id', 'lock'],
   ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission', 'ready', 'reactor', 'alarm', 'outlet', 'turns'],
   ['presence', 'tokens'],
   ['topics'],

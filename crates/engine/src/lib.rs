@@ -25,6 +25,7 @@ mod frames;
 mod id;
 mod inbound;
 mod liveness;
+mod lock;
 mod mailbox;
 mod metrics;
 mod net;

@@ -4,10 +4,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::lock::{Mutex, MutexGuard};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Opcode, frame_size, push_frame};
 
@@ -157,6 +157,8 @@ pub(crate) struct Mailbox {
     hard_limit: usize,
     /// The most an arena may hold.
     max_arena: usize,
+    /// The shard has ended: nobody takes what comes. Written and read while `waiting` is locked.
+    closed: AtomicBool,
 }
 
 impl Mailbox {
@@ -171,6 +173,7 @@ impl Mailbox {
             ceiling: mark,
             hard_limit,
             max_arena: MAX_ARENA,
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -264,9 +267,14 @@ impl Mailbox {
         self.push(frame_size(payload.len()), |arena| push_frame(arena, opcode, payload), 1, note)
     }
 
-    /// Appends any other command. These are never refused: they end or bound work.
+    /// Appends any other command. These are never refused: they end or bound work. Once the shard has ended they are dropped.
     pub(crate) fn command(&self, command: Command) {
         let mut batch = self.waiting.lock();
+        if self.closed.load(Relaxed) {
+            // Who waits for what becomes of it is told by its end, under no lock.
+            drop(batch);
+            return;
+        }
         let first = batch.list.is_empty();
         let weight = command.weight();
         batch.list.push(command);
@@ -315,6 +323,17 @@ impl Mailbox {
     /// The shard does not run any more.
     pub(crate) fn run_nowhere(&self) {
         self.alarm.run_nowhere();
+        self.close();
+    }
+
+    /// The shard has ended: what waits, and what comes, is dropped, so that whoever waits for what becomes of it is told.
+    pub(crate) fn close(&self) {
+        let left = {
+            let mut waiting = self.waiting.lock();
+            self.closed.store(true, Relaxed);
+            std::mem::take(&mut *waiting)
+        };
+        self.weight.fetch_sub(left.weight, Relaxed);
     }
 
     /// Takes everything that waits, if something does. Its weight stays until [`Self::done`].

@@ -63,6 +63,8 @@ pub(crate) struct Recover {
     pub(crate) to: ConnId,
     pub(crate) topics: Vec<Found>,
     pub(crate) answer: Answer,
+    /// It has waited for its turn: its connection may have ended some of it meanwhile.
+    pub(crate) waited: bool,
 }
 
 /// Who is told.

@@ -1,6 +1,5 @@
 /** From the user's options to the engine's: the only place where defaults live and where options are checked. */
 
-import { WSEConfigError } from '../errors.js';
 import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';

@@ -62,9 +62,6 @@ test('an event narrows when it is destructured', () => {
       case 'slow_consumer':
         expectTypeOf(payload).toEqualTypeOf<SlowConsumer>();
         break;
-      case 'unsubscribe':
-        expectTypeOf(payload).toEqualTypeOf<SubscriptionChange>();
-        break;
       case 'auth_expiring':
         expectTypeOf(payload).toEqualTypeOf<TokenExpiring>();
         break;

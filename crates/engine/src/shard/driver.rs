@@ -180,6 +180,7 @@ impl Driver {
         if step == Step::Ended {
             // Nobody looks any more: whoever rings wakes the host.
             self.shared.shards[self.index].mailbox.sleep();
+            self.shared.shards[self.index].mailbox.close();
         }
         if step == Step::Idle && !self.shared.shards[self.index].mailbox.may_sleep() {
             self.unfinished = true;

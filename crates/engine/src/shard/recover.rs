@@ -32,7 +32,7 @@ impl Shard {
             // It is subscribed, and told that nothing is recovered.
             Answer::Client => {
                 let asked = topics.into_iter().map(|asked| Asked { wish: Wish::Nothing, ..asked });
-                self.context.shared.recover_now(Request { to, topics: asked.collect(), answer: Answer::Client });
+                self.context.shared.recover_now(Request { to, topics: asked.collect(), answer: Answer::Client }, false);
             }
         }
     }
@@ -42,18 +42,25 @@ impl Shard {
         let shared = Arc::clone(&self.context.shared);
         for _ in 0..self.waiting.len().min(A_TICK) {
             let Some(request) = self.waiting.next() else { break };
-            if self.find(request.to).is_some() && !shared.may_replay(request.to) {
-                // There was room for it.
-                let _ = self.waiting.add(request);
+            let here = self.find(request.to).is_some();
+            if here && !shared.may_replay(request.to) {
+                self.waiting.put_back(request);
                 continue;
             }
             self.context.counters.replays_waiting.shift(1, 0);
-            shared.recover_now(request);
+            if here {
+                self.waiting.send(request.to);
+                shared.recover_now(request, true);
+                continue;
+            }
+            // Nothing is replayed to who has gone, and nobody waits for that.
+            self.waiting.forget(request.to);
+            self.give_up(request.to, request.topics.into_iter());
         }
     }
 
     /// Gives back what was registered for topics that are not subscribed.
-    fn give_up(&mut self, to: ConnId, topics: impl Iterator<Item = Asked>) {
+    pub(super) fn give_up(&mut self, to: ConnId, topics: impl Iterator<Item = Asked>) {
         let shared = Arc::clone(&self.context.shared);
         let peer =
             self.connections.get(to.slot()).filter(|found| found.id() == to).map(|found| Arc::clone(found.peer()));
@@ -74,12 +81,7 @@ impl Shard {
     /// holds through a pattern, and has missed some of, is not subscribed by name as well: published clients ask for those.
     fn note_held(&self, slot: u32, topics: &mut [Found]) {
         let single = topics.len() == 1;
-        let Some(peer) = self.connections.get(slot).map(|connection| connection.peer()) else { return };
-        for Found { asked, at, missed, last } in topics {
-            if !peer.allows(&asked.entry.name) {
-                // Its ACL is another one since it asked: nothing is replayed that would not be delivered.
-                (*at, *missed, *last) = (None, None, None);
-            }
+        for Found { asked, last, .. } in topics {
             let gap = single && asked.wish.replays() && !asked.entry.is_pattern;
             asked.covered |= gap && self.topics.holds_by_pattern(&asked.entry.name, slot);
             let held = asked.covered || self.topics.holds(&asked.entry, slot);
@@ -89,16 +91,34 @@ impl Shard {
         }
     }
 
+    /// Of what a connection may not have any more it gets nothing: its rights may have changed since it asked.
+    fn forget_denied(&self, slot: u32, topics: &mut [Found]) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        for found in topics.iter_mut().filter(|found| !connection.peer().allows(&found.asked.entry.name)) {
+            found.at = None;
+            found.missed = None;
+            found.last = None;
+        }
+    }
+
     /// Applies a request. Returns the work it was, in deliveries.
     pub(super) fn catch_up(&mut self, recover: Recover) -> usize {
-        let Recover { to, mut topics, answer } = recover;
+        let Recover { to, mut topics, answer, waited } = recover;
         let work = (topics.len() + 1) * CHANGE;
+        if waited {
+            let left = self.waiting.come_back(to);
+            if !left.is_empty() {
+                let ended: Vec<Found> = topics.extract_if(.., |found| left.has(&found.asked.entry.name)).collect();
+                self.give_up(to, ended.into_iter().map(|found| found.asked));
+            }
+        }
         if self.find(to).is_none() {
             self.give_up(to, topics.into_iter().map(|found| found.asked));
             return work;
         }
         let slot = to.slot();
         self.note_held(slot, &mut topics);
+        self.forget_denied(slot, &mut topics);
         {
             // What is staged for it was published before.
             let (delivery, mut floor) = self.delivery();
@@ -153,7 +173,11 @@ impl Shard {
         let room = self.connections.get_mut(slot).map_or(0, |connection| connection.account().room());
         let mut room = room.saturating_sub(reserve);
         let mut plan = Plan { reserve, ..Plan::default() };
-        for Found { asked, at, missed, last } in topics {
+        for (index, Found { asked, at, missed, last }) in topics.iter().enumerate() {
+            if index > 0 && topics[index - 1].asked.entry.id == asked.entry.id {
+                // Named twice: told, and replayed, once.
+                continue;
+            }
             let slices = match missed {
                 Some(Missed::Frames(slices)) => Some(slices),
                 _ => None,

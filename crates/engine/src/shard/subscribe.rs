@@ -47,6 +47,8 @@ impl Shard {
 
     /// Ends the subscriptions of these names, or all. Returns the work it was, in deliveries.
     pub(super) fn unsubscribe(&mut self, to: ConnId, names: Option<&[Box<str>]>) -> usize {
+        let ended = self.waiting.end(to, names);
+        self.give_up(to, ended.into_iter());
         let shared = Arc::clone(&self.context.shared);
         let Self { connections, topics, delivery, index, .. } = self;
         let Some(connection) = connections.get_mut(to.slot()).filter(|connection| connection.id() == to) else {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use wse_protocol::close_code::CloseCode;
 
 use super::Shard;
+use super::waiting::Waiting;
 use super::work::Work;
 use crate::mailbox::{Command, Incoming};
 
@@ -61,6 +62,8 @@ impl Shard {
         }
         if self.end_work() {
             self.finish(CloseCode::SERVICE_RESTART);
+            // Whoever waits for its turn is told that there will be none.
+            self.waiting = Waiting::default();
             return Turn::Ended;
         }
         self.see_off();

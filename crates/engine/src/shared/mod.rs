@@ -1,6 +1,8 @@
 //! What all threads of one engine see: configuration, the shared maps, the readers of events, the handles of the shards, and
 //! the counters that belong to no shard. Never touches a connection's state: that is its shard's.
 
+#[cfg(test)]
+mod interleavings;
 mod presence;
 mod publish;
 mod recover;
@@ -122,7 +124,8 @@ impl Shared {
             shards,
             registry: Registry::new(Arc::clone(&liveness)),
             liveness,
-            topics: TopicIndex::new(config.shards, config.recovery.clone()),
+            // Without WSE nobody knows stamps, and nothing is kept.
+            topics: TopicIndex::new(config.shards, config.recovery.clone().filter(|_| config.speaks_wse())),
             presence: Presence::new(config.presence),
             inbound: Inbound::new(
                 Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes },

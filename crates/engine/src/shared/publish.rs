@@ -2,7 +2,7 @@
 //! Whatever a call refuses is refused before anything was queued. Writes no socket.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +20,17 @@ const KEEP_FRAMES: usize = 256 * 1024;
 
 thread_local! {
     /// Where a publishing thread frames a run before it is copied into the mailboxes.
-    static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Frames a run in this thread's buffer, which is empty, and whose memory is used again.
+#[inline]
+fn framing<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut frames = FRAMES.take();
+    frames.clear();
+    let done = work(&mut frames);
+    FRAMES.set(frames);
+    done
 }
 
 /// What is published together: the payloads of one frame each, in order.
@@ -73,8 +83,7 @@ impl Shared {
             let pressure = match &entry.line {
                 // Without WSE nobody knows stamps.
                 Some(line) if self.injects => self.publish_in_line(&entry, line, payloads, except),
-                _ => Some(FRAMES.with_borrow_mut(|frames| {
-                    frames.clear();
+                _ => Some(framing(|frames| {
                     self.push_payloads(frames, payloads);
                     self.distribute(&entry, frames, payloads.len(), except)
                 })),
@@ -89,8 +98,7 @@ impl Shared {
     /// Tells the subscribers of a topic what the engine itself has to say of it: no publication, so that it is neither counted nor
     /// stamped nor given to queue groups. `texts` are messages that have their category.
     pub(crate) fn announce(&self, entry: &Arc<TopicEntry>, texts: &[&str]) -> Pressure {
-        FRAMES.with_borrow_mut(|frames| {
-            frames.clear();
+        framing(|frames| {
             self.push_payloads(frames, Payloads::Texts(texts));
             self.distribute(entry, frames, texts.len(), ConnId::NOBODY)
         })
@@ -117,8 +125,7 @@ impl Shared {
     ) -> Option<Pressure> {
         let rings = self.topics.rings()?;
         let now = self.clock.elapsed_ms();
-        let (pressure, unlisted) = FRAMES.with_borrow_mut(|frames| {
-            frames.clear();
+        let (pressure, unlisted) = framing(|frames| {
             let mut state = line.lock();
             let stream = line.stream(&mut state, &entry.name, now)?;
             match payloads {

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use parking_lot::MutexGuard;
+use crate::lock::MutexGuard;
 
 use super::Shared;
 use crate::frames::RingSlice;
@@ -23,11 +23,11 @@ impl Shared {
             self.shards[request.to.shard()].mailbox.command(Command::RecoverLater(Box::new(request)));
             return;
         }
-        self.recover_now(request);
+        self.recover_now(request, false);
     }
 
-    /// The same, whatever was replayed before.
-    pub(crate) fn recover_now(&self, request: Request) {
+    /// The same, whatever was replayed before. `waited`: for its turn, in its shard.
+    pub(crate) fn recover_now(&self, request: Request, waited: bool) {
         let Request { to, mut topics, answer } = request;
         let now = self.clock.elapsed_ms();
         let most = self.topics.rings().map_or(0, |rings| rings.config.max_messages);
@@ -58,7 +58,12 @@ impl Shared {
             found.push(Found { asked, at, missed, last });
         }
         // What is published from here on stands behind it in the mailbox, what was published before in front or among what was missed.
-        self.shards[to.shard()].mailbox.command(Command::Recover(Box::new(Recover { to, topics: found, answer })));
+        self.shards[to.shard()].mailbox.command(Command::Recover(Box::new(Recover {
+            to,
+            topics: found,
+            answer,
+            waited,
+        })));
         drop(locked);
         self.replayed(to, bytes, now);
         if let Some(rings) = self.topics.rings() {

@@ -31,8 +31,8 @@ pub(crate) struct TopicEntry {
     pub(crate) members: Mutex<Option<Box<Members>>>,
     /// Where its publications get their offsets, if it can be recovered.
     pub(crate) line: Option<Line>,
-    /// It was published to before anybody subscribed: its memory is that of the rings.
-    pub(super) published_first: bool,
+    /// Nobody subscribes to it, it is there for what is kept of it: its memory is that of the rings. Changed while the index is locked.
+    pub(super) is_kept: AtomicBool,
 }
 
 impl std::fmt::Debug for TopicEntry {
@@ -54,7 +54,7 @@ impl TopicEntry {
             grouped: AtomicBool::new(false),
             members: Mutex::new(None),
             line: None,
-            published_first: false,
+            is_kept: AtomicBool::new(false),
         }
     }
 

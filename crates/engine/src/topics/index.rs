@@ -65,7 +65,12 @@ impl TopicIndex {
     /// # Errors
     /// It is a pattern the engine has no room for.
     pub(crate) fn entry(&self, name: &str, change: impl FnOnce(&TopicEntry)) -> Result<Arc<TopicEntry>, Refusal> {
-        self.entry_for(name, false, change)
+        self.entry_for(name, false, |entry| {
+            change(entry);
+            if entry.is_kept.swap(false, Relaxed) {
+                self.move_charge(entry, false);
+            }
+        })
     }
 
     /// The entry of a name that is published to, if it can be recovered: it is made if there is none. It is about to get a stream,
@@ -110,7 +115,7 @@ impl TopicIndex {
             Entry::Vacant(place) => {
                 let entry = TopicEntry::new(self.next_id.fetch_add(1, Relaxed), name, self.shards);
                 let mut entry = entry.with_line(self.rings.as_ref().map(|rings| &rings.config));
-                entry.published_first = published_first;
+                *entry.is_kept.get_mut() = published_first;
                 if entry.is_pattern && !self.pattern_work.lock().add(name) {
                     return Err(Refusal::ServerLimit);
                 }
@@ -124,8 +129,28 @@ impl TopicIndex {
 
     fn charge_entry(&self, entry: &TopicEntry, cost: usize) {
         match &self.rings {
-            Some(rings) if entry.published_first => rings.charge(cost),
+            Some(rings) if entry.is_kept.load(Relaxed) => rings.charge(cost),
             _ => drop(self.bytes.fetch_add(cost, Relaxed)),
+        }
+    }
+
+    fn discharge_entry(&self, entry: &TopicEntry, cost: usize) {
+        match &self.rings {
+            Some(rings) if entry.is_kept.load(Relaxed) => rings.discharge(cost),
+            _ => drop(self.bytes.fetch_sub(cost, Relaxed)),
+        }
+    }
+
+    /// Its memory is the rings' from here on, or the subscriptions': what only history keeps must leave no less room for others.
+    fn move_charge(&self, entry: &TopicEntry, to_rings: bool) {
+        let Some(rings) = &self.rings else { return };
+        let cost = entry_cost(&entry.name, entry.is_pattern);
+        if to_rings {
+            self.bytes.fetch_sub(cost, Relaxed);
+            rings.charge(cost);
+        } else {
+            rings.discharge(cost);
+            self.bytes.fetch_add(cost, Relaxed);
         }
     }
 
@@ -163,6 +188,10 @@ impl TopicIndex {
         }
         if left == 0 {
             self.sweep(entry);
+            // What is kept of it is the rings' now.
+            if self.rings.as_ref().is_some_and(Rings::is_over) {
+                self.reclaim();
+            }
         }
     }
 
@@ -172,14 +201,14 @@ impl TopicIndex {
             let needless = found.id == entry.id && found.subscribers() == 0 && found.groups.lock().is_empty();
             let needless = needless && found.members.lock().is_none();
             // Retired last: whoever publishes to it from then on looks for another.
-            needless && found.line.as_ref().is_none_or(|line| line.retire(|stream| self.forget(stream)))
+            let over = needless && found.line.as_ref().is_none_or(|line| line.retire(|stream| self.forget(stream)));
+            if needless && !over && !found.is_kept.swap(true, Relaxed) {
+                self.move_charge(found, true);
+            }
+            over
         });
         if swept.is_some() {
-            let cost = entry_cost(&entry.name, entry.is_pattern);
-            match &self.rings {
-                Some(rings) if entry.published_first => rings.discharge(cost),
-                _ => drop(self.bytes.fetch_sub(cost, Relaxed)),
-            }
+            self.discharge_entry(entry, entry_cost(&entry.name, entry.is_pattern));
             if entry.is_pattern {
                 self.pattern_work.lock().remove(&entry.name);
             }

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::lock::{Mutex, MutexGuard};
 use wse_protocol::envelope::{Stamp, Stampable};
 use wse_protocol::frame::{Opcode, push_frame};
 
