@@ -2,7 +2,7 @@
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
  * this thread calls back instead. `--attached`: at the port of an HTTP server of Node. `--on-upgrade`: JavaScript looks at every
- * request and lets it in.
+ * request and lets it in. `--recovery`, `--recovery=JSON`: what is published is kept for clients that come back.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -11,6 +11,9 @@ import { announce, Publisher } from './publisher.mjs';
 
 const { RustWSEServer } = await import(process.env.BENCH_WSE ?? '../../dist/index.js');
 const secret = process.env.BENCH_JWT_SECRET;
+/** The option `recovery`; the last word counts. */
+const recovery = process.argv.findLast((word) => /^--recovery(=|$)/.test(word))?.slice('--recovery='.length);
+const SUBBED = '{"c":"U","t":"subbed","p":{},"v":1}';
 const lazy = process.argv.includes('--lazy');
 
 if (!isMainThread) {
@@ -25,6 +28,7 @@ const server = new RustWSEServer({
   maxConnections: 30_000,
   ...(secret !== undefined && { jwt: { secret } }),
   ...(process.argv.includes('--on-upgrade') && { onUpgrade: async ({ headers }) => (headers.host ? {} : { status: 400 }) }),
+  ...(recovery !== undefined && { recovery: recovery === '' || JSON.parse(recovery) }),
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const address = await server.start();
@@ -59,11 +63,22 @@ function dropped(server) {
   return total.reduce((sum, line) => sum + Number(line.split(/\s+/).at(-1)), 0);
 }
 
+/** With `recovery`, the positions of a client that comes back, it gets what it missed first. */
+function subscribe(server, conn, { topics, recovery: positions }) {
+  if (positions !== undefined) {
+    server.subscribeWithRecovery(conn, topics, { positions }).then((found) => found && server.send(conn, SUBBED));
+    return;
+  }
+  server.subscribeConnection(conn, topics);
+  server.send(conn, SUBBED);
+}
+
 function handler(server) {
   const bench = new Publisher({
     publish: (topic, text) => server.broadcast(topic, text),
     drained: () => server.drained(),
     dropped: () => dropped(server),
+    kept: () => server.healthSnapshot().recovery_total_bytes,
     gc: globalThis.gc,
   });
   /** The generator's control connection is the first that speaks. */
@@ -93,8 +108,7 @@ function handler(server) {
           bench.order(message.p, (answer) => server.send(conn, answer));
           break;
         case 'sub':
-          server.subscribeConnection(conn, message.p.topics);
-          server.send(conn, '{"c":"U","t":"subbed","p":{},"v":1}');
+          subscribe(server, conn, message.p);
           break;
       }
     }
