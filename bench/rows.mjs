@@ -128,6 +128,8 @@ export const ROWS = {
   'fanout-paced-9000': paced(9000, 10, { minSeconds: 4 }),
   'fanout-paced-100-server-clock': paced(100, 2000, { clock: 'server' }),
   'stamped-flood-100': { ...flood(100), ...STAMPED },
+  // As many bytes on the wire without a stamp as with one: what is left is the work on it.
+  'stamped-flood-100-same-bytes': { ...flood(100), ...STAMPED, peer: { wse: { size: 167 } } },
   'stamped-flood-1000': { ...flood(1000), ...STAMPED },
   'stamped-paced-10k-100': { ...paced(100, 10_000), ...STAMPED },
   // All lose their connections, miss a hundred messages and come back at once.
