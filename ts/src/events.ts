@@ -78,6 +78,8 @@ export interface SubscriptionChange {
   topics: string[];
   /** What failed, in the order in which the client named it. */
   refused: SubscriptionRefusal[];
+  /** Why they ended, where the client has not asked for it: its new token does not allow them. */
+  reason?: 'not_allowed';
 }
 
 /** A topic a client asked for in vain. */
@@ -100,6 +102,14 @@ export interface SlowConsumer {
   droppedBytes: number;
 }
 
+/** The token of a connection expires soon. */
+export interface TokenExpiring {
+  /** When, without the leeway. */
+  expiresAt: Date;
+  /** Seconds until then, whole; 0 within the leeway. */
+  expiresIn: number;
+}
+
 /**
  * One inbound event: `[type, conn, payload]`. The union narrows when it is destructured:
  *
@@ -118,6 +128,8 @@ export interface SlowConsumer {
  * - `subscribe`, `unsubscribe`: the engine has answered a client that asked for topics, or to be rid of some (`subscriptions: 'acl'`);
  *   a request that changes nothing and of which nothing is refused makes none
  * - `slow_consumer`: frames were dropped for this connection, or it was closed
+ * - `unsubscribe`: subscriptions ended because the connection's new token does not allow them
+ * - `auth_expiring`: the connection's token expires soon (`jwt.expiryWarning`); once per token
  *
  * @typeParam M what a message is: `LazyMessage` in a loop that asked for it
  */
@@ -133,7 +145,8 @@ export type WSEEvent<M = WSEMessage> =
   | readonly [type: 'presence_leave', conn: null, payload: PresenceChange]
   | readonly [type: 'subscribe', conn: number, payload: SubscriptionChange]
   | readonly [type: 'unsubscribe', conn: number, payload: SubscriptionChange]
-  | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer];
+  | readonly [type: 'slow_consumer', conn: number, payload: SlowConsumer]
+  | readonly [type: 'auth_expiring', conn: number, payload: TokenExpiring];
 
 /** Events in the order in which the engine saw them; the order of one connection's events is that of its wire. */
 export type WSEBatch<M = WSEMessage> = readonly WSEEvent<M>[];

@@ -11,6 +11,7 @@ export type {
   SlowConsumer,
   SubscriptionChange,
   SubscriptionRefusal,
+  TokenExpiring,
   WSEBatch,
   WSEEvent,
   WSEMessage,
@@ -51,6 +52,7 @@ export type {
 export type { ServeOptions } from './server/serve.js';
 export { RustWSEServer } from './server/server.js';
 export type { SnapshotContext, SnapshotProvider, SnapshotsOptions } from './server/snapshots.js';
+export type { TokenRefreshed, TokenRevocation } from './server/token-calls.js';
 export type { OnUpgrade, UpgradeAnswer, UpgradeRefusal, UpgradeRequest, UpgradeTerms } from './server/upgrade-request.js';
 export type { WorkerExit, WorkerPool, WorkersOptions } from './server/workers.js';
 export { topicSegment } from './topic.js';

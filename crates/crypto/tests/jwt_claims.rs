@@ -42,6 +42,28 @@ fn exp_is_reported_in_whole_seconds_and_never_beyond_an_exact_number() {
 }
 
 #[test]
+fn iat_and_jti_are_read_and_never_refuse() {
+    let got = |text: &str| {
+        let claims = format!(r#"{{"sub":"u","exp":1800000060{text}}}"#);
+        let claims = verifier(hs()).verify(&token(&claims), NOW).unwrap();
+        (claims.iat, claims.jti)
+    };
+    assert_eq!(got(""), (None, None));
+    assert_eq!(got(r#","iat":1799999999.9,"jti":"a\u0062""#), (Some(1_799_999_999), Some("ab".to_owned())));
+    assert_eq!(got(r#","iat":-5,"jti":"""#), (Some(0), Some(String::new())));
+    assert_eq!(got(r#","iat":1e300"#), (Some(MAX_EXP), None));
+    for odd in ["null", "\"1\"", "[1]", "1e400"] {
+        let Ok(claims) =
+            verifier(hs()).verify(&token(&format!(r#"{{"sub":"u","exp":1800000060,"iat":{odd},"jti":7}}"#)), NOW)
+        else {
+            assert_eq!(odd, "1e400", "what is no JSON number is refused as a whole");
+            continue;
+        };
+        assert_eq!((claims.iat, claims.jti), (None, None), "{odd}");
+    }
+}
+
+#[test]
 fn exp_and_nbf_have_the_leeway_and_not_a_second_more() {
     assert!(said(hs(), json!({ "exp": NOW - 29 })).is_ok());
     assert_eq!(said(hs(), json!({ "exp": NOW - 30 })), Err(JwtError::Invalid("expired")));

@@ -3,8 +3,8 @@
 
 mod http;
 mod proxies;
-mod recovery;
 mod questions;
+mod recovery;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use wse_crypto::token::TokenSource;
 
 pub use http::Http;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
-pub use recovery::{Recovery, RecoveryRule, RingPolicy};
 pub use questions::{Questions, SnapshotProvider, Snapshots};
+pub use recovery::{Recovery, RecoveryRule, RingPolicy};
 
 /// What happens to a connection whose outbound budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,13 @@ pub struct Auth {
     pub close_on_expiry: bool,
     /// Clock difference granted to expiry, seconds; the same as the verifier's.
     pub leeway_secs: u64,
+    /// Tell a client and the host so many seconds before that closes its connection; 0 = not at all.
+    pub expiry_warning_secs: u64,
+    /// Refuse tokens that do not say when they were issued, or are valid for longer than this from then on, seconds; `None` = they
+    /// may be.
+    pub max_lifetime_secs: Option<u64>,
+    /// Users and tokens that may be revoked at once.
+    pub max_revocations: usize,
 }
 
 /// Token bucket of `send_event`, per connection.

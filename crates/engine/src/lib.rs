@@ -37,6 +37,7 @@ mod registry;
 mod shard;
 mod shared;
 mod slab;
+mod tokens;
 mod topics;
 mod turns;
 mod wheel;
@@ -54,6 +55,7 @@ pub use outlet::{Released, Source};
 pub use recovery::{Outcome, Settle, TopicOutcome, Unsettled};
 pub use registry::ConnectionInfo;
 pub use shared::{Payloads, SendEventOutcome};
+pub use tokens::{RefreshError, Refreshed, Revocation, RevocationsFull};
 pub use topics::Position;
 
 /// For fuzz targets only: the HTTP status that refuses this request head, or `None` when it is an upgrade.

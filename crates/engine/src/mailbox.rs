@@ -13,10 +13,11 @@ use wse_protocol::frame::{Opcode, frame_size, push_frame};
 
 use crate::admission::{Permit, Place};
 use crate::alarm::Alarm;
-use crate::asking::Answer;
+use crate::asking::Answered;
 use crate::frames::Run;
 use crate::id::ConnId;
 use crate::recovery::{Recover, Request};
+use crate::tokens::Told;
 use crate::topics::{Target, TopicEntry};
 
 /// What a command weighs in the mailbox beside its bytes.
@@ -45,9 +46,11 @@ pub(crate) enum Command {
     /// Removes these subscriptions (`None` = all).
     Unsubscribe { to: ConnId, topics: Option<Vec<Box<str>>> },
     /// The host has answered a question about a connection.
-    Answered { to: ConnId, number: u64, answer: Answer },
+    Answered(Box<Answered>),
     /// Some connection's ACL is another one now.
     AclChanged,
+    /// Exchanges a connection's token for this one.
+    Refresh { to: ConnId, token: Box<str>, told: Told },
     /// Closes one connection after what is queued for it.
     Close { to: ConnId, code: CloseCode, reason: Box<str> },
     /// Closes all connections after what is queued for them.
@@ -71,7 +74,8 @@ impl Command {
                 Self::Unsubscribe { topics: Some(names), .. } => {
                     names.iter().map(|name| name.len() + size_of_val(name)).sum()
                 }
-                Self::Answered { answer, .. } => answer.weight(),
+                Self::Answered(answered) => answered.answer.weight(),
+                Self::Refresh { token, .. } => token.len(),
                 Self::Close { reason, .. } | Self::CloseAll { reason, .. } => reason.len(),
                 _ => 0,
             }

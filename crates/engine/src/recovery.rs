@@ -13,8 +13,31 @@ pub(crate) struct Asked {
     pub(crate) registered: bool,
     /// It is held through a pattern: what is missed is replayed, and nothing is subscribed.
     pub(crate) covered: bool,
-    /// Everything behind this is wanted.
-    pub(crate) from: Option<Position>,
+    pub(crate) wish: Wish,
+}
+
+/// What is wanted of a topic's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Nothing: it is held already.
+    Nothing,
+    /// Its last value, where one is kept for whoever comes.
+    Last,
+    /// The same though it is held already.
+    LastAgain,
+    /// Everything that was published behind this, and that is told; else its last value.
+    Missed(Position),
+    /// The same, behind the reply: the client is told the state of the topic as it was there.
+    Behind(Position),
+    /// It was asked for a moment ago: it is on its way.
+    OnItsWay,
+}
+
+impl Wish {
+    /// Whether something may have to be replayed.
+    pub(crate) fn replays(self) -> bool {
+        matches!(self, Self::Missed(_) | Self::Behind(_))
+    }
 }
 
 /// A request, on its way to where offsets are given.
@@ -46,8 +69,8 @@ pub(crate) struct Recover {
 pub(crate) enum Answer {
     /// The host.
     Host(Settle),
-    /// The client, in these words.
-    Client(Box<dyn FnOnce(&Outcome) -> String + Send>),
+    /// The client: its shard knows what.
+    Client,
 }
 
 /// What became of one topic.

@@ -2,6 +2,7 @@
 //! Never iterated to deliver anything.
 
 mod paths;
+mod token;
 mod users;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,6 +19,7 @@ use crate::flow::{ReplayRate, TokenBucket};
 use crate::id::ConnId;
 use crate::liveness::Liveness;
 use crate::ready::ReadyQueue;
+use crate::tokens::Credential;
 use crate::topics::{Holdings, Readiness, TopicEntry};
 use paths::Paths;
 use users::Users;
@@ -57,6 +59,8 @@ pub(crate) struct Origin {
     pub(crate) subprotocol: Option<Arc<str>>,
     /// JSON text the host keeps with it.
     pub(crate) data: Option<Box<str>>,
+    /// What is kept of its token, when the engine authenticates.
+    pub(crate) credential: Option<Box<Credential>>,
 }
 
 /// The shared face of one connection. Waking it has its shard serve it: an idle connection needs no waker of its own.
@@ -116,6 +120,8 @@ pub(crate) struct Extras {
     data: Option<Arc<str>>,
     /// What may be replayed to it, once something was.
     replay_rate: Option<Box<ReplayRate>>,
+    /// What is kept of its token.
+    credential: Option<Box<Credential>>,
     /// Where it comes from, as far as [`Details`] has no place for it.
     far: Option<Box<Far>>,
 }
@@ -199,7 +205,7 @@ impl Peer {
         self.details.lock().extras.as_ref()?.subprotocol.clone()
     }
 
-    /// The user its token names, or its host.
+    /// The user its token, or its host, names.
     pub(crate) fn user(&self) -> Option<Arc<str>> {
         self.details.lock().extras.as_ref()?.user.clone()
     }
@@ -217,10 +223,6 @@ impl Peer {
     /// Whether its ACL lets it have `topic`.
     pub(crate) fn allows(&self, topic: &str) -> bool {
         self.acl.read().as_ref().is_none_or(|acl| acl.allows(topic))
-    }
-
-    pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
-        *self.acl.write() = acl;
     }
 
     /// Whether something may be replayed to it at `now`, milliseconds since the start.
@@ -298,7 +300,7 @@ impl Registry {
 
     /// Most connections come from an address of IPv4 by a path that others come by too: they fill no extras.
     fn note_origin(&self, peer: &Peer, origin: Origin) {
-        let Origin { path, address, secure, user, subprotocol, data } = origin;
+        let Origin { path, address, secure, user, subprotocol, data, credential } = origin;
         let mut details = peer.details.lock();
         details.secure = secure;
         let number = self.paths.number(&path);
@@ -315,9 +317,9 @@ impl Registry {
             Box::new(Far { path, address })
         });
         let user = user.map(|user| self.users.add(&user, peer.id));
-        if far.is_some() || user.is_some() || subprotocol.is_some() || data.is_some() {
+        if far.is_some() || user.is_some() || subprotocol.is_some() || data.is_some() || credential.is_some() {
             let data = data.map(Arc::from);
-            details.extras = Some(Box::new(Extras { subprotocol, user, data, far, ..Extras::default() }));
+            details.extras = Some(Box::new(Extras { subprotocol, user, data, credential, far, ..Extras::default() }));
         }
     }
 

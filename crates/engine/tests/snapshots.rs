@@ -98,6 +98,12 @@ fn a_new_subscriber_gets_the_reply_then_the_state_then_what_is_live() {
     let heard = kinds(&mut peer, 4);
     assert_eq!(heard[0].1["failed_topics"], json!(["room:4"]));
     assert_eq!(heard[3], complete(json!(["room:2", "room:3"])));
+    assert_eq!(asked.lock().unwrap()[1]["topics"], json!(["room:2", "room:3"]));
+    peer.send_text(&subscribe(json!(["room:5", "room:\t"])));
+    assert_eq!(peer.json()["p"]["failed_reasons"], json!(["too_many_subscriptions", "invalid_name"]));
+    peer.send_text(r#"{"t":"ping"}"#);
+    assert_eq!(peer.json()["t"], "PONG");
+    assert_eq!(asked.lock().unwrap().len(), 2, "nobody is asked about what cannot be had");
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod recovery_options;
 mod registry;
 mod server;
 mod text;
+mod token;
 mod upgrade;
 #[cfg(unix)]
 mod uv;

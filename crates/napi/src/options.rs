@@ -108,6 +108,9 @@ pub struct NativeJwtOptions {
     pub leeway: u32,
     pub allow_missing_claims: bool,
     pub close_on_expiry: bool,
+    pub expiry_warning: u32,
+    pub max_lifetime: Option<u32>,
+    pub max_revocations: u32,
 }
 
 /// PEM texts.
@@ -273,6 +276,9 @@ impl NativeJwtOptions {
             sources: sources.collect::<Outcome<_>>()?,
             close_on_expiry: self.close_on_expiry,
             leeway_secs: u64::from(self.leeway),
+            expiry_warning_secs: u64::from(self.expiry_warning),
+            max_lifetime_secs: self.max_lifetime.map(u64::from),
+            max_revocations: self.max_revocations as usize,
         })
     }
 }

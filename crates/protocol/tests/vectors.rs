@@ -9,14 +9,14 @@ use wse_protocol::codec::{
     CodecError, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, decompress, from_json, strip_category_prefix, to_json,
 };
 use wse_protocol::envelope::{
-    AuthFailure, Category, Control, EventDefaults, RATE_LIMITED, RateLimitWarning, SERVER_VERSION, ServerHello,
-    ServerReady, auth_error, build_event, inject_category, iso8601, key_exchange_failed, ping, pong,
-    rate_limit_warning, server_hello, server_ready,
+    AuthFailure, Category, Control, EventDefaults, RATE_LIMITED, RateLimitWarning, RefreshFailure, SERVER_VERSION,
+    ServerHello, ServerReady, auth_error, auth_expiring, auth_refreshed, build_event, inject_category, iso8601,
+    key_exchange_failed, ping, pong, rate_limit_warning, refresh_error, server_hello, server_ready, topics_ended,
 };
 use wse_protocol::frame::{
     Decoder, MessageSink, MessageSource, Opcode, parse_header, push_close, push_frame, push_header,
 };
-use wse_protocol::json::{JsonError, int_value, member, normalise_aliases, scan_object};
+use wse_protocol::json::{JsonError, int_value, member, normalise_aliases, scan_object, string_value};
 
 const MAX_DEPTH: u32 = 64;
 
@@ -149,6 +149,38 @@ fn errors() {
                 Err(JsonError::TooDeep) => "too_deep",
             }
             .to_owned(),
+            other => panic!("unknown kind {other}"),
+        };
+        assert_eq!(output, text_of(&vector["output"]), "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn tokens() {
+    for_each_vector("tokens.json", |kind, vector| {
+        let input = &vector["input"];
+        let output = match kind {
+            "auth_refreshed" => auth_refreshed(input.as_u64()),
+            "auth_expiring" => auth_expiring(number_of(&input["expires_at"]), number_of(&input["expires_in"])),
+            "refresh_error" => {
+                let failure = match text_of(&vector["name"]) {
+                    "invalid_token" => RefreshFailure::InvalidToken,
+                    "other_user" => RefreshFailure::OtherUser,
+                    "busy" => RefreshFailure::Busy,
+                    "unavailable" => RefreshFailure::Unavailable,
+                    other => panic!("unknown failure {other}"),
+                };
+                refresh_error(failure, flag_of(&vector["closes"]))
+            }
+            "topics_ended" => {
+                let topics: Vec<&str> = input.as_array().unwrap().iter().map(text_of).collect();
+                topics_ended(&topics)
+            }
+            "auth_refresh" => {
+                let scan = scan_object(text_of(input).as_bytes(), MAX_DEPTH).unwrap();
+                assert_eq!(Control::of(scan.t.unwrap().raw), Some(Control::AuthRefresh));
+                member(scan.p.unwrap().raw, "token").and_then(string_value).unwrap().into_owned()
+            }
             other => panic!("unknown kind {other}"),
         };
         assert_eq!(output, text_of(&vector["output"]), "{}", vector["name"]);

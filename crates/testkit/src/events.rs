@@ -34,6 +34,8 @@ pub enum Event {
     Unsubscribe(ConnId, Value),
     /// This consumer's from here on, and another's before.
     Adopt(ConnId, Value),
+    /// Its token expires soon.
+    AuthExpiring(ConnId, Value),
 }
 
 impl Event {
@@ -49,6 +51,7 @@ impl Event {
             | Self::SlowConsumer(id, _)
             | Self::Subscribe(id, _)
             | Self::Unsubscribe(id, _)
+            | Self::AuthExpiring(id, _)
             | Self::Adopt(id, _) => *id,
         }
     }
@@ -100,6 +103,7 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
             9 => Event::Adopt(id, serde_json::from_slice(payload).expect("a JSON object")),
             11 => Event::Subscribe(id, serde_json::from_slice(payload).expect("a JSON object")),
             12 => Event::Unsubscribe(id, serde_json::from_slice(payload).expect("a JSON object")),
+            13 => Event::AuthExpiring(id, serde_json::from_slice(payload).expect("a JSON object")),
             other => panic!("unknown kind {other}"),
         });
     }

@@ -8,7 +8,7 @@ use wse_engine::config::{Config, Endpoint, InboundOverflow, RateLimit, SlowConsu
 use wse_engine::{ConnId, Engine, State, Step};
 use wse_protocol::close_code::CloseCode;
 
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::peer::Peer;
 use crate::request::Request;
 
@@ -143,6 +143,16 @@ impl Server {
     #[track_caller]
     pub fn connect(&mut self) -> (Peer, ConnId) {
         self.connect_with(&Request::default())
+    }
+
+    /// As [`Self::connect`], whatever has been heard before: that is given up.
+    #[track_caller]
+    pub fn connect_anew(&mut self) -> (Peer, ConnId) {
+        let peer = Peer::connect(self.address);
+        let is_connect = |event: &Event| matches!(event, Event::Connect(..) | Event::AuthConnect(..));
+        let heard = self.events.collect_until(|events| events.last().is_some_and(is_connect));
+        let id = heard.last().map(Event::connection);
+        (peer, id.expect("the last is a connect"))
     }
 
     /// As [`Self::connect`], with this request.

@@ -20,6 +20,9 @@ pub fn auth() -> Auth {
         ask_keys: None,
         close_on_expiry: true,
         leeway_secs: 0,
+        expiry_warning_secs: 0,
+        max_lifetime_secs: None,
+        max_revocations: 1000,
     }
 }
 

@@ -22,6 +22,7 @@ import type {
   PresenceChange,
   SlowConsumer,
   SubscriptionChange,
+  TokenExpiring,
   WSEBatch,
   WSEEvent,
   WSEMessage,
@@ -53,6 +54,7 @@ const ADOPT = 9;
 const LONG_MSG = 10;
 const SUBSCRIBE = 11;
 const UNSUBSCRIBE = 12;
+const AUTH_EXPIRING = 13;
 /** From here on: a row of a shape. */
 const SHAPED = 16;
 
@@ -167,6 +169,9 @@ function decode(
       case ADOPT:
         events[i] = ['adopt', conn, adoption(bytes.toString(dataEncoding, at, end))];
         break;
+      case AUTH_EXPIRING:
+        events[i] = ['auth_expiring', conn, expiring(bytes.toString(dataEncoding, at, end))];
+        break;
       case PRESENCE_JOIN:
         events[i] = ['presence_join', null, JSON.parse(bytes.toString(dataEncoding, at, end)) as PresenceChange];
         break;
@@ -186,6 +191,12 @@ function decode(
 function adoption(text: string): Adoption {
   const known = JSON.parse(text) as Omit<Adoption, 'connectedAt'> & { connectedAt: number };
   return { ...known, connectedAt: new Date(known.connectedAt) };
+}
+
+/** The time crosses in seconds. */
+function expiring(text: string): TokenExpiring {
+  const { expiresAt, expiresIn } = JSON.parse(text) as { expiresAt: number; expiresIn: number };
+  return { expiresAt: new Date(expiresAt * 1000), expiresIn };
 }
 
 function parseAll(text: string): WSEMessage[] | undefined {

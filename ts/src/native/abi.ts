@@ -1,3 +1,3 @@
 // Generated from crates/napi by `npm run build`. Not for editing.
 /** The hash of `index.d.ts`; an addon built with another border is refused when it is loaded. */
-export const ABI_VERSION = 'b99428c2acd338da';
+export const ABI_VERSION = '1912736126f2d934';

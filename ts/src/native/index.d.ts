@@ -111,6 +111,16 @@ export declare class NativeServer {
   /** Uses another certificate from now on; on an error the old one stays in use. PEM texts. */
   reloadTls(cert: Uint8Array, key: Uint8Array): void
   /**
+   * Gives a connection another token of its user; null: nobody has this id. Rejects with `WSE_TOKEN_INVALID`,
+   * `WSE_TOKEN_REVOKED`, `WSE_TOKEN_OTHER_USER`, `WSE_TOKEN_UNAVAILABLE`, `WSE_TOKEN_BUSY` or `WSE_NO_JWT`.
+   */
+  refreshToken(conn: number, token: string): Promise<NativeRefreshed | null>
+  /**
+   * Believes no token any more that matches, those issued after `before` (Unix seconds; null: none are) left out; how many
+   * connections are closed for it.
+   */
+  revoke(sub?: string | null, jti?: string | null, before?: number | null): number
+  /**
    * Serves an upgrade on a duplicate of `descriptor`, which belongs to a stream socket nobody reads from meanwhile, and stays
    * open: closing it is the caller's. `request`: all that was read from it, the head and what came behind. `source`: where it
    * comes from, if that is not what its ends say. false: it is not served, and nothing was written to it.
@@ -244,6 +254,9 @@ export interface NativeJwtOptions {
   leeway: number
   allowMissingClaims: boolean
   closeOnExpiry: boolean
+  expiryWarning: number
+  maxLifetime: number | null
+  maxRevocations: number
 }
 
 /** Limits because of which somebody was answered 503 since the start. */
@@ -389,6 +402,12 @@ export interface NativeRecoveryRule {
 export interface NativeRefusedTopic {
   topic: string
   reason: string
+}
+
+/** A token that was exchanged. */
+export interface NativeRefreshed {
+  /** Unix seconds; null: the connection does not end with it. */
+  expiresAt?: number | null
 }
 
 /** What the engine says about itself. */

@@ -39,6 +39,10 @@ const READER_TIMEOUT: SecondsRule = { max: 3600 };
 const KEYS_TTL: SecondsRule = { max: 86_400 };
 const LEEWAY: SecondsRule = { max: 3600, zero: true, whole: true };
 
+const EXPIRY_WARNING: SecondsRule = { max: 3600, zero: true, whole: true };
+/** A year: whoever signs for longer has no use for a limit. */
+const MAX_LIFETIME: SecondsRule = { max: 31_536_000, whole: true };
+
 /** Where clients subscribe themselves, how much of the server one may occupy is not left to them. */
 const ACL_SUBSCRIPTIONS = 1024;
 const ACL_PATTERNS = 128;
@@ -135,6 +139,11 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     closeTimeout: reader.seconds('closeTimeout', CLOSE_TIMEOUT, 5),
   };
   const { native: asked, answering } = readSubscriptions(reader, subscriptions === 'acl', resolved.idleTimeout);
+  if (asked.snapshots?.provider === null) {
+    const { recovery } = resolved;
+    if (recovery === null) return reader.fail('snapshots', "'last' needs recovery, which keeps what is published");
+    recovery.lastValues = ['*'];
+  }
   Object.assign(resolved, asked);
   const http = readHttp(reader);
   resolved.http = http.native;
@@ -233,6 +242,9 @@ function readJwt(reader: OptionReader | null): NativeJwtOptions | null {
     leeway: reader.seconds('leeway', LEEWAY, 30),
     allowMissingClaims: reader.boolean('allowMissingClaims', false),
     closeOnExpiry: reader.boolean('closeOnExpiry', true),
+    expiryWarning: reader.seconds('expiryWarning', EXPIRY_WARNING, 60),
+    maxLifetime: (reader.any('maxLifetime') ?? null) === null ? null : reader.seconds('maxLifetime', MAX_LIFETIME, 0),
+    maxRevocations: reader.number('maxRevocations', { ...COUNT, min: 0 }, 10_000),
   };
   reader.done(suggestOption);
   if (/[\s;=,]/.test(jwt.cookieName)) reader.fail('cookieName', `'${jwt.cookieName}' cannot be the name of a cookie`);

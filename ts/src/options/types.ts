@@ -54,6 +54,18 @@ export interface JwtOptions {
   allowMissingClaims?: boolean;
   /** Close a connection with 4401 when its token expires. @default true */
   closeOnExpiry?: boolean;
+  /**
+   * Seconds. So long before its token expires a connection is told (`auth_expiring`), and the host hears the event of that name, once
+   * per token; 0: nobody is. Whole, at most 3600. See docs/tokens.md. @default 60
+   */
+  expiryWarning?: number;
+  /**
+   * Seconds. The longest your issuer makes tokens valid for (`exp` less `iat`): one that is valid for longer, or has no `iat`, is
+   * refused. With it, revocations are forgotten once nothing they match can be valid. Whole, at most 31536000. @default no limit
+   */
+  maxLifetime?: number | null;
+  /** Users and tokens that may be revoked at once; a full list takes no further one (`WSE_REVOCATIONS_FULL`). @default 10000 */
+  maxRevocations?: number;
 }
 
 /** A certificate chain and its key: the server then speaks wss:// only. */

@@ -1,6 +1,14 @@
 /** Callback mode: functions are called for events, without a loop or a promise between. */
 
-import type { Adoption, Disconnection, SlowConsumer, SubscriptionChange, WSEEvent, WSEMessage } from '../events.js';
+import type {
+  Adoption,
+  Disconnection,
+  SlowConsumer,
+  SubscriptionChange,
+  TokenExpiring,
+  WSEEvent,
+  WSEMessage,
+} from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 
 /** What came with a client. */
@@ -26,10 +34,12 @@ export interface WSECallbacks {
   onDisconnect?: (conn: number, info: Disconnection) => unknown;
   /** The engine has answered a client that asked for topics (`subscriptions: 'acl'`). */
   onSubscribe?: (conn: number, info: SubscriptionChange) => unknown;
-  /** The engine has answered a client that asked to be rid of topics (`subscriptions: 'acl'`). */
+  /** The engine has answered a client that asked to be rid of topics (`subscriptions: 'acl'`), or ended what its new token does not allow. */
   onUnsubscribe?: (conn: number, info: SubscriptionChange) => unknown;
   /** A connection fell behind. */
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
+  /** A connection's token expires soon. */
+  onAuthExpiring?: (conn: number, info: TokenExpiring) => unknown;
   /** Another callback failed while it handled `event`. */
   onError?: (error: unknown, event: WSEEvent) => unknown;
 }
@@ -42,6 +52,7 @@ const NAMES: readonly (keyof WSECallbacks)[] = [
   'onSubscribe',
   'onUnsubscribe',
   'onSlowConsumer',
+  'onAuthExpiring',
   'onError',
 ];
 
@@ -98,6 +109,8 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
       return callbacks.onUnsubscribe?.(conn, payload);
     case 'slow_consumer':
       return callbacks.onSlowConsumer?.(conn, payload);
+    case 'auth_expiring':
+      return callbacks.onAuthExpiring?.(conn, payload);
     default:
       return undefined;
   }

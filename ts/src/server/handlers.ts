@@ -1,7 +1,15 @@
 /** The handlers of `serve()`: what they are, which of them an event is for, and what becomes of their failures. Keeps no order. */
 
 import { describe } from '../describe.js';
-import type { Adoption, Disconnection, SlowConsumer, SubscriptionChange, WSEEvent, WSEMessage } from '../events.js';
+import type {
+  Adoption,
+  Disconnection,
+  SlowConsumer,
+  SubscriptionChange,
+  TokenExpiring,
+  WSEEvent,
+  WSEMessage,
+} from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
 import { type ConnectInfo, isThenable } from './callbacks.js';
 
@@ -21,10 +29,12 @@ export interface WSEHandlers {
   disconnect?(conn: number, info: Disconnection): unknown;
   /** The engine has answered a client that asked for topics (`subscriptions: 'acl'`). */
   subscribe?(conn: number, info: SubscriptionChange): unknown;
-  /** The engine has answered a client that asked to be rid of topics (`subscriptions: 'acl'`). */
+  /** The engine has answered a client that asked to be rid of topics (`subscriptions: 'acl'`), or ended what its new token does not allow. */
   unsubscribe?(conn: number, info: SubscriptionChange): unknown;
   /** A connection fell behind. */
   slowConsumer?(conn: number, info: SlowConsumer): unknown;
+  /** A connection's token expires soon: it is closed unless `refreshToken()`, or its client, gives it another one. */
+  authExpiring?(conn: number, info: TokenExpiring): unknown;
   /** A handler threw or rejected while it handled `event`. @default a process warning */
   error?(error: unknown, conn: number, event: WSEEvent): unknown;
 }
@@ -37,6 +47,7 @@ const NAMES: readonly (keyof WSEHandlers)[] = [
   'subscribe',
   'unsubscribe',
   'slowConsumer',
+  'authExpiring',
   'error',
 ];
 
@@ -114,6 +125,8 @@ export class HandlerCaller {
         return handlers.unsubscribe?.(conn, payload);
       case 'slow_consumer':
         return handlers.slowConsumer?.(conn, payload);
+      case 'auth_expiring':
+        return handlers.authExpiring?.(conn, payload);
       default:
         return undefined;
     }

@@ -39,6 +39,7 @@ import {
 } from './recovery-calls.js';
 import type { ServeOptions } from './serve.js';
 import { supervisedHandle, supervisorOf } from './supervised.js';
+import { TokenCalls, type TokenRefreshed, type TokenRevocation } from './token-calls.js';
 import { Pool, type WorkerPool, type WorkersOptions } from './workers.js';
 
 /**
@@ -60,6 +61,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   readonly #publisher: Publisher;
   readonly #connections: ConnectionCalls;
   readonly #recovery: RecoveryCalls;
+  readonly #tokens: TokenCalls;
   readonly #reader: EventReader;
   readonly #upgrades: Upgrades;
   readonly #pools = new Set<Pool>();
@@ -80,6 +82,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     this.#publisher = new Publisher(engine);
     this.#connections = new ConnectionCalls(engine);
     this.#recovery = new RecoveryCalls(engine);
+    this.#tokens = new TokenCalls(engine);
     this.#reader = new EventReader(engine, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#upgrades = new Upgrades(engine, paths);
     const door = created?.httpServer ? new HttpDoor(engine, created.httpServer, this.#upgrades, created.probes) : null;
@@ -465,7 +468,8 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   }
 
   /**
-   * Replaces the ACL of a connection. It is asked at subscribe and again at delivery.
+   * Replaces the ACL of a connection. It is asked at subscribe and again at delivery: subscriptions stay, and deliver what it allows.
+   * From then on no token changes it: `refreshToken()` and `auth_refresh` keep what you have said.
    *
    * **An empty `allow` allows EVERYTHING** that `deny` does not forbid, as no `allow` does (the published rule): who computes that
    * nothing is allowed passes `{ deny: ['*'] }`, never `{ allow: [] }`.
@@ -499,13 +503,39 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   }
 
   /**
-   * Closes every connection of the user a verified token names. Who is not to come back needs a token that is refused.
+   * Closes every connection of the user a verified token names. Published clients come back at once: who is not to needs a token that
+   * is refused ({@link revoke}), and who is to ask for a new one is closed with 4401.
    *
    * @param options as of `disconnect()`
    * @returns how many connections were closed
    */
   disconnectUser(user: string, options: { code?: number; reason?: string } = {}): number {
     return this.#connections.disconnectUser(user, options);
+  }
+
+  /**
+   * Gives a connection another token of the same user (`sub`), as its client does with `auth_refresh`: in one step its expiry, its
+   * topics (`wse_topics`, unless `setTopicAcl()` or `onUpgrade` has said what it may have) and what it is revoked by. What it may not
+   * have any more ends at that point of its stream, with an `unsubscribe` event; everything else goes on without a gap.
+   *
+   * @returns until when it lasts; false: no such connection, or one that closes
+   * @throws WSEError `WSE_TOKEN_INVALID`, `WSE_TOKEN_REVOKED`, `WSE_TOKEN_OTHER_USER`, `WSE_TOKEN_UNAVAILABLE` or `WSE_TOKEN_BUSY`, and
+   *   nothing has changed; WSEStateError `WSE_NO_JWT`, or when the server does not run.
+   */
+  refreshToken(conn: number, token: string): Promise<TokenRefreshed | false> {
+    return this.#tokens.refresh(conn, token);
+  }
+
+  /**
+   * Believes these tokens no more: they are refused in the handshake and at a refresh, and connections that are open with one are
+   * closed with 4401. It holds in this process, until it ends or, with `jwt.maxLifetime`, until none of the tokens can be valid.
+   *
+   * @returns how many connections were closed
+   * @throws TypeError unless there is a `sub` or a `jti`; WSEError `WSE_REVOCATIONS_FULL`, and nothing was done; WSEStateError
+   *   `WSE_NO_JWT`, or when the server does not run.
+   */
+  revoke(revocation: TokenRevocation): number {
+    return this.#tokens.revoke(revocation);
   }
 
   /** The connections of the user a verified token names; a snapshot. */

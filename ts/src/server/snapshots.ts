@@ -4,7 +4,7 @@ import { describe } from '../describe.js';
 import { WSEArgumentError } from '../errors.js';
 import { toJson } from '../json.js';
 import { describeThrown } from '../thrown.js';
-import type { Position } from './pins.js';
+import type { TopicPosition } from './recovery-calls.js';
 
 /** What a provider of snapshots is called with, beside the topics. */
 export interface SnapshotContext {
@@ -63,13 +63,13 @@ export type Complain = (error: WSEArgumentError) => void;
 export class SnapshotRequest implements SnapshotContext {
   readonly conn: number;
   readonly topics: readonly string[];
-  readonly #positions: () => (Position | null)[];
-  #pins: (Position | null)[];
+  readonly #positions: () => (TopicPosition | null)[];
+  #pins: (TopicPosition | null)[];
   #abort: AbortController | undefined;
   #over = false;
 
   /** @param positions where the streams of the topics stand now */
-  constructor({ conn, topics }: SnapshotQuestion, positions: () => (Position | null)[]) {
+  constructor({ conn, topics }: SnapshotQuestion, positions: () => (TopicPosition | null)[]) {
     this.conn = conn;
     this.topics = topics;
     this.#positions = positions;

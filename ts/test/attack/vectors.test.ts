@@ -16,6 +16,7 @@ interface Vector {
   base64?: string;
   hex?: string;
   max_out?: number;
+  closes?: boolean;
 }
 
 function vectors(file: string, ...kinds: string[]): [string, Vector][] {
@@ -136,6 +137,68 @@ describe('pong.json', () => {
     expect([first.opcode, first.payload.length], 'the ping of RFC 6455, to everybody').toEqual([Opcode.ping, 0]);
     peer.text('{"t":"pong"}');
     expect(timeless(await peer.nextText())).toBe(timeless(output));
+  });
+});
+
+describe('tokens.json', () => {
+  const secret = 's'.repeat(32);
+  const now = Math.floor(Date.now() / 1000);
+  const token = (claims: object = {}): string => encodeJwt({ sub: 'ada', exp: now + 3600, ...claims }, secret);
+  const refresh = (bearer: string): string => JSON.stringify({ t: 'auth_refresh', p: { token: bearer } });
+  /** A text without what differs from run to run. */
+  const undated = (text: string): string => text.replace(/"(expires_at|expires_in)":\d+/g, '"$1":N');
+
+  async function greeted(jwt: object = {}, claims: object = {}): Promise<[TestServer, RawPeer]> {
+    const target = await startServer({ jwt: { secret, leeway: 0, ...jwt }, allowedOrigins: [] });
+    const peer = await RawPeer.open(target.port, { headers: [['Authorization', `Bearer ${token(claims)}`]] });
+    expect(await peer.nextText()).toContain('server_ready');
+    return [target, peer];
+  }
+
+  it.each(vectors('tokens', 'auth_refreshed'))('auth_refreshed: %s', async (_, { input, output = '' }) => {
+    // A token for longer than 32 bits count seconds never ends its connection.
+    const exp = (input as number | null) === null ? undefined : Math.max(input as number, now + 60);
+    const [, peer] = await greeted(exp === undefined ? { closeOnExpiry: false } : {});
+    peer.text(refresh(token({ exp: exp ?? now + 60 })));
+    expect(undated(await peer.nextText())).toBe(undated(output));
+  });
+
+  it('auth_expiring', async () => {
+    const [target, peer] = await greeted({ expiryWarning: 60 }, { exp: now + 30 });
+    const [[, { output = '' }]] = vectors('tokens', 'auth_expiring') as [[string, Vector]];
+    expect(undated(await peer.nextText())).toBe(undated(output));
+    expect((await target.take('auth_expiring'))[2].expiresAt).toEqual(new Date((now + 30) * 1000));
+  });
+
+  it('refresh_error, and the last of them closes', async () => {
+    const [, peer] = await greeted();
+    const of = new Map(vectors('tokens', 'refresh_error').map(([name, { output, closes }]) => [`${name} ${closes}`, output]));
+    for (const [name, bearer] of [
+      ['other_user false', token({ sub: 'bob' })],
+      ['invalid_token false', 'nonsense'],
+      ['invalid_token false', token({ exp: 1 })],
+      ['other_user false', token({ sub: 'bob' })],
+      ['invalid_token true', 'nonsense'],
+    ] as const) {
+      peer.text(refresh(bearer));
+      expect(await peer.nextText(), name).toBe(of.get(name));
+    }
+    const close = await peer.next(({ opcode }) => opcode === Opcode.close);
+    expect(close.payload).toEqual(closePayload(4401, 'Too many failed refreshes'));
+  });
+
+  it.each(vectors('tokens', 'topics_ended'))('topics_ended: %s', async (_, { input, output }) => {
+    const [{ server }, peer] = await greeted();
+    server.subscribeConnection(server.getConnections()[0] as number, input as string[]);
+    peer.text(refresh(token({ wse_topics: { deny: ['*'] } })));
+    expect(await peer.nextText()).toContain('auth_refreshed');
+    expect(await peer.nextText()).toBe(output);
+  });
+
+  it.each(vectors('tokens', 'auth_refresh'))('auth_refresh: %s', async (_, { input }) => {
+    const [, peer] = await greeted();
+    peer.text(input as string);
+    expect(await peer.nextText()).toContain('"reason":"invalid_token"');
   });
 });
 

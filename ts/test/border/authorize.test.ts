@@ -1,11 +1,12 @@
 /** `authorize`: what it is asked, what its answers do, and that whatever it does costs nobody but the client it is about. */
 
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
-import { type Authorize, encodeJwt, type WSEEvent } from '../../src/index.js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type Authorize, encodeJwt, RustWSEServer, type SubscriptionChange, type WSEEvent } from '../../src/index.js';
+import { threads } from '../support/driver.js';
 import { waitUntil } from '../support/server.js';
 import { UNTELLABLE } from '../support/thrown.js';
-import { join } from './client.js';
+import { Client, join, QUIET } from './client.js';
 import { ask, next, send, start, warnings } from './subscribing.js';
 
 const SECRET = 's'.repeat(32);
@@ -180,6 +181,66 @@ describe('what the application hears of it', () => {
       ['msg', conn, { t: 'between' }],
       ['unsubscribe', conn, { topics: ['a'], refused: [] }],
     ]);
+  });
+});
+
+describe('every style of reading', () => {
+  type Heard = [string, SubscriptionChange];
+  const expected: Heard[] = [
+    ['subscribe', { topics: ['a'], refused: [{ topic: '', reason: 'invalid_name' }] }],
+    ['unsubscribe', { topics: ['a'], refused: [] }],
+  ];
+  const asks = async (port: number): Promise<void> => {
+    const client = await Client.open(port);
+    await ask(client, ['a', '']);
+    await ask(client, ['a'], 'unsubscribe');
+  };
+  const started = async (): Promise<[RustWSEServer, number]> => {
+    const server = new RustWSEServer({ port: 0, shards: threads(1), subscriptions: 'acl', ...QUIET });
+    onTestFinished(() => server.stop());
+    return [server, (await server.start()).port as number];
+  };
+
+  it('callbacks', async () => {
+    const [server, port] = await started();
+    const heard: Heard[] = [];
+    server.setCallbacks({
+      onSubscribe: (_, info) => heard.push(['subscribe', info]),
+      onUnsubscribe: (_, info) => heard.push(['unsubscribe', info]),
+    });
+    await asks(port);
+    await waitUntil(() => heard.length === 2, 'both');
+    expect(heard).toEqual(expected);
+  });
+
+  it('serve', async () => {
+    const [server, port] = await started();
+    const heard: Heard[] = [];
+    const served = server.serve({
+      subscribe: (_, info) => heard.push(['subscribe', info]),
+      unsubscribe: (_, info) => heard.push(['unsubscribe', info]),
+    });
+    await asks(port);
+    await waitUntil(() => heard.length === 2, 'both');
+    expect(heard).toEqual(expected);
+    await server.stop();
+    await served;
+  });
+
+  it('drainInbound', async () => {
+    const [server, port] = await started();
+    const heard: Heard[] = [];
+    const drain = (): void => {
+      for (const [type, , payload] of server.drainInbound(256, 0)) {
+        if (type === 'subscribe' || type === 'unsubscribe') heard.push([type, payload]);
+      }
+    };
+    await asks(port);
+    await waitUntil(() => {
+      drain();
+      return heard.length === 2;
+    }, 'both');
+    expect(heard).toEqual(expected);
   });
 });
 

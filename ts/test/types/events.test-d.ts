@@ -10,6 +10,8 @@ import type {
   PresenceChange,
   SlowConsumer,
   SubscriptionChange,
+  TokenExpiring,
+  TokenRefreshed,
   WorkerPool,
   WSEBatch,
   WSEEvent,
@@ -57,6 +59,12 @@ test('an event narrows when it is destructured', () => {
       case 'slow_consumer':
         expectTypeOf(payload).toEqualTypeOf<SlowConsumer>();
         break;
+      case 'unsubscribe':
+        expectTypeOf(payload).toEqualTypeOf<SubscriptionChange>();
+        break;
+      case 'auth_expiring':
+        expectTypeOf(payload).toEqualTypeOf<TokenExpiring>();
+        break;
       default:
         expectTypeOf(type).toEqualTypeOf<never>();
     }
@@ -76,6 +84,11 @@ test('the loop yields batches', async () => {
     expectTypeOf(one).toEqualTypeOf<WSEBatch>();
   }
   expectTypeOf(server.drainInbound()).toEqualTypeOf<WSEBatch>();
+});
+
+test('a refresh says until when, or that nobody is there', () => {
+  expectTypeOf(server.refreshToken(1, 't')).resolves.toEqualTypeOf<TokenRefreshed | false>();
+  expectTypeOf(server.revoke({ sub: 'ada', before: new Date() })).toEqualTypeOf<number>();
 });
 
 test('handlers know what they get, and may be methods', () => {

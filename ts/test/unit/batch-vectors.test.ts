@@ -24,6 +24,10 @@ function heard([type, conn, payload]: Written): [type: string, conn: number, pay
   if (type === 'bin') return [type, conn, new Uint8Array(Buffer.from(payload as string, 'hex'))];
   if (type === 'adopt')
     return [type, conn, { ...(payload as object), connectedAt: new Date((payload as { connectedAt: number }).connectedAt) }];
+  if (type === 'auth_expiring') {
+    const { expiresAt, expiresIn } = payload as { expiresAt: number; expiresIn: number };
+    return [type, conn, { expiresAt: new Date(expiresAt * 1000), expiresIn }];
+  }
   return [type, conn, payload];
 }
 

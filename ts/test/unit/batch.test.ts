@@ -17,6 +17,8 @@ const EVERY_KIND: RawEvent[] = [
   { kind: 6, conn: Number.NaN, bytes: '{"topic":"room","user_id":"u","data":{"x":1}}' },
   { kind: 7, conn: Number.NaN, bytes: '{"topic":"room","user_id":"u","data":null}' },
   { kind: 8, conn: 7, bytes: '{"policy":"drop","queuedBytes":9,"droppedMessages":1,"droppedBytes":5}' },
+  { kind: 12, conn: 8, bytes: '{"topics":["a","b*"],"refused":[],"reason":"not_allowed"}' },
+  { kind: 13, conn: 9, bytes: '{"expiresAt":1700003600,"expiresIn":60}' },
 ];
 
 const EXPECTED = [
@@ -30,6 +32,8 @@ const EXPECTED = [
   ['presence_join', null, { topic: 'room', user_id: 'u', data: { x: 1 } }],
   ['presence_leave', null, { topic: 'room', user_id: 'u', data: null }],
   ['slow_consumer', 7, { policy: 'drop', queuedBytes: 9, droppedMessages: 1, droppedBytes: 5 }],
+  ['unsubscribe', 8, { topics: ['a', 'b*'], refused: [], reason: 'not_allowed' }],
+  ['auth_expiring', 9, { expiresAt: new Date(1_700_003_600_000), expiresIn: 60 }],
 ];
 
 const decode = (bytes: Uint8Array): WSEBatch => decodeBatch(...inMemory(bytes));

@@ -47,6 +47,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['jwt.leeway', [0, 30, 3600], [-1, 0.5, '30', Infinity, null, 3601]],
   ['jwt.allowMissingClaims', [true], [1, null]],
   ['jwt.closeOnExpiry', [false], [0, null]],
+  ['jwt.expiryWarning', [0, 60, 3600], [-1, 0.5, '60', null, 3601, 60_000]],
+  ['jwt.maxLifetime', [null, 1, 3600, 31_536_000], [0, -1, 0.5, '3600', 31_536_001]],
+  ['jwt.maxRevocations', [0, 10_000], [-1, 1.5, '1', 2 ** 24 + 1]],
   ['tls', [null], ['pem', 1, []]],
   ['tls.cert', ['pem', new Uint8Array(1)], ['', 1, null, undefined]],
   ['tls.key', ['pem', new Uint8Array(1)], ['', 1, null, undefined]],
@@ -79,6 +82,9 @@ const TABLE: [path: string, good: unknown[], bad: unknown[]][] = [
   ['handshake.upgradeTimeout', [0.5, 9.9], [0, -1, '5', 10]],
   ['handshake.maxWaiting', [1, 1024], [0, 1.5, '1']],
   ['onUpgrade', [null, () => undefined], ['f', {}, true]],
+  // Without `subscriptions: 'acl'`, as here, neither has a meaning.
+  ['authorize', [null], ['f', {}, true, () => true]],
+  ['snapshots', [null], ['last', {}, true]],
   ['publisher', [{}], [1, null]],
   ['publisher.targetDelay', [0.001, 0.01, 1], [0, -1, '1', 10, Number.NaN]],
   ['publisher.highWaterMark', [1024, 64 * 2 ** 20], [0, 1023, '1', 64 * 2 ** 20 + 1]],
@@ -179,6 +185,8 @@ describe('resolveOptions', () => {
 
   it('sets every field, with null for none', () => {
     expect(resolveOptions({ port: 5007 })).toEqual({
+      authorize: null,
+      snapshots: null,
       host: '127.0.0.1',
       port: 5007,
       unix: null,
@@ -296,6 +304,9 @@ describe('resolveOptions', () => {
       leeway: 30,
       allowMissingClaims: false,
       closeOnExpiry: true,
+      expiryWarning: 60,
+      maxLifetime: null,
+      maxRevocations: 10_000,
     });
   });
 

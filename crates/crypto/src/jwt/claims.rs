@@ -12,7 +12,7 @@ pub const MAX_GRANT_PATTERNS: usize = 256;
 /// Longest topic pattern in a token, in bytes.
 pub const MAX_GRANT_PATTERN_BYTES: usize = 1024;
 
-/// Largest value of [`Claims::exp`]: 2^53 - 1, the last integer every JavaScript number holds exactly.
+/// Largest value of [`Claims::exp`] and [`Claims::iat`]: 2^53 - 1, the last integer every JavaScript number holds exactly.
 pub const MAX_EXP: u64 = (1 << 53) - 1;
 
 /// The topics a token grants, from the claim `wse_topics`. Patterns are not compiled here.
@@ -34,6 +34,11 @@ pub struct Claims {
     pub sub: String,
     /// When the token expires, in whole seconds since the Unix epoch, leeway not included, at most [`MAX_EXP`].
     pub exp: u64,
+    /// When the token was issued, in whole seconds since the Unix epoch, rounded down, at most [`MAX_EXP`]; `None` when it does not
+    /// say so with a finite number.
+    pub iat: Option<u64>,
+    /// The token's id; `None` when it has none, or one that is no string.
+    pub jti: Option<String>,
     /// The topics granted; `None` when the token says nothing about topics.
     pub topics: Option<TopicGrant>,
     /// Every claim as sent; always an object.
@@ -73,12 +78,27 @@ pub(super) fn check(claims: &Map<String, Value>, config: &JwtConfig, now: u64) -
             Some(_) => return Err(JwtError::Invalid("aud differs")),
         }
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates: a negative exp within the leeway becomes 0"
-    )]
-    Ok((exp as u64).min(MAX_EXP))
+    Ok(whole(exp))
+}
+
+/// When the token says it was issued. What cannot be read says nothing: nobody is let in for it.
+pub(super) fn issued_at(claims: &Map<String, Value>) -> Option<u64> {
+    claims.get("iat").and_then(numeric_date).map(whole)
+}
+
+/// The token's id (RFC 7519 §4.1.7).
+pub(super) fn id(claims: &Map<String, Value>) -> Option<String> {
+    claims.get("jti").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// A time in whole seconds, at most [`MAX_EXP`].
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates: a negative time, which leeway may let pass, becomes 0"
+)]
+fn whole(seconds: f64) -> u64 {
+    (seconds as u64).min(MAX_EXP)
 }
 
 /// Seconds as the number a claim is.

@@ -212,7 +212,8 @@ impl<'a> Token<'a> {
 fn subject_of(claims: Map<String, Value>, exp: u64) -> Result<Claims, JwtError> {
     let topics = claims::topics(&claims)?;
     let sub = claims::subject(&claims)?;
-    Ok(Claims { sub, exp, topics, raw: Value::Object(claims) })
+    let (iat, jti) = (claims::issued_at(&claims), claims::id(&claims));
+    Ok(Claims { sub, exp, iat, jti, topics, raw: Value::Object(claims) })
 }
 
 /// The header members that decide. `jku`, `jwk`, `x5u` and the like are never followed: the key is ours.

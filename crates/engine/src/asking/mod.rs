@@ -26,7 +26,7 @@ pub(crate) use answer::{Ruling, Terms};
 pub(crate) use inquiry::{Inquiry, Unasked};
 pub(crate) use keys::{Found, Kid};
 pub(crate) use quota::Subject;
-pub(crate) use said::{Answer, Tell};
+pub(crate) use said::{Answer, Answered, Tell};
 pub(crate) use seats::Seat;
 
 use answer::{Judged, Said};
@@ -185,7 +185,8 @@ impl Asking {
         }
     }
 
-    fn find_key(&self, kid: &Kid) -> Found {
+    /// What is known about a key, asking the host unless it has been asked already.
+    pub(crate) fn find_key(&self, kid: &Kid) -> Found {
         let now = Instant::now();
         let mut state = self.state.lock();
         let late = state.expire(now);

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::id::ConnId;
 use crate::topics::Position;
 
 /// Bytes of a reason for a client.
@@ -30,6 +31,15 @@ impl Answer {
             Self::Failed | Self::Closed => 0,
         }
     }
+}
+
+/// What the host has answered, on its way to a shard.
+pub(crate) struct Answered {
+    /// Who waits for it.
+    pub(crate) to: ConnId,
+    /// The number of the question.
+    pub(crate) number: u64,
+    pub(crate) answer: Answer,
 }
 
 /// The state of topics, where the host knows one.

@@ -78,3 +78,40 @@ fn places_are_as_many_as_there_may_be_and_come_back() {
     drop(places);
     assert_eq!(asking.parked(), 0);
 }
+
+#[test]
+fn whoever_asks_about_a_connection_is_told_once_and_the_host_hears_of_those_it_is_late_with() {
+    let questions = crate::config::Questions { timeout: std::time::Duration::ZERO, max_waiting: 4 };
+    let asking = Arc::new(Asking::new(&Config { authorize: Some(questions), ..config() }));
+    let told: Arc<Mutex<Vec<(u64, &str)>>> = Arc::default();
+    let ask = || {
+        let list = Arc::clone(&told);
+        let tell = move |number, answer| {
+            let what = match answer {
+                Answer::Refused(_) => "refused",
+                Answer::Closed => "closed",
+                Answer::Failed | Answer::States(_) => "other",
+            };
+            list.lock().push((number, what));
+        };
+        asking.inquire(Subject::Authorize, "\"topics\":[]", Box::new(tell))
+    };
+    let [first, late, gone, last] = [(); 4].map(|()| ask().ok().unwrap());
+    assert_eq!((ask().err(), asking.inquiries(Subject::Authorize)), (Some(Unasked::Busy), 4));
+    let taken = asking.take().unwrap();
+    assert!(taken.contains(r#"{"id":1,"kind":"authorize","topics":[]}"#), "{taken}");
+    late.give_up();
+    drop(gone);
+    let answers = r#"[{"id":1,"refused":[]},{"id":1,"refused":[]},{"id":2,"refused":[]},{"id":3,"refused":[]}]"#;
+    assert!(asking.answer(answers).unwrap().is_empty());
+    drop(first);
+    assert_eq!(asking.take().as_deref(), Some(r#"{"asked":[],"gone":[3],"late":[2]}"#));
+    // One that was not taken is not named.
+    ask().ok().unwrap().give_up();
+    assert_eq!(asking.take(), None);
+    asking.close();
+    assert_eq!(*told.lock(), [(1, "refused"), (4, "closed")]);
+    assert_eq!((ask().err(), asking.inquiries(Subject::Authorize)), (Some(Unasked::Closed), 1));
+    drop(last);
+    assert_eq!(asking.inquiries(Subject::Authorize), 0);
+}

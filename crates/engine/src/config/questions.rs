@@ -33,6 +33,11 @@ pub struct SnapshotProvider {
 }
 
 impl Snapshots {
+    /// Whether there may be a state of this topic.
+    pub(crate) fn knows(&self, topic: &str) -> bool {
+        self.provider().is_none_or(|provider| provider.knows(topic))
+    }
+
     /// The host that knows the state of topics, if that is where it comes from.
     pub(crate) fn provider(&self) -> Option<&SnapshotProvider> {
         match self {

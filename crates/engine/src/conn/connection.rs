@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     pub(super) timer: Millis,
     /// Token expiry in unix seconds, leeway included; 0 = never. A token for longer than 32 bits count outlives us.
     pub(super) expires: u32,
+    /// That was announced.
+    pub(super) warned: bool,
 }
 
 /// What a connection begins with.
@@ -166,6 +168,7 @@ impl Connection {
             parting: None,
             timer: Millis::default(),
             expires: u32::try_from(expires).unwrap_or(0),
+            warned: false,
             peer,
         }
     }

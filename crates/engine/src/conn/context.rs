@@ -50,6 +50,8 @@ pub(crate) struct Context {
     endings: Endings,
     /// Bytes decoded for one connection since its turn began.
     decoded: usize,
+    /// The token a connection has sent in its turn, to be exchanged for its own; an empty one is none.
+    refresh: Option<Box<str>>,
     /// Batches of commands taken from the mailbox so far.
     batch: u64,
     index: usize,
@@ -84,6 +86,7 @@ impl Context {
             parting: Vec::new(),
             endings: Endings::default(),
             decoded: 0,
+            refresh: None,
             batch: 0,
             index,
         }
@@ -227,6 +230,19 @@ impl Context {
     /// A connection's turn begins.
     pub(crate) fn begin_turn(&mut self) {
         self.decoded = 0;
+        // A panic may have left one.
+        self.refresh = None;
+    }
+
+    /// A connection has sent a token: looking at it ends its turn, and what is behind it is read when it is done.
+    pub(super) fn note_refresh(&mut self, token: &str) {
+        self.refresh = Some(token.into());
+        self.decoded = DECODED_BYTES;
+    }
+
+    /// The token that is to be looked at.
+    pub(crate) fn take_refresh(&mut self) -> Option<Box<str>> {
+        self.refresh.take()
     }
 
     /// Charges bytes that were decoded to the turn of the connection.

@@ -18,6 +18,8 @@ use crate::registry::{Peer, Speech};
 
 /// While messages are shed, only so much of one is decoded, bytes: those of the engine itself are shorter, and are answered.
 const CONTROL_BYTES: usize = 16 * 1024;
+/// Bytes of a token that is looked at; the verifier's own limit is lower.
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
 /// Elements and members one msgpack message may hold.
 const MSGPACK_ELEMENTS: usize = 100_000;
 
@@ -117,7 +119,13 @@ impl<'a> MessageHandler<'a> {
                 self.request(Request::Update, scan);
             }
             Control::SyncRequest if self.knows_states() => self.request(Request::Sync, scan),
-            Control::SubscriptionUpdate | Control::SyncRequest => return false,
+            Control::AuthRefresh if self.context.shared.config.auth.is_some() => {
+                let token = scan.p.as_ref().and_then(|p| json::member(p.raw, "token")).and_then(json::string_value);
+                // What is too long is not a token, and need not be kept to be refused.
+                let token = token.filter(|token| token.len() <= MAX_TOKEN_BYTES);
+                self.context.note_refresh(token.as_deref().unwrap_or_default());
+            }
+            Control::SubscriptionUpdate | Control::SyncRequest | Control::AuthRefresh => return false,
         }
         self.peer.note_talk(control == Control::ClientHello);
         true
@@ -132,8 +140,7 @@ impl<'a> MessageHandler<'a> {
     /// Whether the engine knows whom to ask for the state of topics.
     fn knows_states(&self) -> bool {
         let config = &self.context.shared.config;
-        config.subscriptions == Subscriptions::Acl
-            && config.snapshots.as_ref().is_some_and(|from| from.provider().is_some())
+        config.subscriptions == Subscriptions::Acl && config.snapshots.is_some()
     }
 
     fn hello(&mut self, scan: &Scan<'_>) {

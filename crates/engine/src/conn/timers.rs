@@ -44,9 +44,7 @@ impl Connection {
 
     fn on_timer_while_open(&mut self, stalled: bool, now: Millis, context: &mut Context) {
         self.account.out.trim();
-        if self.expires != 0 && unix_millis() / 1000 >= u64::from(self.expires) {
-            context.counters.zombies.add(1);
-            self.close_after(CloseCode::UNAUTHORIZED, "Token expired", context);
+        if self.expires != 0 && self.expire(context) {
             return;
         }
         if self.intake == Intake::Paused {
@@ -107,8 +105,7 @@ impl Connection {
             next = next.earlier(due);
         }
         if self.expires != 0 {
-            let seconds = u64::from(self.expires).saturating_sub(unix_millis() / 1000).min(86_400);
-            next = next.earlier(now.after(u32::try_from(seconds * 1000).unwrap_or(u32::MAX)));
+            next = next.earlier(now.after(self.until_expiry(config)));
         }
         next
     }

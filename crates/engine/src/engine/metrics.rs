@@ -180,6 +180,12 @@ const METRICS: &[Metric] = &[
         "Bytes of them.",
         Read::Shards(|counters| &counters.replayed_bytes),
     ),
+    counter(
+        "recovery_coalesced",
+        "wse_recovery_coalesced_total",
+        "Requests for messages that were on their way already.",
+        Read::Shards(|counters| &counters.replays_coalesced),
+    ),
     gauge(
         "recovery_waiting",
         "wse_recovery_waiting",
@@ -350,6 +356,39 @@ const METRICS: &[Metric] = &[
         Read::Engine(|engine| &engine.questions),
     ),
     total("wse_auth_failures_total", "Handshakes without a valid token.", Read::Engine(|engine| &engine.auth_failures)),
+    total(
+        "wse_token_refreshes_total",
+        "Tokens exchanged on open connections.",
+        Read::Shards(|counters| &counters.refreshed),
+    ),
+    total(
+        "wse_token_refresh_failures_total",
+        "Tokens that were not exchanged: refused, too many, or not to be checked.",
+        Read::Shards(|counters| &counters.refresh_failures),
+    ),
+    total(
+        "wse_topics_ended_total",
+        "Subscriptions and memberships that ended because a new token does not allow them.",
+        Read::Shards(|counters| &counters.topics_ended),
+    ),
+    gauge(
+        "waiting_refreshes",
+        "wse_waiting_refreshes",
+        "Tokens of open connections that wait for what jwt.keys says.",
+        Read::Count(|shared| shared.refreshing.load(Relaxed)),
+    ),
+    gauge(
+        "revocations",
+        "wse_revocations",
+        "Users and tokens that are revoked.",
+        Read::Count(|shared| shared.revocations.len()),
+    ),
+    health("revocations_limit", Read::Count(|shared| shared.revocations.max())),
+    total(
+        "wse_revoked_connections_total",
+        "Connections closed because their token was revoked.",
+        Read::Engine(|engine| &engine.revoked),
+    ),
     total(
         "wse_upgrades_overflow_total",
         "Handshakes answered 503 because handshake.maxWaiting others, or a quarter of them from the same address, waited for onUpgrade or jwt.keys.",

@@ -9,6 +9,7 @@ mod metrics;
 mod outgoing;
 mod outlet;
 mod recovery;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

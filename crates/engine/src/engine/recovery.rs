@@ -4,7 +4,7 @@ use wse_protocol::frame::parse_header;
 
 use super::{Engine, Subscribed};
 use crate::id::ConnId;
-use crate::recovery::{Answer, Asked, Request, Settle};
+use crate::recovery::{Answer, Asked, Request, Settle, Wish};
 use crate::topics::{Position, Refusal};
 
 /// What a host wants to know of a topic's past.
@@ -45,7 +45,10 @@ impl Engine {
         let mut full = false;
         for (name, from) in topics {
             match self.shared.admit(&peer, name) {
-                Ok(entry) => asked.push(Asked { entry, registered: true, covered: false, from: *from }),
+                Ok(entry) => {
+                    let wish = from.map_or(Wish::Last, Wish::Missed);
+                    asked.push(Asked { entry, registered: true, covered: false, wish });
+                }
                 Err(refusal) => {
                     full |= refusal == Refusal::Subscriptions;
                     refused.push((name.clone(), refusal.as_str()));

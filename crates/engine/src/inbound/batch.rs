@@ -33,8 +33,10 @@ pub(crate) enum Kind {
     LongMessage = 10,
     /// The engine has subscribed a client to what it asked for, or refused it; payload: JSON.
     Subscribe = 11,
-    /// The engine has ended subscriptions a client asked to end; payload: JSON.
+    /// The engine has ended subscriptions, because its client asked or its token does not allow them; payload: JSON.
     Unsubscribe = 12,
+    /// Its token expires soon; payload: JSON.
+    AuthExpiring = 13,
 }
 
 /// What was known of a connection that has ended, for a reader that inherits its last events.

@@ -58,10 +58,18 @@ pub(crate) struct ShardCounters {
     pub(crate) replayed: Counter,
     /// Bytes of them.
     pub(crate) replayed_bytes: Counter,
+    /// Requests for what was on its way already.
+    pub(crate) replays_coalesced: Counter,
     /// Requests to recover that wait for their turn now.
     pub(crate) replays_waiting: Counter,
     /// Times a connection proved so slow that publishers do not wait for it.
     pub(crate) slow_consumers: Counter,
+    /// Tokens that were exchanged on open connections.
+    pub(crate) refreshed: Counter,
+    /// Tokens that were not.
+    pub(crate) refresh_failures: Counter,
+    /// Subscriptions and memberships that ended with an exchange.
+    pub(crate) topics_ended: Counter,
     /// Accepted socket until the connection is open.
     pub(crate) handshake: Histogram,
     /// First command of a batch waiting in the mailbox.
@@ -76,6 +84,8 @@ pub(crate) struct EngineCounters {
     pub(crate) accepted: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) auth_failures: AtomicU64,
+    /// Connections closed because their token was revoked.
+    pub(crate) revoked: AtomicU64,
     pub(crate) rate_limited: AtomicU64,
     pub(crate) deduplicated: AtomicU64,
     pub(crate) publish_refused: AtomicU64,

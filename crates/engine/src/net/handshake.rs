@@ -260,12 +260,12 @@ async fn connect(
 fn finish(shard: &SharedShard, transport: Transport, granted: Granted, found: Found) -> Outcome {
     let Granted { early, response, identity, path, address, secure, cookies, speech, subprotocol, place, data, topics } =
         granted;
-    let Identity { name, acl, expires } = identity;
+    let Identity { name, acl, expires, credential } = identity;
     let adopted = shard.borrow_mut().adopt(Admitted {
         transport,
         early,
         response,
-        origin: Origin { path, address, secure, user: name, subprotocol, data },
+        origin: Origin { path, address, secure, user: name, subprotocol, data, credential },
         cookies,
         acl,
         topics,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use wse_crypto::jwt::{Claims, JwtError, JwtKey, TopicGrant};
+use wse_crypto::jwt::JwtKey;
 use wse_crypto::token::{Carrier, extract_token};
 use wse_protocol::envelope::AuthFailure;
 use wse_protocol::topic::Acl;
@@ -15,14 +15,14 @@ use super::host::is_loopback_host;
 use super::http::{self, Refusal, Request, Upgrade};
 use super::probe::answer;
 use crate::admission::Place;
-use crate::asking::{Found, Kid, Terms};
-use crate::clock::unix_millis;
+use crate::asking::{Kid, Terms};
 use crate::config::{Auth, ForwardedField};
 use crate::mailbox::Incoming;
 use crate::metrics::bump;
 use crate::outlet::Source;
 use crate::registry::Speech;
-use crate::shared::Shared;
+use crate::shared::{Distrust, Proof, Shared, User};
+use crate::tokens::Credential;
 
 /// Who asks, as far as the socket says it.
 #[derive(Clone, Copy)]
@@ -47,19 +47,14 @@ impl Asker {
     }
 }
 
-/// A verified user.
-pub(super) struct User {
-    pub(super) claims: Claims,
-    acl: Option<Arc<Acl>>,
-    expires: u64,
-}
-
 /// Who a connection is, and what it may.
 #[derive(Default)]
 pub(super) struct Identity {
     pub(super) name: Option<String>,
     pub(super) acl: Option<Arc<Acl>>,
     pub(super) expires: u64,
+    /// What is kept of its token.
+    pub(super) credential: Option<Box<Credential>>,
 }
 
 /// The answer to a request.
@@ -90,19 +85,9 @@ pub(super) struct Parked {
     pub(super) speech: Speech,
     pub(super) subprotocol: Option<Arc<str>>,
     /// Whom its token names.
-    pub(super) user: Option<User>,
+    pub(super) user: Option<Box<User>>,
     /// The key its token names, which nobody knows yet.
     pub(super) kid: Option<Kid>,
-}
-
-/// What a token comes to.
-enum Proof {
-    User(User),
-    None(AuthFailure),
-    /// The host is to be asked for the key it names.
-    Missing(Kid),
-    /// Whether it is good cannot be said now.
-    Unsaid,
 }
 
 /// What a connection that is admitted begins with.
@@ -159,7 +144,7 @@ fn judge(shared: &Shared, request: Request, asker: Asker) -> Verdict {
     if let Some(auth) = &shared.config.auth {
         match authenticate(shared, auth, &parked.upgrade) {
             Proof::User(user) => parked.user = Some(user),
-            Proof::None(failure) => return denied(shared, &parked, failure),
+            Proof::None(distrust) => return denied(shared, &parked, distrust.into()),
             Proof::Unsaid => return Verdict::Refuse(Refusal::Unavailable),
             Proof::Missing(kid) => parked.kid = Some(kid),
         }
@@ -195,6 +180,7 @@ pub(super) fn admit(shared: &Shared, parked: Parked, terms: Terms) -> Verdict {
     };
     let response = http::accepted(&upgrade.accept, subprotocol.as_deref()).into_bytes();
     let mut identity = user.map_or_else(Identity::default, |user| Identity {
+        credential: Some(Box::new(Credential::new(&user.claims, name.as_deref(), acl.is_some()))),
         name: Some(user.claims.sub),
         acl: user.acl,
         expires: user.expires,
@@ -248,26 +234,19 @@ fn check(shared: &Shared, upgrade: &Upgrade, loopback: bool) -> Result<(Speech, 
 }
 
 fn authenticate(shared: &Shared, auth: &Auth, upgrade: &Upgrade) -> Proof {
-    let Some(token) = token(auth, upgrade) else { return Proof::None(AuthFailure::NoToken) };
-    let verified = if auth.ask_keys.is_none() {
-        believe(auth, auth.verifier.verify(token, unix_millis() / 1000))
-    } else {
-        let Ok(kid) = auth.verifier.kid(token) else { return Proof::None(AuthFailure::BadToken) };
-        let kid = kid.map(String::into_boxed_str);
-        match shared.asking.known_key(&kid) {
-            Some(Found::Key(key)) => verify_with(auth, upgrade, &key),
-            Some(Found::Unknown) => Err(AuthFailure::BadToken),
-            Some(Found::Unsaid) => return Proof::Unsaid,
-            Some(Found::Asked(..)) | None => return Proof::Missing(kid),
-        }
-    };
-    verified.map_or_else(Proof::None, Proof::User)
+    let Some(token) = token(auth, upgrade) else { return Proof::None(Distrust::Failure(AuthFailure::NoToken)) };
+    shared.prove(auth, token, |kid| shared.asking.known_key(kid))
 }
 
 /// The user a request's token names, if it is signed with this key.
-pub(super) fn verify_with(auth: &Auth, upgrade: &Upgrade, key: &JwtKey) -> Result<User, AuthFailure> {
+pub(super) fn verify_with(
+    shared: &Shared,
+    auth: &Auth,
+    upgrade: &Upgrade,
+    key: &JwtKey,
+) -> Result<Box<User>, AuthFailure> {
     let token = token(auth, upgrade).ok_or(AuthFailure::NoToken)?;
-    believe(auth, auth.verifier.verify_with(key, token, unix_millis() / 1000))
+    Ok(Box::new(shared.prove_with(auth, token, key)?))
 }
 
 fn token<'a>(auth: &Auth, upgrade: &'a Upgrade) -> Option<&'a str> {
@@ -278,17 +257,4 @@ fn token<'a>(auth: &Auth, upgrade: &'a Upgrade) -> Option<&'a str> {
         subprotocols: &upgrade.protocols,
     };
     extract_token(carrier, &auth.sources)
-}
-
-fn believe(auth: &Auth, claims: Result<Claims, JwtError>) -> Result<User, AuthFailure> {
-    let claims = claims.map_err(|error| match error {
-        JwtError::MissingSubject => AuthFailure::NoSubject,
-        JwtError::Invalid(_) => AuthFailure::BadToken,
-    })?;
-    let acl = match &claims.topics {
-        None => None,
-        Some(TopicGrant { allow, deny }) => Some(Arc::new(Acl::new(allow, deny).map_err(|_| AuthFailure::BadToken)?)),
-    };
-    let expires = if auth.close_on_expiry { claims.exp.saturating_add(auth.leeway_secs) } else { 0 };
-    Ok(User { claims, acl, expires })
 }

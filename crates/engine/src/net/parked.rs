@@ -69,7 +69,7 @@ async fn settle(shared: &Shared, mut parked: Parked) -> Verdict {
     if let (Some(kid), Some(auth)) = (parked.kid.take(), &config.auth) {
         let verified = match shared.asking.key(&kid).await {
             None => return unanswered(shared),
-            Some(Found::Key(key)) => verify_with(auth, &parked.upgrade, &key),
+            Some(Found::Key(key)) => verify_with(shared, auth, &parked.upgrade, &key),
             Some(Found::Unknown) => Err(AuthFailure::BadToken),
             Some(Found::Unsaid | Found::Asked(..)) => return Verdict::Refuse(Refusal::Unavailable),
         };

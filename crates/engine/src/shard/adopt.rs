@@ -105,6 +105,12 @@ impl Shard {
             Some(user) => self.context.event(stream, Kind::AuthConnect, id, user.as_bytes()),
             None => self.context.event(stream, Kind::Connect, id, &cookies),
         }
+        if let Some(connection) = self.connections.get_mut(slot)
+            && shared.is_revoked(connection.peer())
+        {
+            // Since it was believed: whoever revokes it from here on finds the connection.
+            connection.close_after(CloseCode::UNAUTHORIZED, "Token revoked", &mut self.context);
+        }
         bump(&shared.counters.accepted);
         self.context.counters.handshake.record(accepted.elapsed());
         if !self.flush(slot) {

@@ -13,10 +13,9 @@ use super::snapshot::Shots;
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, Reason, Update, Verdict, reasons_of};
 use super::updates::{Next, Outcome, Pending, Purpose};
-use crate::asking::{Answer, Inquiry, Subject, Unasked};
+use crate::asking::{Answer, Answered, Inquiry, Subject, Unasked};
 use crate::clock::{Millis, millis};
 use crate::conn::Request;
-use crate::id::ConnId;
 use crate::mailbox::Command;
 use crate::metrics::bump;
 use crate::registry::Peer;
@@ -86,8 +85,17 @@ impl Shard {
         };
         let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return 0 };
         let mut asked = Vec::new();
+        // The host is asked about no more than the connection may have.
+        let left = shared.subscriptions_left(&peer);
+        // What it asks to have replayed of a topic it holds through a pattern is no new subscription.
+        let gap = update.recover && update.topics.len() == 1;
         for (topic, verdict) in &mut update.topics {
-            *verdict = self.sift(slot, &peer, topic);
+            let held = gap && self.topics.holds_by_pattern(topic, slot);
+            *verdict = if held { Verdict::Held } else { self.sift(slot, &peer, topic) };
+            if *verdict == Verdict::Open && asked.len() == left {
+                bump(&shared.counters.subscriptions_refused);
+                *verdict = Verdict::Refused(Refusal::Subscriptions.as_str().into());
+            }
             if *verdict == Verdict::Open {
                 asked.push(Box::from(topic.as_str()));
             }
@@ -158,7 +166,8 @@ impl Shard {
         let way = Arc::downgrade(shared);
         let tell = move |number, answer| {
             if let Some(shared) = way.upgrade() {
-                shared.shards[index].mailbox.command(Command::Answered { to, number, answer });
+                let answered = Answered { to, number, answer };
+                shared.shards[index].mailbox.command(Command::Answered(Box::new(answered)));
             }
         };
         shared.asking.inquire(subject, &members, Box::new(tell))
@@ -214,7 +223,7 @@ impl Shard {
     }
 
     /// An answer has come through the mailbox: the connection has a turn, in which its requests go on.
-    pub(super) fn take_answer(&mut self, to: ConnId, number: u64, answer: Answer) {
+    pub(super) fn take_answer(&mut self, Answered { to, number, answer }: Answered) {
         if self.find(to).is_some() && self.updates.settle(to.slot(), number, answer) {
             self.end_wait(to.slot());
         }
@@ -227,7 +236,7 @@ impl Shard {
         }
     }
 
-    fn end_wait(&mut self, slot: u32) {
+    pub(super) fn end_wait(&mut self, slot: u32) {
         let Self { connections, context, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         // It may not have been read meanwhile.

@@ -1,88 +1,73 @@
-//! What an update comes to, in one step: subscriptions, the reply, and what new subscribers are told, ahead of every frame that is
-//! published after this point; then the host hears of it. Asks nobody.
+//! What an update comes to: it goes through the lines of its topics and the shard's own mailbox, so that replay, reply and live frames
+//! are one sequence, and then the host hears of it. Asks nobody.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-use wse_protocol::topic::is_valid_name;
+use serde_json::{Value, json};
+use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
+use super::applying::{Applying, Results};
 use super::snapshot::Shots;
 use super::subscribe::{BYTES, CHANGE};
-use super::update::{Action, Reason, Update, Verdict};
+use super::update::{Action, Update, Verdict};
 use crate::config::InboundOverflow;
 use crate::conn::Offer;
+use crate::id::ConnId;
 use crate::inbound::Kind;
-use crate::topics::Refusal;
+use crate::recovery::{Answer, Asked, Request, Wish};
+use crate::registry::Peer;
+use crate::topics::{Position, Refusal};
 
-/// What has come of an update, topic by topic.
-#[derive(Default)]
-struct Outcome {
-    succeeded: Vec<String>,
-    failed: Vec<String>,
-    /// Why, in the order of `failed`.
-    reasons: Vec<Reason>,
-    /// Those of `succeeded` that are subscribed now and were not before, or the other way round.
-    changed: Vec<String>,
-}
-
-impl Outcome {
-    fn refuse(&mut self, topic: String, reason: Reason) {
-        self.failed.push(topic);
-        self.reasons.push(reason);
-    }
-
-    /// The `subscription_update` the client gets.
-    fn reply(&self, update: &Update) -> String {
-        let known = update.action != Action::Unknown;
-        let mut p = json!({
-            "action": update.word,
-            // Published clients confirm what is in the list only when this is true.
-            "success": known && (self.failed.is_empty() || !self.succeeded.is_empty()),
-            "success_topics": self.succeeded,
-            "failed_topics": self.failed,
-        });
-        if !self.reasons.is_empty() {
-            p["failed_reasons"] = json!(self.reasons);
-        }
-        if update.recover {
-            // Nothing is kept, so nothing is recovered, whatever the position.
-            let none = json!({ "epoch": null, "offset": 0, "recovered": false, "count": 0 });
-            let topics: Map<String, Value> =
-                update.positions.keys().map(|topic| (topic.clone(), none.clone())).collect();
-            p["recoverable"] = json!(false);
-            p["recovered"] = json!(false);
-            p["recovery"] = Value::Object(topics);
-        }
-        json!({ "c": "WSE", "t": "subscription_update", "v": 1, "p": p }).to_string()
-    }
-}
+/// Topics an update may have recovered beside those it names.
+const COVERED: usize = 512;
 
 impl Shard {
     /// Applies an update, of whose topics some are refused already. What is left is held to the ACL and the limits as they are
     /// now. Returns the work it was, in deliveries.
     pub(super) fn apply(&mut self, slot: u32, mut update: Update, shots: Shots) -> usize {
         let topics = std::mem::take(&mut update.topics);
-        let mut outcome = Outcome::default();
-        let mut work = match update.action {
-            Action::Subscribe => self.subscribe_named(slot, topics, &mut outcome),
-            Action::Unsubscribe => self.unsubscribe_named(slot, topics.into_keys(), &mut outcome),
-            Action::Unknown => 0,
-        };
-        let reply = outcome.reply(&update);
-        self.tell(slot, &reply);
-        work += reply.len() / BYTES;
-        if !shots.is_empty() {
-            let fresh: HashSet<&str, foldhash::fast::RandomState> =
-                outcome.changed.iter().map(String::as_str).collect();
-            work += self.tell_states(slot, shots, |topic| fresh.contains(topic));
+        let mut results = Results::default();
+        match update.action {
+            Action::Subscribe => {
+                let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else {
+                    return 0;
+                };
+                let work = CHANGE * (topics.len() + 1);
+                let asked = self.admit_named(&peer, topics, &update, &shots, &mut results);
+                self.send_through(peer.id, asked, Applying { update: Some(update), results, shots });
+                work
+            }
+            Action::Unsubscribe => {
+                let work = self.unsubscribe_named(slot, topics.into_keys(), &mut results);
+                let reply = results.reply(&update, None);
+                self.tell(slot, &reply);
+                self.report(slot, Action::Unsubscribe, &results);
+                work + reply.len() / BYTES
+            }
+            Action::Unknown => {
+                let reply = results.reply(&update, None);
+                self.tell(slot, &reply);
+                reply.len() / BYTES
+            }
         }
-        self.report(slot, update.action, &outcome);
-        work
     }
 
-    /// Sends one text of the engine's own; false when it does not fit what the connection may be owed, and is lost.
+    /// Sends a request through its topics' lines and the mailbox; those behind it wait.
+    pub(super) fn send_through(&mut self, to: ConnId, topics: Vec<Asked>, applying: Applying) {
+        self.updates.apply(to.slot(), applying);
+        self.context.shared.recover(Request { to, topics, answer: Answer::Client });
+    }
+
+    /// A request has come through: the client is told, and the host. Its own replay is out, its subscriptions come next.
+    pub(super) fn report_applied(&mut self, slot: u32, applying: &Applying) {
+        if let Some(update) = &applying.update {
+            self.report(slot, update.action, &applying.results);
+        }
+    }
+
+    /// Sends one text of the engine's own; false: it did not fit.
     pub(super) fn tell(&mut self, slot: u32, text: &str) -> bool {
         let Self { connections, context, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return false };
@@ -93,46 +78,101 @@ impl Shard {
         loss.is_none()
     }
 
-    /// Subscribes what the ACL and the limits allow. Clients send all their topics again after a reconnect: what is held already
-    /// costs no budget.
-    fn subscribe_named(
+    /// What the ACL and the limits allow. Clients send all their topics again after a reconnect: what is held already costs no
+    /// budget.
+    fn admit_named(
         &mut self,
-        slot: u32,
+        peer: &Peer,
         topics: impl IntoIterator<Item = (String, Verdict)>,
-        outcome: &mut Outcome,
-    ) -> usize {
-        let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return 0 };
+        update: &Update,
+        shots: &Shots,
+        results: &mut Results,
+    ) -> Vec<Asked> {
         let shared = Arc::clone(&self.context.shared);
-        let mut work = 0;
+        let slot = peer.id.slot();
+        let topics: Vec<_> = topics.into_iter().collect();
+        // Published clients ask so for what they have missed of a topic, however they came by it.
+        let gap = update.recover && topics.len() == 1;
+        let mut asked = Vec::with_capacity(topics.len());
         for (topic, verdict) in topics {
-            work += CHANGE;
+            let from = update.positions.get(&topic).copied().flatten().filter(|_| update.recover);
             let known = shared.topics.get(&topic);
-            if known.is_some_and(|entry| self.topics.holds(&entry, slot)) {
-                outcome.succeeded.push(topic);
+            if let Some(entry) = known.filter(|entry| self.topics.holds(entry, slot)) {
+                // Held, but the ACL may be another one since: nothing is replayed that would not be delivered.
+                let from = from.filter(|_| peer.allows(&topic));
+                asked.push(Asked { registered: false, covered: true, wish: self.wish(slot, entry.id, from), entry });
+                results.succeeded.push(topic);
+                continue;
+            }
+            if let Some(from) =
+                from.filter(|_| gap && self.topics.holds_by_pattern(&topic, slot) && peer.allows(&topic))
+                && let Some(entry) = shared.topics.recoverable(&topic)
+            {
+                let wish = self.wish(slot, entry.id, Some(from));
+                asked.push(Asked { registered: false, covered: true, wish, entry });
+                results.succeeded.push(topic);
                 continue;
             }
             match verdict {
                 Verdict::Open => {}
                 // It was taken away while others were asked about: nobody has said that it may come back.
                 Verdict::Held => {
-                    outcome.refuse(topic, "not_authorized".into());
+                    results.refuse(topic, "not_authorized".into());
                     continue;
                 }
                 Verdict::Refused(reason) => {
-                    outcome.refuse(topic, reason);
+                    results.refuse(topic, reason);
                     continue;
                 }
             }
-            match shared.admit(&peer, &topic) {
+            match shared.admit(peer, &topic) {
                 Ok(entry) => {
-                    self.subscribe(peer.id, vec![entry]);
-                    outcome.changed.push(topic.clone());
-                    outcome.succeeded.push(topic);
+                    let wish = match (from, shots.pin(&topic).filter(|_| entry.line.is_some())) {
+                        (_, Some(pin)) => Wish::Behind(pin),
+                        (Some(from), None) => Wish::Missed(from),
+                        (None, None) => Wish::Last,
+                    };
+                    asked.push(Asked { entry, registered: true, covered: false, wish });
+                    results.changed.push(topic.clone());
+                    results.succeeded.push(topic);
                 }
-                Err(refusal) => outcome.refuse(topic, refusal.as_str().into()),
+                Err(refusal) => results.refuse(topic, refusal.as_str().into()),
             }
         }
-        work
+        asked.extend(self.covered_now(peer, update, results));
+        asked
+    }
+
+    /// Positions in topics that come through a pattern the update subscribes to: those are recovered, too. A few of them.
+    fn covered_now(&self, peer: &Peer, update: &Update, results: &Results) -> Vec<Asked> {
+        let new = results.changed.iter().filter(|name| is_pattern(name));
+        let patterns: Vec<Pattern> = new.filter_map(|name| Pattern::new(name).ok()).collect();
+        if patterns.is_empty() {
+            return Vec::new();
+        }
+        let named: HashSet<&String> = results.succeeded.iter().chain(&results.failed).collect();
+        let positions = update.positions.iter().filter(|(topic, _)| !named.contains(topic) && !is_pattern(topic));
+        let comes = |topic: &str| peer.allows(topic) && patterns.iter().any(|pattern| pattern.matches(topic));
+        positions
+            .take(COVERED)
+            .filter(|(topic, _)| comes(topic))
+            .filter_map(|(topic, from)| {
+                let entry = self.context.shared.topics.get(topic).filter(|entry| entry.line.is_some())?;
+                Some(Asked { entry, registered: false, covered: true, wish: Wish::Missed((*from)?) })
+            })
+            .collect()
+    }
+
+    /// What is wanted of a topic that is held already.
+    fn wish(&mut self, slot: u32, topic: u64, from: Option<Position>) -> Wish {
+        let Some(from) = from else { return Wish::Nothing };
+        let now = self.context.now();
+        if self.served.is_on_its_way(slot, topic, from, now) {
+            self.context.counters.replays_coalesced.add(1);
+            return Wish::OnItsWay;
+        }
+        self.served.note(slot, topic, from, now);
+        Wish::Missed(from)
     }
 
     /// Unsubscribes; a topic that is not held succeeds too, a name that is none does not.
@@ -140,33 +180,33 @@ impl Shard {
         &mut self,
         slot: u32,
         topics: impl IntoIterator<Item = String>,
-        outcome: &mut Outcome,
+        results: &mut Results,
     ) -> usize {
         let Some(id) = self.connections.get(slot).map(|connection| connection.id()) else { return 0 };
         let shared = Arc::clone(&self.context.shared);
         for topic in topics {
             if !is_valid_name(&topic) {
-                outcome.refuse(topic, Refusal::InvalidName.as_str().into());
+                results.refuse(topic, Refusal::InvalidName.as_str().into());
                 continue;
             }
             if shared.topics.get(&topic).is_some_and(|entry| self.topics.holds(&entry, slot)) {
-                outcome.changed.push(topic.clone());
+                results.changed.push(topic.clone());
             }
-            outcome.succeeded.push(topic);
+            results.succeeded.push(topic);
         }
-        let names: Vec<Box<str>> = outcome.changed.iter().map(|topic| topic.as_str().into()).collect();
-        outcome.succeeded.len() + self.unsubscribe(id, Some(&names))
+        let names: Vec<Box<str>> = results.changed.iter().map(|topic| topic.as_str().into()).collect();
+        results.succeeded.len() + self.unsubscribe(id, Some(&names))
     }
 
     /// The host hears what has changed and what was refused, as it hears messages: while it is behind and may lose some, it
     /// loses this.
-    fn report(&mut self, slot: u32, action: Action, outcome: &Outcome) {
+    fn report(&mut self, slot: u32, action: Action, results: &Results) {
         let kind = match action {
             Action::Subscribe => Kind::Subscribe,
             Action::Unsubscribe => Kind::Unsubscribe,
             Action::Unknown => return,
         };
-        if outcome.changed.is_empty() && outcome.failed.is_empty() {
+        if results.changed.is_empty() && results.failed.is_empty() {
             return;
         }
         let Some((id, stream)) = self.connections.get(slot).map(|found| (found.id(), found.stream())) else { return };
@@ -174,9 +214,9 @@ impl Shard {
         if drops && self.context.stream_is_over(stream) {
             return self.context.counters.inbound_dropped.add(1);
         }
-        let refused = outcome.failed.iter().zip(&outcome.reasons);
+        let refused = results.failed.iter().zip(&results.reasons);
         let refused: Vec<Value> = refused.map(|(topic, reason)| json!({ "topic": topic, "reason": reason })).collect();
-        let text = json!({ "topics": outcome.changed, "refused": refused }).to_string();
+        let text = json!({ "topics": results.changed, "refused": refused }).to_string();
         self.context.event(stream, kind, id, text.as_bytes());
     }
 }

@@ -5,11 +5,15 @@
 mod adopt;
 mod answer;
 mod apply;
+mod applying;
 mod driver;
 mod memory;
 mod recover;
+mod refresh;
+mod refreshes;
 mod rehome;
 mod serve;
+mod served;
 mod snapshot;
 mod subscribe;
 #[cfg(test)]
@@ -41,6 +45,8 @@ use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
 use memory::MemoryWatch;
+use refreshes::Refreshes;
+use served::Served;
 use updates::Updates;
 use waiting::Waiting;
 use work::Work;
@@ -69,8 +75,12 @@ pub(super) struct Shard {
     sated: Vec<ConnId>,
     /// Requests of clients to be answered.
     updates: Updates,
+    /// What was replayed to whom a moment ago.
+    served: Served,
     /// Requests to recover that wait for their turn.
     waiting: Waiting,
+    /// Tokens that wait for their keys.
+    refreshes: Refreshes,
     /// The batch of commands in work.
     work: Option<Work>,
     /// How much may wait in the mailbox.
@@ -101,7 +111,9 @@ impl Shard {
             paused: Vec::new(),
             sated: Vec::new(),
             updates: Updates::default(),
+            served: Served::default(),
             waiting: Waiting::default(),
+            refreshes: Refreshes::default(),
             work: None,
             pacer: Pacer::new(shared.config.target_delay, shared.config.mailbox_ceiling()),
             due: Vec::new(),
@@ -177,6 +189,8 @@ impl Shard {
         let _places = [Place::kept(&shared.shards[self.index].load), shared.leave()];
         shared.registry.remove(id);
         self.forget_updates(id.slot());
+        self.served.forget(id.slot());
+        self.forget_refresh(id.slot());
         self.forget_subscriptions(&connection, id);
         connection.end(&mut self.context);
     }

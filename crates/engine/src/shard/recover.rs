@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::subscribe::CHANGE;
-use crate::conn::{Account, Connection, Context, Offer};
+use crate::conn::{Account, Offer};
 use crate::frames::RingSlice;
 use crate::id::ConnId;
-use crate::recovery::{Answer, Asked, Found, Outcome, Recover, Request, TopicOutcome, Unsettled};
+use crate::recovery::{Answer, Asked, Found, Outcome, Recover, Request, TopicOutcome, Unsettled, Wish};
 use crate::topics::{Missed, Position};
 
 /// Requests that get their turn in one tick.
@@ -24,9 +24,16 @@ impl Shard {
             return;
         };
         let Request { to, topics, answer } = request;
-        self.give_up(to, topics.into_iter());
-        if let Answer::Host(settle) = answer {
-            settle.settle(Err(Unsettled::Busy));
+        match answer {
+            Answer::Host(settle) => {
+                self.give_up(to, topics.into_iter());
+                settle.settle(Err(Unsettled::Busy));
+            }
+            // It is subscribed, and told that nothing is recovered.
+            Answer::Client => {
+                let asked = topics.into_iter().map(|asked| Asked { wish: Wish::Nothing, ..asked });
+                self.context.shared.recover_now(Request { to, topics: asked.collect(), answer: Answer::Client });
+            }
         }
     }
 
@@ -67,10 +74,16 @@ impl Shard {
     /// holds through a pattern, and has missed some of, is not subscribed by name as well: published clients ask for those.
     fn note_held(&self, slot: u32, topics: &mut [Found]) {
         let single = topics.len() == 1;
-        for Found { asked, last, .. } in topics {
-            let gap = single && asked.from.is_some() && !asked.entry.is_pattern;
+        let Some(peer) = self.connections.get(slot).map(|connection| connection.peer()) else { return };
+        for Found { asked, at, missed, last } in topics {
+            if !peer.allows(&asked.entry.name) {
+                // Its ACL is another one since it asked: nothing is replayed that would not be delivered.
+                (*at, *missed, *last) = (None, None, None);
+            }
+            let gap = single && asked.wish.replays() && !asked.entry.is_pattern;
             asked.covered |= gap && self.topics.holds_by_pattern(&asked.entry.name, slot);
-            if asked.covered || self.topics.holds(&asked.entry, slot) {
+            let held = asked.covered || self.topics.holds(&asked.entry, slot);
+            if held && asked.wish != Wish::LastAgain {
                 *last = None;
             }
         }
@@ -78,81 +91,161 @@ impl Shard {
 
     /// Applies a request. Returns the work it was, in deliveries.
     pub(super) fn catch_up(&mut self, recover: Recover) -> usize {
-        let Recover { to, topics, answer } = recover;
+        let Recover { to, mut topics, answer } = recover;
         let work = (topics.len() + 1) * CHANGE;
         if self.find(to).is_none() {
             self.give_up(to, topics.into_iter().map(|found| found.asked));
             return work;
         }
-        let (slot, mut topics) = (to.slot(), topics);
+        let slot = to.slot();
         self.note_held(slot, &mut topics);
         {
             // What is staged for it was published before.
             let (delivery, mut floor) = self.delivery();
             delivery.unstage_for(&mut floor, slot);
         }
-        let wanted = topics.iter().map(|found| found.asked.entry.name.len() + REPLY_BYTES + cost(found)).sum::<usize>();
-        let tight = |shard: &mut Self| shard.find(to).is_some_and(|found| found.account().room() < wanted);
-        if tight(self) && !self.connections.get(slot).is_some_and(|found| found.is_blocked()) && !self.flush(slot) {
+        if !self.make_room(slot, &topics) {
             self.give_up(to, topics.into_iter().map(|found| found.asked));
             return work;
         }
-        let Some(connection) = self.connections.get_mut(slot) else { return work };
+        let plan = self.plan(slot, &topics);
+        let Plan { outcome, replays, behind, lasts, lasting, mut reserve } = plan;
+        self.replay(slot, &replays, &mut reserve);
+        let settle = match answer {
+            Answer::Host(settle) => Some(settle),
+            Answer::Client => {
+                self.tell_applied(slot, &topics, &outcome);
+                None
+            }
+        };
+        self.replay(slot, &behind, &mut reserve);
+        self.replay(slot, &lasts, &mut reserve);
+        if settle.is_none() {
+            self.tell_lasts(slot, &topics, &lasting);
+        }
+        if let Some(connection) = self.connections.get_mut(slot) {
+            self.delivery.list(slot, connection);
+        }
+        let (subscribed, others): (Vec<_>, Vec<_>) =
+            topics.into_iter().map(|found| found.asked).partition(|asked| asked.registered && !asked.covered);
+        self.subscribe(to, subscribed.into_iter().map(|asked| asked.entry).collect());
+        self.give_up(to, others.into_iter());
+        match settle {
+            Some(settle) => settle.settle(Ok(outcome)),
+            // Requests behind it go on.
+            None => self.end_wait(slot),
+        }
+        work
+    }
+
+    /// Flushes a connection whose queue has no room for all that; false: that ended it.
+    fn make_room(&mut self, slot: u32, topics: &[Found]) -> bool {
+        let wanted = names(topics) + topics.iter().map(cost).sum::<usize>();
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        let tight = connection.account().room() < wanted && !connection.is_blocked();
+        !tight || self.flush(slot)
+    }
+
+    /// Decides what a connection gets: a topic's frames all or none.
+    fn plan(&mut self, slot: u32, topics: &[Found]) -> Plan {
         // The reply has its place first: without it nobody would know what came.
-        let names = topics.iter().map(|found| found.asked.entry.name.len() + REPLY_BYTES).sum::<usize>();
-        let mut room = connection.account().room().saturating_sub(names);
-        let (mut outcome, mut replays, mut lasts) = (Outcome::default(), Vec::new(), Vec::new());
-        for Found { asked, at, missed, last } in &topics {
+        let reserve = names(topics);
+        let room = self.connections.get_mut(slot).map_or(0, |connection| connection.account().room());
+        let mut room = room.saturating_sub(reserve);
+        let mut plan = Plan { reserve, ..Plan::default() };
+        for Found { asked, at, missed, last } in topics {
             let slices = match missed {
                 Some(Missed::Frames(slices)) => Some(slices),
                 _ => None,
             };
             let fits = slices.filter(|slices| take(&mut room, slices));
-            let count = fits.and(missed.as_ref()).map_or(0, Missed::count);
             let last = if fits.is_none() { last.as_ref().filter(|last| take(&mut room, last)) } else { None };
-            // The last value is live: whoever takes the position for its own must not have passed it already.
-            let position = at.map(|at| Position { offset: at.offset - u64::from(last.is_some()), ..at });
-            let became = TopicOutcome { position, recovered: fits.is_some(), count };
-            outcome.topics.push((asked.entry.name.clone(), became));
-            replays.extend(fits.into_iter().flatten());
-            lasts.extend(last.into_iter().flatten());
-        }
-        let mut reserve = names + replays.iter().chain(&lasts).map(|slice| Account::least_cost(slice)).sum::<usize>();
-        let mut replay = |connection: &mut Connection, slices: Vec<&RingSlice>, context: &mut Context| {
-            for slice in slices {
-                reserve -= Account::least_cost(slice);
-                let loss = connection.offer(Offer::Kept { slice, reserve }, context);
-                context.counters.replayed_bytes.add(slice.run().size() as u64);
-                context.counters.replayed.add(u64::from(slice.run().count()));
-                if !loss.is_none() {
-                    connection.lose(loss, context);
+            let became = match (asked.wish, fits) {
+                (Wish::Behind(pin), Some(slices)) => {
+                    plan.behind.extend(slices.iter().cloned());
+                    TopicOutcome { position: Some(pin), ..TopicOutcome::default() }
                 }
-            }
-        };
-        replay(connection, replays, &mut self.context);
-        let settle = match answer {
-            Answer::Host(settle) => Some(settle),
-            Answer::Client(compose) => {
-                // Behind what was replayed: a client takes the position in it for its own, and must not lose its connection
-                // between the two.
-                let loss = connection.offer(Offer::Reply(&compose(&outcome)), &self.context);
-                if !loss.is_none() {
-                    connection.lose(loss, &mut self.context);
+                (_, Some(slices)) => {
+                    plan.replays.extend(slices.iter().cloned());
+                    let count = missed.as_ref().map_or(0, Missed::count);
+                    TopicOutcome { position: *at, recovered: true, count }
                 }
-                None
-            }
-        };
-        replay(connection, lasts, &mut self.context);
-        self.delivery.list(slot, connection);
-        let (subscribed, others): (Vec<_>, Vec<_>) =
-            topics.into_iter().map(|found| found.asked).partition(|asked| asked.registered && !asked.covered);
-        self.subscribe(to, subscribed.into_iter().map(|asked| asked.entry).collect());
-        self.give_up(to, others.into_iter());
-        if let Some(settle) = settle {
-            settle.settle(Ok(outcome));
+                (_, None) => {
+                    plan.lasts.extend(last.into_iter().flatten().cloned());
+                    plan.lasting.extend(last.map(|_| asked.entry.name.clone()));
+                    // The last value is live: whoever takes the position for its own must not have passed it already.
+                    let before = u64::from(last.is_some());
+                    let position = at.map(|at| Position { offset: at.offset - before, ..at });
+                    TopicOutcome { position, ..TopicOutcome::default() }
+                }
+            };
+            plan.outcome.topics.push((asked.entry.name.clone(), became));
         }
-        work
+        let slices = plan.replays.iter().chain(&plan.behind).chain(&plan.lasts);
+        plan.reserve += slices.map(Account::least_cost).sum::<usize>();
+        plan
     }
+
+    /// Queues slices that fit; `reserve` bytes are to be kept for them and what follows.
+    fn replay(&mut self, slot: u32, slices: &[RingSlice], reserve: &mut usize) {
+        let Self { connections, context, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        for slice in slices {
+            *reserve -= Account::least_cost(slice);
+            let loss = connection.offer(Offer::Kept { slice, reserve: *reserve }, context);
+            context.counters.replayed_bytes.add(slice.run().size() as u64);
+            context.counters.replayed.add(u64::from(slice.run().count()));
+            if !loss.is_none() {
+                connection.lose(loss, context);
+            }
+        }
+    }
+
+    /// Tells a client what became of its request, behind what was replayed: it takes the positions for its own, and must not lose its
+    /// connection between the two. Then come the states of topics, and what was published since.
+    fn tell_applied(&mut self, slot: u32, topics: &[Found], outcome: &Outcome) {
+        let Some(mut applying) = self.updates.applied(slot) else { return };
+        let has_lines = topics.iter().any(|found| found.asked.entry.line.is_some());
+        if let Some(reply) = applying.reply(has_lines.then_some(outcome)) {
+            self.tell(slot, &reply);
+        }
+        for (Found { asked, .. }, (name, became)) in topics.iter().zip(&outcome.topics) {
+            if matches!(asked.wish, Wish::Behind(pin) if became.position != Some(pin)) {
+                applying.shots.outdate(name);
+            }
+        }
+        let shots = std::mem::take(&mut applying.shots);
+        match &applying.update {
+            _ if shots.is_empty() => {}
+            Some(_) => {
+                let changed = applying.changed();
+                self.tell_states(slot, shots, |topic| changed.contains(topic));
+            }
+            None => drop(self.tell_received(slot, shots)),
+        }
+        self.report_applied(slot, &applying);
+    }
+}
+
+/// What a connection gets, in this order.
+#[derive(Default)]
+struct Plan {
+    outcome: Outcome,
+    /// What it has missed.
+    replays: Vec<RingSlice>,
+    /// What was published since the states it is told.
+    behind: Vec<RingSlice>,
+    /// Last values.
+    lasts: Vec<RingSlice>,
+    /// The topics whose they are.
+    lasting: Vec<Box<str>>,
+    /// Bytes all of that takes at least, the reply included.
+    reserve: usize,
+}
+
+/// Bytes a reply about these topics has, roughly.
+fn names(topics: &[Found]) -> usize {
+    topics.iter().map(|found| found.asked.entry.name.len() + REPLY_BYTES).sum()
 }
 
 /// The least a topic's frames are charged with.

@@ -123,6 +123,7 @@ impl Shard {
                 Read::More { requests } => {
                     self.keep_updates(slot, requests);
                     let progress = self.answer_updates(slot);
+                    self.look_at_token(slot);
                     if !self.flush(slot) {
                         return Served::Waiting;
                     }
@@ -174,6 +175,7 @@ impl Shard {
             }
         }
         self.delivery.serve(None);
+        self.retry_refreshes();
         if self.memory.is_due(self.held(), now)
             && let Some(release) = self.context.shared.config.release_memory
         {

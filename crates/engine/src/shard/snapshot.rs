@@ -8,15 +8,19 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wse_protocol::json;
-use wse_protocol::topic::{Pattern, is_pattern};
+use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
+use super::applying::{Applying, Results};
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, MAX_TOPICS, Reason, Update, Verdict};
 use super::updates::{Outcome, Pending, Purpose};
 use crate::asking::{Answer, Inquiry, Subject, Unasked};
 use crate::clock::{Millis, millis};
+use crate::config::Snapshots;
+use crate::id::ConnId;
 use crate::metrics::bump;
+use crate::recovery::{Asked, Found, Wish};
 use crate::registry::Peer;
 use crate::topics::Position;
 
@@ -43,6 +47,23 @@ impl Shots {
     pub(super) fn none(topics: Vec<Box<str>>, reason: &'static str) -> Self {
         let unsaid = topics.into_iter().map(|topic| (topic, reason.into())).collect();
         Self { known: Vec::new(), unsaid, asked: true }
+    }
+
+    /// Up to where publications are part of the state of a topic.
+    pub(super) fn pin(&self, topic: &str) -> Option<Position> {
+        self.known.iter().find(|shot| &*shot.topic == topic)?.pin
+    }
+
+    /// What was published since the state of a topic is not kept: it is of no use.
+    pub(super) fn outdate(&mut self, topic: &str) {
+        let unsaid = &mut self.unsaid;
+        self.known.retain(|shot| {
+            let stays = &*shot.topic != topic;
+            if !stays {
+                unsaid.push((topic.into(), "outdated".into()));
+            }
+            stays
+        });
     }
 
     /// Whether nobody wanted any.
@@ -79,12 +100,16 @@ impl Shard {
         let is_new = |topic: &str| !shared.topics.get(topic).is_some_and(|entry| self.topics.holds(&entry, slot));
         let wanted = update.topics.iter().filter(|(topic, verdict)| {
             **verdict == Verdict::Open
+                && is_valid_name(topic)
                 && !is_pattern(topic)
                 && provider.knows(topic)
                 && is_new(topic)
                 && peer.allows(topic)
+                // What can be recovered is better than a state.
+                && !update.position(topic).is_some_and(|from| shared.is_kept(topic, from))
         });
-        wanted.map(|(topic, _)| topic.as_str().into()).collect()
+        // The host is asked about no more than the connection may have.
+        wanted.map(|(topic, _)| topic.as_str().into()).take(shared.subscriptions_left(peer)).collect()
     }
 
     /// Asks the host for the state of topics. Returns the question, and when the host is late with it.
@@ -105,11 +130,43 @@ impl Shard {
         Ok((inquiry, self.context.now().after(millis(provider.questions.timeout))))
     }
 
+    /// The last values of topics have been told: that was all. Who asked for them hears that in any case.
+    pub(super) fn tell_lasts(&mut self, slot: u32, topics: &[Found], told: &[Box<str>]) {
+        let asked = topics.iter().any(|found| found.asked.wish == Wish::LastAgain);
+        if matches!(self.context.shared.config.snapshots, Some(Snapshots::Last)) && (asked || !told.is_empty()) {
+            self.tell_complete(slot, told);
+        }
+    }
+
+    fn tell_complete(&mut self, slot: u32, told: &[Box<str>]) {
+        let p = json!({ "topics": told, "count": told.len() });
+        self.tell(slot, &json!({ "c": "S", "t": "snapshot_complete", "v": 1, "p": p }).to_string());
+    }
+
+    /// Has last values replayed. Returns the work it was, in deliveries.
+    fn sync_lasts(&mut self, to: ConnId, asked: &[Box<str>]) -> usize {
+        let shared = &self.context.shared;
+        let entries = asked.iter().filter_map(|topic| shared.topics.get(topic));
+        let topics: Vec<Asked> =
+            entries.map(|entry| Asked { entry, registered: false, covered: true, wish: Wish::LastAgain }).collect();
+        if topics.is_empty() {
+            self.tell_complete(to.slot(), &[]);
+            return CHANGE;
+        }
+        let work = CHANGE * topics.len();
+        let applying = Applying { update: None, results: Results::default(), shots: Shots::default() };
+        self.send_through(to, topics, applying);
+        work
+    }
+
     /// Answers a `sync_request`: the state of what it names, or of all it is subscribed to. Returns the work it was, in deliveries.
     pub(super) fn sync(&mut self, slot: u32, payload: &[u8], bytes: usize) -> usize {
         let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return 0 };
         let asked = self.topics_to_sync(slot, &peer, payload);
         let work = CHANGE * asked.len();
+        if matches!(self.context.shared.config.snapshots, Some(Snapshots::Last)) {
+            return self.sync_lasts(peer.id, &asked);
+        }
         if asked.is_empty() {
             return work + self.tell_of_sync(slot, Shots::none(asked, ""));
         }
@@ -125,9 +182,7 @@ impl Shard {
     /// Those of the topics a `sync_request` names that the connection receives and whose state the host knows; without a list,
     /// all such.
     fn topics_to_sync(&self, slot: u32, peer: &Peer, payload: &[u8]) -> Vec<Box<str>> {
-        let Some(provider) = self.context.shared.config.snapshots.as_ref().and_then(|from| from.provider()) else {
-            return Vec::new();
-        };
+        let Some(states) = self.context.shared.config.snapshots.as_ref() else { return Vec::new() };
         if json::member(payload, "include_snapshots") == Some(b"false") {
             return Vec::new();
         }
@@ -135,14 +190,14 @@ impl Shard {
         let Some(named) = named else {
             let details = peer.details.lock();
             let held = details.topics.iter().flat_map(|held| held.iter()).filter(|entry| !entry.is_pattern);
-            let known = held.filter(|entry| provider.knows(&entry.name) && peer.allows(&entry.name));
+            let known = held.filter(|entry| states.knows(&entry.name) && peer.allows(&entry.name));
             return known.map(|entry| entry.name.clone()).take(MAX_TOPICS).collect();
         };
         let patterns = held_patterns(peer);
         let named: IndexSet<String, foldhash::fast::RandomState> = named.into_iter().take(MAX_TOPICS).collect();
         let wanted = named
             .into_iter()
-            .filter(|topic| !is_pattern(topic) && provider.knows(topic) && self.receives(slot, peer, &patterns, topic));
+            .filter(|topic| !is_pattern(topic) && states.knows(topic) && self.receives(slot, peer, &patterns, topic));
         wanted.map(Into::into).collect()
     }
 
@@ -181,8 +236,25 @@ impl Shard {
         Shots { known: known.collect(), unsaid, asked: true }
     }
 
-    /// Tells a connection the state of what it has asked about and still receives.
+    /// Tells a connection the state of what it has asked about and still receives, and again what was published since.
     pub(super) fn tell_of_sync(&mut self, slot: u32, shots: Shots) -> usize {
+        let Some(to) = self.connections.get(slot).map(|connection| connection.id()) else { return 0 };
+        let pinned =
+            shots.known.iter().filter_map(|shot| Some((shot.pin?, self.context.shared.topics.get(&shot.topic)?)));
+        let asked: Vec<Asked> = pinned
+            .filter(|(_, entry)| entry.line.is_some())
+            .map(|(pin, entry)| Asked { entry, registered: false, covered: true, wish: Wish::Behind(pin) })
+            .collect();
+        if asked.is_empty() {
+            return self.tell_received(slot, shots);
+        }
+        let work = CHANGE * asked.len();
+        self.send_through(to, asked, Applying { update: None, results: Results::default(), shots });
+        work
+    }
+
+    /// Tells a connection the state of topics it receives.
+    pub(super) fn tell_received(&mut self, slot: u32, shots: Shots) -> usize {
         let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return 0 };
         let patterns = held_patterns(&peer);
         let topics = shots.known.iter().map(|shot| &shot.topic).chain(shots.unsaid.iter().map(|(topic, _)| topic));
@@ -219,8 +291,7 @@ impl Shard {
             });
             self.tell(slot, &json!({ "c": "WSE", "t": "error", "v": 1, "p": p }).to_string());
         }
-        let p = json!({ "topics": told, "count": told.len() });
-        self.tell(slot, &json!({ "c": "S", "t": "snapshot_complete", "v": 1, "p": p }).to_string());
+        self.tell_complete(slot, &told);
         work
     }
 }

@@ -30,10 +30,12 @@ impl Shard {
             return work;
         };
         let peer = connection.peer();
+        let exchanged = shared.config.auth.as_ref().and_then(|_| peer.refreshed_acl());
         let mut details = peer.details.lock();
         let held = details.topics.get_or_insert_default();
         for entry in topics {
-            if self.topics.subscribe(&entry, to.slot()) {
+            let may = exchanged.as_ref().is_none_or(|acl| acl.allows(&entry.name));
+            if may && self.topics.subscribe(&entry, to.slot()) {
                 held.push(entry);
             } else {
                 shared.give_back(peer, &entry.name);

@@ -38,6 +38,7 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
             user: None,
             subprotocol: None,
             data: None,
+            credential: None,
         },
         accepted: incoming.accepted,
         places: [shared.enter().unwrap(), incoming.load],

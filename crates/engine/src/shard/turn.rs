@@ -121,7 +121,11 @@ impl Shard {
                 let work = self.unsubscribe(to, topics.as_deref());
                 self.delivery.worked(work);
             }
-            Command::Answered { to, number, answer } => self.take_answer(to, number, answer),
+            Command::Answered(answered) => self.take_answer(*answered),
+            Command::Refresh { to, token, told } => {
+                delivery.unstage(&mut floor);
+                self.refresh(to, token, told);
+            }
             Command::AclChanged => self.topics.acl_changed(),
             Command::Close { to, code, reason } => {
                 delivery.unstage(&mut floor);

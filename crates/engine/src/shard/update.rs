@@ -93,6 +93,11 @@ impl Update {
         update
     }
 
+    /// Where the client was in a topic, if it wants what it has missed.
+    pub(super) fn position(&self, topic: &str) -> Option<Position> {
+        self.positions.get(topic).copied().flatten().filter(|_| self.recover)
+    }
+
     /// The topics fail that are asked about: those at these places of `asked`, or all.
     pub(super) fn refuse(&mut self, asked: &[Box<str>], reasons: impl Fn(usize) -> Option<Reason>) {
         for (place, topic) in asked.iter().enumerate() {

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::applying::Applying;
 use super::update::Update;
 use crate::asking::{Answer, Inquiry};
 use crate::clock::Millis;
@@ -18,7 +19,7 @@ const MAX_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(super) struct Updates {
     lines: HashMap<u32, Line, foldhash::fast::RandomState>,
-    /// Lines whose first request waits for an answer.
+    /// Lines whose first request waits for an answer, or is on its way.
     asking: usize,
 }
 
@@ -30,6 +31,15 @@ struct Line {
     pending: Option<Box<Pending>>,
     /// What has come of that.
     outcome: Option<Outcome>,
+    /// The request before them is on its way through the mailbox.
+    applying: Option<Box<Applying>>,
+}
+
+impl Line {
+    /// Whether something has to come before the next is looked at.
+    fn is_held(&self) -> bool {
+        self.pending.is_some() || self.applying.is_some()
+    }
 }
 
 /// A request that waits for an answer.
@@ -79,9 +89,10 @@ impl Updates {
     /// Whether so much waits behind a question that nothing more is to be read from the connection in `slot`.
     pub(super) fn is_full(&self, slot: u32) -> bool {
         self.asking > 0
-            && self.lines.get(&slot).is_some_and(|line| {
-                line.pending.is_some() && (line.waiting.len() >= MAX_WAITING || line.bytes >= MAX_BYTES)
-            })
+            && self
+                .lines
+                .get(&slot)
+                .is_some_and(|line| line.is_held() && (line.waiting.len() >= MAX_WAITING || line.bytes >= MAX_BYTES))
     }
 
     /// Adds requests to the line; returns their bytes.
@@ -98,6 +109,9 @@ impl Updates {
     /// Takes what is next.
     pub(super) fn next(&mut self, slot: u32) -> Next {
         let Some(line) = self.lines.get_mut(&slot) else { return Next::Nothing };
+        if line.applying.is_some() {
+            return Next::Wait;
+        }
         let next = match (line.pending.take(), line.outcome.take()) {
             (Some(pending), Some(outcome)) => {
                 self.asking -= 1;
@@ -121,9 +135,28 @@ impl Updates {
     /// Those behind it wait for the answer from here on.
     pub(super) fn ask(&mut self, slot: u32, pending: Pending) {
         let line = self.lines.entry(slot).or_default();
-        debug_assert!(line.pending.is_none(), "one question at a time");
+        debug_assert!(!line.is_held(), "one at a time");
         line.pending = Some(Box::new(pending));
         self.asking += 1;
+    }
+
+    /// The request is on its way through the mailbox: those behind it wait.
+    pub(super) fn apply(&mut self, slot: u32, applying: Applying) {
+        let line = self.lines.entry(slot).or_default();
+        debug_assert!(!line.is_held(), "one at a time");
+        line.applying = Some(Box::new(applying));
+        self.asking += 1;
+    }
+
+    /// It has arrived.
+    pub(super) fn applied(&mut self, slot: u32) -> Option<Box<Applying>> {
+        let line = self.lines.get_mut(&slot)?;
+        let applying = line.applying.take()?;
+        self.asking -= 1;
+        if line.waiting.is_empty() {
+            self.lines.remove(&slot);
+        }
+        Some(applying)
     }
 
     /// The answer to a question of the connection in `slot`; false when it waits for no such.
@@ -155,7 +188,7 @@ impl Updates {
     /// Drops the line of the connection in `slot`; returns its bytes.
     pub(super) fn forget(&mut self, slot: u32) -> usize {
         let Some(line) = self.lines.remove(&slot) else { return 0 };
-        self.asking -= usize::from(line.pending.is_some());
+        self.asking -= usize::from(line.is_held());
         line.bytes + line.pending.map_or(0, |pending| pending.bytes)
     }
 }

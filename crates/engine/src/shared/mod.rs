@@ -5,6 +5,7 @@ mod publish;
 mod recover;
 mod send_event;
 mod subscribe;
+mod token;
 
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -24,11 +25,13 @@ use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{EngineCounters, Scrape, ShardCounters, bump};
 use crate::outlet::{Outlet, Released, Source};
 use crate::registry::{Peer, Registry};
+use crate::tokens::Revocations;
 use crate::topics::TopicIndex;
 use crate::turns::Turns;
 
 pub use publish::Payloads;
 pub use send_event::SendEventOutcome;
+pub(crate) use token::{Distrust, Proof, User};
 
 /// Called, from any thread, when publishing may go on.
 pub(super) type OnWritable = Arc<dyn Fn() + Send + Sync>;
@@ -47,6 +50,10 @@ pub(super) struct Shared {
     pub(super) admission: Arc<Admission>,
     /// What the host is asked about handshakes.
     pub(super) asking: Arc<Asking>,
+    /// Tokens that are not believed any more.
+    pub(crate) revocations: Revocations,
+    /// Refreshes that wait for the key of their token.
+    pub(crate) refreshing: Arc<AtomicUsize>,
     /// Connections whose requests are the host's.
     pub(crate) outlet: Outlet,
     /// The metrics as they were last asked for over HTTP.
@@ -83,6 +90,14 @@ pub(super) struct ShardHandle {
     pub(super) parting: AtomicBool,
 }
 
+/// The list `config` asks for. The clock of who issues a token may be ahead by the leeway, and the token is believed for as long
+/// after its end.
+fn revocations(config: &Config) -> Revocations {
+    let auth = config.auth.as_ref();
+    let lifetime = auth.and_then(|auth| Some(auth.max_lifetime_secs?.saturating_add(2 * auth.leeway_secs)));
+    Revocations::new(auth.map_or(0, |auth| auth.max_revocations), lifetime)
+}
+
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let config = config.held_to_bounds();
@@ -110,6 +125,8 @@ impl Shared {
             counters: EngineCounters::default(),
             admission: Arc::new(Admission::new(config.max_pending, config.max_pending_per_address)),
             asking: Arc::new(Asking::new(&config)),
+            revocations: revocations(&config),
+            refreshing: Arc::default(),
             outlet: Outlet::new(config.http.as_ref().map_or(0, |http| http.max_waiting)),
             scrape: Scrape::default(),
             exposition: OnceLock::new(),

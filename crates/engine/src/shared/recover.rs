@@ -6,17 +6,19 @@ use std::cmp::Reverse;
 use parking_lot::MutexGuard;
 
 use super::Shared;
+use crate::frames::RingSlice;
 use crate::id::ConnId;
 use crate::mailbox::Command;
-use crate::recovery::{Asked, Found, Recover, Request};
+use crate::recovery::{Asked, Found, Recover, Request, Wish};
 use crate::topics::{LineState, Missed, Position, Stream};
 
 impl Shared {
     /// Has the connection's shard subscribe it, reply and replay in one step. Without topics that can be recovered this is no more
     /// than a subscription whose end is told.
     pub(crate) fn recover(&self, request: Request) {
-        let replays = request.topics.iter().any(|asked| asked.from.is_some());
-        if replays && !self.may_replay(request.to) {
+        // Of a topic without a line nothing is replayed.
+        let replays = |asked: &Asked| asked.wish.replays() && asked.entry.line.is_some();
+        if request.topics.iter().any(replays) && !self.may_replay(request.to) {
             // Once it may, its shard asks again.
             self.shards[request.to.shard()].mailbox.command(Command::RecoverLater(Box::new(request)));
             return;
@@ -30,13 +32,13 @@ impl Shared {
         let now = self.clock.elapsed_ms();
         let most = self.topics.rings().map_or(0, |rings| rings.config.max_messages);
         // In one order whoever asks, and each once.
-        topics.sort_by_key(|asked| (asked.entry.id, Reverse(asked.from.is_some())));
+        topics.sort_by_key(|asked| (asked.entry.id, Reverse(asked.wish.replays())));
         let (mut found, mut unlisted, mut bytes) = (Vec::with_capacity(topics.len()), Vec::new(), 0);
         let entries: Vec<_> = topics.iter().map(|asked| asked.entry.clone()).collect();
         let mut locked: Vec<MutexGuard<'_, LineState>> = Vec::new();
         for (index, (asked, entry)) in topics.into_iter().zip(&entries).enumerate() {
             let repeated = index > 0 && entries[index - 1].id == entry.id;
-            let (mut at, mut missed, mut last) = (None, asked.from.map(|_| Missed::Lost), None);
+            let (mut at, mut missed, mut last) = (None, asked.wish.replays().then_some(Missed::Lost), None);
             if let (Some(line), Some(rings), false) = (&entry.line, self.topics.rings(), repeated) {
                 let mut state = line.lock();
                 // Who only subscribes begins a stream, so that it can recover what it misses from here on; not where memory is scarce.
@@ -82,6 +84,14 @@ impl Shared {
         }
     }
 
+    /// Whether everything behind a position is kept now.
+    pub(crate) fn is_kept(&self, topic: &str, from: Position) -> bool {
+        let most = self.topics.rings().map_or(0, |rings| rings.config.max_messages);
+        let entry = self.topics.get(topic);
+        let line = entry.as_ref().and_then(|entry| entry.line.as_ref());
+        line.is_some_and(|line| line.lock().live().is_some_and(|stream| stream.keeps(from, most)))
+    }
+
     /// Where a topic is; `None`: it cannot be recovered, or nothing is known of it.
     pub(crate) fn position(&self, topic: &str) -> Option<Position> {
         let entry = self.topics.get(topic)?;
@@ -90,13 +100,19 @@ impl Shared {
 }
 
 /// What a stream has of what is asked.
-fn read(
-    stream: &mut Stream,
-    asked: &Asked,
-    most: u32,
-    keeps_last: bool,
-) -> (Option<Missed>, Option<Vec<crate::frames::RingSlice>>) {
-    let missed = asked.from.map(|from| stream.since(from, most));
-    let wants_last = keeps_last && !asked.covered && !matches!(missed, Some(Missed::Frames(_)));
-    (missed, if wants_last { stream.last() } else { None })
+fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Option<Missed>, Option<Vec<RingSlice>>) {
+    let (missed, wants_last) = match asked.wish {
+        Wish::Nothing => (None, false),
+        Wish::Last | Wish::LastAgain => (None, true),
+        Wish::OnItsWay => (Some(Missed::Frames(Vec::new())), false),
+        Wish::Behind(from) => (Some(stream.since(from, most)), false),
+        Wish::Missed(from) => {
+            let missed = stream.since(from, most);
+            let lost = matches!(missed, Missed::Lost);
+            (Some(missed), lost)
+        }
+    };
+    let covered = asked.covered && asked.wish != Wish::LastAgain;
+    let last = if wants_last && keeps_last && !covered { stream.last() } else { None };
+    (missed, last)
 }

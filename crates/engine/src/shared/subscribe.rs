@@ -71,6 +71,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Subscriptions the connection may still have.
+    pub(crate) fn subscriptions_left(&self, peer: &Peer) -> usize {
+        match self.config.max_subscriptions {
+            0 => usize::MAX,
+            limit => limit.saturating_sub(peer.holdings.subscriptions()) as usize,
+        }
+    }
+
     /// Gives back what [`Self::reserve`] took.
     pub(crate) fn give_back(&self, peer: &Peer, name: &str) {
         peer.holdings.remove(name);

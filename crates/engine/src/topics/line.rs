@@ -189,12 +189,19 @@ impl Stream {
         }
     }
 
-    /// What was published after `position`, if all of it is kept and is not more than `most`.
-    pub(crate) fn since(&mut self, position: Position, most: u32) -> Missed {
+    /// Whether everything that was published after `position` is kept, and is not more than `most`.
+    pub(crate) fn keeps(&self, position: Position, most: u32) -> bool {
         let Position { epoch, offset } = position;
-        if epoch != self.epoch || offset > self.head || self.head - offset > u64::from(most) {
+        let counts = epoch == self.epoch && offset <= self.head && self.head - offset <= u64::from(most);
+        counts && offset + 1 >= self.ring.oldest()
+    }
+
+    /// What was published after `position`, if [`Self::keeps`] it.
+    pub(crate) fn since(&mut self, position: Position, most: u32) -> Missed {
+        if !self.keeps(position, most) {
             return Missed::Lost;
         }
+        let offset = position.offset;
         self.ring.since(offset + 1).map_or(Missed::Lost, Missed::Frames)
     }
 

@@ -199,6 +199,11 @@ impl Subscribers {
         self.epoch += 1;
     }
 
+    /// Notes that a connection may have other topics now and holds nothing it may not: only what patterns find is looked up again.
+    pub(crate) fn rights_exchanged(&mut self) {
+        self.epoch += 1;
+    }
+
     /// After a flush: closes the open segment of the topic at `place`. Whoever still owes some of it must not pin what
     /// others are sent later. When another topic has taken the place since, its segment is closed: that is harmless.
     pub(crate) fn settle(&mut self, place: u32, pool: &mut SegmentPool) {

@@ -17,6 +17,8 @@ pub enum Control {
     SubscriptionUpdate,
     /// The engine's only where it knows whom to ask for the state of topics.
     SyncRequest,
+    /// The engine's only where it verifies tokens.
+    AuthRefresh,
 }
 
 impl Control {
@@ -29,6 +31,7 @@ impl Control {
             br#""client_hello""# => Self::ClientHello,
             br#""subscription_update""# => Self::SubscriptionUpdate,
             br#""sync_request""# => Self::SyncRequest,
+            br#""auth_refresh""# => Self::AuthRefresh,
             _ if raw_type.len() < SHORTEST_ESCAPED => return None,
             _ => return Self::of_long(raw_type),
         })
@@ -46,6 +49,7 @@ impl Control {
             "client_hello" => Self::ClientHello,
             "subscription_update" => Self::SubscriptionUpdate,
             "sync_request" => Self::SyncRequest,
+            "auth_refresh" => Self::AuthRefresh,
             _ => return None,
         })
     }
@@ -69,6 +73,7 @@ mod tests {
             ("client_hello", Control::ClientHello),
             ("subscription_update", Control::SubscriptionUpdate),
             ("sync_request", Control::SyncRequest),
+            ("auth_refresh", Control::AuthRefresh),
         ] {
             assert_eq!(Control::of(format!("\"{name}\"").as_bytes()), Some(control));
             let escape = |byte: u8| format!("\\u{byte:04x}");

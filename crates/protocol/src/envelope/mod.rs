@@ -9,6 +9,7 @@ mod inject;
 mod messages;
 mod stamp;
 mod time;
+mod token;
 
 pub use category::Category;
 pub use control::Control;
@@ -20,3 +21,4 @@ pub use messages::{
 };
 pub use stamp::{Stamp, Stampable, push_skipped};
 pub use time::iso8601;
+pub use token::{RefreshFailure, auth_expiring, auth_refreshed, refresh_error, topics_ended};

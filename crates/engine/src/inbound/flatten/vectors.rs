@@ -30,6 +30,8 @@ fn push(batch: &mut Batch, event: &Value, shapes: &mut Vec<Arc<Shape>>) {
         "subscribe" => return batch.push(Kind::Subscribe, id, event[2].to_string().as_bytes()),
         "unsubscribe" => return batch.push(Kind::Unsubscribe, id, event[2].to_string().as_bytes()),
         "adopt" => return batch.push(Kind::Adopt, id, event[2].to_string().as_bytes()),
+        "unsubscribe" => return batch.push(Kind::Unsubscribe, id, event[2].to_string().as_bytes()),
+        "auth_expiring" => return batch.push(Kind::AuthExpiring, id, event[2].to_string().as_bytes()),
         other => panic!("no event of this engine: {other}"),
     };
     let Some(index) = event[3].as_u64() else { return batch.push(kind, id, text) };

@@ -1,0 +1,85 @@
+//! A connection's token as all threads see it: whether it is revoked, whose the next one must be, and what it changes.
+
+use std::sync::Arc;
+
+use wse_crypto::jwt::Claims;
+use wse_protocol::topic::Acl;
+
+use super::{Peer, Registry};
+use crate::clock::Millis;
+use crate::id::ConnId;
+use crate::tokens::{Attempt, Credential, Named, Revocation, Rights};
+
+impl Peer {
+    /// Asks something of what is kept of its token; `None`: nothing is.
+    fn with_credential<T>(&self, ask: impl FnOnce(&mut Credential, Option<&str>) -> T) -> Option<T> {
+        let mut details = self.details.lock();
+        let extras = details.extras.as_deref_mut()?;
+        let user = extras.user.clone();
+        extras.credential.as_deref_mut().map(|credential| ask(credential, user.as_deref()))
+    }
+
+    /// Whether its token is one of those `revoked` says yes to.
+    pub(crate) fn token_is(&self, revoked: impl FnOnce(&Named<'_>) -> bool) -> bool {
+        self.with_credential(|credential, user| revoked(&credential.named(user))) == Some(true)
+    }
+
+    /// Whether its token names this user.
+    pub(crate) fn is_of(&self, sub: &str) -> bool {
+        self.token_is(|token| token.sub == sub)
+    }
+
+    /// Its client asks for another token.
+    pub(crate) fn attempt_refresh(&self, now: Millis) -> Attempt {
+        self.with_credential(|credential, _| credential.attempt(now)).unwrap_or(Attempt::TooOften)
+    }
+
+    /// That has failed; returns whether it was one failure too many.
+    pub(crate) fn fail_refresh(&self) -> bool {
+        self.with_credential(|credential, _| credential.fail()) == Some(true)
+    }
+
+    /// It has another token of the same user, which grants this. Returns whether that changes what it may have: not where the
+    /// host has said what that is.
+    pub(crate) fn exchange(&self, claims: &Claims, acl: Option<Arc<Acl>>) -> bool {
+        // The ACL's lock first, here and below: the host may say something else at this moment.
+        let mut own = self.acl.write();
+        let rights = self.with_credential(|credential, _| {
+            credential.exchange(claims);
+            credential.rights
+        });
+        if rights == Some(Rights::Host) || *own == acl {
+            return false;
+        }
+        *own = acl;
+        true
+    }
+
+    /// The host says what it may have; tokens do not change that any more.
+    pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
+        let mut own = self.acl.write();
+        self.with_credential(|credential, _| credential.rights = Rights::Host);
+        *own = acl;
+    }
+
+    /// What it may have, for many questions; `None`: everything.
+    pub(crate) fn acl(&self) -> Option<Arc<Acl>> {
+        self.acl.read().clone()
+    }
+
+    /// What a token allows that it was given since it came: what was promised to it before may be on its way still. `None`:
+    /// everything, or it was given none.
+    pub(crate) fn refreshed_acl(&self) -> Option<Arc<Acl>> {
+        let refreshed = self.with_credential(|credential, _| credential.rights == Rights::Refreshed);
+        if refreshed == Some(true) { self.acl() } else { None }
+    }
+}
+
+impl Registry {
+    /// The connections whose token this revokes, but those that close already. Walks all of them.
+    pub(crate) fn revoked_by(&self, revocation: &Revocation) -> Vec<ConnId> {
+        let meant =
+            self.peers.iter().filter(|peer| !peer.is_closing() && peer.token_is(|token| revocation.matches(token)));
+        meant.map(|peer| peer.id).collect()
+    }
+}
