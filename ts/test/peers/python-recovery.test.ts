@@ -35,6 +35,7 @@ async function answer([type, conn, message]: WSEEvent, server: RustWSEServer): P
 const common = { jwt: { secret: SECRET }, allowedOrigins: [], recovery: { bufferSize: 4096, maxMessages: 10_000 } } as const;
 const answerers: [string, TestServerOptions][] = [
   ['its application', { ...common, onEvent: (event, server) => void answer(event, server) }],
+  ['the engine', { ...common, subscriptions: 'acl' }],
 ];
 
 /** Fast to come back, and with room for everything its reader has not taken yet. */
