@@ -75,6 +75,25 @@ const STAMPED = {
   targets: [{ metric: 'cpu_ns', who: 'wse-recovery', of: 'wse', max: 1.2 }],
 };
 
+/** All lose their connections, miss a hundred messages and come back at once. */
+const STORM = {
+  row: 'recover',
+  connections: 10_000,
+  missed: 100,
+  steady: 100,
+  rate: 200,
+  peers: ['wse-recovery', 'socketio'],
+  server: { socketio: ['--recovery'] },
+  metrics: [
+    { key: 'live_us', label: 'until all are live', unit: 'us', better: 'lower' },
+    { key: 'rss_before', label: 'RSS before', unit: 'B', better: 'lower' },
+    PEAK,
+    { key: 'quiet_us.p99', label: "others' p99 before", unit: 'us', better: 'lower' },
+    { ...P99, label: "others' p99 meanwhile" },
+  ],
+  targets: [],
+};
+
 /** Rows of the quick pass carry `quick`, and `quickRounds` where it makes fewer rounds of them. Peers that a row leaves out are named in `without`; a row with `peers` has those and no others. */
 export const ROWS = {
   'fanout-flood-10': flood(10, { quick: true }, [...beat(1.2, 0.8), ...prompt(50)]),
@@ -132,24 +151,8 @@ export const ROWS = {
   'stamped-flood-100-same-bytes': { ...flood(100), ...STAMPED, peer: { wse: { size: 167 } } },
   'stamped-flood-1000': { ...flood(1000), ...STAMPED },
   'stamped-paced-10k-100': { ...paced(100, 10_000), ...STAMPED },
-  // All lose their connections, miss a hundred messages and come back at once.
-  'recover-10000': {
-    row: 'recover',
-    connections: 10_000,
-    missed: 100,
-    steady: 100,
-    rate: 200,
-    peers: ['wse-recovery', 'socketio'],
-    server: { socketio: ['--recovery'] },
-    metrics: [
-      { key: 'live_us', label: 'until all are live', unit: 'us', better: 'lower' },
-      { key: 'rss_before', label: 'RSS before', unit: 'B', better: 'lower' },
-      PEAK,
-      { key: 'quiet_us.p99', label: "others' p99 before", unit: 'us', better: 'lower' },
-      { ...P99, label: "others' p99 meanwhile" },
-    ],
-    targets: [],
-  },
+  'recover-10000': STORM,
+  'recover-10000-acl': { ...STORM, acl: true, peers: ['wse-recovery'], server: { 'wse-recovery': ['--acl'] } },
   'rings-10000': {
     row: 'rings',
     topics: 10_000,

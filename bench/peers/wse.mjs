@@ -2,7 +2,8 @@
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
  * this thread calls back instead. `--attached`: at the port of an HTTP server of Node. `--on-upgrade`: JavaScript looks at every
- * request and lets it in. `--recovery`, `--recovery=JSON`: what is published is kept for clients that come back.
+ * request and lets it in. `--recovery`, `--recovery=JSON`: what is published is kept for clients that come back; with
+ * `--acl` the engine answers their `subscription_update`.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -29,6 +30,7 @@ const server = new RustWSEServer({
   ...(secret !== undefined && { jwt: { secret } }),
   ...(process.argv.includes('--on-upgrade') && { onUpgrade: async ({ headers }) => (headers.host ? {} : { status: 400 }) }),
   ...(recovery !== undefined && { recovery: recovery === '' || JSON.parse(recovery) }),
+  ...(process.argv.includes('--acl') && { subscriptions: 'acl' }),
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const address = await server.start();

@@ -10,7 +10,8 @@ use lexopt::{Arg, ValueExt as _};
 pub(crate) type Outcome<T> = Result<T, String>;
 
 /// Options that rows read through [`Args::get`]; any other is a mistake, and measures something else than was asked.
-const OPTIONS: [&str; 31] = [
+const OPTIONS: [&str; 32] = [
+    "acl",
     "budget",
     "bystanders",
     "chunk",

@@ -116,7 +116,7 @@ impl Net {
                 self.greeted(slot, handler, false);
             }
             Phase::Greeting if memmem::find(payload, b"server_ready").is_some() => self.greeted(slot, handler, true),
-            Phase::Subscribing if memmem::find(payload, br#""subbed""#).is_some() => self.ready(slot, handler),
+            Phase::Subscribing if subscribed(payload) => self.ready(slot, handler),
             Phase::Subscribing | Phase::SocketIoNamespace => handler.early(self, slot, payload),
             _ => {}
         }
@@ -143,4 +143,9 @@ impl Net {
             handler.opened(self, slot);
         }
     }
+}
+
+/// The server's application, or its engine, has answered the subscription.
+fn subscribed(payload: &[u8]) -> bool {
+    memmem::find(payload, br#""subbed""#).is_some() || memmem::find(payload, br#""t":"subscription_update""#).is_some()
 }

@@ -1,6 +1,6 @@
 //! Everybody comes back at once: `--connections` subscribers of one topic lose their connections, miss `--missed` messages,
 //! connect again and recover them, while `--steady` others hear a paced topic. How long until all are live, what memory that
-//! takes, and what those who stayed notice of it.
+//! takes, and what those who stayed notice of it. `--acl true`: they ask as published clients do, and the engine answers.
 
 use std::collections::HashMap;
 
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
         sessions: HashMap::new(),
     };
     net.connect_all(&mut storm, 1, staying.connections)?;
-    net.subscribe_with(vec![subscribe(&[TOPIC.to_owned()])]);
+    net.subscribe_with(vec![wish(args, None)?]);
     net.connect_all(&mut storm, first, last)?;
 
     let rate: f64 = args.get("rate", 200.0)?;
@@ -164,7 +164,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     (first..=last).for_each(|slot| net.abandon(slot));
     schedule.keep(&mut net, &mut storm, GONE)?;
     ask(&mut net, &mut storm, &order(TOPIC, 1, missed, args.size, 1), "filled")?;
-    come_back(args, &mut net, &storm, last);
+    come_back(args, &mut net, &storm, last)?;
     storm.expect(1 + missed);
     storm.ready = 0;
     storm.fan.latency.clear();
@@ -213,7 +213,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
 }
 
 /// What each says when it returns: where it was.
-fn come_back(args: &Args, net: &mut Net, storm: &Storm, last: usize) {
+fn come_back(args: &Args, net: &mut Net, storm: &Storm, last: usize) -> Outcome<()> {
     let nowhere = String::new();
     let position = |slot: usize| storm.positions.get(&slot).unwrap_or(&nowhere);
     if args.socketio {
@@ -225,9 +225,23 @@ fn come_back(args: &Args, net: &mut Net, storm: &Storm, last: usize) {
         // It is still in its rooms.
         net.subscribe_with(Vec::new());
     } else {
-        let again = |slot| format!(r#"{{"t":"sub","p":{{"topics":["{TOPIC}"],"recovery":{}}}}}"#, position(slot));
-        net.subscribe_with((1..=last).map(again).collect());
+        let again = |slot| wish(args, storm.positions.get(&slot).map(String::as_str));
+        net.subscribe_with((1..=last).map(again).collect::<Outcome<_>>()?);
     }
+    Ok(())
+}
+
+/// The message by which a connection asks for the topic, and for what it has missed since it was at `position`.
+fn wish(args: &Args, position: Option<&str>) -> Outcome<String> {
+    let acl: bool = args.get("acl", false)?;
+    let recovery = position.map(|position| format!(r#","recovery":{position}"#)).unwrap_or_default();
+    Ok(match (acl, position.is_some()) {
+        (false, false) => subscribe(&[TOPIC.to_owned()]),
+        (false, true) => format!(r#"{{"t":"sub","p":{{"topics":["{TOPIC}"]{recovery}}}}}"#),
+        (true, recover) => format!(
+            r#"{{"c":"WSE","t":"subscription_update","p":{{"action":"subscribe","topics":["{TOPIC}"],"recover":{recover}{recovery}}},"v":1}}"#
+        ),
+    })
 }
 
 #[cfg(test)]
