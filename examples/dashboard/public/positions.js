@@ -1,6 +1,6 @@
 // Where this tab is in each topic: the number of the last message it has had, and the epoch that is counted in.
 //
-// Owns: which message is new, which has been here already, and behind which one is missing (docs/protocol.md, "Stamps").
+// Owns: which message is new, which has been here already, and behind which one is missing.
 // Never: asks for what is missing (connection.js does), forgets a position because a connection has ended.
 
 const ASKED_FOR_MS = 2000; // an answer that takes longer is not waited for

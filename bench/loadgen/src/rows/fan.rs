@@ -185,7 +185,7 @@ impl Fan {
         }
     }
 
-    /// Takes whole frames whose message has a stamp (docs/protocol.md, "Stamps") put in front of its members, and returns their
+    /// Takes whole frames whose message has a stamp put in front of its members, and returns their
     /// bytes. From its end the message is the same.
     #[inline]
     fn stamped(&mut self, net: &Net, slot: usize, bytes: &[u8]) -> usize {
