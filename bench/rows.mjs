@@ -256,6 +256,23 @@ export const ROWS = {
     metrics: [{ key: 'bytes_per_connection', label: 'RSS per connection', unit: 'B', better: 'lower' }],
     targets: [{ metric: 'bytes_per_connection', max: 2048 }],
   },
+  'idle-10000-presence': {
+    row: 'idle',
+    connections: 10_000,
+    server: { wse: ['--presence'] },
+    without: ['ws', 'bun', 'socketio'],
+    metrics: [{ key: 'bytes_per_connection', label: 'RSS per present connection', unit: 'B', better: 'lower' }],
+    targets: [],
+  },
+  presence: {
+    row: 'churn',
+    connections: 64,
+    cycles: 20_000,
+    server: { wse: ['--presence'] },
+    without: ['ws', 'bun', 'socketio'],
+    metrics: [rate('joins and leaves'), CPU],
+    targets: [],
+  },
   'slow-1000': {
     row: 'slow',
     connections: 1000,

@@ -12,7 +12,8 @@ import { ROOT } from './lib/run.mjs';
 const ENGINE = [
   ['clock', 'config', 'error', 'id'],
   ['flow', 'frames', 'liveness', 'metrics', 'slab', 'wheel', 'admission', 'ready', 'reactor', 'alarm', 'outlet', 'turns'],
-  ['topics', 'tokens'],
+  ['presence', 'tokens'],
+  ['topics'],
   ['recovery', 'asking'],
   ['mailbox', 'registry', 'inbound'],
   ['shared', 'outbox'],

@@ -2,8 +2,9 @@
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
  * this thread calls back instead. `--attached`: at the port of an HTTP server of Node. `--on-upgrade`: JavaScript looks at every
- * request and lets it in. `--recovery`, `--recovery=JSON`: what is published is kept for clients that come back; with
- * `--acl` the engine answers their `subscription_update`.
+ * request and lets it in. `--presence`: every connection is a user of its own, who is present in a room of a hundred. `--recovery`,
+ * `--recovery=JSON`: what is published is kept for clients that come back; with `--acl` the engine answers their
+ * `subscription_update`.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -23,11 +24,15 @@ if (!isMainThread) {
   for (;;) handle(server.drainInbound(1024));
 }
 
+const present = process.argv.includes('--presence');
+let users = 0;
+
 const attached = process.argv.includes('--attached');
 const server = new RustWSEServer({
   ...(!attached && { host: '127.0.0.1', port: 0 }),
   maxConnections: 30_000,
   ...(secret !== undefined && { jwt: { secret } }),
+  ...(present && { presence: true, onUpgrade: () => ({ user: `user-${++users}` }) }),
   ...(process.argv.includes('--on-upgrade') && { onUpgrade: async ({ headers }) => (headers.host ? {} : { status: 400 }) }),
   ...(recovery !== undefined && { recovery: recovery === '' || JSON.parse(recovery) }),
   ...(process.argv.includes('--acl') && { subscriptions: 'acl' }),
@@ -75,6 +80,12 @@ function subscribe(server, conn, { topics, recovery: positions }) {
   server.send(conn, SUBBED);
 }
 
+/** Makes a user present, with 100 bytes of data. */
+function enter(server, conn, user) {
+  const room = `room.${Math.floor(users / 100)}`;
+  server.subscribeConnection(conn, [room], { presence: { name: user, status: 'x'.repeat(76 - user.length) } });
+}
+
 function handler(server) {
   const bench = new Publisher({
     publish: (topic, text) => server.broadcast(topic, text),
@@ -91,6 +102,7 @@ function handler(server) {
         server.send(conn, payload);
         continue;
       }
+      if (present && type === 'auth_connect') enter(server, conn, payload);
       if (type !== 'msg') continue;
       control ??= conn;
       if (lazy && conn !== control) {

@@ -29,11 +29,27 @@ export interface WSEMessage extends JsonObject {
   v?: number;
 }
 
-/** A user joined a topic for the first time, or left it for the last time. */
+/** A user's first connection is on a topic, or their last one is there no more. */
 export interface PresenceChange {
   topic: string;
+  /** The user, as the token (`sub`) or `onUpgrade` names them. */
   user_id: string;
+  /** What they are there with, or were. */
   data: JsonValue;
+}
+
+/** A user who is present on a topic. */
+export interface PresenceMember {
+  /** What was said last of them: when they subscribed, or by `updatePresence()`. */
+  data: JsonObject;
+  /** Connections by which they are there; 0: the last one has ended, and `presence.grace` is not over. */
+  connections: number;
+}
+
+/** How many are present on a topic. */
+export interface PresenceStats {
+  numUsers: number;
+  numConnections: number;
 }
 
 /** How a connection ended. */

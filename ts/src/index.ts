@@ -8,6 +8,8 @@ export type {
   JsonObject,
   JsonValue,
   PresenceChange,
+  PresenceMember,
+  PresenceStats,
   SlowConsumer,
   SubscriptionChange,
   SubscriptionRefusal,
@@ -26,6 +28,7 @@ export type {
   JwtKeys,
   JwtOptions,
   KeyMaterial,
+  PresenceOptions,
   PublisherOptions,
   RateLimitOptions,
   RecoveryOptions,
@@ -36,7 +39,14 @@ export type {
 } from './options/types.js';
 export type { Authorize, AuthorizeAnswer } from './server/authorize.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
-export type { ConnectionInfo, SubscribeOptions, TopicAcl } from './server/connection-calls.js';
+export type {
+  ConnectionInfo,
+  PresenceRefusal,
+  PresenceSubscribeOptions,
+  PresenceSubscription,
+  SubscribeOptions,
+  TopicAcl,
+} from './server/connection-calls.js';
 export type { BatchesOptions } from './server/event-reader.js';
 export type { WSEHandlers } from './server/handlers.js';
 export type { HealthSnapshot } from './server/health.js';

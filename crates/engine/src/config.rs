@@ -2,6 +2,7 @@
 //! would break an invariant of this crate.
 
 mod http;
+mod presence;
 mod proxies;
 mod questions;
 mod recovery;
@@ -15,6 +16,7 @@ use wse_crypto::tls::ReloadableTls;
 use wse_crypto::token::TokenSource;
 
 pub use http::Http;
+pub use presence::Presence;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 pub use questions::{Questions, SnapshotProvider, Snapshots};
 pub use recovery::{Recovery, RecoveryRule, RingPolicy};
@@ -138,6 +140,8 @@ pub struct Config {
     pub authorize: Option<Questions>,
     /// Where subscribers get the current state of topics from, where the engine answers.
     pub snapshots: Option<Snapshots>,
+    /// Who is present is kept track of; `None`: it is not.
+    pub presence: Option<Presence>,
     /// Bucket of `send_event`.
     pub rate_limit: RateLimit,
     /// Largest inbound message in bytes, after joining, inflating or decoding.

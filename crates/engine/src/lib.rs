@@ -30,6 +30,7 @@ mod metrics;
 mod net;
 pub mod outbox;
 mod outlet;
+mod presence;
 mod reactor;
 mod ready;
 mod recovery;
@@ -44,7 +45,8 @@ mod wheel;
 
 pub use asking::{AnswerError, Fault};
 pub use engine::{
-    Bound, Engine, History, HistoryQuery, Inline, LimitsMet, PumpedPeer, Relay, Reply, State, Step, Subscribed,
+    Bound, Engine, History, HistoryQuery, Inline, LimitsMet, PresenceError, PresenceMember, PumpedPeer, Relay, Reply,
+    State, Step, Subscribed,
 };
 pub use error::EngineError;
 pub use id::{ConnId, MAX_SHARDS};
@@ -52,9 +54,10 @@ pub use inbound::{Consumer, Stall, Taken};
 pub use liveness::Liveness;
 pub use mailbox::{Outgoing, Pressure};
 pub use outlet::{Released, Source};
+pub use presence::Refused as PresenceRefused;
 pub use recovery::{Outcome, Settle, TopicOutcome, Unsettled};
 pub use registry::ConnectionInfo;
-pub use shared::{Payloads, SendEventOutcome};
+pub use shared::{Payloads, Present, SendEventOutcome};
 pub use tokens::{RefreshError, Refreshed, Revocation, RevocationsFull};
 pub use topics::Position;
 

@@ -20,7 +20,7 @@ use crate::id::ConnId;
 use crate::liveness::Liveness;
 use crate::ready::ReadyQueue;
 use crate::tokens::Credential;
-use crate::topics::{Holdings, Readiness, TopicEntry};
+use crate::topics::{Holdings, Presences, Readiness, TopicEntry};
 use paths::Paths;
 use users::Users;
 
@@ -112,10 +112,12 @@ pub(crate) struct Details {
 pub(crate) struct Extras {
     /// Queue groups the connection is a member of: their topics and names.
     pub(crate) groups: Vec<(Arc<TopicEntry>, Box<str>)>,
+    /// Topics its user is present on by it, by their ids.
+    pub(crate) present: Option<Box<Presences>>,
     /// The subprotocol its upgrade agreed on.
     subprotocol: Option<Arc<str>>,
     /// The user its token names, or its host.
-    user: Option<Arc<str>>,
+    pub(crate) user: Option<Arc<str>>,
     /// JSON text its host keeps with it.
     data: Option<Arc<str>>,
     /// What may be replayed to it, once something was.

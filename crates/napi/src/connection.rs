@@ -81,10 +81,7 @@ impl NativeServer {
             self.running().and_then(|()| match self.engine.subscribe(id(conn), &topics, queue_group.as_deref()) {
                 Subscribed::Accepted(count) => Ok(Some(u32::try_from(count).unwrap_or(u32::MAX))),
                 Subscribed::UnknownConnection => Ok(None),
-                Subscribed::NoBudget => Err(Failure::new(
-                    ErrorCode::SubscriptionLimit,
-                    "the connection has no subscription left (maxSubscriptionsPerConnection)",
-                )),
+                Subscribed::NoBudget => Err(no_budget()),
             });
         subscribed.map_err(|failure| failure.thrown(env))
     }
@@ -175,6 +172,14 @@ impl NativeServer {
             .map(|(group, members)| NativeQueueGroup { group, members: u32::try_from(members).unwrap_or(u32::MAX) })
             .collect()
     }
+}
+
+/// What a connection that holds as many subscriptions as it may is told.
+pub(crate) fn no_budget() -> Failure {
+    Failure::new(
+        ErrorCode::SubscriptionLimit,
+        "the connection has no subscription left (maxSubscriptionsPerConnection)",
+    )
 }
 
 /// Ids of connections, as JavaScript's numbers.

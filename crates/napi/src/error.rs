@@ -21,6 +21,11 @@ pub(crate) enum ErrorCode {
     NoJwt,
     Overloaded,
     RevocationsFull,
+    PresenceFull,
+    PresenceNone,
+    PresenceNoUser,
+    PresenceOff,
+    PresenceTooLarge,
     SubscriptionLimit,
     Thread,
     TokenBusy,
@@ -34,7 +39,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ConfigInvalid => "WSE_CONFIG_INVALID",
             Self::Internal => "WSE_INTERNAL",
@@ -44,6 +49,11 @@ impl ErrorCode {
             Self::NoJwt => "WSE_NO_JWT",
             Self::Overloaded => "WSE_OVERLOADED",
             Self::RevocationsFull => "WSE_REVOCATIONS_FULL",
+            Self::PresenceFull => "WSE_PRESENCE_FULL",
+            Self::PresenceNone => "WSE_PRESENCE_NONE",
+            Self::PresenceNoUser => "WSE_PRESENCE_NO_USER",
+            Self::PresenceOff => "WSE_PRESENCE_OFF",
+            Self::PresenceTooLarge => "WSE_PRESENCE_TOO_LARGE",
             Self::SubscriptionLimit => "WSE_SUBSCRIPTION_LIMIT",
             Self::Thread => "WSE_THREAD",
             Self::TokenBusy => "WSE_TOKEN_BUSY",

@@ -25,6 +25,7 @@ mod memory;
 mod options;
 mod outbox;
 mod outcomes;
+mod presence;
 mod questions;
 mod reading;
 mod recovery;

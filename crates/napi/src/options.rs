@@ -10,8 +10,8 @@ use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_crypto::token::TokenSource;
 use wse_engine::MAX_SHARDS;
 use wse_engine::config::{
-    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, RateLimit, SlowConsumer, Subscriptions,
-    TrustedProxies,
+    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, Presence, RateLimit, SlowConsumer,
+    Subscriptions, TrustedProxies,
 };
 
 use crate::convert::{bytes, seconds};
@@ -40,6 +40,7 @@ pub struct NativeOptions {
     pub tls: Option<NativeTlsOptions>,
     pub http: Option<NativeHttp>,
     pub recovery: Option<NativeRecovery>,
+    pub presence: Option<NativePresence>,
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
@@ -120,6 +121,14 @@ pub struct NativeTlsOptions {
     pub key: Uint8Array,
 }
 
+/// Limits of presence. Bytes, seconds.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativePresence {
+    pub max_data_size: f64,
+    pub max_members: u32,
+    pub grace: f64,
+}
+
 /// Tokens and tokens per second.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeRateLimit {
@@ -183,6 +192,7 @@ impl NativeOptions {
             recovery: self.recovery.map(NativeRecovery::into_recovery).transpose()?,
             authorize: self.authorize.map(NativeQuestions::into_questions).transpose()?,
             snapshots: self.snapshots.map(NativeSnapshots::into_snapshots).transpose()?,
+            presence: self.presence.map(NativePresence::into_presence).transpose()?,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),
@@ -231,6 +241,16 @@ impl NativeEndpoint {
             protocols: self.protocols.into_iter().map(Into::into).collect(),
             require_protocol: self.require_protocol,
         }
+    }
+}
+
+impl NativePresence {
+    fn into_presence(self) -> Outcome<Presence> {
+        Ok(Presence {
+            max_data: bytes(self.max_data_size),
+            max_members: self.max_members as usize,
+            grace: seconds(self.grace, "presence.grace")?,
+        })
     }
 }
 

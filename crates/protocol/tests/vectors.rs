@@ -9,9 +9,10 @@ use wse_protocol::codec::{
     CodecError, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, decompress, from_json, strip_category_prefix, to_json,
 };
 use wse_protocol::envelope::{
-    AuthFailure, Category, Control, EventDefaults, RATE_LIMITED, RateLimitWarning, RefreshFailure, SERVER_VERSION,
-    ServerHello, ServerReady, auth_error, auth_expiring, auth_refreshed, build_event, inject_category, iso8601,
-    key_exchange_failed, ping, pong, rate_limit_warning, refresh_error, server_hello, server_ready, topics_ended,
+    AuthFailure, Category, Control, EventDefaults, PresenceChange, RATE_LIMITED, RateLimitWarning, RefreshFailure,
+    SERVER_VERSION, ServerHello, ServerReady, auth_error, auth_expiring, auth_refreshed, build_event, inject_category,
+    iso8601, key_exchange_failed, ping, pong, presence, presence_payload, rate_limit_warning, refresh_error,
+    server_hello, server_ready, topics_ended,
 };
 use wse_protocol::frame::{
     Decoder, MessageSink, MessageSource, Opcode, parse_header, push_close, push_frame, push_header,
@@ -101,6 +102,21 @@ fn envelope() {
         };
         let expected = text_of(&vector["output"]).replace("$SERVER_VERSION", SERVER_VERSION);
         assert_eq!(output, expected, "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn presence_messages() {
+    for_each_vector("presence.json", |kind, vector| {
+        let [topic, user, data] = ["topic", "user_id", "data"].map(|name| text_of(&vector[name]));
+        let changes = [PresenceChange::Join, PresenceChange::Update, PresenceChange::Leave];
+        let change = changes.into_iter().find(|change| change.name() == text_of(&vector["name"])).unwrap();
+        let made = match kind {
+            "frame" => presence(change, topic, user, data),
+            "event" => presence_payload(topic, user, data),
+            other => panic!("no kind of this file: {other}"),
+        };
+        assert_eq!(made, text_of(&vector["output"]), "{}", vector["name"]);
     });
 }
 

@@ -26,6 +26,10 @@ pub enum Event {
     Binary(ConnId, Vec<u8>),
     /// Gone.
     Disconnect(ConnId),
+    /// A user came to a topic; its payload.
+    PresenceJoin(Value),
+    /// A user left a topic; its payload.
+    PresenceLeave(Value),
     /// Its outbound budget was used up.
     SlowConsumer(ConnId, Value),
     /// The engine has subscribed it to what it asked for, or refused it.
@@ -39,9 +43,10 @@ pub enum Event {
 }
 
 impl Event {
-    /// The connection it is about.
+    /// The connection it is about; of presence nobody's.
     pub fn connection(&self) -> ConnId {
         match self {
+            Self::PresenceJoin(_) | Self::PresenceLeave(_) => ConnId::from_u64(0),
             Self::Connect(id, _)
             | Self::AuthConnect(id, _)
             | Self::Message(id, _)
@@ -99,6 +104,8 @@ pub fn decode_batch(bytes: &[u8]) -> Vec<Event> {
                 assert!(ending["code"].as_u64().is_some_and(|code| code >= 1000), "{ending}");
                 Event::Disconnect(id)
             }
+            6 => Event::PresenceJoin(serde_json::from_slice(payload).expect("a JSON object")),
+            7 => Event::PresenceLeave(serde_json::from_slice(payload).expect("a JSON object")),
             8 => Event::SlowConsumer(id, serde_json::from_slice(payload).expect("a JSON report")),
             9 => Event::Adopt(id, serde_json::from_slice(payload).expect("a JSON object")),
             11 => Event::Subscribe(id, serde_json::from_slice(payload).expect("a JSON object")),

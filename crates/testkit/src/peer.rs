@@ -193,6 +193,11 @@ impl Peer {
         self.send_frame(true, Opcode::Close, &close_payload(CloseCode(code), ""));
     }
 
+    /// Has the socket reset, not ended, when the peer is dropped: as of a client whose machine is gone.
+    pub fn reset_on_drop(&self) {
+        SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+    }
+
     /// Ends the sending side of the socket.
     pub fn end_sending(&mut self) {
         // It may be gone already, which is as good.

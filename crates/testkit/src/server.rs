@@ -32,6 +32,7 @@ pub fn config() -> Config {
         recovery: None,
         authorize: None,
         snapshots: None,
+        presence: None,
         rate_limit: RateLimit { capacity: 100_000.0, refill: 10_000.0 },
         max_message_size: 1 << 20,
         max_json_depth: 64,

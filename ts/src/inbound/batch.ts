@@ -3,7 +3,7 @@
  *
  * ```
  *  0 u32 count    4 u32 flags    8 u32 textLen    12 u32 dataLen    16 u32 columnsLen    20 u32 longsLen
- * 24 f64[count]   connection ids (NaN: none)
+ * 24 f64[count]   connection ids (of kinds 6 and 7: nobody's)
  *    u32[count]   lengths in bytes
  *    u8[count]    kinds, padded with zeros to a multiple of 8
  *    text region  `[` + the JSON of every `msg` of kind 2 or 10, joined by `,` + `]`

@@ -38,6 +38,22 @@ export declare class NativeServer {
   topicSubscriberCount(topic: string): number
   /** The queue groups of a topic. */
   queueGroupInfo(topic: string): Array<NativeQueueGroup>
+  /**
+   * As `subscribe()`, and makes the user of the connection present on the topics. `data`: JSON text of an object; null: it was
+   * too large to be handed over.
+   */
+  subscribePresent(conn: number, topics: Array<string>, data?: string | null): NativePresent | null
+  /**
+   * Other data wherever a connection is present; on how many topics. null: nobody has this id. `data`: as with
+   * `subscribePresent()`. Throws `WSE_PRESENCE_OFF`, `WSE_PRESENCE_NONE`, `WSE_PRESENCE_TOO_LARGE` or `WSE_OVERLOADED`.
+   */
+  updatePresence(conn: number, data?: string | null): number | null
+  /** Who is present on a topic, as the text of a JSON object: user -> data and connections. */
+  presence(topic: string): string
+  /** How many users are present on a topic, and by how many connections. */
+  presenceStats(topic: string): NativePresenceStats
+  /** Bytes of a member's data at most; null: there is no presence. */
+  maxPresenceData(): number | null
   /** Whether the engine runs on the event loop of this thread. */
   runsHere(): boolean
   /** The number of this thread, where readers that stand still are reported. */
@@ -291,6 +307,7 @@ export interface NativeOptions {
   tls: NativeTlsOptions | null
   http: NativeHttp | null
   recovery: NativeRecovery | null
+  presence: NativePresence | null
   rateLimit: NativeRateLimit
   maxMessageSize: number
   maxInboundQueueSize: number
@@ -323,6 +340,31 @@ export interface NativeOptions {
 export interface NativePosition {
   epoch: string
   offset: number
+}
+
+/** Limits of presence. Bytes, seconds. */
+export interface NativePresence {
+  maxDataSize: number
+  maxMembers: number
+  grace: number
+}
+
+/** Users on a topic, and connections by which they are there. */
+export interface NativePresenceStats {
+  numUsers: number
+  numConnections: number
+}
+
+/** What has become of a subscription with presence. */
+export interface NativePresent {
+  /** Topics and patterns that were accepted. */
+  accepted: number
+  /** Topics the user is present on. */
+  present: number
+  /** Topics they are not. */
+  refused: number
+  /** Why, of the first of those. */
+  code?: string | null
 }
 
 /**

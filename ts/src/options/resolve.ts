@@ -5,6 +5,7 @@ import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
 import { type HttpPart, readHttp } from './http.js';
+import { readPresence } from './presence.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import { readRecovery } from './recovery.js';
 import type { SecondsRule } from './seconds.js';
@@ -50,9 +51,6 @@ const ACL_SUBSCRIPTION_BYTES = 256 * MIB;
 
 const TOKEN_SOURCES = ['cookie', 'header', 'query', 'subprotocol'] as const;
 
-/** Options of later versions. Ignoring one would promise what nobody keeps. */
-const NOT_YET = ['presence'] as const;
-
 /**
  * The engine's complete options.
  *
@@ -78,7 +76,6 @@ export interface Resolved {
 export function resolveAll(options: WSEServerOptions): Resolved {
   const reader = new OptionReader(options, '');
   refuseForeign(reader, 'server');
-  refuseUnsupported(options as unknown as Record<string, unknown>);
 
   if ((options as { idleTimeout?: unknown }).idleTimeout === 0) {
     reader.fail(
@@ -102,6 +99,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     tls: readTlsOrNull(reader.groupOrNull('tls')),
     http: null,
     recovery: readRecovery(reader),
+    presence: readPresence(reader),
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
@@ -159,6 +157,9 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     }
     reader.fail('pingInterval', `must be less than idleTimeout (${resolved.idleTimeout}), not ${resolved.pingInterval}`);
   }
+  if (resolved.presence !== null && resolved.jwt === null && !resolved.askUpgrade) {
+    reader.fail('presence', 'needs users: give jwt, or onUpgrade that names them');
+  }
   if (resolved.jwt?.from.includes('subprotocol') && resolved.endpoints.some(({ protocols }) => protocols.length === 0)) {
     reader.fail('jwt.from', "'subprotocol' needs protocols: the token is never agreed on, and browsers give up where nothing is");
   }
@@ -192,14 +193,6 @@ function readPlace(reader: OptionReader): Pick<NativeOptions, 'port' | 'unix' | 
     reader.fail(idle, 'says nothing without port: give that as well, or leave both to the HTTP server of attachTo()');
   }
   return { port, unix, backlog: reader.number('backlog', BACKLOG, 4096) };
-}
-
-function refuseUnsupported(options: Record<string, unknown>): void {
-  for (const name of NOT_YET) {
-    if (options[name] !== undefined) {
-      throw new WSEConfigError('WSE_CONFIG_UNSUPPORTED', name, 'not available in this version');
-    }
-  }
 }
 
 function readOrigins(reader: OptionReader): string[] | null {

@@ -4,6 +4,7 @@
 const GROUPS: readonly (readonly [prefix: string, group: string])[] = [
   ['jwt', 'jwt'],
   ['rate_limit', 'rateLimit'],
+  ['presence', 'presence'],
 ];
 
 /**
@@ -12,6 +13,7 @@ const GROUPS: readonly (readonly [prefix: string, group: string])[] = [
  * @param known names allowed at this place
  */
 export function suggestOption(name: string, known: readonly string[]): string | undefined {
+  if (name === 'presence_enabled') return 'presence';
   for (const [prefix, group] of GROUPS) {
     if (name.startsWith(`${prefix}_`) && known.includes(group)) return `${group}.${camel(name.slice(prefix.length + 1))}`;
   }

@@ -166,6 +166,19 @@ export interface RecoveryRule {
   ttl?: number;
 }
 
+/** Limits of presence. */
+export interface PresenceOptions {
+  /** Bytes of a member's data, as JSON text; at most 1048576. @default 4096 */
+  maxDataSize?: number;
+  /** Members of one topic; 0 is no limit. @default 0 */
+  maxMembers?: number;
+  /**
+   * Seconds. A user whose last connection has ended leaves only then; who is back by then has neither left nor joined. At most 3600.
+   * @default 0: at once
+   */
+  grace?: number;
+}
+
 /** What is spoken on a path, or on all of them. */
 export interface EndpointOptions {
   /**
@@ -268,6 +281,11 @@ export interface WSEServerOptions extends EndpointOptions {
    * is handed on with the bytes already read. See docs/http.md. @default none
    */
   http?: Server | HttpOptions | null;
+  /**
+   * Keeps track of who is present on which topic (docs/presence.md); true: with the defaults of {@link PresenceOptions}. Needs users:
+   * `jwt`, or an `onUpgrade` that names them. @default false
+   */
+  presence?: boolean | PresenceOptions | null;
   rateLimit?: RateLimitOptions;
   /**
    * Keep what is published for clients that missed it: each publication gets its topic, epoch and offset, `subscribeWithRecovery()`

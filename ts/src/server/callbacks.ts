@@ -3,6 +3,7 @@
 import type {
   Adoption,
   Disconnection,
+  PresenceChange,
   SlowConsumer,
   SubscriptionChange,
   TokenExpiring,
@@ -40,6 +41,10 @@ export interface WSECallbacks {
   onSlowConsumer?: (conn: number, info: SlowConsumer) => unknown;
   /** A connection's token expires soon. */
   onAuthExpiring?: (conn: number, info: TokenExpiring) => unknown;
+  /** A user's first connection is on a topic (`presence`). */
+  onPresenceJoin?: (change: PresenceChange) => unknown;
+  /** A user's last connection is on a topic no more. */
+  onPresenceLeave?: (change: PresenceChange) => unknown;
   /** Another callback failed while it handled `event`. */
   onError?: (error: unknown, event: WSEEvent) => unknown;
 }
@@ -53,6 +58,8 @@ const NAMES: readonly (keyof WSECallbacks)[] = [
   'onUnsubscribe',
   'onSlowConsumer',
   'onAuthExpiring',
+  'onPresenceJoin',
+  'onPresenceLeave',
   'onError',
 ];
 
@@ -111,6 +118,10 @@ function dispatch(callbacks: WSECallbacks, event: WSEEvent): unknown {
       return callbacks.onSlowConsumer?.(conn, payload);
     case 'auth_expiring':
       return callbacks.onAuthExpiring?.(conn, payload);
+    case 'presence_join':
+      return callbacks.onPresenceJoin?.(payload);
+    case 'presence_leave':
+      return callbacks.onPresenceLeave?.(payload);
     default:
       return undefined;
   }

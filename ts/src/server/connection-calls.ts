@@ -1,7 +1,8 @@
 /** Who is connected, what they hear, and how they are sent away. */
 
 import { toCloseCode, toConn, toFlag, toOptions, toReason, toText, toTexts } from '../arguments.js';
-import type { Adoption, JsonValue } from '../events.js';
+import type { Adoption, JsonValue, PresenceMember, PresenceStats } from '../events.js';
+import { objectToJson, replaceLoneSurrogates } from '../json.js';
 import { toTopicName } from '../topic.js';
 import type { EngineHandle } from './engine-handle.js';
 
@@ -34,11 +35,39 @@ export interface SubscribeOptions {
    * @default false
    */
   exact?: boolean;
+  /** {@link PresenceSubscribeOptions} has it. */
+  presence?: undefined;
+}
+
+/** How {@link RustWSEServer.subscribeConnection} subscribes, and makes the user of the connection present. */
+export interface PresenceSubscribeOptions extends Omit<SubscribeOptions, 'queueGroup' | 'presence'> {
+  /** A JSON object that the others on the topics see: a name, a status. At most `presence.maxDataSize` bytes as JSON. */
+  presence: object;
+}
+
+/** Why a connection is subscribed to a topic without its user being present there. */
+export type PresenceRefusal =
+  | 'WSE_PRESENCE_OFF'
+  | 'WSE_PRESENCE_NO_USER'
+  | 'WSE_PRESENCE_TOO_LARGE'
+  | 'WSE_PRESENCE_FULL'
+  | 'WSE_OVERLOADED';
+
+/** What has become of a subscription with presence. */
+export interface PresenceSubscription {
+  /** How many topics and patterns were accepted. */
+  accepted: number;
+  /** On how many topics the user is present by this connection; nobody is present on patterns. */
+  present: number;
+  /** On how many they are not, and why (of the first); null: nothing was refused. */
+  refused: { code: PresenceRefusal; topics: number } | null;
 }
 
 /** The calls of one facade about connections. What each promises is said at the methods of `RustWSEServer`. */
 export class ConnectionCalls {
   readonly #engine: EngineHandle;
+  /** Bytes of presence data at most; 0: there is no presence. Asked for once. */
+  #maxData: number | undefined;
 
   constructor(engine: EngineHandle) {
     this.#engine = engine;
@@ -51,6 +80,46 @@ export class ConnectionCalls {
     if (toFlag(exact, 'exact')) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
     const group = queueGroup === undefined ? null : toText(queueGroup, 'queueGroup');
     return this.#engine.command((engine) => engine.subscribe(conn, names, group)) ?? false;
+  }
+
+  subscribePresent(conn: number, topics: readonly string[], options: PresenceSubscribeOptions): PresenceSubscription | false {
+    toConn(conn);
+    const names = toTexts(topics, 'topics');
+    const { exact = false, presence } = options;
+    if ((options as { queueGroup?: unknown }).queueGroup !== undefined) {
+      throw new TypeError('presence is for those who get what is published, not for a queueGroup');
+    }
+    if (toFlag(exact, 'exact')) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
+    const data = this.#data(presence, 'presence');
+    const done = this.#engine.command((engine) => engine.subscribePresent(conn, names, data));
+    if (done === null) return false;
+    const { accepted, present, refused, code } = done;
+    const why = code === null || code === undefined ? null : { code: code as PresenceRefusal, topics: refused };
+    return { accepted, present, refused: why };
+  }
+
+  updatePresence(conn: number, data: object): number | false {
+    toConn(conn);
+    const json = this.#data(data, 'data');
+    return this.#engine.command((engine) => engine.updatePresence(conn, json)) ?? false;
+  }
+
+  presence(topic: string): Record<string, PresenceMember> {
+    toText(topic, 'topic');
+    return JSON.parse(this.#engine.ask((engine) => engine.presence(topic))) as Record<string, PresenceMember>;
+  }
+
+  presenceStats(topic: string): PresenceStats {
+    toText(topic, 'topic');
+    return this.#engine.ask((engine) => engine.presenceStats(topic));
+  }
+
+  /** The JSON text of presence data; null: it is longer than the engine takes, and does not cross at all. */
+  #data(value: unknown, name: string): string | null {
+    const json = replaceLoneSurrogates(objectToJson(value, name));
+    this.#maxData ??= this.#engine.ask((engine) => engine.maxPresenceData()) ?? 0;
+    // In UTF-8 it is no shorter.
+    return this.#maxData > 0 && json.length > this.#maxData ? null : json;
   }
 
   unsubscribe(conn: number, topics: readonly string[] | null | undefined): boolean {

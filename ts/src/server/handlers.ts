@@ -4,6 +4,7 @@ import { describe } from '../describe.js';
 import type {
   Adoption,
   Disconnection,
+  PresenceChange,
   SlowConsumer,
   SubscriptionChange,
   TokenExpiring,
@@ -35,8 +36,12 @@ export interface WSEHandlers {
   slowConsumer?(conn: number, info: SlowConsumer): unknown;
   /** A connection's token expires soon: it is closed unless `refreshToken()`, or its client, gives it another one. */
   authExpiring?(conn: number, info: TokenExpiring): unknown;
-  /** A handler threw or rejected while it handled `event`. @default a process warning */
-  error?(error: unknown, conn: number, event: WSEEvent): unknown;
+  /** A user's first connection is on a topic (`presence`). What is told of one topic is handled in order. */
+  presenceJoin?(change: PresenceChange): unknown;
+  /** A user's last connection is on a topic no more. */
+  presenceLeave?(change: PresenceChange): unknown;
+  /** A handler threw or rejected while it handled `event`; `conn` is null where that is of no connection. @default a process warning */
+  error?(error: unknown, conn: number | null, event: WSEEvent): unknown;
 }
 
 const NAMES: readonly (keyof WSEHandlers)[] = [
@@ -48,6 +53,8 @@ const NAMES: readonly (keyof WSEHandlers)[] = [
   'unsubscribe',
   'slowConsumer',
   'authExpiring',
+  'presenceJoin',
+  'presenceLeave',
   'error',
 ];
 
@@ -127,6 +134,10 @@ export class HandlerCaller {
         return handlers.slowConsumer?.(conn, payload);
       case 'auth_expiring':
         return handlers.authExpiring?.(conn, payload);
+      case 'presence_join':
+        return handlers.presenceJoin?.(payload);
+      case 'presence_leave':
+        return handlers.presenceLeave?.(payload);
       default:
         return undefined;
     }
@@ -134,8 +145,8 @@ export class HandlerCaller {
 
   #fail(error: unknown, event: WSEEvent): Promise<void> | undefined {
     if (isStopped(error)) return undefined;
-    const conn = event[1] as number;
-    this.#onFailure(conn);
+    const conn = event[1];
+    if (conn !== null) this.#onFailure(conn);
     const handlers = this.#handlers;
     if (handlers.error === undefined) {
       this.#warn(error, event, 'a handler');
@@ -162,7 +173,8 @@ export class HandlerCaller {
     this.#warned = now;
     this.#unsaid = 0;
     const { text, detail } = describeThrown(error);
-    process.emitWarning(`${who} failed on '${event[0]}' of connection ${event[1]}: ${text}${more}`, {
+    const of = event[1] === null ? 'a topic' : `connection ${event[1]}`;
+    process.emitWarning(`${who} failed on '${event[0]}' of ${of}: ${text}${more}`, {
       type: 'WSEHandlerWarning',
       code: 'WSE_HANDLER_FAILED',
       ...detail,

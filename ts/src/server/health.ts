@@ -27,9 +27,13 @@ export interface HealthSnapshot {
   readonly recovery_enabled: boolean;
   readonly recovery_topic_count: number;
   readonly recovery_total_bytes: number;
-  /** False until there is presence. */
+  /** Whether there is presence; the other `presence_*` members are there only then. */
   readonly presence_enabled: boolean;
-  readonly [name: string]: number | boolean | string | null;
+  /** Topics with members. */
+  readonly presence_topics?: number;
+  /** Members of all topics; a user on two topics counts twice. */
+  readonly presence_total_users?: number;
+  readonly [name: string]: number | boolean | string | null | undefined;
 }
 
 /** Reads the engine's JSON. @internal */

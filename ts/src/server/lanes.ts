@@ -1,16 +1,19 @@
 /**
- * The order of asynchronous work: one lane per connection that has work in progress. The next event of a lane begins when the
+ * The order of asynchronous work: one lane per connection, or topic, that has work in progress. The next event of a lane begins when the
  * one before it is done; lanes do not wait for each other, as long as there are not too many at work. Knows no handlers.
  */
 
 import type { WSEEvent } from '../events.js';
+
+/** A connection, or, for what is told of a topic, the topic. */
+type LaneKey = number | string;
 
 /** Events of one connection that wait for the one in progress. */
 class Lane {
   #events: WSEEvent[] = [];
   #next = 0;
 
-  constructor(readonly conn: number) {}
+  constructor(readonly key: LaneKey) {}
 
   get isEmpty(): boolean {
     return this.#next === this.#events.length;
@@ -49,7 +52,7 @@ export interface LanesOptions {
 /** The lanes of one reader. */
 export class Lanes {
   readonly #options: LanesOptions;
-  readonly #lanes = new Map<number, Lane>();
+  readonly #lanes = new Map<LaneKey, Lane>();
   /** Lanes that could begin their next event but for `concurrency`, in the order in which they came to it. */
   #ready: Lane[] = [];
   #inFlight = 0;
@@ -78,23 +81,23 @@ export class Lanes {
 
   /** Deals with an event now, if nothing of its connection is in progress, or later. */
   bring(event: WSEEvent): void {
-    const conn = event[1] as number;
-    const lane = this.#lanes.size === 0 ? undefined : this.#lanes.get(conn);
+    const key = event[1] ?? event[2].topic;
+    const lane = this.#lanes.size === 0 ? undefined : this.#lanes.get(key);
     if (lane !== undefined) {
       this.#wait(lane, event);
     } else if (this.#inFlight < this.#options.concurrency) {
       const promise = this.#options.work(event);
-      if (promise !== undefined) this.#follow(this.#open(conn), promise);
+      if (promise !== undefined) this.#follow(this.#open(key), promise);
     } else {
-      const late = this.#open(conn);
+      const late = this.#open(key);
       this.#wait(late, event);
       this.#ready.push(late);
     }
   }
 
-  #open(conn: number): Lane {
-    const lane = new Lane(conn);
-    this.#lanes.set(conn, lane);
+  #open(key: LaneKey): Lane {
+    const lane = new Lane(key);
+    this.#lanes.set(key, lane);
     return lane;
   }
 
@@ -115,7 +118,7 @@ export class Lanes {
 
   /** The event in progress of a lane is done. */
   #goOn(lane: Lane): void {
-    if (lane.isEmpty) this.#lanes.delete(lane.conn);
+    if (lane.isEmpty) this.#lanes.delete(lane.key);
     else this.#ready.push(lane);
     // All at once: who was ready longest comes first, and an array that is emptied by shift() would be copied each time.
     let at = 0;
@@ -136,6 +139,6 @@ export class Lanes {
         return;
       }
     }
-    this.#lanes.delete(lane.conn);
+    this.#lanes.delete(lane.key);
   }
 }

@@ -11,7 +11,7 @@ import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
 import { native, WSEStateError } from '../errors.js';
-import type { WSEBatch, WSEMessage } from '../events.js';
+import type { PresenceMember, PresenceStats, WSEBatch, WSEMessage } from '../events.js';
 import type { LazyMessage } from '../inbound/lazy.js';
 import { loadNative } from '../native/loader.js';
 import { OptionReader } from '../options/reader.js';
@@ -20,7 +20,14 @@ import type { TlsOptions, WSEServerOptions } from '../options/types.js';
 import type { AttachOptions, UpgradeSource } from '../upgrade/attachments.js';
 import { Upgrades } from '../upgrade/upgrades.js';
 import type { WSECallbacks } from './callbacks.js';
-import { ConnectionCalls, type ConnectionInfo, type SubscribeOptions, type TopicAcl } from './connection-calls.js';
+import {
+  ConnectionCalls,
+  type ConnectionInfo,
+  type PresenceSubscribeOptions,
+  type PresenceSubscription,
+  type SubscribeOptions,
+  type TopicAcl,
+} from './connection-calls.js';
 import { createEngine, warnOfOrigin } from './create.js';
 import { EngineHandle } from './engine-handle.js';
 import { type BatchesOptions, EventReader } from './event-reader.js';
@@ -416,14 +423,55 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
    * Subscribes a connection to topics and patterns. Topics its ACL does not allow are left out.
    *
    * @param options `queueGroup`: each publish reaches one member of the group instead of every subscriber; `exact`: each of
-   *   `topics` must be a name, no pattern @default false
-   * @returns how many topics were accepted; false: no such connection
+   *   `topics` must be a name, no pattern @default false; `presence`: a JSON object with which the user of the connection is present
+   *   on those of `topics` that are no patterns (docs/presence.md)
+   * @returns how many topics were accepted, with `presence` a {@link PresenceSubscription}: whatever is refused of that, the topics
+   *   are subscribed; false: no such connection
    * @throws WSEError `WSE_SUBSCRIPTION_LIMIT` when `maxSubscriptionsPerConnection` leaves no room; WSEArgumentError
    *   `WSE_INVALID_TOPIC` for an empty topic or a pattern with `exact`; TypeError for anything but strings; WSEStateError when
    *   the server does not run.
    */
-  subscribeConnection(conn: number, topics: readonly string[], options: SubscribeOptions = {}): number | false {
-    return this.#connections.subscribe(conn, topics, options);
+  subscribeConnection(conn: number, topics: readonly string[], options: PresenceSubscribeOptions): PresenceSubscription | false;
+  subscribeConnection(conn: number, topics: readonly string[], options?: SubscribeOptions): number | false;
+  subscribeConnection(
+    conn: number,
+    topics: readonly string[],
+    options: SubscribeOptions | PresenceSubscribeOptions = {},
+  ): PresenceSubscription | number | false {
+    return toOptions(options, 'options').presence === undefined
+      ? this.#connections.subscribe(conn, topics, options as SubscribeOptions)
+      : this.#connections.subscribePresent(conn, topics, options as PresenceSubscribeOptions);
+  }
+
+  /**
+   * Other presence data on every topic the connection is present on, for all connections of its user; subscribers are told
+   * (`presence_update`).
+   *
+   * @param data a JSON object of at most `presence.maxDataSize` bytes
+   * @returns on how many topics; false: no such connection
+   * @throws WSEStateError `WSE_PRESENCE_OFF`, `WSE_PRESENCE_NONE` when it is present on none; WSEError `WSE_PRESENCE_TOO_LARGE`;
+   *   WSEOverloadedError above `publisher.hardLimit`, and then nothing was changed; TypeError for what is no JSON object.
+   */
+  updatePresence(conn: number, data: object): number | false {
+    return this.#connections.updatePresence(conn, data);
+  }
+
+  /**
+   * Who is present on a topic, by user; empty without presence. It is as large as the topic: ask `presenceStats()` how large that is.
+   *
+   * @throws TypeError for anything but a string; WSEStateError when the server does not run.
+   */
+  presence(topic: string): Record<string, PresenceMember> {
+    return this.#connections.presence(topic);
+  }
+
+  /**
+   * How many users are present on a topic, and by how many connections, in constant time.
+   *
+   * @throws as `presence()`
+   */
+  presenceStats(topic: string): PresenceStats {
+    return this.#connections.presenceStats(topic);
   }
 
   /**

@@ -37,6 +37,35 @@ describe('the published Python client', () => {
     await unhurried?.host.stop();
   });
 
+  it('sees who is present, and on which topic', async () => {
+    await using host = await startServer({ ...options, presence: true });
+    const tokenOf = (user: string) => encodeJwt({ sub: user, exp: Math.floor(Date.now() / 1000) + 300 }, SECRET);
+    await using ada = Python.join(python, host, { token: tokenOf('ada') });
+    const [, first] = await host.take('auth_connect');
+    await ada.heard('connected', { error: null, ready: true });
+    host.server.subscribeConnection(first, ['room', 'lobby'], { presence: { name: 'Ada' } });
+    const about = (client: Python, type: string) =>
+      client.lines.filter((line) => line.kind === 'event' && line['type'] === type).map((line) => line['payload']);
+    const said = (topic: string, user: string, data: object) => ({ data, topic, user_id: user });
+    await ada.heard('event', { type: 'presence_join' }, 2);
+    expect(about(ada, 'presence_join')).toEqual([said('room', 'ada', { name: 'Ada' }), said('lobby', 'ada', { name: 'Ada' })]);
+    {
+      await using bob = Python.join(python, host, { token: tokenOf('bob') });
+      const [, second] = await host.take('auth_connect');
+      await bob.heard('connected', { error: null, ready: true });
+      host.server.subscribeConnection(second, ['room'], { presence: { name: 'Bob' } });
+      host.server.updatePresence(second, { name: 'Bob', away: true });
+      for (const client of [ada, bob]) {
+        await client.heard('event', { type: 'presence_update' });
+        expect(about(client, 'presence_join').at(-1)).toEqual(said('room', 'bob', { name: 'Bob' }));
+        expect(about(client, 'presence_update')).toEqual([said('room', 'bob', { name: 'Bob', away: true })]);
+      }
+    }
+    await ada.heard('event', { type: 'presence_leave' });
+    expect(about(ada, 'presence_leave')).toEqual([said('room', 'bob', { name: 'Bob', away: true })]);
+    expect(host.server.presence('room')).toEqual({ ada: { data: { name: 'Ada' }, connections: 1 } });
+  });
+
   it('connects with a token, says hello, subscribes, sends and hears broadcasts as text', async () => {
     await using host = await startServer(options);
     await using client = Python.join(python, host);

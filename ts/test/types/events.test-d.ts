@@ -8,6 +8,9 @@ import type {
   JsonValue,
   LazyMessage,
   PresenceChange,
+  PresenceMember,
+  PresenceStats,
+  PresenceSubscription,
   SlowConsumer,
   SubscriptionChange,
   TokenExpiring,
@@ -101,7 +104,7 @@ test('handlers know what they get, and may be methods', () => {
     disconnect: (_, info) => void expectTypeOf(info).toEqualTypeOf<Disconnection>(),
     error: (error, conn, event) => {
       expectTypeOf(error).toBeUnknown();
-      expectTypeOf(conn).toEqualTypeOf<number>();
+      expectTypeOf(conn).toEqualTypeOf<number | null>();
       expectTypeOf(event).toEqualTypeOf<WSEEvent>();
     },
   });
@@ -145,4 +148,18 @@ test('a lazy loop hands out messages that are not parsed', async () => {
   }
   expectTypeOf(server.drainInbound(1, 1, { lazy: true })).toEqualTypeOf<WSEBatch<LazyMessage>>();
   expectTypeOf(server.drainInbound()).toEqualTypeOf<WSEBatch>();
+});
+
+test('presence says what became of it, and other subscriptions a number', () => {
+  expectTypeOf(server.subscribeConnection(1, ['t'])).toEqualTypeOf<number | false>();
+  expectTypeOf(server.subscribeConnection(1, ['t'], { queueGroup: 'g' })).toEqualTypeOf<number | false>();
+  const done = server.subscribeConnection(1, ['t'], { exact: true, presence: { name: 'Ada' } });
+  expectTypeOf(done).toEqualTypeOf<PresenceSubscription | false>();
+  expectTypeOf(server.updatePresence(1, {})).toEqualTypeOf<number | false>();
+  expectTypeOf(server.presence('t')).toEqualTypeOf<Record<string, PresenceMember>>();
+  expectTypeOf(server.presenceStats('t')).toEqualTypeOf<PresenceStats>();
+  // @ts-expect-error nobody is present in a group
+  server.subscribeConnection(1, ['t'], { presence: {}, queueGroup: 'g' });
+  // @ts-expect-error an object
+  server.updatePresence(1, 'away');
 });

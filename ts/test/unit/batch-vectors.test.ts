@@ -19,7 +19,8 @@ const file = new URL('../../../spec/vectors/batch.json', import.meta.url);
 const vectors = JSON.parse(readFileSync(file, 'utf8')) as Vector[];
 
 /** The event as a loop gets it. */
-function heard([type, conn, payload]: Written): [type: string, conn: number, payload: unknown] {
+function heard([type, conn, payload]: Written): [type: string, conn: number | null, payload: unknown] {
+  if (type.startsWith('presence')) return [type, null, payload];
   if (type === 'msg') return [type, conn, JSON.parse(payload as string)];
   if (type === 'bin') return [type, conn, new Uint8Array(Buffer.from(payload as string, 'hex'))];
   if (type === 'adopt')

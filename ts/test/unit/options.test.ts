@@ -171,13 +171,14 @@ describe('resolveOptions', () => {
         : [name],
     );
     const rows = TABLE.map(([path]) => path);
-    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http and recovery have
-    // tests of their own; onUpgrade does not cross.
+    // What becomes the endpoints: path, paths, protocol, protocols, requireProtocol; a file stands instead of a port; http, presence
+    // and recovery have tests of their own; onUpgrade does not cross.
     expect(paths.filter((path) => !rows.includes(path))).toEqual([
       'unix',
       'endpoints',
       'http',
       'recovery',
+      'presence',
       'driver',
       'askUpgrade',
     ]);
@@ -200,6 +201,7 @@ describe('resolveOptions', () => {
       jwt: null,
       tls: null,
       http: null,
+      presence: null,
       rateLimit: { capacity: 100_000, refill: 10_000 },
       recovery: null,
       maxMessageSize: 1_048_576,
@@ -390,12 +392,26 @@ describe('resolveOptions', () => {
     }
   });
 
-  it.each(['presence'])('says that %s is not available yet', (name) => {
-    for (const value of [{}, true, null]) {
-      const error = failure({ port: 0, [name]: value });
-      expect([error.code, error.path]).toEqual(['WSE_CONFIG_UNSUPPORTED', name]);
-      expect(error.message).toContain('not available in this version');
+  it('reads presence as a switch or as limits', () => {
+    const jwt = { secret: SECRET };
+    const read = (presence: unknown) => resolveOptions({ port: 0, jwt, presence } as WSEServerOptions).presence;
+    expect([read(undefined), read(null), read(false)]).toEqual([null, null, null]);
+    expect(read(true)).toEqual({ maxDataSize: 4096, maxMembers: 0, grace: 0 });
+    expect(read({ maxDataSize: 100, maxMembers: 5, grace: 1.5 })).toEqual({ maxDataSize: 100, maxMembers: 5, grace: 1.5 });
+    expect(resolveOptions({ port: 0, presence: true, onUpgrade: () => {} }).presence).not.toBeNull();
+    for (const [presence, path] of [
+      [{ maxDataSize: 1 }, 'presence.maxDataSize'],
+      [{ maxDataSize: 2 ** 20 + 1 }, 'presence.maxDataSize'],
+      [{ maxMembers: -1 }, 'presence.maxMembers'],
+      [{ grace: 3601 }, 'presence.grace'],
+      [{ graze: 1 }, 'presence.graze'],
+      [1, 'presence'],
+      ['on', 'presence'],
+    ] as const) {
+      expect(failure({ port: 0, jwt, presence }).path).toBe(path);
     }
+    expect(failure({ port: 0, presence: true }).message).toBe('presence: needs users: give jwt, or onUpgrade that names them');
+    expect(failure({ port: 0, jwt, presence_max_members: 1 }).message).toContain('did you mean presence.maxMembers?');
   });
 
   it.each([

@@ -9,6 +9,7 @@ use super::Engine;
 use crate::id::ConnId;
 use crate::mailbox::Command;
 use crate::registry::{ConnectionInfo, Peer};
+use crate::shared::Present;
 use crate::topics::Refusal;
 
 /// What became of a subscribe call.
@@ -35,6 +36,23 @@ impl Engine {
             self.shared.shards[to.shard()].mailbox.command(Command::Subscribe { to, topics: admitted });
         }
         Subscribed::Accepted(count)
+    }
+
+    /// Subscribes a connection to topics and patterns, and makes its user present on the topics. `data`: JSON text of an object;
+    /// `None`: they are larger than may be. The subscription succeeds whatever becomes of the presence.
+    pub fn subscribe_present(&self, to: ConnId, topics: &[String], data: Option<&str>) -> (Subscribed, Present) {
+        let none = Present::default();
+        let Some(peer) = self.shared.registry.get(to) else { return (Subscribed::UnknownConnection, none) };
+        let Some(admitted) = self.shared.admit_all(&peer, topics.iter()) else { return (Subscribed::NoBudget, none) };
+        let count = admitted.len();
+        let subscribe = || {
+            if count > 0 {
+                let command = Command::Subscribe { to, topics: admitted.clone() };
+                self.shared.shards[to.shard()].mailbox.command(command);
+            }
+        };
+        let present = self.shared.appear(&peer, &admitted, data, subscribe);
+        (Subscribed::Accepted(count), present)
     }
 
     /// Membership is shared by all shards, so it is changed right here. Patterns have no groups.
@@ -84,8 +102,11 @@ impl Engine {
             }
             self.shared.topics.sweep(&entry);
         }
-        let topics = topics.map(|topics| topics.iter().map(|topic| topic.as_str().into()).collect());
-        self.shared.shards[to.shard()].mailbox.command(Command::Unsubscribe { to, topics });
+        let names = topics.map(|topics| topics.iter().map(String::as_str));
+        self.shared.vanish(&peer, names, || {
+            let topics = topics.map(|topics| topics.iter().map(|topic| topic.as_str().into()).collect());
+            self.shared.shards[to.shard()].mailbox.command(Command::Unsubscribe { to, topics });
+        });
         true
     }
 
@@ -101,6 +122,7 @@ impl Engine {
         peer.set_acl((!acl.is_unrestricted()).then(|| Arc::new(acl)));
         // The shard has answers of the old one stored.
         self.shared.shards[to.shard()].mailbox.command(Command::AclChanged);
+        self.shared.vanish_where_denied(&peer);
         Ok(true)
     }
 

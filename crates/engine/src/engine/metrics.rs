@@ -3,13 +3,14 @@
 //! dashboards read them. A new metric is a new line here, which makes the
 //! file longer than others.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use serde_json::{Map, Value};
 
 use super::Engine;
 use crate::asking::Subject;
 use crate::metrics::{Counter, EngineCounters, Exposition, Histogram, ShardCounters, Snapshot};
+use crate::presence::Gauges;
 use crate::shared::Shared;
 use crate::topics::{MAX_PATTERN_WORK, Rings};
 
@@ -42,6 +43,8 @@ enum Read {
     Engine(fn(&EngineCounters) -> &AtomicU64),
     /// Anything else that is counted.
     Count(fn(&Shared) -> usize),
+    /// Anything of presence, where there is presence.
+    Presence(fn(&Gauges) -> u64),
     /// A state.
     Flag(fn(&Shared) -> bool),
     /// One of a few words.
@@ -192,7 +195,59 @@ const METRICS: &[Metric] = &[
         "Requests to recover that wait because as much as may be replayed per second was.",
         Read::Shards(|counters| &counters.replays_waiting),
     ),
-    health("presence_enabled", NO),
+    health("presence_enabled", Read::Flag(|shared| shared.presence.config().is_some())),
+    gauge("presence_topics", "wse_presence_topics", "Topics with members.", Read::Presence(|g| now(&g.topics))),
+    gauge(
+        "presence_total_users",
+        "wse_presence_users",
+        "Members of all topics; a user on two topics counts twice.",
+        Read::Presence(|g| now(&g.members)),
+    ),
+    gauge(
+        "presence_waiting",
+        "wse_presence_waiting",
+        "Members without a connection, who have their grace.",
+        Read::Presence(|g| now(&g.waiting)),
+    ),
+    gauge(
+        "presence_departing",
+        "wse_presence_departing",
+        "Presences of connections that have ended, about to be taken out.",
+        Read::Presence(|g| now(&g.departing)),
+    ),
+    gauge(
+        "presence_bytes",
+        "wse_presence_bytes",
+        "Bytes of memory that members take, estimated from the lengths of their names and data.",
+        Read::Presence(|g| now(&g.bytes)),
+    ),
+    total("wse_presence_joins_total", "Users who came to a topic.", Read::Presence(|g| g.joins.load(Relaxed))),
+    total(
+        "wse_presence_updates_total",
+        "Changes of members' data that were told.",
+        Read::Presence(|g| g.updates.load(Relaxed)),
+    ),
+    total("wse_presence_leaves_total", "Users who left a topic.", Read::Presence(|g| g.leaves.load(Relaxed))),
+    total(
+        "wse_presence_too_large_total",
+        "Presences refused because of presence.maxDataSize.",
+        Read::Presence(|g| g.too_large.load(Relaxed)),
+    ),
+    total(
+        "wse_presence_full_total",
+        "Presences refused because of presence.maxMembers.",
+        Read::Presence(|g| g.full.load(Relaxed)),
+    ),
+    total(
+        "wse_presence_no_user_total",
+        "Presences refused because nobody has named the connection's user.",
+        Read::Presence(|g| g.no_user.load(Relaxed)),
+    ),
+    total(
+        "wse_presence_overloaded_total",
+        "Presences refused because what is told of them would break the hard limit.",
+        Read::Presence(|g| g.overloaded.load(Relaxed)),
+    ),
     health("shards", Read::Count(|shared| shared.shards.len())),
     health("driver", Read::Word(|shared| if shared.inline.load(Relaxed) { "inline" } else { "threads" })),
     health("draining", Read::Flag(|shared| shared.draining.load(Relaxed))),
@@ -554,16 +609,26 @@ const HISTOGRAMS: &[Durations] = &[
 ];
 
 impl Metric {
+    /// Whether an engine with this configuration has it.
+    fn is_there(&self, shared: &Shared) -> bool {
+        !matches!(self.read, Read::Presence(_)) || shared.presence.config().is_some()
+    }
+
     fn value(&self, shared: &Shared) -> Value {
         match &self.read {
             Read::Shards(of) => sum(shared, of).into(),
             Read::Engine(of) => of(&shared.counters).load(Relaxed).into(),
             Read::Count(read) => read(shared).into(),
+            Read::Presence(read) => read(&shared.presence.gauges).into(),
             Read::Flag(read) => read(shared).into(),
             Read::Word(read) => read(shared).into(),
             Read::Uptime => shared.clock.uptime().as_secs_f64().into(),
         }
     }
+}
+
+fn now(gauge: &AtomicUsize) -> u64 {
+    gauge.load(Relaxed) as u64
 }
 
 fn sum(shared: &Shared, of: impl Fn(&ShardCounters) -> &Counter) -> u64 {
@@ -589,7 +654,9 @@ impl Engine {
     /// The health snapshot as one JSON object.
     pub fn health(&self) -> Value {
         let member = |metric: &Metric| Some((metric.health?.to_owned(), metric.value(&self.shared)));
-        Value::Object(METRICS.iter().filter_map(member).collect::<Map<_, _>>())
+        Value::Object(
+            METRICS.iter().filter(|metric| metric.is_there(&self.shared)).filter_map(member).collect::<Map<_, _>>(),
+        )
     }
 
     /// The Prometheus text exposition.
@@ -601,7 +668,7 @@ impl Engine {
 /// The Prometheus text exposition of an engine.
 pub(super) fn exposition(shared: &Shared) -> String {
     let mut text = Exposition::default();
-    for metric in METRICS {
+    for metric in METRICS.iter().filter(|metric| metric.is_there(shared)) {
         let Some(family) = metric.family else { continue };
         let value = match metric.value(shared) {
             Value::Number(number) if matches!(metric.read, Read::Uptime) => {

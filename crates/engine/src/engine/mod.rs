@@ -8,6 +8,7 @@ mod inline;
 mod metrics;
 mod outgoing;
 mod outlet;
+mod presence;
 mod recovery;
 mod tokens;
 
@@ -23,6 +24,7 @@ use wse_protocol::close_code::CloseCode;
 pub use connections::Subscribed;
 pub use inline::{Bound, Inline, Step};
 pub use outlet::LimitsMet;
+pub use presence::{PresenceError, PresenceMember};
 pub use recovery::{History, HistoryQuery};
 
 pub use crate::net::{PumpedPeer, Relay, Reply};

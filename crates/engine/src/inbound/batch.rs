@@ -24,7 +24,10 @@ pub(crate) enum Kind {
     Binary = 4,
     /// Gone; payload: JSON, the code, the reason, and who ended it.
     Disconnect = 5,
-    // 6 and 7 are presence_join and presence_leave.
+    /// A user is there whose first connection is; payload: JSON. Of no connection.
+    PresenceJoin = 6,
+    /// A user is gone whose last connection is; payload: JSON. Of no connection.
+    PresenceLeave = 7,
     /// The outbound budget was used up; payload: JSON.
     SlowConsumer = 8,
     /// Has another reader from here on, which hears of it for the first time; payload: JSON.

@@ -213,6 +213,17 @@ impl Inbound {
         }
     }
 
+    /// Delivers events of no connection. Those with the same key go to the same reader as long as the readers stay the same, in the
+    /// order of the calls: readers cannot change while one is on its way.
+    pub(crate) fn tell(&self, key: u64, batch: Batch) {
+        let readers = self.readers.read();
+        let able = |consumer: &&Arc<Consumer>| !consumer.watch.is_stalled();
+        let count = readers.live.iter().filter(able).count().max(1) as u64;
+        let place = usize::try_from(key % count).unwrap_or(0);
+        let found = readers.live.iter().filter(able).nth(place).unwrap_or(&readers.live[0]);
+        drop(found.deliver(batch));
+    }
+
     /// Events waiting in all queues.
     pub(crate) fn depth(&self) -> usize {
         let readers = self.readers.read();

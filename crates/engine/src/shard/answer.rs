@@ -9,7 +9,7 @@ use serde_json::json;
 use wse_protocol::topic::{MAX_PATTERN_BYTES, is_pattern, is_valid_name};
 
 use super::Shard;
-use super::snapshot::Shots;
+use super::shots::Shots;
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, Reason, Update, Verdict, reasons_of};
 use super::updates::{Next, Outcome, Pending, Purpose};

@@ -9,13 +9,14 @@ use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
 use super::applying::{Applying, Results};
-use super::snapshot::Shots;
+use super::shots::Shots;
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, Update, Verdict};
 use crate::config::InboundOverflow;
 use crate::conn::Offer;
 use crate::id::ConnId;
 use crate::inbound::Kind;
+use crate::presence::Refused;
 use crate::recovery::{Answer, Asked, Request, Wish};
 use crate::registry::Peer;
 use crate::topics::{Position, Refusal};
@@ -65,6 +66,19 @@ impl Shard {
         if let Some(update) = &applying.update {
             self.report(slot, update.action, &applying.results);
         }
+    }
+
+    /// Makes its user present on what it is subscribed to now.
+    pub(super) fn make_present(&mut self, slot: u32, applying: &mut Applying) {
+        let Some(data) = applying.update.as_ref().and_then(|update| update.presence.as_deref()) else { return };
+        let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return };
+        let shared = &self.context.shared;
+        let held: Vec<_> = applying.results.succeeded.iter().filter_map(|topic| shared.topics.get(topic)).collect();
+        applying.results.presence_refused = if data.starts_with('{') {
+            shared.appear(&peer, &held, Some(data), || {}).why
+        } else {
+            Some(Refused::Invalid)
+        };
     }
 
     /// Sends one text of the engine's own; false: it did not fit.
@@ -182,7 +196,7 @@ impl Shard {
         topics: impl IntoIterator<Item = String>,
         results: &mut Results,
     ) -> usize {
-        let Some(id) = self.connections.get(slot).map(|connection| connection.id()) else { return 0 };
+        let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return 0 };
         let shared = Arc::clone(&self.context.shared);
         for topic in topics {
             if !is_valid_name(&topic) {
@@ -195,7 +209,9 @@ impl Shard {
             results.succeeded.push(topic);
         }
         let names: Vec<Box<str>> = results.changed.iter().map(|topic| topic.as_str().into()).collect();
-        results.succeeded.len() + self.unsubscribe(id, Some(&names))
+        // What is on its way from the host comes after this, presence and all.
+        shared.vanish(&peer, Some(names.iter().map(|name| &**name)), || {});
+        results.succeeded.len() + self.unsubscribe(peer.id, Some(&names))
     }
 
     /// The host hears what has changed and what was refused, as it hears messages: while it is behind and may lose some, it

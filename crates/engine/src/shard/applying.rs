@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 use wse_protocol::topic::is_pattern;
 
-use super::snapshot::Shots;
+use super::shots::Shots;
 use super::update::{Action, Reason, Update};
+use crate::presence::Refused;
 use crate::recovery::{Outcome, TopicOutcome};
 
 /// A request on its way, and what it has come to so far.
@@ -27,6 +28,8 @@ pub(super) struct Results {
     pub(super) reasons: Vec<Reason>,
     /// Those of `succeeded` that are subscribed now and were not before, or the other way round.
     pub(super) changed: Vec<String>,
+    /// Why its user is not present on some of them.
+    pub(super) presence_refused: Option<Refused>,
 }
 
 impl Results {
@@ -47,6 +50,9 @@ impl Results {
         });
         if !self.reasons.is_empty() {
             p["failed_reasons"] = json!(self.reasons);
+        }
+        if let Some(why) = self.presence_refused {
+            p["presence_refused"] = json!(why.as_str());
         }
         if update.action == Action::Subscribe && (recovery.is_some() || update.recover) {
             let mut told = recovery.map(topics_of).unwrap_or_default();

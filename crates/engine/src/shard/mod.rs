@@ -6,14 +6,17 @@ mod adopt;
 mod answer;
 mod apply;
 mod applying;
+mod departures;
 mod driver;
 mod memory;
 mod recover;
 mod refresh;
 mod refreshes;
 mod rehome;
+mod see_out;
 mod serve;
 mod served;
+mod shots;
 mod snapshot;
 mod subscribe;
 #[cfg(test)]
@@ -44,6 +47,7 @@ use crate::shared::Shared;
 use crate::slab::Slab;
 use crate::topics::Subscribers;
 use crate::wheel::Visit;
+use departures::Departures;
 use memory::MemoryWatch;
 use refreshes::Refreshes;
 use served::Served;
@@ -90,6 +94,8 @@ pub(super) struct Shard {
     /// When the wheel was last moved.
     ticked: Millis,
     memory: MemoryWatch,
+    /// Presences that are to end.
+    departures: Departures,
     /// Connections that have had a costly turn, and have the next one once the sockets were asked who else is ready.
     spent: Vec<ConnId>,
     /// Where its sockets are registered.
@@ -119,6 +125,7 @@ impl Shard {
             due: Vec::new(),
             ticked: shared.clock.now(),
             memory: MemoryWatch::new(shared.clock.now()),
+            departures: Departures::default(),
             broken: false,
             context: Context::new(shared, index),
         }

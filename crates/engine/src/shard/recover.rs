@@ -205,6 +205,7 @@ impl Shard {
     /// connection between the two. Then come the states of topics, and what was published since.
     fn tell_applied(&mut self, slot: u32, topics: &[Found], outcome: &Outcome) {
         let Some(mut applying) = self.updates.applied(slot) else { return };
+        self.make_present(slot, &mut applying);
         let has_lines = topics.iter().any(|found| found.asked.entry.line.is_some());
         if let Some(reply) = applying.reply(has_lines.then_some(outcome)) {
             self.tell(slot, &reply);

@@ -291,13 +291,14 @@ impl Shard {
                 self.abandon(id, code);
             }
         }
+        self.see_out_all();
         self.context.deliver();
     }
 
     /// Whether time alone may give it something to do.
     pub(super) fn needs_ticks(&self) -> bool {
         let rings = || self.index == 0 && self.context.shared.topics.rings().is_some_and(|rings| rings.streams() > 0);
-        self.connections.len() > 0 || self.memory.is_waiting(self.held()) || rings()
+        self.connections.len() > 0 || self.memory.is_waiting(self.held()) || rings() || !self.departures.is_empty()
     }
 
     /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.

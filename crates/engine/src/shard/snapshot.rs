@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::json;
 use wse_protocol::json;
 use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
 use super::applying::{Applying, Results};
+use super::shots::{Shot, Shots};
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, MAX_TOPICS, Reason, Update, Verdict};
 use super::updates::{Outcome, Pending, Purpose};
@@ -22,69 +23,6 @@ use crate::id::ConnId;
 use crate::metrics::bump;
 use crate::recovery::{Asked, Found, Wish};
 use crate::registry::Peer;
-use crate::topics::Position;
-
-/// The state of topics, and of which there is none to be had.
-#[derive(Default)]
-pub(super) struct Shots {
-    known: Vec<Shot>,
-    unsaid: Vec<(Box<str>, Reason)>,
-    /// The host was asked.
-    asked: bool,
-}
-
-/// The state of one topic.
-struct Shot {
-    topic: Box<str>,
-    /// JSON.
-    data: Box<RawValue>,
-    /// Up to where publications are part of it, where that is known.
-    pin: Option<Position>,
-}
-
-impl Shots {
-    /// There is no state of these topics to be had.
-    pub(super) fn none(topics: Vec<Box<str>>, reason: &'static str) -> Self {
-        let unsaid = topics.into_iter().map(|topic| (topic, reason.into())).collect();
-        Self { known: Vec::new(), unsaid, asked: true }
-    }
-
-    /// Up to where publications are part of the state of a topic.
-    pub(super) fn pin(&self, topic: &str) -> Option<Position> {
-        self.known.iter().find(|shot| &*shot.topic == topic)?.pin
-    }
-
-    /// What was published since the state of a topic is not kept: it is of no use.
-    pub(super) fn outdate(&mut self, topic: &str) {
-        let unsaid = &mut self.unsaid;
-        self.known.retain(|shot| {
-            let stays = &*shot.topic != topic;
-            if !stays {
-                unsaid.push((topic.into(), "outdated".into()));
-            }
-            stays
-        });
-    }
-
-    /// Whether nobody wanted any.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.asked
-    }
-}
-
-impl Shot {
-    /// The `topic_snapshot` the client gets.
-    fn message(&self) -> String {
-        let (epoch, offset) = match self.pin {
-            Some(pin) => (json!(pin.epoch_text()), json!(pin.offset)),
-            None => (Value::Null, Value::Null),
-        };
-        let (topic, data) = (json!(self.topic), self.data.get());
-        format!(
-            r#"{{"c":"S","p":{{"data":{data},"epoch":{epoch},"offset":{offset},"topic":{topic}}},"t":"topic_snapshot","v":1}}"#
-        )
-    }
-}
 
 impl Shard {
     /// The topics of an update whose state the host is to be asked for: those that are new to the connection. A pattern has none.

@@ -102,7 +102,11 @@ impl Shard {
             shared.topics.release(&entry, self.index);
             shared.give_back(connection.peer(), &entry.name);
         }
-        for (entry, group) in extras.into_iter().flat_map(|extras| extras.groups) {
+        let Some(extras) = extras else { return };
+        if let (Some(user), Some(present)) = (extras.user, extras.present) {
+            self.depart(&user, *present);
+        }
+        for (entry, group) in extras.groups {
             entry.leave_group(&group, id);
             shared.give_back(connection.peer(), &entry.name);
             shared.topics.sweep(&entry);

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Admitted, SharedShard, spawn};
 use crate::admission::Place;
-use crate::config::Config;
 use crate::config::tests::config;
+use crate::config::{Config, Presence};
+use crate::id::ConnId;
 use crate::inbound::{Consumer, Kind, Taken};
 use crate::mailbox::{Command, Incoming};
 use crate::registry::{Origin, Speech};
@@ -18,8 +19,8 @@ const PEERS: usize = 5;
 /// Events at which an open batch is delivered, whatever becomes of it.
 const BATCH_EVENTS: usize = 4096;
 
-/// Makes sockets connections; with the last of them the loop panics, one event short of a delivery.
-fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
+/// Makes a socket a connection of `user`.
+fn enroll(shared: &Shared, shard: &SharedShard, incoming: Incoming, user: Option<String>) -> ConnId {
     incoming.stream.set_nonblocking(true).unwrap();
     let transport = shard.borrow().reactor().adopt(incoming.stream).unwrap().into();
     let id = shard.borrow_mut().adopt(Admitted {
@@ -35,7 +36,7 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
             path: "/".to_owned(),
             address: incoming.address,
             secure: false,
-            user: None,
+            user,
             subprotocol: None,
             data: None,
             credential: None,
@@ -44,6 +45,12 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
         places: [shared.enter().unwrap(), incoming.load],
     });
     let Ok(id) = id else { panic!("it is not adopted") };
+    id
+}
+
+/// Makes sockets connections; with the last of them the loop panics, one event short of a delivery.
+fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
+    let id = enroll(&shared, &shard, incoming, None);
     if shared.registry.len() < PEERS {
         return;
     }
@@ -52,6 +59,17 @@ fn enrolling(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: boo
         shard.context.event(0, Kind::Raw, id, b"");
     }
     panic!("nobody catches this");
+}
+
+/// Makes sockets connections of users who are present; with the last of them the loop panics.
+fn presenting(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
+    let user = format!("user {}", shared.registry.len());
+    let id = enroll(&shared, &shard, incoming, Some(user));
+    let peer = shared.registry.get(id).unwrap();
+    let topics = shared.admit_all(&peer, ["room"].iter()).unwrap();
+    shard.borrow_mut().subscribe(id, topics.clone());
+    assert_eq!(shared.appear(&peer, &topics, Some("{}"), || {}).topics, 1);
+    assert!(shared.registry.len() < PEERS, "nobody catches this");
 }
 
 /// Takes everything that waits; returns how many events it was.
@@ -110,4 +128,26 @@ fn a_panic_while_a_shard_begins_again_costs_no_place_and_no_event() {
     assert_eq!(take(&consumer), BATCH_EVENTS + PEERS - 1);
     handle.mailbox.command(Command::Stop);
     thread.join().unwrap();
+}
+
+#[test]
+fn a_panic_that_costs_a_shard_its_connections_leaves_nobody_present() {
+    for grace in [Duration::ZERO, Duration::from_secs(60)] {
+        let presence = Some(Presence { max_data: 100, max_members: 0, grace });
+        let shared = Arc::new(Shared::new(Config { presence, ..config() }));
+        let thread = spawn(Arc::clone(&shared), 0, presenting).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gauges = &shared.presence.gauges;
+        let mut streams = Vec::new();
+        for number in 1..=PEERS {
+            arrive(&shared, &listener);
+            streams.push(listener.accept().unwrap());
+            wait_until(|| gauges.members.load(SeqCst) == number % PEERS && shared.registry.len() == number % PEERS);
+        }
+        wait_until(|| shared.topics.len() == 0);
+        assert_eq!(gauges.joins.load(SeqCst), gauges.leaves.load(SeqCst));
+        assert_eq!((gauges.bytes.load(SeqCst), gauges.departing.load(SeqCst)), (0, 0));
+        shared.shards[0].mailbox.command(Command::Stop);
+        thread.join().unwrap();
+    }
 }

@@ -35,7 +35,7 @@ impl Shard {
         if self.work.is_none() && !self.begin() {
             self.context.deliver();
             self.see_off();
-            return Turn::Idle;
+            return if self.see_out() { Turn::More } else { Turn::Idle };
         }
         while !self.delivery.is_due()
             && let Some(work) = &mut self.work
@@ -64,7 +64,7 @@ impl Shard {
             return Turn::Ended;
         }
         self.see_off();
-        Turn::Done
+        if self.see_out() { Turn::More } else { Turn::Done }
     }
 
     /// Takes what waits in the mailbox; false when nothing does.

@@ -49,7 +49,7 @@ pub(super) struct Update {
     pub(super) recover: bool,
     /// Where it was in each topic, also in such as it does not name; `None`: what it says is no position.
     pub(super) positions: HashMap<String, Option<Position>>,
-    /// The JSON object others are to see of it.
+    /// What others are to see of it: JSON of whatever kind.
     pub(super) presence: Option<Box<str>>,
 }
 
@@ -87,7 +87,7 @@ impl Update {
             if update.recover {
                 update.positions = positions(json::member(payload, "recovery").unwrap_or_default());
             }
-            let presence = json::member(payload, "presence").filter(|raw| raw.first() == Some(&b'{'));
+            let presence = json::member(payload, "presence");
             update.presence = presence.and_then(|raw| std::str::from_utf8(raw).ok()).map(Into::into);
         }
         update

@@ -1,6 +1,7 @@
 //! What all threads of one engine see: configuration, the shared maps, the readers of events, the handles of the shards, and
 //! the counters that belong to no shard. Never touches a connection's state: that is its shard's.
 
+mod presence;
 mod publish;
 mod recover;
 mod send_event;
@@ -24,11 +25,14 @@ use crate::liveness::Liveness;
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{EngineCounters, Scrape, ShardCounters, bump};
 use crate::outlet::{Outlet, Released, Source};
+use crate::presence::Presence;
 use crate::registry::{Peer, Registry};
 use crate::tokens::Revocations;
 use crate::topics::TopicIndex;
 use crate::turns::Turns;
 
+pub(crate) use presence::Leaver;
+pub use presence::Present;
 pub use publish::Payloads;
 pub use send_event::SendEventOutcome;
 pub(crate) use token::{Distrust, Proof, User};
@@ -45,6 +49,8 @@ pub(super) struct Shared {
     /// Shared with the hosts, which may hold it longer than the engine.
     pub(super) liveness: Arc<Liveness>,
     pub(super) topics: TopicIndex,
+    /// What all topics share of presence.
+    pub(crate) presence: Presence,
     pub(super) inbound: Inbound,
     pub(crate) counters: EngineCounters,
     pub(super) admission: Arc<Admission>,
@@ -117,6 +123,7 @@ impl Shared {
             registry: Registry::new(Arc::clone(&liveness)),
             liveness,
             topics: TopicIndex::new(config.shards, config.recovery.clone()),
+            presence: Presence::new(config.presence),
             inbound: Inbound::new(
                 Limits { events: config.max_inbound_events, bytes: config.max_inbound_bytes },
                 config.shards,

@@ -86,20 +86,14 @@ impl Shared {
         }
     }
 
-    /// Publishes what is never recovered: as [`Self::publish`], without stamps.
-    pub(crate) fn announce(&self, topic: &str, text: &str) -> Pressure {
-        let entry = match self.topics.get(topic) {
-            Some(entry) => entry,
-            None if self.topics.any_patterns() => self.topics.transient(topic),
-            None => return self.pressure(),
-        };
-        let texts = Payloads::Texts(&[text]);
-        let pressure = FRAMES.with_borrow_mut(|frames| {
+    /// Tells the subscribers of a topic what the engine itself has to say of it: no publication, so that it is neither counted nor
+    /// stamped nor given to queue groups. `texts` are messages that have their category.
+    pub(crate) fn announce(&self, entry: &Arc<TopicEntry>, texts: &[&str]) -> Pressure {
+        FRAMES.with_borrow_mut(|frames| {
             frames.clear();
-            self.push_payloads(frames, texts);
-            self.distribute(&entry, frames, 1, ConnId::NOBODY)
-        });
-        self.published(&entry, texts, ConnId::NOBODY, pressure)
+            self.push_payloads(frames, Payloads::Texts(texts));
+            self.distribute(entry, frames, texts.len(), ConnId::NOBODY)
+        })
     }
 
     /// Frames payloads as they are, but for the category of texts.
@@ -221,6 +215,11 @@ impl Shared {
     /// Bytes that may be published before publishers should wait.
     pub(crate) fn until_pressure(&self) -> usize {
         self.shards.iter().map(|shard| shard.mailbox.until_mark()).min().unwrap_or(0)
+    }
+
+    /// Whether any shard's mailbox would break the hard limit with `more` bytes; counts nothing.
+    pub(crate) fn is_crammed(&self, more: usize) -> bool {
+        self.shards.iter().any(|shard| shard.mailbox.refuses(more))
     }
 
     /// Sends a text to every connection of this server; the category is added as in [`Self::publish`].

@@ -10,6 +10,7 @@ use super::groups::Groups;
 use super::line::Line;
 use crate::config::Recovery;
 use crate::id::ConnId;
+use crate::presence::Members;
 
 /// One topic name, or one pattern, that somebody is subscribed to.
 pub(crate) struct TopicEntry {
@@ -26,6 +27,8 @@ pub(crate) struct TopicEntry {
     pub(crate) groups: Mutex<Groups>,
     /// Whether `groups` has any, readable without its lock.
     grouped: AtomicBool,
+    /// Who is present here, if anybody is. Under this lock members change, and what is said of it is published.
+    pub(crate) members: Mutex<Option<Box<Members>>>,
     /// Where its publications get their offsets, if it can be recovered.
     pub(crate) line: Option<Line>,
     /// It was published to before anybody subscribed: its memory is that of the rings.
@@ -49,6 +52,7 @@ impl TopicEntry {
             published: AtomicU64::new(0),
             groups: Mutex::default(),
             grouped: AtomicBool::new(false),
+            members: Mutex::new(None),
             line: None,
             published_first: false,
         }

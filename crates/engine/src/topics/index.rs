@@ -170,6 +170,7 @@ impl TopicIndex {
     pub(crate) fn sweep(&self, entry: &TopicEntry) {
         let swept = self.topics.remove_if(&*entry.name, |_, found| {
             let needless = found.id == entry.id && found.subscribers() == 0 && found.groups.lock().is_empty();
+            let needless = needless && found.members.lock().is_none();
             // Retired last: whoever publishes to it from then on looks for another.
             needless && found.line.as_ref().is_none_or(|line| line.retire(|stream| self.forget(stream)))
         });

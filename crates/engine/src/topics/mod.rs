@@ -19,8 +19,9 @@ mod subscribers;
 mod target;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 
 pub(crate) use entry::TopicEntry;
 pub(crate) use groups::Readiness;
@@ -38,3 +39,5 @@ pub(crate) use target::Target;
 type SlotSet = IndexSet<u32, foldhash::fast::RandomState>;
 /// A map whose keys no peer chooses freely enough to aim at collisions.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+/// Topics on which a connection's user is present, by their ids: each is found without a walk.
+pub(crate) type Presences = IndexMap<u64, Arc<TopicEntry>, foldhash::fast::RandomState>;

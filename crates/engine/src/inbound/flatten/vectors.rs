@@ -29,8 +29,9 @@ fn push(batch: &mut Batch, event: &Value, shapes: &mut Vec<Arc<Shape>>) {
         "slow_consumer" => return batch.push(Kind::SlowConsumer, id, event[2].to_string().as_bytes()),
         "subscribe" => return batch.push(Kind::Subscribe, id, event[2].to_string().as_bytes()),
         "unsubscribe" => return batch.push(Kind::Unsubscribe, id, event[2].to_string().as_bytes()),
+        "presence_join" => return batch.push(Kind::PresenceJoin, id, event[2].to_string().as_bytes()),
+        "presence_leave" => return batch.push(Kind::PresenceLeave, id, event[2].to_string().as_bytes()),
         "adopt" => return batch.push(Kind::Adopt, id, event[2].to_string().as_bytes()),
-        "unsubscribe" => return batch.push(Kind::Unsubscribe, id, event[2].to_string().as_bytes()),
         "auth_expiring" => return batch.push(Kind::AuthExpiring, id, event[2].to_string().as_bytes()),
         other => panic!("no event of this engine: {other}"),
     };
