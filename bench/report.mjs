@@ -21,8 +21,8 @@ const OUTPUT = {
   charts: 'img',
   method: 'README.md',
 };
-const NAMES = { wse: 'WSE', bun: 'Bun', ws: 'ws', socketio: 'Socket.IO' };
-const COLOURS = { wse: '#2f6f4f', bun: '#c9a227', ws: '#7a7f87', socketio: '#b4b8be' };
+const NAMES = { wse: 'WSE', 'wse-recovery': 'WSE, recovery', bun: 'Bun', ws: 'ws', socketio: 'Socket.IO' };
+const COLOURS = { wse: '#2f6f4f', 'wse-recovery': '#5f9f7f', bun: '#c9a227', ws: '#7a7f87', socketio: '#b4b8be' };
 
 function newest() {
   const folder = path.join(HERE, 'results');
@@ -63,7 +63,7 @@ function figure(value, unit) {
 /** Ours against the best of the others: the median of the rounds' quotients. */
 function ratioToBest(row, { key, better }) {
   const others = Object.keys(row)
-    .filter((peer) => peer !== 'wse')
+    .filter((peer) => !peer.startsWith('wse'))
     .map((peer) => [peer, summary(row[peer], key)?.median])
     .filter(([, median]) => median !== undefined);
   if (row.wse === undefined || others.length === 0) return undefined;
@@ -74,12 +74,13 @@ function ratioToBest(row, { key, better }) {
 
 /** What a target asks for, what was got, and whether that is enough (`undefined`: not measured). */
 function verdict(run, name, target) {
-  const own = run.rows[name].wse;
+  const own = run.rows[name][target.who ?? 'wse'];
   const other = target.of && run.rows[target.row ?? name]?.[target.of];
   const metric = ROWS[name].metrics.find(({ key }) => key === target.metric);
   const number = (value) => (target.of || metric?.unit === '×' ? `${value.toLocaleString('en')}×` : figure(value, metric?.unit));
   const against = target.of ? ` ${NAMES[target.of]}${target.row ? ` in \`${target.row}\`` : ''}` : '';
-  const asked = `${metric?.label ?? target.metric} ${target.min === undefined ? '≤' : '≥'} ${number(target.min ?? target.max)}${against}`;
+  const who = target.who ? `${NAMES[target.who]}: ` : '';
+  const asked = `${who}${metric?.label ?? target.metric} ${target.min === undefined ? '≤' : '≥'} ${number(target.min ?? target.max)}${against}`;
   const median = (rounds) => rounds && summary(rounds, target.metric)?.median;
   const sameRow = target.of && target.row === undefined && other;
   const got = sameRow ? ratio(own, other, target.metric) : target.of ? median(own) / median(other) : median(own);

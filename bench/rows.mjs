@@ -69,7 +69,32 @@ const large = (kib) =>
     targets: [{ metric: 'per_second', of: 'bun', min: 1 }],
   });
 
-/** Rows of the quick pass carry `quick`, and `quickRounds` where it makes fewer rounds of them. Peers that a row leaves out are named in `without`. */
+/** Ours with and without recovery: what stamping costs, and keeping. */
+const STAMPED = {
+  peers: ['wse', 'wse-recovery'],
+  targets: [{ metric: 'cpu_ns', who: 'wse-recovery', of: 'wse', max: 1.2 }],
+};
+
+/** All lose their connections, miss a hundred messages and come back at once. */
+const STORM = {
+  row: 'recover',
+  connections: 10_000,
+  missed: 100,
+  steady: 100,
+  rate: 200,
+  peers: ['wse-recovery', 'socketio'],
+  server: { socketio: ['--recovery'] },
+  metrics: [
+    { key: 'live_us', label: 'until all are live', unit: 'us', better: 'lower' },
+    { key: 'rss_before', label: 'RSS before', unit: 'B', better: 'lower' },
+    PEAK,
+    { key: 'quiet_us.p99', label: "others' p99 before", unit: 'us', better: 'lower' },
+    { ...P99, label: "others' p99 meanwhile" },
+  ],
+  targets: [],
+};
+
+/** Rows of the quick pass carry `quick`, and `quickRounds` where it makes fewer rounds of them. Peers that a row leaves out are named in `without`; a row with `peers` has those and no others. */
 export const ROWS = {
   'fanout-flood-10': flood(10, { quick: true }, [...beat(1.2, 0.8), ...prompt(50)]),
   'fanout-flood-100': flood(100, { quick: true }, [...beat(2, 0.5), ...prompt(50)]),
@@ -121,6 +146,25 @@ export const ROWS = {
   'fanout-paced-1k-1000-server-clock': paced(1000, 1000, { clock: 'server', without: ['ws', 'socketio'] }),
   'fanout-paced-9000': paced(9000, 10, { minSeconds: 4 }),
   'fanout-paced-100-server-clock': paced(100, 2000, { clock: 'server' }),
+  'stamped-flood-100': { ...flood(100), ...STAMPED },
+  // As many bytes on the wire without a stamp as with one: what is left is the work on it.
+  'stamped-flood-100-same-bytes': { ...flood(100), ...STAMPED, peer: { wse: { size: 167 } } },
+  'stamped-flood-1000': { ...flood(1000), ...STAMPED },
+  'stamped-paced-10k-100': { ...paced(100, 10_000), ...STAMPED },
+  'recover-10000': STORM,
+  'recover-10000-acl': { ...STORM, acl: true, peers: ['wse-recovery'], server: { 'wse-recovery': ['--acl'] } },
+  'rings-10000': {
+    row: 'rings',
+    topics: 10_000,
+    each: 16,
+    peers: ['wse-recovery'],
+    server: { 'wse-recovery': ['--recovery={"bufferSize":16}'] },
+    metrics: [
+      { key: 'bytes_per_ring', label: 'RSS per topic', unit: 'B', better: 'lower' },
+      { key: 'counted_per_ring', label: 'counted per topic', unit: 'B', better: 'lower' },
+    ],
+    targets: [],
+  },
   'topics-10000': {
     row: 'topics',
     connections: 1000,
@@ -256,7 +300,19 @@ export const ROWS = {
 };
 
 /** Row settings that are not options of the load generator. */
-const OURS = new Set(['metrics', 'targets', 'quick', 'quickRounds', 'without', 'peer', 'server', 'jwt', 'minSeconds', 'row']);
+const OURS = new Set([
+  'metrics',
+  'targets',
+  'quick',
+  'quickRounds',
+  'without',
+  'peers',
+  'peer',
+  'server',
+  'jwt',
+  'minSeconds',
+  'row',
+]);
 
 /** The generator's arguments for one row on one peer. The quick pass warms up for less. */
 export function generatorArguments(row, peer, seconds, quick = false) {
@@ -274,6 +330,12 @@ export function listing() {
     );
     return `  ${name.padEnd(36)}${(row.quick ? 'quick' : '').padEnd(7)}${asked.join(' ')}`;
   });
+}
+
+/** Those of `names` that have a row. Ours with recovery has only the rows that name it. */
+export function peersOf(row, names) {
+  const wanted = (name) => (row.peers === undefined ? name !== 'wse-recovery' : row.peers.includes(name));
+  return names.filter((name) => wanted(name) && !row.without?.includes(name));
 }
 
 /** What the rest of the machine did to these rounds, in words. */

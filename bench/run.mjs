@@ -18,7 +18,7 @@ import { PROFILE } from '../scripts/lib/addon.mjs';
 import { failWith } from '../scripts/lib/run.mjs';
 import { checkRust, ensureBuilt, ensurePackages } from '../scripts/lib/steps.mjs';
 import { encodeToken } from './peers/token.mjs';
-import { generatorArguments, listing, neighbours, ROWS, summary, valid } from './rows.mjs';
+import { generatorArguments, listing, neighbours, peersOf, ROWS, summary, valid } from './rows.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const ROOT = path.dirname(HERE);
@@ -36,7 +36,8 @@ const { values: options } = parseArgs({
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
-const PEER_NAMES = ['wse', 'bun', 'ws', 'socketio'];
+const isOurs = (peer) => peer.startsWith('wse');
+const PEER_NAMES = ['wse', 'wse-recovery', 'bun', 'ws', 'socketio'];
 if (options.help) {
   console.log(`usage: node bench/run.mjs [options]
 
@@ -97,7 +98,7 @@ const ownBuild = OVERRIDES.includes('BENCH_WSE') || OVERRIDES.includes('WSE_NATI
 try {
   checkRust();
   await ensurePackages('bench');
-  if (peerNames.includes('wse') && !ownBuild) await ensureBuilt();
+  if (peerNames.some(isOurs) && !ownBuild) await ensureBuilt();
 } catch (error) {
   failWith(error);
 }
@@ -129,11 +130,17 @@ function bunBinary() {
   return undefined;
 }
 
-const node = (script) => ({ command: process.execPath, args: ['--expose-gc', path.join('peers', script)] });
+const node = (script, ...words) => ({
+  command: process.execPath,
+  args: ['--expose-gc', path.join('peers', script), ...words],
+});
 const bun = bunBinary();
 const facade = process.env.BENCH_WSE ?? path.join(ROOT, 'dist', 'index.js');
+const ours = (...words) =>
+  existsSync(facade) ? node('wse.mjs', ...words) : { missing: `wse-server is not built (no ${path.basename(facade)})` };
 const PEERS = {
-  wse: existsSync(facade) ? node('wse.mjs') : { missing: `wse-server is not built (no ${path.basename(facade)})` },
+  wse: ours(),
+  'wse-recovery': ours('--recovery'),
   bun: bun ? { command: bun, args: ['peers/bun.ts'] } : { missing: 'no bun binary for this platform' },
   ws: node('ws.mjs'),
   socketio: { ...node('socketio.mjs'), generator: ['--proto', 'socketio'] },
@@ -196,13 +203,13 @@ async function measure(name, peer) {
   const row = ROWS[name];
   try {
     const { port } = await startServer(peer, row);
-    if (peer === 'wse') {
+    if (isOurs(peer)) {
       const loaded = addonOf(server.pid);
       addon ??= loaded;
       if (loaded !== addon) throw new Error(`the addon was ${addon} and is now ${loaded}`);
     }
     const token = row.jwt ? ['--token', encodeToken(secret, { sub: 'bench', exp: Math.floor(Date.now() / 1000) + 3600 })] : [];
-    const ready = row.jwt && peer === 'wse' ? ['--expect-ready', 'true'] : [];
+    const ready = row.jwt && isOurs(peer) ? ['--expect-ready', 'true'] : [];
     const args = [
       ...generatorArguments(row, peer, seconds, !full && options.seconds === undefined),
       ...token,
@@ -287,7 +294,7 @@ const result = {
   rows: {},
 };
 for (const name of rowNames) {
-  const peers = runnable.filter((peer) => !ROWS[name].without?.includes(peer));
+  const peers = peersOf(ROWS[name], runnable);
   const row = Object.fromEntries(peers.map((peer) => [peer, []]));
   result.rows[name] = row;
   const times = options.full || options.rounds ? rounds : Math.min(rounds, ROWS[name].quickRounds ?? rounds);
@@ -306,7 +313,7 @@ for (const name of rowNames) {
       row[peer].some((round) => round.generator_limited) && 'generator at its limit',
       ...neighbours(row[peer]),
     ];
-    return `  ${peer.padEnd(9)}${figures.join('  ')}  ${notes.filter(Boolean).join('; ')}`;
+    return `  ${peer.padEnd(13)}${figures.join('  ')}  ${notes.filter(Boolean).join('; ')}`;
   });
   console.log([name, ...line].join('\n'));
 }

@@ -44,6 +44,7 @@ const nineteen = (ns) => String(ns).padStart(19, '0');
  * @property {(subscribers: number) => number} [chunk]  most messages it can publish per turn of the event loop and still hear
  * @property {() => bigint} [clock]      CLOCK_MONOTONIC in ns
  * @property {() => number} [dropped]    deliveries dropped so far, where the peer counts them: told beside the receivers' count
+ * @property {() => number} [kept]       bytes it keeps for clients that come back, where it counts them
  * @property {() => void} [gc]
  */
 
@@ -75,6 +76,8 @@ export class Publisher {
         return reply({ op: 'hello' });
       case 'count':
         return reply({ op: 'count', n: this.handled, sum: this.sum });
+      case 'fill':
+        return void this.#fill(order).then((n) => reply({ op: 'filled', n, kept: this.#peer.kept?.() ?? null }));
       case 'gc':
         this.#peer.gc?.();
         return reply({ op: 'gc' });
@@ -92,6 +95,19 @@ export class Publisher {
       case 'drops':
         return reply({ op: 'drops', n: this.#peer.dropped ? this.#peer.dropped() - this.#droppedBefore : null });
     }
+  }
+
+  /** Publishes `each` messages to each topic, beside whatever else runs. */
+  async #fill({ topic, topics, each, size, from }) {
+    const names = topics === 1 ? [topic] : Array.from({ length: topics }, (_, n) => `${topic}.${n}`);
+    const messages = new Messages(size);
+    messages.stamp(nineteen(this.#clock()));
+    for (let seq = from; seq < from + each; seq++) {
+      for (const name of names) {
+        if (this.#peer.publish(name, messages.text(seq)) === false) await this.#peer.drained?.();
+      }
+    }
+    return each * topics;
   }
 
   #begin({ topic, topics, size, window, chunk = 256, stamp_every: stampEvery = 64, subscribers = 1 }) {

@@ -1,14 +1,19 @@
 /**
  * Socket.IO with its WebSocket transport alone, rooms for topics, and `io.to(room).emit(event, object)`: the packet is
  * encoded once per emit. `perMessageDeflate` is off and the HTTP request object is let go, as its page on performance and
- * memory advises.
+ * memory advises. `--recovery`: with connection state recovery, for two minutes, which is its default.
  */
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 import { announce, Publisher } from './publisher.mjs';
 
 const http = createServer();
-const io = new Server(http, { transports: ['websocket'], serveClient: false, perMessageDeflate: false });
+const io = new Server(http, {
+  transports: ['websocket'],
+  serveClient: false,
+  perMessageDeflate: false,
+  ...(process.argv.includes('--recovery') && { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } }),
+});
 io.engine.on('connection', (raw) => {
   raw.request = null;
 });

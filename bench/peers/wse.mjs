@@ -2,7 +2,9 @@
  * Ours, through the public API alone. `--lazy`: the inbound row counts messages without touching their payload. `--worker`: a
  * handler that answers, as the README has it for speed: a `drainInbound()` loop in a thread of its own. An engine that runs on
  * this thread calls back instead. `--attached`: at the port of an HTTP server of Node. `--on-upgrade`: JavaScript looks at every
- * request and lets it in. `--presence`: every connection is a user of its own, who is present in a room of a hundred.
+ * request and lets it in. `--presence`: every connection is a user of its own, who is present in a room of a hundred. `--recovery`,
+ * `--recovery=JSON`: what is published is kept for clients that come back; with `--acl` the engine answers their
+ * `subscription_update`.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -11,6 +13,9 @@ import { announce, Publisher } from './publisher.mjs';
 
 const { RustWSEServer } = await import(process.env.BENCH_WSE ?? '../../dist/index.js');
 const secret = process.env.BENCH_JWT_SECRET;
+/** The option `recovery`; the last word counts. */
+const recovery = process.argv.findLast((word) => /^--recovery(=|$)/.test(word))?.slice('--recovery='.length);
+const SUBBED = '{"c":"U","t":"subbed","p":{},"v":1}';
 const lazy = process.argv.includes('--lazy');
 
 if (!isMainThread) {
@@ -29,6 +34,8 @@ const server = new RustWSEServer({
   ...(secret !== undefined && { jwt: { secret } }),
   ...(present && { presence: true, onUpgrade: () => ({ user: `user-${++users}` }) }),
   ...(process.argv.includes('--on-upgrade') && { onUpgrade: async ({ headers }) => (headers.host ? {} : { status: 400 }) }),
+  ...(recovery !== undefined && { recovery: recovery === '' || JSON.parse(recovery) }),
+  ...(process.argv.includes('--acl') && { subscriptions: 'acl' }),
   ...JSON.parse(process.env.BENCH_WSE_OPTIONS ?? '{}'),
 });
 const address = await server.start();
@@ -63,6 +70,16 @@ function dropped(server) {
   return total.reduce((sum, line) => sum + Number(line.split(/\s+/).at(-1)), 0);
 }
 
+/** With `recovery`, the positions of a client that comes back, it gets what it missed first. */
+function subscribe(server, conn, { topics, recovery: positions }) {
+  if (positions !== undefined) {
+    server.subscribeWithRecovery(conn, topics, { positions }).then((found) => found && server.send(conn, SUBBED));
+    return;
+  }
+  server.subscribeConnection(conn, topics);
+  server.send(conn, SUBBED);
+}
+
 /** Makes a user present, with 100 bytes of data. */
 function enter(server, conn, user) {
   const room = `room.${Math.floor(users / 100)}`;
@@ -74,6 +91,7 @@ function handler(server) {
     publish: (topic, text) => server.broadcast(topic, text),
     drained: () => server.drained(),
     dropped: () => dropped(server),
+    kept: () => server.healthSnapshot().recovery_total_bytes,
     gc: globalThis.gc,
   });
   /** The generator's control connection is the first that speaks. */
@@ -104,8 +122,7 @@ function handler(server) {
           bench.order(message.p, (answer) => server.send(conn, answer));
           break;
         case 'sub':
-          server.subscribeConnection(conn, message.p.topics);
-          server.send(conn, '{"c":"U","t":"subbed","p":{},"v":1}');
+          subscribe(server, conn, message.p);
           break;
       }
     }

@@ -6,18 +6,11 @@
 // Never: trusts a field of a message. Everything is checked, cut to size, and bounded per connection and in total.
 
 import { wallClock } from './public/clock.mjs';
+import { ALL_ROOMS, FEED_TOPICS } from './public/topics.mjs';
+import { createReturning } from './returning.mjs';
 
-const FEED_TOPICS = new Set([
-  'system.cpu',
-  'system.memory',
-  'system.network',
-  'system.disk',
-  'system.processes',
-  'wse.stats',
-  'load.state',
-]);
+const FEED = new Set(FEED_TOPICS);
 const CHAT_TOPIC = /^chat(\.[a-z0-9_-]{1,32})?$/i;
-const ALL_ROOMS = 'chat.*';
 const MAX_TOPICS = 64;
 const MAX_NICK = 24;
 const MAX_TEXT = 500;
@@ -46,10 +39,14 @@ export function createHub({ server, publisher, feed, load }) {
   };
 
   const handlers = {
-    subscription_update(conn, { action, topics }) {
+    subscription_update(conn, { action, topics, recover, recovery }) {
       const asked = Array.isArray(topics) ? topics.slice(0, MAX_TOPICS).filter((topic) => typeof topic === 'string') : [];
       // A subscription is answered with the whole picture, the dearest thing a tab can ask for.
       const allowed = spend(conn) ? asked.filter(maySubscribe) : [];
+      if (action === 'subscribe' && recover === true && allowed.length > 0) {
+        const failed = asked.filter((topic) => !allowed.includes(topic));
+        return returning.comeBack(conn, allowed, failed, recovery).catch(report);
+      }
       const done = allowed.length > 0 && Object.hasOwn(change, action) && change[action](conn, allowed);
       const granted = done ? allowed : [];
       // Only this thread publishes and nothing is awaited here, so the reply and the picture so far come before the
@@ -59,8 +56,9 @@ export function createHub({ server, publisher, feed, load }) {
         success: done,
         success_topics: granted,
         failed_topics: asked.filter((topic) => !granted.includes(topic)),
+        ...(done && action === 'subscribe' && { recovery: returning.positions(granted) }),
       });
-      if (done && action === 'subscribe') reply(conn, 'dashboard_snapshot', { ...feed.snapshot(), chat: said });
+      if (done && action === 'subscribe') picture(conn);
     },
 
     publish(conn, { topic, text, nick, sender }) {
@@ -85,6 +83,9 @@ export function createHub({ server, publisher, feed, load }) {
   };
 
   const reply = (conn, t, p) => server.sendEvent(conn, { t, p });
+  const picture = (conn) => reply(conn, 'dashboard_snapshot', { ...feed.snapshot(), chat: said });
+  const returning = createReturning({ server, reply, picture });
+  const report = (error) => server.isRunning() && console.error(error);
   const refuse = (conn, message) => reply(conn, 'error', { code: 'PUBLISH_REFUSED', message, recoverable: true });
 
   const steer = (conn, name, fields) => {
@@ -114,7 +115,7 @@ export function createHub({ server, publisher, feed, load }) {
   };
 }
 
-const maySubscribe = (topic) => FEED_TOPICS.has(topic) || topic === ALL_ROOMS || CHAT_TOPIC.test(topic);
+const maySubscribe = (topic) => FEED.has(topic) || topic === ALL_ROOMS || CHAT_TOPIC.test(topic);
 
 /** One line without control or direction-changing characters, cut by whole characters. */
 function clean(value, max) {

@@ -6,7 +6,7 @@
 //   node examples/dashboard/server.mjs [--port N]
 
 import { parseArgs, USAGE, UsageError } from './args.mjs';
-import { createFeed } from './feed.mjs';
+import { createFeed, TICK_MS } from './feed.mjs';
 import { createHub } from './hub.mjs';
 import { createLoad } from './load/control.mjs';
 import { createPage } from './page.mjs';
@@ -15,6 +15,7 @@ import { createPublisher, createStats } from './stats.mjs';
 const DRAIN_SECONDS = 1;
 const STOP_SECONDS = 1;
 const STOP_DEADLINE_MS = 4000;
+const MINUTE = 60_000 / TICK_MS; // readings
 
 async function main() {
   const options = parseArgs(process.argv.slice(2));
@@ -33,6 +34,8 @@ async function main() {
     maxConnections: 1000,
     maxMessageSize: 64 * 1024,
     maxSubscriptionsPerConnection: 64,
+    // As much as the charts show: who is away for less than that misses nothing.
+    recovery: { bufferSize: MINUTE, maxMessages: MINUTE, ttl: 60 },
     allowedOrigins: ['localhost', '127.0.0.1'].map((host) => new URL(`http://${host}:${pagePort}`).origin),
   });
   const { port } = await server.start();

@@ -10,18 +10,21 @@ use lexopt::{Arg, ValueExt as _};
 pub(crate) type Outcome<T> = Result<T, String>;
 
 /// Options that rows read through [`Args::get`]; any other is a mistake, and measures something else than was asked.
-const OPTIONS: [&str; 28] = [
+const OPTIONS: [&str; 32] = [
+    "acl",
     "budget",
     "bystanders",
     "chunk",
     "clock",
     "connections",
     "cycles",
+    "each",
     "exact",
     "expect-ready",
     "heavy-rate",
     "heavy-size",
     "join",
+    "missed",
     "nap-us",
     "per-topic",
     "pid",
@@ -33,6 +36,7 @@ const OPTIONS: [&str; 28] = [
     "seconds",
     "size",
     "slow-share",
+    "steady",
     "token",
     "topic",
     "topics",

@@ -31,6 +31,8 @@ pub(crate) trait Handler {
     }
     /// A text or binary message on an open connection.
     fn text(&mut self, _net: &mut Net, _slot: usize, _payload: &[u8]) {}
+    /// A message on a connection that is not ready yet: it comes ahead of the answer to the subscription.
+    fn early(&mut self, _net: &mut Net, _slot: usize, _payload: &[u8]) {}
     /// The connection has finished its upgrade, greeting and subscription.
     fn opened(&mut self, _net: &mut Net, _slot: usize) {}
     /// The socket takes bytes again (only where [`Net::want_write`] asked).
@@ -90,6 +92,8 @@ pub(crate) struct Net {
     receive_buffer: i32,
     /// Subscription message per slot; a short list is used in turn. Empty: rows without subscriptions.
     subscriptions: Vec<String>,
+    /// What a slot's connection shows to be taken for the one before it (Socket.IO). Empty: nothing.
+    sessions: Vec<String>,
     sources: u8,
     mask: u32,
     opening: usize,
@@ -129,6 +133,7 @@ impl Net {
             expect_ready: args.get("expect-ready", false)?,
             receive_buffer: 0,
             subscriptions: Vec::new(),
+            sessions: Vec::new(),
             sources: 0,
             mask: 0x9e37_79b9,
             opening: 0,
@@ -143,6 +148,11 @@ impl Net {
 
     pub(crate) fn subscribe_with(&mut self, messages: Vec<String>) {
         self.subscriptions = messages;
+    }
+
+    /// What the connections of slots 0, 1, … show to be taken for the ones before them.
+    pub(crate) fn return_with(&mut self, sessions: Vec<String>) {
+        self.sessions = sessions;
     }
 
     /// Fixes the kernel receive buffer of connections opened from now on; 0 lets it grow.
@@ -195,15 +205,21 @@ impl Net {
         let (mut next, goal) = (first, self.open + last + 1 - first);
         let deadline = sys::now() + 60_000_000_000;
         while self.open < goal {
-            while next <= last && self.opening < OPENING {
-                self.connect(next)?;
-                next += 1;
-            }
+            self.begin(&mut next, last)?;
             self.turn(handler, 50_000_000)?;
             self.healthy()?;
             if sys::now() > deadline {
                 return Err(format!("only {} of {goal} connections were ready after 60 s", self.open));
             }
+        }
+        Ok(())
+    }
+
+    /// Begins connections in slots `next..=last`, as many as may be opening at the same time, and moves `next` on.
+    pub(crate) fn begin(&mut self, next: &mut usize, last: usize) -> Outcome<()> {
+        while *next <= last && self.opening < OPENING {
+            self.connect(*next)?;
+            *next += 1;
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ mod idle;
 mod inbound;
 mod paced;
 mod plan;
+mod recover;
+mod rings;
 mod slow;
 mod throttle;
 
@@ -29,6 +31,8 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
         "inbound" => inbound::run(args),
         "handshake" => handshake::run(args),
         "idle" => idle::run(args),
+        "recover" => recover::run(args),
+        "rings" => rings::run(args),
         "slow" => slow::run(args),
         "ceiling" => ceiling::run(args),
         "churn" => churn::run(args),

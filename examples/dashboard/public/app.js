@@ -6,22 +6,13 @@
 
 import { createChat } from './chat.js';
 import { Connection } from './connection.js';
+import { createCut } from './cut.js';
 import { createPanels } from './panels.js';
 import { createProcessTable } from './processes.js';
 import { createRun } from './run.js';
 import { createTiles } from './tiles.js';
+import { TOPICS } from './topics.mjs';
 
-const TOPICS = [
-  'system.cpu',
-  'system.memory',
-  'system.network',
-  'system.disk',
-  'system.processes',
-  'wse.stats',
-  'load.state',
-  'chat',
-  'chat.*',
-];
 const WRITE_EVERY_MS = 250;
 const DESCRIBE_EVERY_MS = 5000;
 
@@ -30,13 +21,17 @@ const panels = createPanels();
 const processes = createProcessTable();
 const tiles = createTiles(connection);
 const chat = createChat(connection);
+const cut = createCut(connection);
 const run = createRun(connection);
 
 const handlers = {
-  'system.cpu': (p) => panels.reading('cpu', p),
-  'system.memory': (p) => panels.reading('memory', p),
-  'system.network': (p) => panels.reading('network', p),
-  'system.disk': (p) => panels.reading('disk', p),
+  'system.cpu'(p, late) {
+    panels.reading('cpu', p, late);
+    if (late) cut.late();
+  },
+  'system.memory': (p, late) => panels.reading('memory', p, late),
+  'system.network': (p, late) => panels.reading('network', p, late),
+  'system.disk': (p, late) => panels.reading('disk', p, late),
   'system.processes': (p) => processes.take(p),
   'wse.stats'(p) {
     tiles.stats(p);
@@ -58,8 +53,8 @@ const handlers = {
   },
 };
 
-connection.addEventListener('message', ({ detail: { t, p } }) => {
-  if (Object.hasOwn(handlers, t)) handlers[t](p);
+connection.addEventListener('message', ({ detail: { t, p, late } }) => {
+  if (Object.hasOwn(handlers, t)) handlers[t](p, late);
 });
 
 setInterval(() => {

@@ -4,6 +4,8 @@
 // and the reading under the pointer. All charts draw together, once per animation frame and only when something changed.
 // Never: knows what its values mean, keeps more values than it shows, starts a timer.
 
+import { Marks } from './marks.js';
+
 const charts = new Set();
 let scheduled = false;
 const resized = new ResizeObserver((entries) => {
@@ -25,22 +27,25 @@ export class Chart {
     this.options = { floor: 1, format: String, grid: true, points: 600, unit: 1, ...options };
     this.curves = options.colors.map(() => []);
     this.scale = options.max ?? this.options.floor;
+    this.marks = new Marks();
     this.pointer = null;
     this.dirty = false;
     this.colors = null;
     this.drawn = 0;
     charts.add(this);
+    canvas.chart = this; // for whoever looks at the page from outside: its values are not in the document
     resized.observe(canvas);
     if (this.options.grid) this.#followPointer();
   }
 
-  /** One new value per curve. */
-  push(...values) {
+  /** One new value per curve. Late: it belongs to a time that has passed, and is marked. */
+  push(values, late = false) {
     values.forEach((value, i) => {
       const curve = this.curves[i];
       curve.push(value);
       if (curve.length > this.options.points) curve.shift();
     });
+    this.marks.added(late, this.curves[0].length);
     this.touch();
   }
 
@@ -48,6 +53,7 @@ export class Chart {
   replace(...curves) {
     this.curves = this.curves.map((_, i) => (curves[i] ?? []).slice(-this.options.points));
     this.scale = this.#top();
+    this.marks.clear();
     this.touch();
   }
 
@@ -82,6 +88,7 @@ export class Chart {
     this.scale = Math.abs(top - this.scale) < top / 200 ? top : this.scale + (top - this.scale) * 0.25;
     const area = { width, height, head: this.options.grid ? 18 : 2 };
     if (this.options.grid) this.#grid(context, area);
+    this.#late(context, area);
     this.curves.forEach((curve, i) => this.#curve(context, area, curve, this.colors.curves[i]));
     if (this.pointer !== null) this.#reading(context, area);
     canvas.dataset.samples = String(++this.drawn);
@@ -112,6 +119,16 @@ export class Chart {
     context.textBaseline = 'alphabetic';
     context.textAlign = 'left';
     context.fillText(this.options.format(this.#top()), 0, area.head - 6);
+  }
+
+  /** A shade behind what came late. */
+  #late(context, area) {
+    const [curve] = this.curves;
+    context.fillStyle = this.colors.late;
+    for (const [first, last] of this.marks.runs(curve.length)) {
+      const left = this.#x(area, curve, first - 0.5);
+      context.fillRect(left, area.head, this.#x(area, curve, last + 0.5) - left, area.height - area.head);
+    }
   }
 
   #curve(context, area, curve, color) {
@@ -160,6 +177,7 @@ export class Chart {
     return {
       curves: this.options.colors.map(read), // six hex digits each: the fill adds its alpha to them
       grid: read('--chart-grid'),
+      late: read('--chart-late'),
       label: read('--text-3'),
       text: read('--text-1'),
       font: `500 11px ${style.fontFamily}`,

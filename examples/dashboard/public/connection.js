@@ -1,13 +1,15 @@
 // The tab's connection to the engine.
 //
-// Owns: the WebSocket, the hello, the subscriptions, pings, reconnecting with jittered backoff, decoding of frames
+// Owns: the WebSocket, the hello, the subscriptions and their recovery, pings, reconnecting with jittered backoff, decoding of frames
 // (TEXT JSON, BINARY JSON, BINARY `C:` + zlib) in the order they came, and the two latencies.
 // Never: knows what a message means beyond the protocol's own, touches the page.
 //
 // States: connecting, live, quiet (connected, but nothing comes), reconnecting, offline.
-// Events: `state` (detail: { state, delay }), `message` (detail: the envelope), `latency`.
+// Events: `state` (detail: { state, delay }), `message` (detail: the envelope; `late` where it was missed and replayed), `back`
+// (detail: { away, recovered, replayed }: milliseconds without a connection, whether all of what was missed came, how many), `latency`.
 
 import { wallClock } from './clock.mjs';
+import { Positions } from './positions.js';
 
 const PING_EVERY_MS = 5000;
 const READY_WITHIN_MS = 6000;
@@ -40,6 +42,10 @@ export class Connection extends EventTarget {
   #settledAt = Number.POSITIVE_INFINITY;
   #decoding = Promise.resolve();
   #pendingDecodes = 0;
+  #positions = new Positions();
+  #lostAt = null; // when the last connection ended
+  #backAt = Number.NEGATIVE_INFINITY; // the wall clock when this one was ready: what is older was missed
+  #cutUntil = Number.NEGATIVE_INFINITY;
 
   constructor(topics) {
     super();
@@ -72,7 +78,15 @@ export class Connection extends EventTarget {
 
   /** Tries again at once: the network came back, or the tab is looked at again. */
   nudge() {
-    if (this.#socket === null) this.start();
+    if (this.#socket === null && performance.now() >= this.#cutUntil) this.start();
+  }
+
+  /** Off for a while: nothing comes through, and nobody tries. */
+  cut(ms) {
+    const socket = this.#socket;
+    this.#cutUntil = performance.now() + ms;
+    this.#lost(undefined, ms);
+    if (socket instanceof WebSocket) socket.close(4001);
   }
 
   stop() {
@@ -110,18 +124,22 @@ export class Connection extends EventTarget {
     this.#timers.watch = setTimeout(() => this.#watch(socket), WATCH_EVERY_MS);
   }
 
-  #lost(code) {
+  #lost(code, wait = this.#backoff()) {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     this.#socket = null;
     this.#pings.clear();
     this.roundTrip = Number.NaN;
     this.ages.length = 0;
-    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempt);
-    const delay = Math.round(ceiling * (0.5 + Math.random() / 2));
-    this.#attempt = Math.min(this.#attempt + 1, 10);
+    this.#lostAt ??= performance.now();
     this.reconnects++;
-    this.#become('reconnecting', delay, code);
-    this.#timers.retry = setTimeout(() => this.start(), delay);
+    this.#become('reconnecting', wait, code);
+    this.#timers.retry = setTimeout(() => this.start(), wait);
+  }
+
+  #backoff() {
+    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempt);
+    this.#attempt = Math.min(this.#attempt + 1, 10);
+    return Math.round(ceiling * (0.5 + Math.random() / 2));
   }
 
   #frame(socket, data) {
@@ -150,26 +168,50 @@ export class Connection extends EventTarget {
     else if (t === 'PONG') this.#pong(p);
     else if (t === 'ping' || t === 'PING') this.#answerPing(p);
     else if (t === 'subscription_update') this.#subscribed(p);
-    else {
-      if (typeof p?.at === 'number') this.#age(p.at);
-      this.dispatchEvent(new CustomEvent('message', { detail: message }));
-    }
+    else this.#deliver(message);
+  }
+
+  #deliver(message) {
+    const place = this.#positions.take(message);
+    if (place === 'again') return;
+    // What is missing comes again with all that follows it.
+    if (place === 'gap') return this.#positions.mayAsk(message.tp) && this.#subscribe([message.tp]);
+    const { at } = message.p ?? {};
+    const late = typeof at === 'number' && at + this.#skew < this.#backAt;
+    if (typeof at === 'number' && !late) this.#age(at);
+    this.dispatchEvent(new CustomEvent('message', { detail: { ...message, late } }));
   }
 
   #hello(p) {
     const connection_id = p?.details?.connection_id ?? p?.connection_id;
     const hello = { client_version: 'dashboard', protocol_version: 1, features: { compression: true }, connection_id };
     this.#write({ c: 'WSE', t: 'client_hello', p: hello, v: 1 });
-    const update = { action: 'subscribe', topics: this.#topics };
+    const known = this.#positions.of();
+    if (this.#lostAt !== null) this.#backAt = wallClock();
+    this.#subscribe([...new Set([...this.#topics, ...Object.keys(known)])]);
+  }
+
+  /** What has been heard of these topics is told, so that what was missed comes. */
+  #subscribe(topics) {
+    const recovery = this.#positions.of(topics);
+    const known = Object.keys(recovery).length > 0;
+    const update = { action: 'subscribe', topics, ...(known && { recover: true, recovery }) };
     this.#write({ c: 'WSE', t: 'subscription_update', p: update, v: 1 });
   }
 
   #subscribed(p) {
     if (p?.action !== 'subscribe' || p.success !== true) return;
+    this.#positions.told(p.recovery);
+    if (this.state === 'live' || this.state === 'quiet') return; // a gap was filled
     this.#timers.stable = setTimeout(() => (this.#attempt = 0), STABLE_AFTER_MS);
     this.#settledAt = performance.now() + SETTLED_AFTER_MS;
     this.#become('live');
     this.#ping();
+    if (this.#lostAt === null) return;
+    const replayed = Object.values(p.recovery ?? {}).reduce((sum, { count }) => sum + (count ?? 0), 0);
+    const detail = { away: performance.now() - this.#lostAt, recovered: p.recovered === true, replayed };
+    this.#lostAt = null;
+    this.dispatchEvent(new CustomEvent('back', { detail }));
   }
 
   #ping() {

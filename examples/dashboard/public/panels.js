@@ -32,23 +32,21 @@ export function createPanels() {
   const last = {};
 
   const take = {
-    cpu(p) {
-      charts.cpu.push(p.total);
-      if (p.load !== null) charts.load.push(p.load[0]);
+    cpu(p, late) {
+      charts.cpu.push([p.total], late);
+      if (p.load !== null) charts.load.push([p.load[0]], late);
       cores.push(p.cores);
     },
-    memory(p) {
-      charts.memory.push(p.used);
-    },
-    network: (p) => charts.network.push(p.rx, p.tx),
-    disk: (p) => charts.disk.push(p.read, p.write),
+    memory: (p, late) => charts.memory.push([p.used], late),
+    network: (p, late) => charts.network.push([p.rx, p.tx], late),
+    disk: (p, late) => charts.disk.push([p.read, p.write], late),
   };
 
   return {
-    /** A live reading: the curve moves now, the figures at the next write(). */
-    reading(name, payload) {
+    /** A reading: the curve moves now, the figures at the next write(). Late: it was missed, and replayed. */
+    reading(name, payload, late) {
       last[name] = payload;
-      take[name](payload);
+      take[name](payload, late);
     },
 
     /** The picture a fresh connection starts with. */
@@ -155,7 +153,7 @@ function createCores(list) {
   return {
     push(values) {
       if (values.length !== items.length) build(values.length);
-      values.forEach((value, i) => items[i].chart.push(value));
+      values.forEach((value, i) => items[i].chart.push([value]));
     },
     replace(rows) {
       const n = rows.at(-1)?.length ?? 0;

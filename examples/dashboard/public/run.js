@@ -37,9 +37,9 @@ export function createRun(connection) {
     put($('run-memory-unit'), unit);
     put($('run-dropped'), now === null ? '' : `${count(now.dropped)} messages dropped`);
     if (now === null) return;
-    charts.deliveries.push(now.deliveries ?? 0);
-    charts.p99.push(now.p99 ?? 0);
-    charts.js.push((now.js ?? 0) * 100);
+    charts.deliveries.push([now.deliveries ?? 0]);
+    charts.p99.push([now.p99 ?? 0]);
+    charts.js.push([(now.js ?? 0) * 100]);
     $('run').dataset.whole = String(now.open === settings.connections);
   }
 

@@ -74,10 +74,10 @@ export function createTiles(connection) {
       put($('age-p99'), millis(p99));
       put($('rtt'), millis(connection.roundTrip));
       if (!live) return;
-      charts.rate.push(received.messages || 0);
-      charts.connections.push(stats.connections ?? 0);
-      charts.sent.push(stats.sent ?? 0);
-      charts.latency.push(p50 || 0);
+      charts.rate.push([received.messages || 0]);
+      charts.connections.push([stats.connections ?? 0]);
+      charts.sent.push([stats.sent ?? 0]);
+      charts.latency.push([p50 || 0]);
     },
   };
 }

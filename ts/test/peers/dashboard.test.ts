@@ -4,15 +4,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } fro
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitUntil } from '../support/wait.js';
 import { launchBrowser, openPage as open, PATIENCE_MS, START_MS, type Tab } from './browser.js';
-import { Child } from './harness.js';
-
-const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const TIMEOUT_MS = 60_000;
+import { chartsMove, dashboard, facts, live, shown, started, state, TIMEOUT_MS, testId } from './dashboard.js';
 
 let browser: Browser;
 
@@ -23,32 +19,6 @@ beforeAll(async () => {
 afterAll(async () => browser?.close());
 
 const openPage = (url: string): Promise<Tab> => open(browser, url);
-
-function dashboard(...args: string[]): Child {
-  return new Child(process.execPath, ['examples/dashboard/server.mjs', ...args], { cwd: ROOT });
-}
-
-async function started(child: Child): Promise<string> {
-  const line = await child.line((line) => line.startsWith('Dashboard of this machine: '), 'its URL', PATIENCE_MS);
-  return /http:\S+/.exec(line)?.[0] ?? line;
-}
-
-const testId = (page: Page, id: string) => page.getByTestId(id);
-const state = (page: Page) => testId(page, 'state').getAttribute('data-state');
-const shown = async (page: Page, id: string) => (await testId(page, id).textContent()) ?? '';
-
-async function live(page: Page): Promise<void> {
-  await waitUntil(async () => (await state(page)) === 'live', 'live tab', PATIENCE_MS);
-}
-
-/** Waits until every chart has drawn more than once since. */
-async function chartsMove(page: Page): Promise<void> {
-  for (const id of ['cpu-chart', 'memory-chart', 'load-chart']) {
-    const samples = async () => Number(await testId(page, id).getAttribute('data-samples'));
-    const before = await samples();
-    await waitUntil(async () => (await samples()) > before + 2, `movement of ${id}`, PATIENCE_MS);
-  }
-}
 
 describe('the dashboard', () => {
   it(
@@ -171,9 +141,6 @@ const number = async (page: Page, id: string): Promise<number> => Number((await 
 /** Polls until a number on the page is more than `least`. */
 const above = (page: Page, id: string, least: number) =>
   waitUntil(async () => (await number(page, id)) > least, `${id} above ${least}`, TIMEOUT_MS);
-
-const facts = (page: Page, id: string, wanted: RegExp) =>
-  waitUntil(async () => wanted.exec(await shown(page, id)) ?? undefined, `${wanted} in ${id}`, TIMEOUT_MS);
 
 describe('the load of the dashboard', () => {
   it(

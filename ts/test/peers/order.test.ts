@@ -6,22 +6,12 @@ import { inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { RustWSEServer } from '../../src/index.js';
 import { threads } from '../support/driver.js';
+import { random } from '../support/random.js';
 import { type Frame as RawFrame, RawPeer } from '../support/raw-peer.js';
 import { startServer, type TestServer, waitUntil } from '../support/server.js';
 import { all, type Client, type Frame, join } from './harness.js';
 
 const KIB = 1024;
-
-/** Repeatable randomness: mulberry32. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 /** `{"t":"n","p":[i,"…"]}`: its number, and a filling that tells whether it is whole. */
 const numbered = (i: number, filling: number) => `{"c":"U","t":"n","p":[${i},"${String(i % 10).repeat(filling)}"]}`;

@@ -1,64 +1,16 @@
 /** The Python client as it is published, in an environment of its own. It must run: nothing here is ever skipped. */
 
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeJwt } from '../../src/index.js';
 import { startServer, type TestServer, waitUntil } from '../support/server.js';
-import { answerSubscription, Child, findPython } from './harness.js';
+import { answerSubscription, findPython } from './harness.js';
+import { INSTALL_MS, Python, SECRET, token } from './python.js';
 
-const SCRIPT = fileURLToPath(new URL('python_peer.py', import.meta.url));
-const SECRET = 'a-secret-of-at-least-32-bytes-for-HS256';
-const INSTALL_MS = 300_000;
 const TWO_HEARTBEATS_MS = 45_000; // the client pings every 15 s
 
-const token = (secret = SECRET) => encodeJwt({ sub: 'py-user', exp: Math.floor(Date.now() / 1000) + 300 }, secret);
 const options = { jwt: { secret: SECRET }, allowedOrigins: [], onEvent: answerSubscription } as const;
 
-type Line = Record<string, unknown> & { kind: string };
-
 let python: string;
-
-/** One client in a process of its own. */
-class Python extends Child {
-  constructor(command: Record<string, unknown> = {}) {
-    super(python, ['-u', SCRIPT]);
-    this.do('connect', command);
-  }
-
-  static join({ port }: { port: number }, command: Record<string, unknown> = {}, query = ''): Python {
-    return new Python({ url: `ws://127.0.0.1:${port}/wse${query}`, token: token(), ...command });
-  }
-
-  do(command: string, members: Record<string, unknown> = {}): void {
-    this.say(JSON.stringify({ do: command, ...members }));
-  }
-
-  get lines(): Line[] {
-    return this.out.map((line) => JSON.parse(line));
-  }
-
-  frames(head: string): Line[] {
-    return this.lines.filter((line) => line.kind === 'frame' && String(line['head']).startsWith(head));
-  }
-
-  /** The n-th line of a kind with these members, from the beginning. */
-  async heard(kind: string, members: Record<string, unknown> = {}, n = 1, deadlineMs?: number): Promise<Line> {
-    const wanted = Object.entries(members);
-    const fits = (line: Line) => line.kind === kind && wanted.every(([name, value]) => line[name] === value);
-    const find = () => {
-      const found = this.lines.filter(fits)[n - 1];
-      if (found === undefined && !this.running) throw new Error(`the client ended: ${this.err.join('\n')}`);
-      return found;
-    };
-    return waitUntil(find, `${kind} ${JSON.stringify(members)} from the Python client`, deadlineMs);
-  }
-
-  async stats(): Promise<Line> {
-    const before = this.lines.filter(({ kind }) => kind === 'stats').length;
-    this.do('stats');
-    return this.heard('stats', {}, before + 1);
-  }
-}
 
 /** Connected, and subscribed to a topic. */
 async function subscribe(host: TestServer, client: Python, topic: string): Promise<number> {
@@ -77,7 +29,7 @@ describe('the published Python client', () => {
     python = await findPython();
     // As it is, with its own heartbeat and the server's defaults: takes half a minute, beside the other tests.
     const host = await startServer(options);
-    unhurried = { host, client: Python.join(host) };
+    unhurried = { host, client: Python.join(python, host) };
   }, INSTALL_MS);
 
   afterAll(async () => {
@@ -88,7 +40,7 @@ describe('the published Python client', () => {
   it('sees who is present, and on which topic', async () => {
     await using host = await startServer({ ...options, presence: true });
     const tokenOf = (user: string) => encodeJwt({ sub: user, exp: Math.floor(Date.now() / 1000) + 300 }, SECRET);
-    await using ada = Python.join(host, { token: tokenOf('ada') });
+    await using ada = Python.join(python, host, { token: tokenOf('ada') });
     const [, first] = await host.take('auth_connect');
     await ada.heard('connected', { error: null, ready: true });
     host.server.subscribeConnection(first, ['room', 'lobby'], { presence: { name: 'Ada' } });
@@ -98,7 +50,7 @@ describe('the published Python client', () => {
     await ada.heard('event', { type: 'presence_join' }, 2);
     expect(about(ada, 'presence_join')).toEqual([said('room', 'ada', { name: 'Ada' }), said('lobby', 'ada', { name: 'Ada' })]);
     {
-      await using bob = Python.join(host, { token: tokenOf('bob') });
+      await using bob = Python.join(python, host, { token: tokenOf('bob') });
       const [, second] = await host.take('auth_connect');
       await bob.heard('connected', { error: null, ready: true });
       host.server.subscribeConnection(second, ['room'], { presence: { name: 'Bob' } });
@@ -116,7 +68,7 @@ describe('the published Python client', () => {
 
   it('connects with a token, says hello, subscribes, sends and hears broadcasts as text', async () => {
     await using host = await startServer(options);
-    await using client = Python.join(host);
+    await using client = Python.join(python, host);
     const conn = await subscribe(host, client, 'news');
     // The answer to its hello is a message of its own, behind server_ready.
     await waitUntil(async () => (await client.stats())['limit'] !== null, 'server_hello');
@@ -156,7 +108,7 @@ describe('the published Python client', () => {
     await using host = await startServer({ jwt: { secret: SECRET }, allowedOrigins: [], subscriptions: 'acl' });
     const exp = Math.floor(Date.now() / 1000) + 300;
     const limited = encodeJwt({ sub: 'py-user', exp, wse_topics: { allow: ['news.*'] } }, SECRET);
-    await using client = Python.join(host, { token: limited });
+    await using client = Python.join(python, host, { token: limited });
     const [, conn] = await host.take('auth_connect');
     await client.heard('connected', { error: null, ready: true });
     client.do('subscribe', { topics: ['news.a', 'secret', 'news.b'] });
@@ -175,7 +127,7 @@ describe('the published Python client', () => {
 
   it('hears events, plain and compressed, once per id', async () => {
     await using host = await startServer(options);
-    await using client = Python.join(host);
+    await using client = Python.join(python, host);
     const [, conn] = await host.take('auth_connect');
     // Text until the client has said hello, which may be at once: it hears both.
     host.server.sendEvent(conn, { t: 'early', p: { n: 0 } });
@@ -206,7 +158,7 @@ describe('the published Python client', () => {
 
   it('reads msgpack', async () => {
     await using host = await startServer(options);
-    await using client = Python.join(host, {}, '?format=msgpack');
+    await using client = Python.join(python, host, {}, '?format=msgpack');
     const [, conn] = await host.take('auth_connect');
     const p = { n: [1, -1, 2 ** 40, 0.5, true, null], text: 'é'.repeat(1000), nested: { deep: [{}] } };
     host.server.sendEvent(conn, { t: 'packed', p });
@@ -216,7 +168,7 @@ describe('the published Python client', () => {
 
   it('stays connected through many hurried heartbeats of both sides', async () => {
     await using host = await startServer({ ...options, pingInterval: 1, idleTimeout: 3 });
-    await using client = Python.join(host, { heartbeat: 0.2 });
+    await using client = Python.join(python, host, { heartbeat: 0.2 });
     const pong = '{"c":"WSE","t":"PONG"';
     const ping = '{"c":"WSE","t":"ping"';
     await waitUntil(() => client.frames(pong).length >= 5 && client.frames(ping).length >= 2, 'heartbeats', 15_000);
@@ -230,7 +182,7 @@ describe('the published Python client', () => {
     ['no token', () => null, 'AUTH_REQUIRED'],
   ])('ends in ERROR with %s, and does not come back', async (_, make, code) => {
     await using host = await startServer(options);
-    await using client = Python.join(host, { token: make() });
+    await using client = Python.join(python, host, { token: make() });
     await client.heard('over');
     expect((await client.heard('event', { type: 'error' }))['payload']).toMatchObject({ code });
     expect(await client.stats()).toMatchObject({ state: 'error', is_ready: false, reconnect_count: 0, token: null });
@@ -241,7 +193,7 @@ describe('the published Python client', () => {
 
   it('comes back after drain() to a server that starts again on the same port', async () => {
     await using first = await startServer(options);
-    await using client = Python.join(first);
+    await using client = Python.join(python, first);
     await subscribe(first, client, 'news');
     expect(await first.server.drain({ timeout: 5 })).toBe(true);
     await client.heard('state', { state: 'reconnecting' });

@@ -10,6 +10,7 @@ import sys
 
 import wse_client.connection
 from wse_client import AsyncWSEClient
+from wse_client.types import ReconnectConfig
 
 
 def say(kind, **members):
@@ -26,10 +27,13 @@ class Peer:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def connect(self, url, token=None, heartbeat=None, topics=None):
+    async def connect(self, url, token=None, heartbeat=None, topics=None, reconnect=None, queue_size=1000):
         if heartbeat is not None:
             wse_client.connection.HEARTBEAT_INTERVAL = heartbeat
-        self.client = client = AsyncWSEClient(url, token=token, topics=topics)
+        reconnect = None if reconnect is None else ReconnectConfig(**reconnect)
+        self.client = client = AsyncWSEClient(
+            url, token=token, topics=topics, reconnect=reconnect, queue_size=queue_size
+        )
         self.watch(client)
         # Not awaited: for a refused token connect() would sit out its wait for server_ready.
         self.start(self.run(client))
@@ -73,7 +77,13 @@ class Peer:
 
     async def stats(self):
         client = self.client
-        extra = {"token": client._connection._token, "limit": client._server_max_message_size}
+        extra = {
+            "token": client._connection._token,
+            "limit": client._server_max_message_size,
+            "recovery": client.recovery_enabled,
+            "hello_recovery": client._server_features.get("recovery"),
+            "positions": client.recovery_state,
+        }
         say("stats", **client.get_stats(), **extra)
 
     async def disconnect(self):

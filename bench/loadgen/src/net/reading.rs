@@ -107,11 +107,17 @@ impl Net {
             Phase::Open => handler.text(self, slot, payload),
             Phase::SocketIoOpen if payload.first() == Some(&b'0') => {
                 self.conns[slot].phase = Phase::SocketIoNamespace;
-                self.send(slot, frame::TEXT, b"40");
+                let session = self.sessions.get(slot).map(String::as_str).unwrap_or_default();
+                let connect = format!("40{session}");
+                self.send(slot, frame::TEXT, connect.as_bytes());
             }
-            Phase::SocketIoNamespace if payload.starts_with(b"40") => self.greeted(slot, handler, false),
+            Phase::SocketIoNamespace if payload.starts_with(b"40") => {
+                handler.early(self, slot, payload);
+                self.greeted(slot, handler, false);
+            }
             Phase::Greeting if memmem::find(payload, b"server_ready").is_some() => self.greeted(slot, handler, true),
-            Phase::Subscribing if memmem::find(payload, br#""subbed""#).is_some() => self.ready(slot, handler),
+            Phase::Subscribing if subscribed(payload) => self.ready(slot, handler),
+            Phase::Subscribing | Phase::SocketIoNamespace => handler.early(self, slot, payload),
             _ => {}
         }
     }
@@ -137,4 +143,9 @@ impl Net {
             handler.opened(self, slot);
         }
     }
+}
+
+/// The server's application, or its engine, has answered the subscription.
+fn subscribed(payload: &[u8]) -> bool {
+    memmem::find(payload, br#""subbed""#).is_some() || memmem::find(payload, br#""t":"subscription_update""#).is_some()
 }

@@ -185,6 +185,30 @@ impl Fan {
         }
     }
 
+    /// Takes whole frames whose message has a stamp put in front of its members, and returns their
+    /// bytes. From its end the message is the same.
+    #[inline]
+    fn stamped(&mut self, net: &Net, slot: usize, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some((&[first, 126, high, low], rest)) = bytes[at..].split_first_chunk() {
+            let len = usize::from(u16::from_be_bytes([high, low]));
+            let Some(payload) = rest.get(..len).filter(|payload| first == self.header[0] && payload.len() > self.size)
+            else {
+                break;
+            };
+            let message = &payload[payload.len() - self.size..];
+            let Some(seq) = envelope::sequence(message) else { break };
+            self.count(slot, seq);
+            if self.looked_at(slot, seq)
+                && let Some(sent) = envelope::sent_at(message)
+            {
+                self.sample(net.now, slot, seq, sent);
+            }
+            at += 4 + len;
+        }
+        at
+    }
+
     #[inline]
     fn sample(&mut self, now: u64, slot: usize, seq: u64, sent: u64) {
         if now >= self.since && sent < self.until && self.looked_at(slot, seq) && Some(slot) != self.apart {
@@ -239,6 +263,7 @@ impl Handler for Fan {
         if Some(slot) == self.ignored || slot >= self.next.len() {
             return 0;
         }
+        let before = self.delivered;
         let mut at = 0;
         for whole in bytes.chunks_exact(4 + self.size) {
             let (header, payload) = whole.split_at(4);
@@ -254,7 +279,10 @@ impl Handler for Fan {
             }
             at += whole.len();
         }
-        self.settle(slot, (at / (4 + self.size)) as u64);
+        if at < bytes.len() {
+            at += self.stamped(net, slot, &bytes[at..]);
+        }
+        self.settle(slot, self.delivered - before);
         at
     }
 

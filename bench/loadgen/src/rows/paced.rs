@@ -8,7 +8,7 @@
 use serde_json::json;
 
 use crate::args::{Args, Outcome};
-use crate::net::Net;
+use crate::net::{Handler, Net};
 use crate::report::{Report, number, rounded, with};
 use crate::rows::fan::{Fan, Sample};
 use crate::rows::flood::read_rest;
@@ -66,11 +66,22 @@ impl Schedule {
     }
 
     /// Keeps the schedule for `span`.
-    pub(crate) fn keep(&mut self, net: &mut Net, fan: &mut Fan, span: u64) -> Outcome<()> {
+    pub(crate) fn keep(&mut self, net: &mut Net, handler: &mut impl Handler, span: u64) -> Outcome<()> {
+        self.keep_while(net, handler, span, |_, _| Ok(true))
+    }
+
+    /// Keeps the schedule for `span`, or until `more` says that it is enough; `more` is asked every turn.
+    pub(crate) fn keep_while<H: Handler>(
+        &mut self,
+        net: &mut Net,
+        handler: &mut H,
+        span: u64,
+        mut more: impl FnMut(&mut Net, &mut H) -> Outcome<bool>,
+    ) -> Outcome<()> {
         let end = sys::now() + span;
         loop {
             let now = sys::now();
-            if now >= end {
+            if now >= end || !more(net, handler)? {
                 return net.healthy();
             }
             while self.ticks && self.planned(self.next) <= now {
@@ -79,7 +90,7 @@ impl Schedule {
                 self.next += 1;
             }
             let wake = if self.ticks { self.planned(self.next).min(end) } else { end };
-            net.turn(fan, wake.saturating_sub(sys::now()).min(10_000_000))?;
+            net.turn(handler, wake.saturating_sub(sys::now()).min(10_000_000))?;
         }
     }
 
