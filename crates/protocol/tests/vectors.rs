@@ -10,9 +10,9 @@ use wse_protocol::codec::{
 };
 use wse_protocol::envelope::{
     AuthFailure, Category, Control, EventDefaults, PresenceChange, RATE_LIMITED, RateLimitWarning, RefreshFailure,
-    SERVER_VERSION, ServerHello, ServerReady, auth_error, auth_expiring, auth_refreshed, build_event, inject_category,
-    iso8601, key_exchange_failed, ping, pong, presence, presence_payload, rate_limit_warning, refresh_error,
-    server_hello, server_ready, topics_ended,
+    SERVER_VERSION, ServerHello, ServerReady, Stamp, Stampable, auth_error, auth_expiring, auth_refreshed, build_event,
+    inject_category, iso8601, key_exchange_failed, ping, pong, presence, presence_payload, push_skipped,
+    rate_limit_warning, refresh_error, server_hello, server_ready, topics_ended,
 };
 use wse_protocol::frame::{
     Decoder, MessageSink, MessageSource, Opcode, parse_header, push_close, push_frame, push_header,
@@ -117,6 +117,29 @@ fn presence_messages() {
             other => panic!("no kind of this file: {other}"),
         };
         assert_eq!(made, text_of(&vector["output"]), "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn stamps() {
+    for_each_vector("recovery.json", |kind, vector| {
+        let mut frame = Vec::new();
+        let made = match kind {
+            "stamp" => {
+                let epoch = u32::try_from(number_of(&vector["epoch"])).unwrap();
+                let stamp = Stamp::new(text_of(&vector["topic"]), epoch);
+                Stampable::of(text_of(&vector["text"]), flag_of(&vector["inject"]))
+                    .map(|object| stamp.push_frame(&mut frame, object, number_of(&vector["offset"])))
+                    .is_some()
+            }
+            "skipped" => push_skipped(&mut frame, text_of(&vector["input"]).as_bytes()),
+            other => panic!("no kind of this file: {other}"),
+        };
+        let mut expected = Vec::new();
+        if let Some(output) = vector["output"].as_str() {
+            push_frame(&mut expected, Opcode::Text, output.as_bytes());
+        }
+        assert_eq!((made, frame), (!vector["output"].is_null(), expected), "{}", vector["name"]);
     });
 }
 
