@@ -17,7 +17,10 @@ export const ERROR_CODES = {
   WSE_NO_WORKER: ['WSEStateError', 'this thread was not started by server.workers()'],
   WSE_WORKER_FAILED: ['WSEError', 'a thread of server.workers() ended before it read, or never began to'],
   WSE_UNKNOWN_HANDLE: ['WSEStateError', 'no server of this process has the handle'],
-  WSE_OVERLOADED: ['WSEOverloadedError', 'more than publisher.hardLimit bytes wait: nothing was taken'],
+  WSE_OVERLOADED: [
+    'WSEOverloadedError',
+    'more than publisher.hardLimit bytes, or as many requests to recover as may, wait: nothing was taken',
+  ],
   WSE_INVALID_TOPIC: ['WSEArgumentError', 'a topic is empty or a pattern where only a name has a meaning'],
   WSE_NO_UPGRADE: ['WSEArgumentError', 'the request given to `handleUpgrade()` asks for no upgrade'],
   WSE_INVALID_ANSWER: [

@@ -266,7 +266,7 @@ export interface WSEServerOptions extends EndpointOptions {
   maxAuthorizing?: number;
   /**
    * Tells subscribers the current state of topics, on subscribe and on `sync_request`; with `subscriptions: 'acl'` only. `'last'`: the
-   * last publication is the state (reserved: it has no effect before this package keeps publications). See docs/subscriptions.md.
+   * last publication is the state, which needs `recovery`. See docs/subscriptions.md.
    * @default none
    */
   snapshots?: SnapshotsOptions | 'last' | null;

@@ -481,7 +481,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
    * resolved, and live messages as they come.
    *
    * @returns what became of each topic; null: no such connection, or it has left meanwhile
-   * @throws as `subscribeConnection()`; rejects with WSEOverloadedError when 65,536 connections wait for their replay already.
+   * @throws as `subscribeConnection()`; rejects with WSEOverloadedError when 65,536 requests of the connection's shard wait for their replay already.
    */
   subscribeWithRecovery(conn: number, topics: readonly string[], options: RecoverOptions = {}): Promise<RecoveryResult | null> {
     return this.#recovery.subscribe(conn, topics, options);
