@@ -23,7 +23,7 @@ export interface HealthSnapshot {
   readonly cluster_reconnect_count: number;
   readonly cluster_unknown_message_types: number;
   readonly cluster_dlq_size: number;
-  /** False until there is recovery; the other `recovery_*` members are 0. */
+  /** Whether `recovery` is on; where it is not, the other `recovery_*` members are 0. */
   readonly recovery_enabled: boolean;
   readonly recovery_topic_count: number;
   readonly recovery_total_bytes: number;

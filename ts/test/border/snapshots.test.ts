@@ -166,11 +166,77 @@ describe('a provider that fails', () => {
   });
 });
 
-describe("'last'", () => {
-  it('is accepted, and changes nothing yet', async () => {
-    const on = await start({ snapshots: 'last' });
-    const { client, conn } = await join(on);
+describe('with recovery', () => {
+  it('a state joins the stream at the position it was taken at, however long the provider takes', async () => {
+    const state = { n: 0 };
+    let answer: (() => void) | undefined;
+    const on = await start({
+      recovery: true,
+      snapshots: {
+        topics: 'counter',
+        get: (_user, _topics, { pin }) =>
+          new Promise((resolve) => {
+            answer = () => {
+              pin();
+              const taken = { ...state };
+              for (let more = 0; more < 3; more++) count();
+              resolve({ counter: taken });
+            };
+          }),
+      },
+    });
+    const count = (): void => {
+      state.n += 1;
+      on.server.publish('counter', 'count', { n: state.n });
+    };
+    for (let n = 0; n < 10; n++) count();
+    const { client } = await join(on);
+    send(client, ['counter']);
+    await waitUntil(() => answer !== undefined, 'the question');
+    for (let n = 0; n < 5; n++) count();
+    answer?.();
+    count();
+    await waitUntil(() => client.texts.some((text) => text.includes('"n":19')), 'the stream');
+    const heard = client.texts.map((text) => JSON.parse(text) as Told & { o?: number; p: { n?: number; data?: { n: number } } });
+    expect(heard.map(({ t }) => t)).toEqual([
+      'subscription_update',
+      'topic_snapshot',
+      'snapshot_complete',
+      ...Array(4).fill('count'),
+    ]);
+    expect(heard[0]?.p).toMatchObject({ recovery: { counter: { offset: 15, recovered: false } } });
+    expect(heard[1]?.p).toMatchObject({ data: { n: 15 }, offset: 15 });
+    expect(heard.slice(3).map(({ o, p }) => [o, p.n])).toEqual([16, 17, 18, 19].map((n) => [n, n]));
+
+    // Again, on request: everything behind the state comes once more.
+    client.texts.length = 0;
+    answer = undefined;
+    client.send('{"t":"sync_request","p":{"topics":["counter"],"include_snapshots":true}}');
+    await waitUntil(() => answer !== undefined, 'the question');
+    answer?.();
+    await waitUntil(() => client.texts.some((text) => text.includes('"o":22')), 'the stream');
+    const again = client.texts.map((text) => JSON.parse(text) as Told & { o?: number });
+    expect(again.map(({ o, t }) => o ?? t).slice(-6)).toEqual([
+      'subscription_update',
+      'topic_snapshot',
+      'snapshot_complete',
+      20,
+      21,
+      22,
+    ]);
+  });
+
+  it("'last' tells who comes the last value, and again on request", async () => {
+    const on = await start({ recovery: true, snapshots: 'last' });
+    on.server.publish('board', 'move', { n: 1 });
+    on.server.publish('board', 'move', { n: 2 });
+    const { client } = await join(on);
+    const heard = await subscribed(client, ['board', 'empty']);
+    expect(heard[0]?.p).toMatchObject({ recovery: { board: { offset: 1 }, empty: { offset: 0 } } });
+    expect(heard.slice(1)).toEqual([expect.objectContaining({ o: 2, t: 'move', p: { n: 2 } }), complete(['board'])]);
     client.send('{"t":"sync_request"}');
-    expect(await on.take('msg', conn)).toEqual(['msg', conn, { t: 'sync_request' }]);
+    await waitUntil(() => client.texts.length === 3, 'the state again');
+    const again = client.texts.map((text) => JSON.parse(text) as Told);
+    expect(again.slice(1)).toEqual([expect.objectContaining({ o: 2, p: { n: 2 } }), complete(['board'])]);
   });
 });

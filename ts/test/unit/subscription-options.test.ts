@@ -25,7 +25,8 @@ describe('the questions about subscriptions', () => {
     expect(native.authorize).toEqual({ timeout: 5, maxWaiting: 1024 });
     expect(native.snapshots).toEqual({ provider: { topics: ['a', 'b*'], timeout: 5, maxWaiting: 1024 } });
     expect(answering).toEqual({ maxSnapshotBytes: 2 ** 20 });
-    expect(resolve({ snapshots: 'last' }).native.snapshots).toEqual({ provider: null });
+    const last = resolve({ snapshots: 'last', recovery: true }).native;
+    expect([last.snapshots, last.recovery?.lastValues]).toEqual([{ provider: null }, ['*']]);
     expect(resolve({ authorize: null, snapshots: null }).native).toMatchObject({ authorize: null, snapshots: null });
     const short = resolve({ authorize: () => true, snapshots, idleTimeout: 4, pingInterval: 1 }).native;
     expect([short.authorize?.timeout, short.snapshots?.provider?.timeout]).toEqual([2, 2]);
@@ -34,7 +35,8 @@ describe('the questions about subscriptions', () => {
   it.each<[string, object]>([
     ['authorize', { subscriptions: 'app', authorize: () => true }],
     ['snapshots', { subscriptions: 'app', snapshots }],
-    ['snapshots', { subscriptions: undefined, snapshots: 'last' }],
+    ['snapshots', { subscriptions: undefined, snapshots: 'last', recovery: true }],
+    ['snapshots', { snapshots: 'last' }],
     ['authorize', { authorize: 'yes' }],
     ['authorizeTimeout', { authorizeTimeout: 1 }],
     ['maxAuthorizing', { maxAuthorizing: 1 }],

@@ -614,6 +614,12 @@ impl Metric {
         !matches!(self.read, Read::Presence(_)) || shared.presence.config().is_some()
     }
 
+    /// Whether it is in the Prometheus text: what is about recovery is there only where there is some, as published servers have it.
+    fn is_exposed(&self, shared: &Shared) -> bool {
+        let of_recovery = self.family.is_some_and(|family| family.starts_with("wse_recovery_"));
+        self.is_there(shared) && (!of_recovery || shared.topics.rings().is_some())
+    }
+
     fn value(&self, shared: &Shared) -> Value {
         match &self.read {
             Read::Shards(of) => sum(shared, of).into(),
@@ -668,7 +674,7 @@ impl Engine {
 /// The Prometheus text exposition of an engine.
 pub(super) fn exposition(shared: &Shared) -> String {
     let mut text = Exposition::default();
-    for metric in METRICS.iter().filter(|metric| metric.is_there(shared)) {
+    for metric in METRICS.iter().filter(|metric| metric.is_exposed(shared)) {
         let Some(family) = metric.family else { continue };
         let value = match metric.value(shared) {
             Value::Number(number) if matches!(metric.read, Read::Uptime) => {

@@ -9,6 +9,9 @@ use crate::recovery::{Asked, Request};
 /// Requests that may wait for their turn.
 const MAX_WAITING: usize = 65_536;
 
+/// Names of topics; `None`: all.
+type Names = Option<Box<[Box<str>]>>;
+
 /// Those that wait, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -25,11 +28,11 @@ struct Line {
     sent: u64,
     back: u64,
     /// Subscriptions that were ended while some were on that way: how many had had their turn then, and which (`None`: all).
-    ended: Vec<(u64, Option<Box<[Box<str>]>>)>,
+    ended: Vec<(u64, Names)>,
 }
 
 /// Topics that a connection has left.
-pub(super) struct Left(Vec<Option<Box<[Box<str>]>>>);
+pub(super) struct Left(Vec<Names>);
 
 impl Left {
     /// Whether this is one of them.

@@ -8,6 +8,8 @@ mod entry;
 mod groups;
 mod holdings;
 mod index;
+#[cfg(test)]
+mod interleavings;
 mod line;
 mod matches;
 mod pattern_work;

@@ -143,8 +143,10 @@ impl Client {
             }
             Some(_) => {}
         }
-        self.unplaced.remove(&topic);
-        self.known.insert(topic, at);
+        // What was on its way when the host was told tells nothing of where it is since.
+        if self.known.insert(topic, at).is_none_or(|before| before.epoch != epoch) {
+            self.unplaced.remove(&topic);
+        }
         if let Some(publication) = publication {
             self.deliver(topic, publication);
         }
