@@ -6,8 +6,9 @@
 // Never: trusts a field of a message. Everything is checked, cut to size, and bounded per connection and in total.
 
 import { wallClock } from './public/clock.mjs';
-import { ALL_ROOMS, FEED_TOPICS } from './public/topics.mjs';
+import { ALL_ROOMS, FEED_TOPICS, TABS } from './public/topics.mjs';
 import { createReturning } from './returning.mjs';
+import { welcomeTab } from './tabs.mjs';
 
 const FEED = new Set(FEED_TOPICS);
 const CHAT_TOPIC = /^chat(\.[a-z0-9_-]{1,32})?$/i;
@@ -45,7 +46,10 @@ export function createHub({ server, publisher, feed, load }) {
       const allowed = spend(conn) ? asked.filter(maySubscribe) : [];
       if (action === 'subscribe' && recover === true && allowed.length > 0) {
         const failed = asked.filter((topic) => !allowed.includes(topic));
-        return returning.comeBack(conn, allowed, failed, recovery).catch(report);
+        return returning
+          .comeBack(conn, allowed, failed, recovery)
+          .then(() => allowed.includes(TABS) && welcomeTab(server, conn, reply))
+          .catch(report);
       }
       const done = allowed.length > 0 && Object.hasOwn(change, action) && change[action](conn, allowed);
       const granted = done ? allowed : [];
@@ -58,7 +62,9 @@ export function createHub({ server, publisher, feed, load }) {
         failed_topics: asked.filter((topic) => !granted.includes(topic)),
         ...(done && action === 'subscribe' && { recovery: returning.positions(granted) }),
       });
-      if (done && action === 'subscribe') picture(conn);
+      if (!done || action !== 'subscribe') return;
+      picture(conn);
+      if (granted.includes(TABS)) welcomeTab(server, conn, reply);
     },
 
     publish(conn, { topic, text, nick, sender }) {
@@ -115,7 +121,7 @@ export function createHub({ server, publisher, feed, load }) {
   };
 }
 
-const maySubscribe = (topic) => FEED.has(topic) || topic === ALL_ROOMS || CHAT_TOPIC.test(topic);
+const maySubscribe = (topic) => FEED.has(topic) || topic === ALL_ROOMS || topic === TABS || CHAT_TOPIC.test(topic);
 
 /** One line without control or direction-changing characters, cut by whole characters. */
 function clean(value, max) {

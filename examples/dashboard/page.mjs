@@ -25,6 +25,7 @@ const FILES = new Map([
     'run-acts',
     'run-compare',
     'run-controls',
+    'tabs',
     'tiles',
   ].map((name) => [`/${name}.js`, `${name}.js`]),
   ...['style', 'tiles', 'panels', 'processes', 'chat', 'run'].map((name) => [`/${name}.css`, `${name}.css`]),

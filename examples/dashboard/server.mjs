@@ -11,6 +11,7 @@ import { createHub } from './hub.mjs';
 import { createLoad } from './load/control.mjs';
 import { createPage } from './page.mjs';
 import { createPublisher, createStats } from './stats.mjs';
+import { nameTab } from './tabs.mjs';
 
 const DRAIN_SECONDS = 1;
 const STOP_SECONDS = 1;
@@ -36,6 +37,9 @@ async function main() {
     maxSubscriptionsPerConnection: 64,
     // As much as the charts show: who is away for less than that misses nothing.
     recovery: { bufferSize: MINUTE, maxMessages: MINUTE, ttl: 60 },
+    // A reload is no leave.
+    presence: { grace: 2 },
+    onUpgrade: nameTab,
     allowedOrigins: ['localhost', '127.0.0.1'].map((host) => new URL(`http://${host}:${pagePort}`).origin),
   });
   const { port } = await server.start();

@@ -10,19 +10,22 @@ import { createCut } from './cut.js';
 import { createPanels } from './panels.js';
 import { createProcessTable } from './processes.js';
 import { createRun } from './run.js';
+import { createTabs, ownTab } from './tabs.js';
 import { createTiles } from './tiles.js';
 import { TOPICS } from './topics.mjs';
 
 const WRITE_EVERY_MS = 250;
 const DESCRIBE_EVERY_MS = 5000;
 
-const connection = new Connection(TOPICS);
+const tab = ownTab();
+const connection = new Connection(TOPICS, tab);
 const panels = createPanels();
 const processes = createProcessTable();
 const tiles = createTiles(connection);
 const chat = createChat(connection);
 const cut = createCut(connection);
 const run = createRun(connection);
+const tabs = createTabs(connection, tab);
 
 const handlers = {
   'system.cpu'(p, late) {
@@ -38,6 +41,9 @@ const handlers = {
     chat.listening(p.listening);
   },
   'load.state': (p) => run.take(p),
+  tabs: (p) => tabs.list(p),
+  presence_join: (p) => tabs.joined(p),
+  presence_leave: (p) => tabs.left(p),
   chat: (p) => chat.add(p),
   error(p) {
     const text = typeof p?.message === 'string' ? p.message : 'The server refused that.';

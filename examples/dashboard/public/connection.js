@@ -32,6 +32,7 @@ export class Connection extends EventTarget {
   ages = [];
 
   #topics;
+  #tab;
   #socket = null;
   #attempt = 0;
   #skew = 0;
@@ -47,9 +48,11 @@ export class Connection extends EventTarget {
   #backAt = Number.NEGATIVE_INFINITY; // the wall clock when this one was ready: what is older was missed
   #cutUntil = Number.NEGATIVE_INFINITY;
 
-  constructor(topics) {
+  /** @param tab what this tab is known by, whatever its connection */
+  constructor(topics, tab) {
     super();
     this.#topics = topics;
+    this.#tab = tab;
   }
 
   async start() {
@@ -63,7 +66,7 @@ export class Connection extends EventTarget {
       const response = await fetch('/config.json', { cache: 'no-store', signal: AbortSignal.timeout(3000) });
       if (!response.ok) throw new Error(`config.json: ${response.status}`);
       const { url } = await response.json();
-      if (this.#socket === placeholder) this.#open(new WebSocket(url));
+      if (this.#socket === placeholder) this.#open(new WebSocket(`${url}?tab=${this.#tab}`));
     } catch {
       if (this.#socket === placeholder) this.#lost();
     }

@@ -41,6 +41,9 @@ describe('the dashboard', () => {
         await waitUntil(async () => (await shown(page, 'connections')) === '2', 'two connections', PATIENCE_MS);
         await waitUntil(async () => Number(await shown(page, 'rate')) > 20, 'messages per second', PATIENCE_MS);
         await testId(page, 'process-row').nth(3).waitFor();
+        const tabs = testId(page, 'tabs').locator('li');
+        await waitUntil(async () => (await tabs.count()) === 2, 'both tabs are present', PATIENCE_MS);
+        expect(await tabs.locator('text=this tab').count()).toBe(1);
         await waitUntil(async () => /^\d/.test(await shown(page, 'rtt')), 'round trip', PATIENCE_MS);
         // Both clocks are this machine's: generous, because it has other work too.
         const [median, p99] = [Number(await shown(page, 'latency')), Number(await shown(page, 'age-p99'))];
