@@ -221,3 +221,58 @@ fn last_values_come_with_the_subscription_and_again_when_asked_for() {
     server.engine.publish("a", Payloads::Texts(&["{}"]), None);
     assert_eq!(peer.json()["o"], 9);
 }
+
+/// A replay that did not happen, or that was followed by a loss, is not "on its way".
+#[test]
+fn what_was_not_replayed_is_not_said_to_be() {
+    let mut server = Server::start(with(recovery()));
+    let (mut peer, id) = server.connect();
+    subscribe(&mut peer, &["a"]);
+    server.events.event();
+    publish(&server, "a", 300);
+    let epoch = format!("{:08x}", server.engine.topic_position("a").unwrap().epoch);
+    assert_eq!((0..300).map(|_| peer.json()).count(), 300);
+    let ask = |peer: &mut Peer, epoch: &str, offset: u64| {
+        let at = json!({ "a": { "epoch": epoch, "offset": offset } });
+        send(peer, &json!({ "action": "subscribe", "topics": ["a"], "recover": true, "recovery": at }));
+        reply(peer)
+    };
+    for _ in 0..3 {
+        for (epoch, offset) in [(epoch.as_str(), 5), ("00000000", 299), (&epoch, 301)] {
+            let (replayed, reply) = ask(&mut peer, epoch, offset);
+            assert_eq!((replayed.len(), &reply["recovered"]), (0, &json!(false)), "{epoch} {offset}");
+        }
+    }
+    assert_eq!(ask(&mut peer, &epoch, 290).0.len(), 10);
+    send(&mut peer, &json!({ "action": "unsubscribe", "topics": ["a"] }));
+    reply(&mut peer);
+    publish(&server, "a", 5);
+    let (replayed, reply) = ask(&mut peer, &epoch, 290);
+    assert_eq!(
+        (replayed.len(), &reply["recovered"]),
+        (15, &json!(true)),
+        "what was published meanwhile is no repetition"
+    );
+    assert!(server.engine.connection_info(id).is_some());
+}
+
+/// The host changes what it may have while it asks for states: neither waits for the other for ever.
+#[test]
+fn rights_that_change_while_it_asks_for_everything_stop_nobody() {
+    let last = Recovery { last_values: vec![Pattern::new("*").unwrap()], ..recovery() };
+    let mut server = Server::start(Config { snapshots: Some(Snapshots::Last), ..with(last) });
+    let (mut peer, id) = server.connect();
+    let topics: Vec<String> = (0..500).map(|n| format!("t{n}")).collect();
+    subscribe(&mut peer, &topics.iter().map(String::as_str).collect::<Vec<_>>());
+    let engine = std::sync::Arc::clone(&server.engine);
+    let host = std::thread::spawn(move || {
+        for _ in 0..3000 {
+            engine.set_topic_acl(id, &[], &["none".into()]).unwrap();
+        }
+    });
+    for _ in 0..200 {
+        peer.send_text(r#"{"t":"sync_request"}"#);
+        while peer.json()["t"] != "snapshot_complete" {}
+    }
+    host.join().unwrap();
+}

@@ -207,8 +207,8 @@ function toPositions({ recover, positions, epoch, offset }: RecoverOptions): (to
   if (recover !== undefined && typeof recover !== 'boolean') {
     throw new TypeError(`recover must be true or false, not ${describe(recover)}`);
   }
-  const given = positions ?? null;
-  if (given !== null) toOptions(given, 'positions');
+  // A client has written it, whatever it is: what is no object holds no positions.
+  const given = typeof positions === 'object' ? positions : positions === undefined ? null : {};
   const pair = (epoch ?? null) !== null || (offset ?? null) !== null;
   if (recover === false || (given === null && !pair)) return () => undefined;
   const one = pair ? toPosition({ epoch, offset }) : undefined;

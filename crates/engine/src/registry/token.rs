@@ -42,12 +42,15 @@ impl Peer {
     /// It has another token of the same user, which grants this. Returns whether that changes what it may have: not where the
     /// host has said what that is.
     pub(crate) fn exchange(&self, claims: &Claims, acl: Option<Arc<Acl>>) -> bool {
-        // The ACL's lock first, here and below: the host may say something else at this moment.
-        let mut own = self.acl.write();
-        let rights = self.with_credential(|credential, _| {
+        // The ACL's lock within that of the details, here and below, and nothing within it: the host may say something else at this
+        // moment, and whoever holds the details may ask what is allowed.
+        let mut details = self.details.lock();
+        let credential = details.extras.as_deref_mut().and_then(|extras| extras.credential.as_deref_mut());
+        let rights = credential.map(|credential| {
             credential.exchange(claims);
             credential.rights
         });
+        let mut own = self.acl.write();
         if rights == Some(Rights::Host) || *own == acl {
             return false;
         }
@@ -57,9 +60,11 @@ impl Peer {
 
     /// The host says what it may have; tokens do not change that any more.
     pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
-        let mut own = self.acl.write();
-        self.with_credential(|credential, _| credential.rights = Rights::Host);
-        *own = acl;
+        let mut details = self.details.lock();
+        if let Some(credential) = details.extras.as_deref_mut().and_then(|extras| extras.credential.as_deref_mut()) {
+            credential.rights = Rights::Host;
+        }
+        *self.acl.write() = acl;
     }
 
     /// What it may have, for many questions; `None`: everything.

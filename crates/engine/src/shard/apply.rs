@@ -17,7 +17,7 @@ use crate::conn::Offer;
 use crate::id::ConnId;
 use crate::inbound::Kind;
 use crate::presence::Refused;
-use crate::recovery::{Answer, Asked, Request, Wish};
+use crate::recovery::{Answer, Asked, Found, Request, Wish};
 use crate::registry::Peer;
 use crate::topics::{Position, Refusal};
 
@@ -69,11 +69,13 @@ impl Shard {
     }
 
     /// Makes its user present on what it is subscribed to now.
-    pub(super) fn make_present(&mut self, slot: u32, applying: &mut Applying) {
+    pub(super) fn make_present(&mut self, slot: u32, applying: &mut Applying, topics: &[Found]) {
         let Some(data) = applying.update.as_ref().and_then(|update| update.presence.as_deref()) else { return };
         let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return };
         let shared = &self.context.shared;
-        let held: Vec<_> = applying.results.succeeded.iter().filter_map(|topic| shared.topics.get(topic)).collect();
+        let has = |asked: &Asked| (asked.registered && !asked.covered) || self.topics.holds(&asked.entry, slot);
+        let has = topics.iter().map(|found| &found.asked).filter(|asked| has(asked) && peer.allows(&asked.entry.name));
+        let held: Vec<_> = has.map(|asked| Arc::clone(&asked.entry)).collect();
         applying.results.presence_refused = if data.starts_with('{') {
             shared.appear(&peer, &held, Some(data), || {}).why
         } else {
@@ -105,6 +107,7 @@ impl Shard {
         let shared = Arc::clone(&self.context.shared);
         let slot = peer.id.slot();
         let topics: Vec<_> = topics.into_iter().collect();
+        let pins = shots.pins();
         // Published clients ask so for what they have missed of a topic, however they came by it.
         let gap = update.recover && topics.len() == 1;
         let mut asked = Vec::with_capacity(topics.len());
@@ -141,7 +144,8 @@ impl Shard {
             }
             match shared.admit(peer, &topic) {
                 Ok(entry) => {
-                    let wish = match (from, shots.pin(&topic).filter(|_| entry.line.is_some())) {
+                    let pin = pins.get(&*topic).copied().filter(|_| entry.line.is_some());
+                    let wish = match (from, pin) {
                         (_, Some(pin)) => Wish::Behind(pin),
                         (Some(from), None) => Wish::Missed(from),
                         (None, None) => Wish::Last,
@@ -180,12 +184,11 @@ impl Shard {
     /// What is wanted of a topic that is held already.
     fn wish(&mut self, slot: u32, topic: u64, from: Option<Position>) -> Wish {
         let Some(from) = from else { return Wish::Nothing };
-        let now = self.context.now();
-        if self.served.is_on_its_way(slot, topic, from, now) {
+        let lost = self.context.counters.slow_consumer_drops.get();
+        if self.served.is_on_its_way(slot, topic, from, lost, self.context.now()) {
             self.context.counters.replays_coalesced.add(1);
             return Wish::OnItsWay;
         }
-        self.served.note(slot, topic, from, now);
         Wish::Missed(from)
     }
 

@@ -1,9 +1,11 @@
 //! Recovery as the shard does it: in one step a connection gets what it missed, the reply, and its subscriptions. Whether all that was
 //! missed is queued is known here and nowhere else.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Shard;
+use super::applying::Applying;
 use super::subscribe::CHANGE;
 use crate::conn::{Account, Offer};
 use crate::frames::RingSlice;
@@ -146,8 +148,13 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot) {
             self.delivery.list(slot, connection);
         }
-        let (subscribed, others): (Vec<_>, Vec<_>) =
-            topics.into_iter().map(|found| found.asked).partition(|asked| asked.registered && !asked.covered);
+        let peer = self.connections.get(slot).map(|connection| Arc::clone(connection.peer()));
+        // A host's subscription stays, whatever its ACL becomes, and delivers what that allows; a client has been told that it failed.
+        let may = |asked: &Asked| settle.is_some() || peer.as_ref().is_some_and(|peer| peer.allows(&asked.entry.name));
+        let (subscribed, others): (Vec<_>, Vec<_>) = topics
+            .into_iter()
+            .map(|found| found.asked)
+            .partition(|asked| asked.registered && !asked.covered && may(asked));
         self.subscribe(to, subscribed.into_iter().map(|asked| asked.entry).collect());
         self.give_up(to, others.into_iter());
         match settle {
@@ -225,20 +232,45 @@ impl Shard {
         }
     }
 
+    /// What a client has lost again, or may not have any more, since it asked: that has failed.
+    fn forget_ended(&self, slot: u32, topics: &[Found], applying: &mut Applying) {
+        let Some(peer) = self.connections.get(slot).map(|connection| connection.peer()) else { return };
+        let left: HashSet<&str, foldhash::fast::RandomState> =
+            topics.iter().map(|found| &*found.asked.entry.name).filter(|name| peer.allows(name)).collect();
+        let results = &mut applying.results;
+        let ended: Vec<String> = results.succeeded.extract_if(.., |topic| !left.contains(&**topic)).collect();
+        results.changed.retain(|topic| left.contains(&**topic));
+        for topic in ended {
+            let reason = if peer.allows(&topic) { "unsubscribed" } else { "not_allowed" };
+            results.refuse(topic, reason.into());
+        }
+    }
+
     /// Tells a client what became of its request, behind what was replayed: it takes the positions for its own, and must not lose its
     /// connection between the two. Then come the states of topics, and what was published since.
     fn tell_applied(&mut self, slot: u32, topics: &[Found], outcome: &Outcome) {
         let Some(mut applying) = self.updates.applied(slot) else { return };
-        self.make_present(slot, &mut applying);
+        self.forget_ended(slot, topics, &mut applying);
+        self.make_present(slot, &mut applying, topics);
+        let (lost, now) = (self.context.counters.slow_consumer_drops.get(), self.context.now());
+        for (Found { asked, .. }, (_, became)) in topics.iter().zip(&outcome.topics) {
+            if let Wish::Missed(from) = asked.wish
+                && became.count > 0
+            {
+                self.served.note(slot, asked.entry.id, from, lost, now);
+            }
+        }
         let has_lines = topics.iter().any(|found| found.asked.entry.line.is_some());
         if let Some(reply) = applying.reply(has_lines.then_some(outcome)) {
             self.tell(slot, &reply);
         }
-        for (Found { asked, .. }, (name, became)) in topics.iter().zip(&outcome.topics) {
-            if matches!(asked.wish, Wish::Behind(pin) if became.position != Some(pin)) {
-                applying.shots.outdate(name);
-            }
-        }
+        let became = topics.iter().zip(&outcome.topics);
+        let outdated = became
+            .filter(
+                |(found, (_, became))| matches!(found.asked.wish, Wish::Behind(pin) if became.position != Some(pin)),
+            )
+            .map(|(_, (name, _))| &**name);
+        applying.shots.outdate(&outdated.collect());
         let shots = std::mem::take(&mut applying.shots);
         match &applying.update {
             _ if shots.is_empty() => {}

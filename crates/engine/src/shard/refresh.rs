@@ -169,6 +169,7 @@ impl Shard {
             held.filter(|entry| !allows(&entry.name)).map(|entry| entry.name.clone()).collect()
         };
         if !names.is_empty() {
+            shared.vanish(peer, Some(names.iter().map(|name| &**name)), || {});
             self.unsubscribe(peer.id, Some(&names));
         }
         let mut ended: IndexSet<_, _> = names.into_iter().collect();

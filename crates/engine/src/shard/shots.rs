@@ -1,5 +1,7 @@
 //! States of topics on their way from the host to a client. Knows no connection and no question.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -31,21 +33,15 @@ impl Shots {
         Self { known: Vec::new(), unsaid, asked: true }
     }
 
-    /// Up to where publications are part of the state of a topic.
-    pub(super) fn pin(&self, topic: &str) -> Option<Position> {
-        self.known.iter().find(|shot| &*shot.topic == topic)?.pin
+    /// Up to where publications are part of the states, by topic.
+    pub(super) fn pins(&self) -> HashMap<&str, Position, foldhash::fast::RandomState> {
+        self.known.iter().filter_map(|shot| Some((&*shot.topic, shot.pin?))).collect()
     }
 
-    /// What was published since the state of a topic is not kept: it is of no use.
-    pub(super) fn outdate(&mut self, topic: &str) {
-        let unsaid = &mut self.unsaid;
-        self.known.retain(|shot| {
-            let stays = &*shot.topic != topic;
-            if !stays {
-                unsaid.push((topic.into(), "outdated".into()));
-            }
-            stays
-        });
+    /// What was published since the states of these topics is not kept: they are of no use.
+    pub(super) fn outdate(&mut self, topics: &HashSet<&str, foldhash::fast::RandomState>) {
+        let outdated = self.known.extract_if(.., |shot| topics.contains(&*shot.topic));
+        self.unsaid.extend(outdated.map(|shot| (shot.topic, "outdated".into())));
     }
 
     /// Whether nobody wanted any.

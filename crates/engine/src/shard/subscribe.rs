@@ -49,6 +49,8 @@ impl Shard {
     pub(super) fn unsubscribe(&mut self, to: ConnId, names: Option<&[Box<str>]>) -> usize {
         let ended = self.waiting.end(to, names);
         self.give_up(to, ended.into_iter());
+        // What was replayed to it may be needed again once it subscribes anew.
+        self.served.forget(to.slot());
         let shared = Arc::clone(&self.context.shared);
         let Self { connections, topics, delivery, index, .. } = self;
         let Some(connection) = connections.get_mut(to.slot()).filter(|connection| connection.id() == to) else {

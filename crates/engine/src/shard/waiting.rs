@@ -8,6 +8,8 @@ use crate::recovery::{Asked, Request};
 
 /// Requests that may wait for their turn.
 const MAX_WAITING: usize = 65_536;
+/// Topics they may name together.
+const MAX_TOPICS: usize = 262_144;
 
 /// Names of topics; `None`: all.
 type Names = Option<Box<[Box<str>]>>;
@@ -18,6 +20,8 @@ pub(super) struct Waiting {
     /// Whose turn it is, once for each request.
     order: VecDeque<ConnId>,
     of: HashMap<ConnId, Line, foldhash::fast::RandomState>,
+    /// Topics they name.
+    topics: usize,
 }
 
 /// The requests of one connection.
@@ -61,10 +65,11 @@ impl Waiting {
     /// # Errors
     /// As many wait as may: here it is again.
     pub(super) fn add(&mut self, request: Request) -> Result<(), Request> {
-        if self.order.len() >= MAX_WAITING {
+        if self.order.len() >= MAX_WAITING || self.topics + request.topics.len() > MAX_TOPICS {
             return Err(request);
         }
         self.order.push_back(request.to);
+        self.topics += request.topics.len();
         self.of.entry(request.to).or_default().requests.push_back(request);
         Ok(())
     }
@@ -72,12 +77,15 @@ impl Waiting {
     /// The one that has waited longest.
     pub(super) fn next(&mut self) -> Option<Request> {
         let to = self.order.pop_front()?;
-        self.of.get_mut(&to)?.requests.pop_front()
+        let request = self.of.get_mut(&to)?.requests.pop_front()?;
+        self.topics -= request.topics.len();
+        Some(request)
     }
 
     /// Its turn has not come: its connection's has again after the others, and then it is the first.
     pub(super) fn put_back(&mut self, request: Request) {
         self.order.push_back(request.to);
+        self.topics += request.topics.len();
         self.of.entry(request.to).or_default().requests.push_front(request);
     }
 
@@ -104,6 +112,7 @@ impl Waiting {
         for request in &mut line.requests {
             ended.extend(request.topics.extract_if(.., |asked| is_among(names, &asked.entry.name)));
         }
+        self.topics -= ended.len();
         if line.sent > line.back {
             line.ended.push((line.sent, names.map(Into::into)));
         }
