@@ -109,7 +109,8 @@ describe('healthSnapshot', () => {
   it('follows what happens', async () => {
     const on = await startServer({ ...QUIET, maxInboundQueueSize: 1, inboundOverflow: 'drop', keep: false });
     const client = await Client.open(on.port);
-    await waitUntil(() => on.gauge('connections') === 1, 'connection');
+    // What is told of it fills the queue; until then what it sends is part of the same batch.
+    await waitUntil(() => on.gauge('inbound_queue_depth') === 1, 'its connect');
     for (let i = 0; i < 10; i += 1) client.send('x');
     // All of them: each number is looked at by itself.
     await waitUntil(
