@@ -9,21 +9,9 @@ use std::time::{Duration, Instant};
 use wse_engine::config::{Config, Recovery, RingPolicy};
 use wse_engine::{ConnId, Outcome, Position, Settle, Unsettled};
 use wse_protocol::close_code::CloseCode;
-use wse_testkit::{Peer, Server, config, wait_until};
+use wse_testkit::{Peer, Server, config, recovery, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn recovery() -> Recovery {
-    Recovery {
-        rules: Vec::new(),
-        ring: Some(RingPolicy { size: 128, ttl: None }),
-        memory_budget: 64 << 20,
-        max_messages: 500,
-        replay_rate: 1 << 30,
-        connection_replay_rate: 1 << 30,
-        last_values: Vec::new(),
-    }
-}
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), ..config() }

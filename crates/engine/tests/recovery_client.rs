@@ -4,24 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wse_engine::Payloads;
-use wse_engine::config::{Config, Recovery, RingPolicy, Snapshots, Subscriptions};
+use wse_engine::config::{Config, Recovery, Snapshots, Subscriptions};
 use wse_protocol::topic::Pattern;
-use wse_testkit::{Event, Peer, Server, config};
+use wse_testkit::{Event, Peer, Server, config, recovery};
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), subscriptions: Subscriptions::Acl, ..config() }
-}
-
-fn recovery() -> Recovery {
-    Recovery {
-        rules: Vec::new(),
-        ring: Some(RingPolicy { size: 128, ttl: None }),
-        memory_budget: 64 << 20,
-        max_messages: 500,
-        replay_rate: 1 << 30,
-        connection_replay_rate: 1 << 30,
-        last_values: Vec::new(),
-    }
 }
 
 fn send(peer: &mut Peer, p: &Value) {
