@@ -188,6 +188,11 @@ impl Connection {
         &mut self.account
     }
 
+    /// Frames it has lost so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.account.dropped.as_ref().map_or(0, |dropped| dropped.ever)
+    }
+
     /// Which of the shard's event streams its events go to.
     pub(crate) fn stream(&self) -> u16 {
         self.stream

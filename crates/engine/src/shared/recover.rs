@@ -97,6 +97,26 @@ impl Shared {
         line.is_some_and(|line| line.lock().live().is_some_and(|stream| stream.keeps(from, most)))
     }
 
+    /// Where a topic is from here on: a stream that nobody has begun begins. `None`: it cannot be recovered, or memory is scarce.
+    pub(crate) fn begin(&self, topic: &str) -> Option<Position> {
+        let (entry, rings) = (self.topics.recoverable(topic)?, self.topics.rings()?);
+        let now = self.clock.elapsed_ms();
+        let begun = entry.line.as_ref().and_then(|line| {
+            let mut state = line.lock();
+            let stream = if rings.is_full() { state.live() } else { line.stream(&mut state, &entry.name, now) }?;
+            Some((stream.position(), rings.weigh(stream)))
+        });
+        match begun {
+            Some((_, true)) => rings.list(&entry, now),
+            Some(_) => {}
+            None => self.topics.sweep(&entry),
+        }
+        if rings.is_over() {
+            self.topics.reclaim();
+        }
+        begun.map(|(position, _)| position)
+    }
+
     /// Where a topic is; `None`: it cannot be recovered, or nothing is known of it.
     pub(crate) fn position(&self, topic: &str) -> Option<Position> {
         let entry = self.topics.get(topic)?;
