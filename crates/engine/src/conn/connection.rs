@@ -415,6 +415,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn first_pings_of_those_who_came_together_are_spread_over_the_interval() {
+        const INTERVAL: u32 = 25_000;
+        let mut tenths = [0; 10];
+        for slot in 0..1000 {
+            let at = stagger(ConnId::from_u64(slot), INTERVAL);
+            assert!((1..=INTERVAL).contains(&at), "{at}");
+            tenths[(at.min(INTERVAL - 1) / (INTERVAL / 10)) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (80..=120).contains(count)), "{tenths:?}");
+    }
+
+    #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_idle_connection_stays_small() {
         // With the counts of its `Arc` a peer fills 128 bytes. Allocators round up to the next of 112, 128, 160, 192, 224, 256, 320.

@@ -42,7 +42,7 @@ impl Shared {
             if let (Some(line), Some(rings), false) = (&entry.line, self.topics.rings(), repeated) {
                 let mut state = line.lock();
                 // Who only subscribes begins a stream, so that it can recover what it misses from here on; not where memory is scarce.
-                let stream = if rings.is_full() { state.live() } else { line.stream(&mut state, &entry.name, now) };
+                let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() };
                 if let Some(stream) = stream {
                     (missed, last) = read(stream, &asked, most, line.keeps_last());
                     at = Some(stream.position());
@@ -103,7 +103,7 @@ impl Shared {
         let now = self.clock.elapsed_ms();
         let begun = entry.line.as_ref().and_then(|line| {
             let mut state = line.lock();
-            let stream = if rings.is_full() { state.live() } else { line.stream(&mut state, &entry.name, now) }?;
+            let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() }?;
             Some((stream.position(), rings.weigh(stream)))
         });
         match begun {
