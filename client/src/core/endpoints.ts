@@ -84,7 +84,6 @@ export function createEndpoints(
   /** The index after the one picked last. */
   let next = 0;
 
-  const of = (url: string) => all.find((endpoint) => endpoint.url === url);
   const penalty = ({ penalty, at }: Endpoint) => penalty * 0.5 ** ((now() - at) / HALF_LIFE);
   const healthy = (endpoint: Endpoint) => penalty(endpoint) <= FAILURE / 2;
   const score = (endpoint: Endpoint) => Math.max(10, 100 - penalty(endpoint) - Math.min(45, (endpoint.latency ?? 0) / 20));
@@ -92,31 +91,32 @@ export function createEndpoints(
     endpoint.penalty = Math.min(WORST, value);
     endpoint.at = now();
   };
-  /** The endpoint with the least of the first value, then of the second; of equals the first from the turn on. */
-  const least = (from: Endpoint[], first: (e: Endpoint) => number, second: (e: Endpoint) => number) =>
-    from.reduce((best, e) => ((first(e) - first(best) || second(e) - second(best)) < 0 ? e : best));
+  /** The endpoint of which `key` is least; of equals the first. */
+  const least = (from: Endpoint[], key: (endpoint: Endpoint) => number) =>
+    from.reduce((best, endpoint) => (key(endpoint) < key(best) ? endpoint : best));
 
   const choose = () => {
     // The list from the turn on: what comes first in it is the next in turn, and wins where all are equal.
     const turn = [...all.slice(next), ...all.slice(0, next)];
     const from = turn.filter(healthy);
-    if (from.length === 0) return least(turn, penalty, (e) => e.attempts);
-    if (strategy === 'least-connections')
-      return least(
-        from,
-        (e) => e.active,
-        (e) => e.connections,
-      );
-    if (strategy === 'round-robin') return from[0] as Endpoint;
-    let mark = random() * from.reduce((sum, e) => sum + score(e), 0);
-    const drawn = from.find((e) => {
-      mark -= score(e);
+    // A second key is a fraction too small to weigh against the first.
+    if (!from[0]) return least(turn, (endpoint) => penalty(endpoint) + endpoint.attempts / 1e9);
+    if (strategy === 'least-connections') return least(from, (endpoint) => endpoint.active + endpoint.connections / 1e9);
+    let mark = strategy === 'round-robin' ? 0 : random() * from.reduce((sum, endpoint) => sum + score(endpoint), 0);
+    const drawn = from.find((endpoint) => {
+      mark -= score(endpoint);
       return mark < 0;
     });
-    return drawn ?? (from[0] as Endpoint);
+    return drawn ?? from[0];
   };
 
-  if (all.length === 0) throw new RangeError('no endpoint');
+  /** What a URL that is not of this pool has gone through is nothing to it. */
+  const told = (url: string, change: (endpoint: Endpoint) => void) => {
+    const endpoint = all.find((endpoint) => endpoint.url === url);
+    if (endpoint) change(endpoint);
+  };
+
+  if (!all[0]) throw new RangeError('no endpoint');
 
   return {
     pick() {
@@ -125,25 +125,23 @@ export function createEndpoints(
       endpoint.attempts++;
       return endpoint.url;
     },
-    succeeded(url, latencyMs) {
-      const endpoint = of(url);
-      if (!endpoint) return;
-      endpoint.connections++;
-      endpoint.active++;
-      endpoint.latency = endpoint.latency === null ? latencyMs : endpoint.latency * 0.7 + latencyMs * 0.3;
-      // Not all of it: an endpoint that opens and cuts again and again stays behind the ones that hold.
-      punish(endpoint, penalty(endpoint) / 4);
-    },
-    failed(url) {
-      const endpoint = of(url);
-      if (!endpoint) return;
-      endpoint.failures++;
-      punish(endpoint, penalty(endpoint) + FAILURE);
-    },
-    closed(url) {
-      const endpoint = of(url);
-      if (endpoint?.active) endpoint.active--;
-    },
+    succeeded: (url, latencyMs) =>
+      told(url, (endpoint) => {
+        endpoint.connections++;
+        endpoint.active++;
+        endpoint.latency = (endpoint.latency ?? latencyMs) * 0.7 + latencyMs * 0.3;
+        // Not all of it: an endpoint that opens and cuts again and again stays behind the ones that hold.
+        punish(endpoint, penalty(endpoint) / 4);
+      }),
+    failed: (url) =>
+      told(url, (endpoint) => {
+        endpoint.failures++;
+        punish(endpoint, penalty(endpoint) + FAILURE);
+      }),
+    closed: (url) =>
+      told(url, (endpoint) => {
+        if (endpoint.active) endpoint.active--;
+      }),
     stats: () =>
       all.map((endpoint) => {
         const { penalty: _, at: __, ...counts } = endpoint;

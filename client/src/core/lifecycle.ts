@@ -18,10 +18,13 @@ export interface PageHandlers {
   restored?(): void;
 }
 
-/** What listeners are added to. */
+/** What listeners are added to, until the signal is aborted. */
 export interface PageEvents {
-  addEventListener(type: string, listener: (event: { readonly persisted?: boolean }) => void): void;
-  removeEventListener(type: string, listener: (event: { readonly persisted?: boolean }) => void): void;
+  addEventListener(
+    type: string,
+    listener: (event: { readonly persisted?: boolean }) => void,
+    options: { readonly signal: AbortSignal },
+  ): void;
 }
 
 /** What {@link watchPage} needs of a window. */
@@ -41,6 +44,9 @@ export function watchPage(handlers: PageHandlers, target: Partial<PageTarget> = 
   if (!target.document) return () => {};
   const page = target as PageTarget;
   const { document } = page;
+  const watching = new AbortController();
+  const on = (source: PageEvents, type: string, listener: (event: { readonly persisted?: boolean }) => void) =>
+    source.addEventListener(type, listener, watching);
   let away = false;
   const put = (to: boolean) => {
     if (away === to) return;
@@ -48,24 +54,17 @@ export function watchPage(handlers: PageHandlers, target: Partial<PageTarget> = 
     if (to) handlers.frozen?.();
     else handlers.restored?.();
   };
-  const look = () => (document.visibilityState === 'hidden' ? handlers.hidden?.() : handlers.visible?.());
-  const freeze = () => put(true);
-  const thaw = () => put(false);
-  const watched: [PageEvents, string, (event: { readonly persisted?: boolean }) => void][] = [
-    [document, 'visibilitychange', look],
-    [document, 'freeze', freeze],
-    [document, 'resume', thaw],
-    [page, 'pagehide', freeze],
-    [page, 'pageshow', ({ persisted }) => persisted && thaw()],
-    [page, 'online', () => handlers.online?.()],
-    [page, 'offline', () => handlers.offline?.()],
-  ];
-  for (const [on, type, listener] of watched) on.addEventListener(type, listener);
-  if (document.visibilityState === 'hidden') handlers.hidden?.();
+  const hidden = () => document.visibilityState === 'hidden';
+  on(document, 'visibilitychange', () => (hidden() ? handlers.hidden?.() : handlers.visible?.()));
+  on(document, 'freeze', () => put(true));
+  on(document, 'resume', () => put(false));
+  on(page, 'pagehide', () => put(true));
+  on(page, 'pageshow', (event) => event.persisted && put(false));
+  on(page, 'online', () => handlers.online?.());
+  on(page, 'offline', () => handlers.offline?.());
+  if (hidden()) handlers.hidden?.();
   if (page.navigator?.onLine === false) handlers.offline?.();
-  return () => {
-    for (const [on, type, listener] of watched) on.removeEventListener(type, listener);
-  };
+  return () => watching.abort();
 }
 
 /** The timers {@link watchSleep} needs; a `Clock` has them. */

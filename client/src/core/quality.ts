@@ -33,17 +33,20 @@ const WINDOW = 100;
 const AGE = 1_800_000;
 const RECENT = 10;
 
-/** The limits of each grade, ms, ms, %; and what exceeding the ones of `good` suggests. */
-const GRADES = [
-  ['excellent', 50, 25, 0.1],
-  ['good', 150, 50, 1],
-  ['fair', 300, 100, 3],
-] as const;
+/** Limits of `good`, which suggestions go by too: ms of latency, ms of jitter, % of loss. */
+const GOOD = [150, 50, 1];
+/** Each grade with its limits, the best first. */
+const GRADES: [Quality, number[]][] = [
+  ['excellent', [50, 25, 0.1]],
+  ['good', GOOD],
+  ['fair', [300, 100, 3]],
+];
+/** What helps where a limit of `good` is passed, in the same order. */
 const HINTS = [
-  'High latency: use a nearer endpoint or send in batches',
-  'Unsteady latency: buffer what is shown and send less often',
-  'Pings are lost: allow longer timeouts and queue what must arrive',
-] as const;
+  'High latency: send in batches or use a nearer endpoint',
+  'Unsteady latency: buffer before showing',
+  'Pings lost: allow longer timeouts',
+];
 
 /**
  * A meter without samples. Grades: `excellent` ≤ 50 ms latency, 25 ms jitter and 0.1 % loss; `good` ≤ 150, 50, 1; `fair` ≤ 300, 100,
@@ -70,13 +73,12 @@ export function createQuality({ now }: { now: () => number }): QualityMeter {
           ? rtts.reduce((jitter, rtt, i) => (i ? jitter + (Math.abs(rtt - (rtts[i - 1] as number)) - jitter) / 16 : 0), 0)
           : null;
       const loss = pings.length > 0 ? (100 * (pings.length - rtts.length)) / pings.length : 0;
-      // Nothing measured is within every limit, but no answer at all is no latency to be proud of.
+      // No answer at all is within no limit of latency.
       const values = [latency ?? Infinity, jitter ?? 0, loss];
-      const within = (grade: (typeof GRADES)[number]) => values.every((value, i) => value <= (grade[i + 1] as number));
-      const quality = pings.length > 0 ? (GRADES.find(within)?.[0] ?? 'poor') : 'unknown';
-      const suggestions =
-        quality === 'unknown' ? [] : HINTS.filter((_, i) => (values[i] as number) > (GRADES[1][i + 1] as number));
-      return { quality, latency, jitter, loss, suggestions };
+      const beyond = (limits: number[]) => HINTS.filter((_, i) => (values[i] as number) > (limits[i] as number));
+      if (!pings[0]) return { quality: 'unknown', latency, jitter, loss, suggestions: [] };
+      const quality = GRADES.find(([, limits]) => !beyond(limits)[0])?.[0] ?? 'poor';
+      return { quality, latency, jitter, loss, suggestions: beyond(GOOD) };
     },
   };
 }
