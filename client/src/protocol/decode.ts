@@ -1,0 +1,230 @@
+/**
+ * Frames to events, in the order in which they arrived, whatever has to be waited for in between. Owns the queue behind an asynchronous
+ * codec; never throws at its caller, never answers, knows nothing of topics.
+ */
+import { DecodeError } from './errors.js';
+import { batched, isRaw, type Raw, toEvent } from './event.js';
+import { inflate } from './inflate.js';
+import { loadUnpack, type Unpack } from './msgpack.js';
+import type { Category, WSEEvent } from './types.js';
+
+/** Who is told. What a handler throws is told to `error`. */
+export interface DecodeHandlers {
+  /** A message. `raw`: all its members; `size`: its share of the frame, in characters of text or bytes. */
+  event(event: WSEEvent, raw: Raw, size: number): void;
+  /** Bytes that are no message. */
+  binary(bytes: Uint8Array): void;
+  /** A frame, or a part of a batch, was skipped. Mostly a `DecodeError`. */
+  error(error: Error): void;
+}
+
+/** What decoding may cost, and who helps. */
+export interface DecodeOptions {
+  /** The largest frame, before and after decoding: bytes, of text characters. Default 1 MiB. */
+  readonly maxBytes?: number;
+  /** What may wait behind an asynchronous codec, in bytes and characters; what arrives beyond is skipped. Default 8 times `maxBytes`. */
+  readonly maxPending?: number;
+  /** Codecs that are not part of the client. */
+  readonly codecs?: {
+    /** Opens what follows `E:`; what it holds is read as a frame of its own, `C:` and `M:` included. Without it such frames are errors. */
+    readonly sealed?: (body: Uint8Array) => Uint8Array | Promise<Uint8Array>;
+    /** Reads MessagePack instead of `@msgpack/msgpack`. */
+    readonly msgpack?: Unpack;
+  };
+}
+
+/** Reads the frames of one connection after another. */
+export interface Decoder {
+  /** A TEXT frame. */
+  text(data: string): void;
+  /** A BINARY frame. Its bytes are kept until it is read. */
+  bytes(data: Uint8Array): void;
+  /** Forgets what waits: those frames were of a connection that is gone. */
+  reset(): void;
+}
+
+type Done = () => void;
+type Frame = string | Uint8Array;
+
+const MAX_DEPTH = 64;
+
+// Bounded itself: it goes one level beyond the limit and no further.
+const tooDeep = (value: unknown, left = MAX_DEPTH): boolean =>
+  typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((part) => tooDeep(part, left - 1)));
+
+const then = <T, R>(value: T | Promise<T>, next: (value: T) => R | Promise<R>): R | Promise<R> =>
+  value instanceof Promise ? value.then(next) : next(value);
+
+/** A decoder; it tells `handlers` synchronously as long as no frame before has to be waited for. */
+export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions = {}): Decoder => {
+  const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {} } = options;
+  const utf8 = new TextDecoder('utf-8', { fatal: true });
+  let unpack = codecs.msgpack;
+  // There as long as something asynchronous is pending; its identity tells one connection from the next.
+  let queue: Frame[] | undefined;
+  let queued = 0;
+
+  const fail = (error: unknown): void =>
+    handlers.error(error instanceof Error ? error : new DecodeError('corrupt', String(error)));
+
+  const attempt = (done: Done): void => {
+    try {
+      done();
+    } catch (error) {
+      fail(error);
+    }
+  };
+
+  const emit = (value: unknown, size: number, prefix?: Category): void => {
+    if (!isRaw(value)) throw new DecodeError('not_a_message', 'Not a JSON object');
+    const event = toEvent(value, prefix);
+    const parts = event.epoch === undefined && batched(event);
+    if (!parts) return handlers.event(event, value, size);
+    for (const part of parts) attempt(() => emit(part, Math.ceil(size / parts.length), prefix));
+  };
+
+  const message =
+    (size: number, prefix?: Category) =>
+    (value: unknown): Done => {
+      if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep', `Nested more than ${MAX_DEPTH} levels`);
+      return () => emit(value, size, prefix);
+    };
+
+  const json = (text: string): Done => {
+    const prefix = /^(WSE|S|U)(?={)/.exec(text)?.[0] as Category | undefined;
+    let value: unknown;
+    try {
+      value = JSON.parse(prefix ? text.slice(prefix.length) : text);
+    } catch (cause) {
+      throw new DecodeError('not_a_message', 'Not JSON', cause);
+    }
+    return message(text.length, prefix)(value);
+  };
+
+  const inflated = (bytes: Uint8Array): Promise<Done> => inflate(bytes, maxBytes).then((out) => json(utf8.decode(out)));
+
+  const unpacked = (bytes: Uint8Array): unknown =>
+    then(unpack ?? loadUnpack(), (loaded) => {
+      unpack = loaded;
+      try {
+        return loaded(bytes);
+      } catch (cause) {
+        throw new DecodeError('corrupt', 'Not MessagePack', cause);
+      }
+    });
+
+  const plain = (bytes: Uint8Array): Done | Promise<Done> => {
+    const binary: Done = () => handlers.binary(bytes);
+    const first = bytes[0] ?? 0;
+    // `{`, a prefix or white space: may be a message. A map of MessagePack: may be one too. Everything else is bytes.
+    if ('{WSU \n\r\t'.includes(String.fromCharCode(first))) {
+      try {
+        const text = utf8.decode(bytes);
+        if (/^(WSE|S|U|\s+)?{/.test(text)) return json(text);
+      } catch (error) {
+        if ((error as DecodeError).code === 'too_deep') throw error;
+      }
+    } else if ((first & 0xf0) === 0x80 || first === 0xde || first === 0xdf) {
+      const guess = (value: unknown): Done =>
+        isRaw(value) && typeof (value['t'] ?? value['type']) === 'string' ? message(bytes.length)(value) : binary;
+      try {
+        const value = unpacked(bytes);
+        return value instanceof Promise ? value.then(guess, () => binary) : guess(value);
+      } catch {}
+    }
+    return binary;
+  };
+
+  const binary = (bytes: Uint8Array, opened?: boolean): Done | Promise<Done> => {
+    limit(bytes);
+    const [a, b] = bytes;
+    if (b === 0x3a) {
+      const body = bytes.subarray(2);
+      if (a === 0x45 && !opened) {
+        if (!codecs.sealed) throw new DecodeError('no_codec', 'E: frame, and no key');
+        return then(codecs.sealed(body), (clear) => binary(clear, true));
+      }
+      if (a === 0x43) return inflated(body);
+      if (a === 0x4d) return then(unpacked(body), message(bytes.length));
+    }
+    if (a === 0x78 && [0x01, 0x5e, 0x9c, 0xda].includes(b ?? 0)) {
+      // Without a prefix it is a guess: bytes that begin so by chance are bytes.
+      return inflated(bytes).catch((error: DecodeError) => {
+        if (error.code === 'too_large') throw error;
+        return () => handlers.binary(bytes);
+      });
+    }
+    return plain(bytes);
+  };
+
+  const text = (data: string): Done => {
+    limit(data);
+    // Older servers' heartbeat, a text of its own.
+    const beat = /^(?:WSE:)?(P[IO]NG)(?::(\d+))?/i.exec(data);
+    if (!beat) return json(data);
+    const t = beat[1]?.toUpperCase() === 'PONG' ? 'PONG' : 'ping';
+    return () => emit({ c: 'WSE', t, p: beat[2] ? { timestamp: Number(beat[2]) } : {} }, data.length);
+  };
+
+  const limit = (frame: Frame): void => {
+    if (frame.length > maxBytes) throw new DecodeError('too_large', `Frame of more than ${maxBytes} bytes`);
+  };
+
+  /** Reads a frame; true if those behind it have to wait. */
+  const run = (frame: Frame): boolean => {
+    try {
+      const later = typeof frame === 'string' ? text(frame) : binary(frame);
+      if (later instanceof Promise) {
+        wait(later);
+        return true;
+      }
+      later();
+    } catch (error) {
+      fail(error);
+    }
+    return false;
+  };
+
+  const wait = (later: Promise<Done>): void => {
+    queue ??= [];
+    const mine = queue;
+    later
+      .then((done) => {
+        if (mine === queue) done();
+      })
+      .catch((error) => {
+        if (mine === queue) fail(error);
+      })
+      .finally(() => {
+        while (mine === queue) {
+          const frame = mine.shift();
+          if (frame === undefined) {
+            queue = undefined;
+            return;
+          }
+          queued -= frame.length;
+          if (run(frame)) return;
+        }
+      });
+  };
+
+  const take = (frame: Frame): void => {
+    if (!queue) {
+      run(frame);
+    } else if (queued + frame.length > maxPending) {
+      fail(new DecodeError('overflow', `More than ${maxPending} bytes wait`));
+    } else {
+      queued += frame.length;
+      queue.push(frame);
+    }
+  };
+
+  return {
+    text: take,
+    bytes: take,
+    reset() {
+      queue = undefined;
+      queued = 0;
+    },
+  };
+};
