@@ -8,7 +8,6 @@ import { delayFor, strainAfter } from './backoff.js';
 import { type Breaker, createBreaker } from './breaker.js';
 import type { TimerHandle } from './clock.js';
 import { createEndpoints, type Endpoints } from './endpoints.js';
-import { WSEError } from './errors.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
 import type { Settings } from './options.js';
 import type { Tokens } from './tokens.js';
@@ -24,6 +23,8 @@ export interface StateChange {
   readonly reason: string;
   /** Attempts that failed in a row. */
   readonly attempt: number;
+  /** What the platform said of a failed attempt, where it said anything. */
+  readonly error: unknown;
   /** Milliseconds until the next attempt, where one is waited for. */
   readonly retryIn: number | undefined;
 }
@@ -94,7 +95,7 @@ export function createDriver(settings: Settings, list: readonly string[], tokens
   let refused = false;
   let draining = Promise.resolve();
 
-  const input = (event: MachineInput): void => {
+  const input = (event: MachineInput, error?: unknown): void => {
     const previous = state.name;
     const { state: next, effects } = reduce(state, event, config);
     state = next;
@@ -107,7 +108,7 @@ export function createDriver(settings: Settings, list: readonly string[], tokens
     }
     if (state.name !== previous) {
       const { code, reason = '' } = event as { code?: number; reason?: string };
-      on.changed({ state: state.name, previous, code, reason, attempt: state.attempt, retryIn });
+      on.changed({ state: state.name, previous, code, reason, error, attempt: state.attempt, retryIn });
     }
     const last = effects.at(-1);
     if (last?.do === 'end') on.ended(last.ending);
@@ -142,18 +143,17 @@ export function createDriver(settings: Settings, list: readonly string[], tokens
           },
           frame: on.frame,
           closed(code, reason, error) {
-            if (error !== undefined && code === 1006) on.report(new WSEError('WSE_CONNECT_FAILED', `${target}: ${error}`, { cause: error }));
             transport = undefined;
-            failed(gen, code, reason);
+            failed(gen, code, reason, error);
           },
         },
       );
     } catch (error) {
       on.report(error);
-      failed(gen, 1006, 'no token');
+      failed(gen, 1006, 'no token', error);
     }
   };
-  const failed = (gen: number, code: number, reason: string): void => {
+  const failed = (gen: number, code: number, reason: string, error?: unknown): void => {
     if (gen !== state.generation) return;
     clock.clearTimeout(timer);
     const early = begun !== 0;
@@ -165,7 +165,7 @@ export function createDriver(settings: Settings, list: readonly string[], tokens
     strain = strainAfter(strain, state.step === 'ready' ? now() - state.readyAt : 0);
     const kind = settings.stopOn.includes(code) ? 'stop' : closeClass(code);
     refused = kind === 'refresh';
-    input({ type: 'closed', gen, at: now(), code, reason, class: kind });
+    input({ type: 'closed', gen, at: now(), code, reason, class: kind }, error);
   };
   const wait = (kind: string, attempt: number): void => {
     patient = kind === 'backoff';

@@ -7,7 +7,6 @@ import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock } from './clock.js';
 import type { SendOptions } from './outgoing.js';
 
-
 /** What a client lends to an extension. */
 export interface ExtensionHost {
   readonly clock: Clock;

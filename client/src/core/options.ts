@@ -18,9 +18,7 @@ export interface TokenRequest {
 }
 
 /** A token, or what gets one. Nothing (null, undefined, '') means: without one, such as where the browser's own cookie counts. */
-export type TokenSource =
-  | string
-  | ((request: TokenRequest) => string | null | undefined | Promise<string | null | undefined>);
+export type TokenSource = string | ((request: TokenRequest) => string | null | undefined | Promise<string | null | undefined>);
 
 /** Options of `connect()`. Times are milliseconds. */
 export interface ClientOptions {
@@ -129,7 +127,8 @@ export function settle(options: ClientOptions): Settings {
   const settings = { ...DEFAULTS, ...given } as typeof DEFAULTS & ClientOptions;
   for (const [name, value] of Object.entries(DEFAULTS)) {
     const is = settings[name as Defaulted];
-    if (typeof value === 'number' && !((is as number) >= 0)) throw new WSEError('WSE_ARGUMENT', `${name}: must be a number from 0`);
+    if (typeof value === 'number' && !((is as number) >= 0))
+      throw new WSEError('WSE_ARGUMENT', `${name}: must be a number from 0`);
   }
   const backoff = settings.reconnect === false ? { ...BACKOFF, maxAttempts: 0 } : { ...BACKOFF, ...settings.reconnect };
   return { ...settings, backoff };

@@ -61,13 +61,11 @@ export interface Transport {
 /** How long the other side may take to answer a Close, ms. */
 const CLOSE_MS = 2_000;
 
-const BROWSER: boolean = typeof window !== 'undefined' && typeof document !== 'undefined';
-
-/** Where a token goes if nobody says so. */
-export const defaultTokenPlace = (): TokenPlace =>
-  BROWSER || typeof (globalThis as { process?: { versions?: { node?: string } } }).process?.versions?.node !== 'string'
-    ? 'none'
-    : 'header';
+/** Where a token goes if nobody says so. Node, Bun and Deno have a `process.versions.node`; so has Electron, whose windows have a document. */
+export const defaultTokenPlace = (): TokenPlace => {
+  const { document, process } = globalThis as { document?: unknown; process?: { versions?: { node?: string } } };
+  return document === undefined && process?.versions?.node ? 'header' : 'none';
+};
 
 /** The constructor, and whether it is `ws`'s, which takes headers as a third argument. */
 async function findSocket(): Promise<[SocketConstructor, boolean]> {
