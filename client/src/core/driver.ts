@@ -5,11 +5,13 @@
 
 import { closeClass } from '../protocol/close.js';
 import { delayFor, strainAfter } from './backoff.js';
-import { type Breaker, createBreaker } from './breaker.js';
+import type { Breaker } from './breaker.js';
 import type { TimerHandle } from './clock.js';
-import { createEndpoints, type Endpoints } from './endpoints.js';
+import type { Endpoints } from './endpoints.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
 import type { Settings } from './options.js';
+import type { PartContext } from './parts.js';
+import { createRotation } from './rotation.js';
 import type { Tokens } from './tokens.js';
 import { defaultTokenPlace, openTransport, type Transport } from './transport.js';
 
@@ -70,18 +72,22 @@ export interface Driver {
 }
 
 /** A driver that has done nothing yet. */
-export function createDriver(settings: Settings, list: readonly string[], tokens: Tokens, on: DriverHandlers): Driver {
-  const { clock, random, backoff, breaker: limits } = settings;
-  const now = (): number => clock.now();
+export function createDriver(
+  settings: Settings,
+  context: PartContext,
+  list: readonly string[],
+  tokens: Tokens,
+  on: DriverHandlers,
+): Driver {
+  const { clock, random, backoff, pool = createRotation } = settings;
+  const { now } = context;
   const config: MachineConfig = {
     maxAttempts: backoff.maxAttempts,
     maxRefreshes: settings.maxRefreshes ?? (tokens.renewable ? 3 : 0),
     stableAfter: 5_000,
   };
-  const pool = (urls: readonly string[]): Endpoints =>
-    createEndpoints(urls, { ...(settings.strategy && { strategy: settings.strategy }), random, now });
-  const breaker = limits === false ? undefined : createBreaker({ timeout: 30_000, ...limits, now });
-  let endpoints = pool(list);
+  const breaker = settings.breaker?.(context);
+  let endpoints = pool(list, context);
   let state = INITIAL;
   let transport: Transport | undefined;
   let url: string | undefined;
@@ -212,7 +218,7 @@ export function createDriver(settings: Settings, list: readonly string[], tokens
       if (!patient) input({ type: 'wake' });
     },
     force(urls) {
-      if (urls) endpoints = pool(urls);
+      if (urls) endpoints = pool(urls, context);
       input({ type: 'force' });
     },
     freeze: () => input({ type: 'freeze' }),

@@ -3,8 +3,9 @@
  * others. Nothing here knows what an event means.
  */
 
-import type { Clock, TimerHandle } from './clock.js';
+import type { Clock } from './clock.js';
 import { WSEError } from './errors.js';
+import { createWait, type Wait } from './wait.js';
 
 /** What ends a subscription to events; calling it again does nothing. */
 export type Off = () => void;
@@ -17,29 +18,24 @@ export interface Emitter<M> {
   off<K extends keyof M>(name: K, fn: (value: M[K]) => void): void;
   /** Calls all handlers of a name, in the order they came; false if there are none. */
   emit<K extends keyof M>(name: K, value: M[K]): boolean;
-  /** Whether a name, or any name, has handlers. */
-  has(name?: keyof M): boolean;
 }
 
 /** Handlers of which a throw, or a rejected promise, goes to `report`. */
 export function createEmitter<M>(report: (error: unknown, name: keyof M) => void): Emitter<M> {
   const handlers = new Map<keyof M, Set<(value: never) => unknown>>();
-  const off = (name: keyof M, fn: (value: never) => unknown): void => {
+  const off: Emitter<M>['off'] = (name, fn) => {
     const set = handlers.get(name);
     if (set?.delete(fn) && set.size === 0) handlers.delete(name);
   };
   return {
     on(name, fn) {
-      let set = handlers.get(name);
-      if (set === undefined) handlers.set(name, (set = new Set()));
-      set.add(fn);
+      handlers.set(name, (handlers.get(name) ?? new Set()).add(fn));
       return () => off(name, fn);
     },
     off,
     emit(name, value) {
-      const set = handlers.get(name);
-      if (set === undefined) return false;
-      for (const fn of [...set]) {
+      const all = [...(handlers.get(name) ?? [])];
+      for (const fn of all) {
         try {
           const result = fn(value as never);
           if (result instanceof Promise) result.catch((error) => report(error, name));
@@ -47,9 +43,8 @@ export function createEmitter<M>(report: (error: unknown, name: keyof M) => void
           report(error, name);
         }
       }
-      return true;
+      return all.length > 0;
     },
-    has: (name) => (name === undefined ? handlers.size > 0 : handlers.has(name)),
   };
 }
 
@@ -64,128 +59,86 @@ export interface EventQueue<T> {
   readonly taken: boolean;
   /** Adds an event; false if one was lost for it. */
   push(value: T): boolean;
-  /** The next event; rejects with `WSE_TIMEOUT` after `timeout` milliseconds, or with what ended the queue. */
+  /** The next event; rejects with `WSE_TIMEOUT` after `timeout` milliseconds, `WSE_ABORTED`, or what ended the queue. */
   next(timeout?: number, signal?: AbortSignal): Promise<IteratorResult<T, undefined>>;
   /** Ends it behind what waits: regularly, or with an error for whoever reads on. */
   end(error?: WSEError): void;
   /** Iterates; leaving the loop keeps what waits for the next one. */
-  iterate(done?: () => void): AsyncIterableIterator<T>;
-}
-
-interface Waiter<T> {
-  take(result: IteratorResult<T, undefined>): void;
-  fail(error: WSEError): void;
+  iterate(left?: () => void): AsyncIterableIterator<T>;
 }
 
 /** A queue of at most `limit` events. A reader that waits gets an event without the queue. */
 export function createQueue<T>(limit: number, overflow: Overflow, clock: Clock): EventQueue<T> {
-  let items: T[] = [];
-  let head = 0;
-  const waiters = new Set<Waiter<T>>();
-  let ended = false;
-  let failure: WSEError | undefined;
+  const items: T[] = [];
+  const waits = new Set<Wait<IteratorResult<T, undefined>>>();
+  /** What readers are told behind the last event. */
+  let over: { error?: WSEError | undefined } | undefined;
   let taken = false;
 
-  const shift = (): T => {
-    const value = items[head] as T;
-    items[head++] = undefined as T;
-    if (head > 1024 && head * 2 > items.length) {
-      items = items.slice(head);
-      head = 0;
-    }
-    return value;
-  };
-  const over = (waiter: Waiter<T>): void => {
-    if (failure === undefined) return waiter.take({ done: true, value: undefined });
-    const error = failure;
-    // An overflow is said once; what ended the client is said to everybody.
-    if (error.code === 'WSE_OVERFLOW') {
-      failure = undefined;
-      ended = false;
-    }
-    waiter.fail(error);
+  const settle = (wait: Wait<IteratorResult<T, undefined>>): void => {
+    const error = over?.error;
+    // An overflow is said once; what has ended the client is said to everybody.
+    if (error?.code === 'WSE_OVERFLOW') over = undefined;
+    if (error) wait.reject(error);
+    else wait.resolve({ done: true, value: undefined });
   };
   const end = (error?: WSEError): void => {
-    if (ended) return;
-    ended = true;
-    failure = error;
-    for (const waiter of [...waiters]) over(waiter);
+    over = { error };
+    for (const wait of waits) settle(wait);
   };
   const queue: EventQueue<T> = {
     get size() {
-      return items.length - head;
+      return items.length;
     },
     get taken() {
       return taken;
     },
     push(value) {
-      if (ended) return failure === undefined;
-      const [waiter] = waiters;
-      if (waiter !== undefined) {
-        waiter.take({ done: false, value });
+      if (over) return !over.error;
+      for (const wait of waits) {
+        wait.resolve({ done: false, value });
         return true;
       }
-      const full = items.length - head >= limit;
+      const full = items.length >= limit;
       if (full) {
         if (overflow === 'error') {
-          end(new WSEError('WSE_OVERFLOW', `${limit} events wait, and nobody reads them`));
+          end(new WSEError('WSE_OVERFLOW', `${limit} events wait`));
           return false;
         }
-        shift();
+        items.shift();
       }
       items.push(value);
       return !full;
     },
     next(timeout, signal) {
-      if (items.length > head) return Promise.resolve({ done: false, value: shift() });
-      return new Promise((resolve, reject) => {
-        let timer: TimerHandle;
-        const leave = (): void => {
-          waiters.delete(waiter);
-          clock.clearTimeout(timer);
-          signal?.removeEventListener('abort', abort);
-        };
-        const waiter: Waiter<T> = {
-          take(result) {
-            leave();
-            resolve(result);
-          },
-          fail(error) {
-            leave();
-            reject(error);
-          },
-        };
-        const abort = (): void => waiter.fail(new WSEError('WSE_ABORTED', 'aborted', { cause: signal?.reason }));
-        if (signal?.aborted) return abort();
-        if (ended) return over(waiter);
-        waiters.add(waiter);
-        signal?.addEventListener('abort', abort);
-        if (timeout !== undefined) {
-          timer = clock.setTimeout(() => waiter.fail(new WSEError('WSE_TIMEOUT', `no event within ${timeout} ms`)), timeout);
-        }
-      });
+      if (items.length > 0) return Promise.resolve({ done: false, value: items.shift() as T });
+      const wait = createWait<IteratorResult<T, undefined>>(clock, 'no event', timeout, signal, () => waits.delete(wait));
+      waits.add(wait);
+      if (over) settle(wait);
+      return wait.promise;
     },
     end,
-    iterate(done) {
+    iterate(left) {
       taken = true;
       const leave = (): void => {
         taken = false;
-        done?.();
+        left?.();
       };
       return {
         [Symbol.asyncIterator]() {
           return this;
         },
-        async next() {
-          try {
-            const result = await queue.next();
-            if (result.done) leave();
-            return result;
-          } catch (error) {
-            leave();
-            throw error;
-          }
-        },
+        next: () =>
+          queue.next().then(
+            (result) => {
+              if (result.done) leave();
+              return result;
+            },
+            (error) => {
+              leave();
+              throw error;
+            },
+          ),
         async return() {
           leave();
           return { done: true, value: undefined };

@@ -3,11 +3,14 @@
 import type { Position } from '../protocol/types.js';
 import type { BackoffOptions } from './backoff.js';
 import { BACKOFF } from './backoff.js';
+import type { Breaker } from './breaker.js';
 import { type Clock, systemClock } from './clock.js';
-import type { EndpointStrategy } from './endpoints.js';
 import { WSEError } from './errors.js';
 import type { Overflow } from './events.js';
 import type { Extension } from './extension.js';
+import type { Limiter } from './limiter.js';
+import type { BatchPart, Part, PoolPart } from './parts.js';
+import type { QualityMeter } from './quality.js';
 import type { SocketConstructor, TokenPlace } from './transport.js';
 
 /** Why a token is asked for: for an attempt, after a refusal (4401), or because the one in use is about to expire. */
@@ -61,14 +64,16 @@ export interface ClientOptions {
   readonly maxMessageSize?: number;
   /** Message ids that are remembered, so that one that comes twice is delivered once; 0: none. Stamped messages go by their offset. @default 1000 */
   readonly dedupWindow?: number;
-  /** How one of several endpoints is picked. @default 'weighted-random' */
-  readonly strategy?: EndpointStrategy;
-  /** Failures in a row after which nothing is tried for a while. @default 5 failures, 30 s, 3 successes */
-  readonly breaker?: { readonly failures?: number; readonly timeout?: number; readonly successes?: number } | false;
-  /** What is sent at most: a burst, and messages a second. What is beyond waits. @default 1000 and 100/s */
-  readonly rateLimit?: { readonly capacity?: number; readonly refill?: number } | false;
-  /** Gathers messages of `normal` priority and below into one `batch` message. The server's application unpacks them. @default off */
-  readonly batch?: { readonly size?: number; readonly delay?: number } | false;
+  /** How one of several endpoints is picked: `endpointPool()`. @default one after the other, the next one after a failure */
+  readonly pool?: PoolPart;
+  /** Stops trying for a while after several failures: `circuitBreaker()`. @default none; waits grow by themselves */
+  readonly breaker?: Part<Breaker>;
+  /** Bounds what is sent: `rateLimiter()`. @default none */
+  readonly rateLimit?: Part<Limiter>;
+  /** Measures the network: `networkQuality()`. @default the latency alone */
+  readonly quality?: Part<QualityMeter>;
+  /** Lets messages share frames: `batching()`. @default none */
+  readonly batch?: BatchPart;
   /** Ask for the state of all topics after each connect, for servers that do not send it by themselves. @default false */
   readonly sync?: boolean;
   /** Follow the page: hidden, frozen, restored, online, offline. @default true */
@@ -87,25 +92,7 @@ export interface ClientOptions {
   readonly random?: () => number;
 }
 
-type Defaulted =
-  | 'connectTimeout'
-  | 'readyTimeout'
-  | 'heartbeat'
-  | 'idleTimeout'
-  | 'timeout'
-  | 'queueSize'
-  | 'sendQueueSize'
-  | 'maxMessageSize'
-  | 'dedupWindow'
-  | 'overflow'
-  | 'clock'
-  | 'random'
-  | 'stopOn';
-
-/** Options with every default in its place. */
-export type Settings = ClientOptions & Required<Pick<ClientOptions, Defaulted>> & { readonly backoff: BackoffOptions };
-
-const DEFAULTS: Required<Pick<ClientOptions, Defaulted>> = {
+const DEFAULTS = {
   connectTimeout: 10_000,
   readyTimeout: 10_000,
   heartbeat: 15_000,
@@ -115,23 +102,25 @@ const DEFAULTS: Required<Pick<ClientOptions, Defaulted>> = {
   sendQueueSize: 1_000,
   maxMessageSize: 8_388_608,
   dedupWindow: 1_000,
-  overflow: 'drop-oldest',
+  overflow: 'drop-oldest' as Overflow,
   clock: systemClock,
   random: Math.random,
-  stopOn: [],
+  stopOn: [] as readonly number[],
 };
+
+/** Options with every default in its place. */
+export type Settings = ClientOptions & typeof DEFAULTS & { readonly backoff: BackoffOptions };
 
 /** @throws WSEError `WSE_ARGUMENT` where a number is none, or negative. */
 export function settle(options: ClientOptions): Settings {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings = { ...DEFAULTS, ...given } as typeof DEFAULTS & ClientOptions;
+  const { reconnect } = options;
+  const backoff = { ...BACKOFF, ...(reconnect === false ? { maxAttempts: 0 } : reconnect) };
+  const settings: Record<string, unknown> = { ...options, backoff };
   for (const [name, value] of Object.entries(DEFAULTS)) {
-    const is = settings[name as Defaulted];
-    if (typeof value === 'number' && !((is as number) >= 0))
-      throw new WSEError('WSE_ARGUMENT', `${name}: must be a number from 0`);
+    const given = (settings[name] ??= value);
+    if (typeof value === 'number' && !((given as number) >= 0)) throw new WSEError('WSE_ARGUMENT', `${name}: ${given}`);
   }
-  const backoff = settings.reconnect === false ? { ...BACKOFF, maxAttempts: 0 } : { ...BACKOFF, ...settings.reconnect };
-  return { ...settings, backoff };
+  return settings as unknown as Settings;
 }
 
 /**

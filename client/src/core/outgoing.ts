@@ -6,6 +6,7 @@
 import type { Clock, TimerHandle } from './clock.js';
 import { WSEError } from './errors.js';
 import type { Limiter } from './limiter.js';
+import { createWait, type Wait } from './wait.js';
 
 /** Five levels; the numbers are those of the wire (`pri`). */
 export type Priority = 'critical' | 'high' | 'normal' | 'low' | 'background' | 10 | 8 | 5 | 3 | 1;
@@ -40,11 +41,7 @@ const LOOK_MS = 20;
 
 interface Entry {
   readonly data: string;
-  readonly signal: AbortSignal | undefined;
-  timer: TimerHandle;
-  abort: (() => void) | undefined;
-  resolve(): void;
-  reject(error: WSEError): void;
+  readonly wait: Wait<void>;
 }
 
 /** What it needs of a connection. */
@@ -72,7 +69,7 @@ export interface OutgoingQueue {
 
 /** An empty queue. */
 export function createOutgoing({ clock, limit, limiter, buffered, write }: OutgoingHost): OutgoingQueue {
-  const levels = new Map(ORDER.map((level) => [level, new Set<Entry>()]));
+  const levels = ORDER.map(() => new Set<Entry>());
   let size = 0;
   let timer: TimerHandle;
   let waiting = false;
@@ -84,34 +81,23 @@ export function createOutgoing({ clock, limit, limiter, buffered, write }: Outgo
     if (bytes > HIGH_WATER) return LOOK_MS;
     return limiter?.take() === false ? Math.max(1, limiter.retryIn()) : 0;
   };
-  const leave = (set: Set<Entry>, entry: Entry): void => {
-    if (!set.delete(entry)) return;
-    size -= 1;
-    clock.clearTimeout(entry.timer);
-    if (entry.abort !== undefined) entry.signal?.removeEventListener('abort', entry.abort);
-  };
-  const put = (data: string, done: () => void, failed: (error: WSEError) => void): void => {
-    try {
-      write(data);
-      done();
-    } catch (error) {
-      failed(error as WSEError);
-    }
-  };
   const flush = (): void => {
     clock.clearTimeout(timer);
     waiting = false;
-    for (const set of levels.values()) {
-      for (const entry of set) {
-        const wait = hold();
-        if (wait === undefined) return;
-        if (wait > 0) {
-          waiting = true;
-          timer = clock.setTimeout(flush, wait);
+    for (const set of levels) {
+      for (const { data, wait } of set) {
+        const ms = hold();
+        if (ms !== 0) {
+          waiting = ms !== undefined;
+          if (ms) timer = clock.setTimeout(flush, ms);
           return;
         }
-        leave(set, entry);
-        put(entry.data, entry.resolve, entry.reject);
+        try {
+          write(data);
+          wait.resolve();
+        } catch (error) {
+          wait.reject(error);
+        }
       }
     }
   };
@@ -119,37 +105,24 @@ export function createOutgoing({ clock, limit, limiter, buffered, write }: Outgo
     get size() {
       return size;
     },
-    add(data, level, timeout, signal) {
-      return new Promise((resolve, reject) => {
-        const aborted = (): void => reject(new WSEError('WSE_ABORTED', 'aborted', { cause: signal?.reason }));
-        if (signal?.aborted) return aborted();
-        if (size === 0 && hold() === 0) return put(data, resolve, reject);
-        if (size >= limit) return reject(new WSEError('WSE_QUEUE_FULL', `${limit} messages wait`));
-        const set = levels.get(level) as Set<Entry>;
-        const entry: Entry = { data, signal, timer: undefined, abort: undefined, resolve, reject };
-        const take = (fail: () => void) => () => {
-          leave(set, entry);
-          fail();
-        };
-        if (timeout < Number.POSITIVE_INFINITY) {
-          const late = (): void => reject(new WSEError('WSE_TIMEOUT', `not sent within ${timeout} ms`));
-          entry.timer = clock.setTimeout(take(late), timeout);
-        }
-        if (signal !== undefined) signal.addEventListener('abort', (entry.abort = take(aborted)));
-        set.add(entry);
-        size += 1;
-        if (!waiting) flush();
+    async add(data, level, timeout, signal) {
+      if (size === 0 && !signal?.aborted && hold() === 0) return write(data);
+      if (size >= limit) throw new WSEError('WSE_QUEUE_FULL', `${limit} messages wait`);
+      const set = levels[ORDER.indexOf(level)] as Set<Entry>;
+      size += 1;
+      const wait: Wait<void> = createWait(clock, 'not sent', timeout, signal, () => {
+        size -= 1;
+        set.delete(entry);
       });
+      const entry = { data, wait };
+      if (!signal?.aborted) set.add(entry);
+      if (!waiting) flush();
+      return wait.promise;
     },
     flush,
     end(error) {
       clock.clearTimeout(timer);
-      for (const set of levels.values()) {
-        for (const entry of [...set]) {
-          leave(set, entry);
-          entry.reject(error);
-        }
-      }
+      for (const set of levels) for (const { wait } of set) wait.reject(error);
     },
   };
 }

@@ -4,9 +4,10 @@
  */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import type { Clock, TimerHandle } from './clock.js';
+import type { Clock } from './clock.js';
 import { WSEError } from './errors.js';
 import { levelOf, type SendOptions } from './outgoing.js';
+import { createWait, type Wait } from './wait.js';
 
 /** How a request is sent. `timeout` is the deadline for its reply. */
 export type RequestOptions = Omit<SendOptions, 'correlationId'>;
@@ -53,7 +54,7 @@ export interface Requests {
 
 interface Pending {
   sent: boolean;
-  settle(value: unknown, error?: WSEError): void;
+  readonly wait: Wait<unknown>;
 }
 
 /** No request waits yet. */
@@ -91,45 +92,25 @@ export function createRequests({ clock, timeout: patience, id, send, write, repo
     get size() {
       return pending.size;
     },
-    request(type, payload, options = {}) {
-      const { timeout = patience, signal } = options;
-      return new Promise((resolve, reject) => {
-        if (pending.size >= LIMIT) return reject(new WSEError('WSE_QUEUE_FULL', `${LIMIT} requests wait`));
-        const cid = id();
-        const taken = new AbortController();
-        let timer: TimerHandle;
-        const give = (error: WSEError): void => {
-          if (entry.sent) write({ type: 'cancel', category: 'WSE', correlationId: cid, payload: {} });
-          entry.settle(undefined, error);
-        };
-        const abort = (): void => give(new WSEError('WSE_ABORTED', 'aborted', { cause: signal?.reason }));
-        const entry: Pending = {
-          sent: false,
-          settle(value, error) {
-            pending.delete(cid);
-            clock.clearTimeout(timer);
-            signal?.removeEventListener('abort', abort);
-            if (!entry.sent) taken.abort();
-            if (error === undefined) resolve(value);
-            else reject(error);
-          },
-        };
-        if (signal?.aborted) return abort();
-        signal?.addEventListener('abort', abort);
-        pending.set(cid, entry);
-        if (timeout < Number.POSITIVE_INFINITY) {
-          const late = (): void => give(new WSEError('WSE_TIMEOUT', `${type}: no reply within ${timeout} ms`));
-          timer = clock.setTimeout(late, timeout);
-        }
-        const rq = Math.min(timeout, 2_147_483_647);
-        const message = { type, payload, correlationId: cid, request: rq, priority: levelOf(options.priority) };
-        send(message, Number.POSITIVE_INFINITY, taken.signal).then(
-          () => {
-            entry.sent = true;
-          },
-          (error) => entry.settle(undefined, error),
-        );
+    async request(type, payload, { timeout = patience, signal, priority } = {}) {
+      if (pending.size >= LIMIT) throw new WSEError('WSE_QUEUE_FULL', `${LIMIT} requests wait`);
+      const cid = id();
+      const unsent = new AbortController();
+      const wait = createWait<unknown>(clock, `${type}: no reply`, timeout, signal, (givenUp) => {
+        pending.delete(cid);
+        if (!entry.sent) unsent.abort();
+        else if (givenUp) write({ type: 'cancel', category: 'WSE', correlationId: cid });
       });
+      const entry: Pending = { sent: false, wait };
+      if (!signal?.aborted) {
+        pending.set(cid, entry);
+        const request = Math.min(timeout, 2 ** 31 - 1);
+        const message = { type, payload, correlationId: cid, request, priority: levelOf(priority) };
+        send(message, Number.POSITIVE_INFINITY, unsent.signal).then(() => {
+          entry.sent = true;
+        }, wait.reject);
+      }
+      return wait.promise;
     },
     handle(type, handler) {
       handlers.set(type, handler);
@@ -149,8 +130,8 @@ export function createRequests({ clock, timeout: patience, id, send, write, repo
         const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
         if (error) {
           const remote = { code: String(error.code), message: String(error.message ?? '') };
-          waiting?.settle(undefined, new WSEError('WSE_REPLY_ERROR', `${remote.code}: ${remote.message}`, { remote }));
-        } else waiting?.settle(event.payload);
+          waiting?.wait.reject(new WSEError('WSE_REPLY_ERROR', `${remote.code}: ${remote.message}`, { remote }));
+        } else waiting?.wait.resolve(event.payload);
         return waiting !== undefined || cid.startsWith(mine);
       }
       const deadline = raw['rq'];
@@ -160,8 +141,7 @@ export function createRequests({ clock, timeout: patience, id, send, write, repo
     },
     disconnected() {
       for (const controller of running.values()) controller.abort();
-      const error = new WSEError('WSE_CONNECTION_LOST', 'the connection ended before the reply');
-      for (const entry of [...pending.values()]) if (entry.sent) entry.settle(undefined, error);
+      for (const { sent, wait } of pending.values()) if (sent) wait.fail('WSE_CONNECTION_LOST');
     },
   };
 }

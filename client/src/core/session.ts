@@ -155,7 +155,7 @@ export function createSession(host: SessionHost): Session {
     auth_expiring() {
       if (tokens.renewable) tokens.exchange().catch(host.report);
     },
-    auth_refreshed: ({ payload }) => tokens.accepted(payload),
+    auth_refreshed: ({ payload }) => tokens.accepted(object(payload)),
   };
   const take = (event: WSEEvent, raw: Raw): void => {
     if (host.requests.take(event, raw)) return;

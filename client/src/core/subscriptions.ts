@@ -4,8 +4,9 @@
  */
 
 import type { Position } from '../protocol/types.js';
-import type { Clock, TimerHandle } from './clock.js';
+import type { Clock } from './clock.js';
 import { WSEError } from './errors.js';
+import { createWait, type Wait } from './wait.js';
 
 /** How topics are subscribed. */
 export interface SubscribeOptions {
@@ -42,10 +43,7 @@ interface Waiter {
   readonly topics: string[];
   readonly failed: { topic: string; reason: string }[];
   readonly timeout: number;
-  timer: TimerHandle;
-  leave(): void;
-  resolve(result: SubscriptionResult): void;
-  reject(error: WSEError): void;
+  readonly wait: Wait<SubscriptionResult>;
 }
 
 /** What it needs of a client. */
@@ -91,45 +89,16 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
   let online = false;
   let recovery = false;
 
-  const arm = (waiter: Waiter): void => {
-    if (waiter.timeout === Number.POSITIVE_INFINITY) return;
-    const late = (): void => {
-      waiter.leave();
-      waiter.reject(new WSEError('WSE_TIMEOUT', `${waiter.action}: no answer within ${waiter.timeout} ms`));
-    };
-    clock.clearTimeout(waiter.timer);
-    waiter.timer = clock.setTimeout(late, waiter.timeout);
-  };
   const wait = (action: Action, topics: readonly string[], options: SubscribeOptions): Promise<SubscriptionResult> => {
     const { signal, timeout = host.timeout } = options;
-    const result = new Promise<SubscriptionResult>((resolve, reject) => {
-      const abort = (): void => {
-        waiter.leave();
-        reject(new WSEError('WSE_ABORTED', 'aborted', { cause: signal?.reason }));
-      };
-      const waiter: Waiter = {
-        action,
-        left: new Set(topics),
-        topics: [],
-        failed: [],
-        timeout,
-        timer: undefined,
-        leave() {
-          waiters.delete(waiter);
-          clock.clearTimeout(waiter.timer);
-          signal?.removeEventListener('abort', abort);
-        },
-        resolve,
-        reject,
-      };
-      if (signal?.aborted) return abort();
-      signal?.addEventListener('abort', abort);
-      waiters.add(waiter);
-      if (online) arm(waiter);
-    });
+    const result = createWait<SubscriptionResult>(clock, `${action}: no answer`, online ? timeout : undefined, signal, () =>
+      waiters.delete(waiter),
+    );
+    const waiter: Waiter = { action, left: new Set(topics), topics: [], failed: [], timeout, wait: result };
+    waiters.add(waiter);
     // Who does not wait for the answer still has what it is for: the topics stay wanted.
-    result.catch(() => {});
-    return result;
+    result.promise.catch(() => {});
+    return result.promise;
   };
   /** One request for topics that are present with the same data. */
   const ask = (topics: readonly string[], presence: unknown, positions: Readonly<Record<string, Position>>): void => {
@@ -147,19 +116,24 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       throw new WSEError('WSE_ARGUMENT', 'topics: must be a list of strings');
     }
   };
-  const nothing = (action: Action): SubscriptionResult => ({
+  const told = (
+    action: Action,
+    topics: readonly string[] = [],
+    failed: SubscriptionResult['failed'] = [],
+    p: Readonly<Record<string, unknown>> = {},
+  ): SubscriptionResult => ({
     action,
-    success: true,
-    topics: [],
-    failed: [],
-    recovered: undefined,
-    presenceRefused: undefined,
+    success: failed.length === 0,
+    topics,
+    failed,
+    recovered: p['recovered'] as boolean | undefined,
+    presenceRefused: p['presence_refused'] as string | undefined,
   });
 
   return {
     async subscribe(topics, options = {}) {
       check(topics);
-      if (topics.length === 0) return nothing('subscribe');
+      if (topics.length === 0) return told('subscribe');
       for (const topic of topics) wanted.set(topic, options);
       const result = wait('subscribe', topics, options);
       if (online) ask(topics, options.presence, options.recover === false ? {} : host.positions(topics));
@@ -169,7 +143,7 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       check(topics);
       for (const topic of topics) wanted.delete(topic);
       host.forget(topics, [...wanted.keys()]);
-      if (!online || topics.length === 0) return { ...nothing('unsubscribe'), topics };
+      if (!online || topics.length === 0) return told('unsubscribe', topics);
       const result = wait('unsubscribe', topics, options);
       host.send({ action: 'unsubscribe', topics });
       return result;
@@ -187,7 +161,7 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
         else groups.set(key, [presence, [topic]]);
       }
       for (const [presence, topics] of groups.values()) ask(topics, presence, host.positions(topics.filter(kept)));
-      for (const waiter of waiters) arm(waiter);
+      for (const { wait: waiting, timeout } of waiters) waiting.arm(timeout);
     },
     disconnected() {
       online = false;
@@ -195,12 +169,10 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       const all = [...wanted.keys()];
       const left = all.filter((topic) => !kept(topic));
       if (left.length > 0) host.forget(left, all.filter(kept));
-      for (const waiter of [...waiters]) {
-        clock.clearTimeout(waiter.timer);
-        if (waiter.action === 'subscribe') continue;
+      for (const { action, topics, left: rest, wait: waiting } of waiters) {
+        waiting.arm(undefined);
         // The connection took all its subscriptions along.
-        waiter.leave();
-        waiter.resolve({ ...nothing('unsubscribe'), topics: [...waiter.topics, ...waiter.left] });
+        if (action === 'unsubscribe') waiting.resolve(told(action, [...topics, ...rest]));
       }
     },
     reply(payload) {
@@ -209,37 +181,29 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       const topics = strings(p['success_topics'] ?? (p['success'] === false ? [] : p['topics']));
       const reasons = (p['failed_reasons'] ?? []) as unknown[];
       const failed = strings(p['failed_topics']).map((topic, i) => ({ topic, reason: String(reasons[i] ?? 'unknown') }));
-      const recovered = typeof p['recovered'] === 'boolean' ? p['recovered'] : undefined;
-      const presenceRefused = typeof p['presence_refused'] === 'string' ? p['presence_refused'] : undefined;
       for (const topic of topics) {
         if (action === 'subscribe') held.add(topic);
         else held.delete(topic);
       }
       const whole = topics.length + failed.length > 0;
-      for (const waiter of [...waiters]) {
+      for (const waiter of waiters) {
+        const { left, wait: waiting } = waiter;
         if (waiter.action !== action) continue;
-        const { left } = waiter;
-        if (whole) {
-          for (const topic of topics) if (left.delete(topic)) waiter.topics.push(topic);
-          for (const fail of failed) if (left.delete(fail.topic)) waiter.failed.push(fail);
-          if (left.size > 0) continue;
-        } else for (const topic of left) waiter.failed.push({ topic, reason: 'refused' });
-        waiter.leave();
-        const success = waiter.failed.length === 0;
-        waiter.resolve({ action, success, topics: waiter.topics, failed: waiter.failed, recovered, presenceRefused });
         // A request the server could not read names nothing: it was the oldest one.
+        for (const fail of whole ? failed : [...left].map((topic) => ({ topic, reason: 'refused' }))) {
+          if (left.delete(fail.topic)) waiter.failed.push(fail);
+        }
+        for (const topic of topics) if (left.delete(topic)) waiter.topics.push(topic);
+        if (left.size === 0) waiting.resolve(told(action, waiter.topics, waiter.failed, p));
         if (!whole) break;
       }
-      return { action, success: failed.length === 0 && whole, topics, failed, recovered, presenceRefused };
+      return told(action, topics, failed, p);
     },
     recover(positions) {
       if (online) ask(Object.keys(positions), undefined, positions);
     },
     end(error) {
-      for (const waiter of [...waiters]) {
-        waiter.leave();
-        waiter.reject(error);
-      }
+      for (const { wait: waiting } of waiters) waiting.reject(error);
     },
   };
 }
