@@ -101,7 +101,7 @@ describe('text', () => {
       const members = ['t', 'c', 'id', 'seq', 'ts', 'v', 'pri', 'cid', 'sig', 'tp', 'e', 'o'].map((key) => `"${key}":${wrong}`);
       decoder.text(`{${members.join(',')},"p":1}`);
       expect(told, wrong).toHaveLength(1);
-      const event = 'event' in (told[0] ?? {}) ? (told[0] as { event: Record<string, unknown> }).event : {};
+      const event = 'event' in (told[0] ?? {}) ? (told[0] as unknown as { event: Record<string, unknown> }).event : {};
       expect(event['payload']).toBe(1);
       expect(typeof event['type']).toBe('string');
       expect('offset' in event).toBe(false);

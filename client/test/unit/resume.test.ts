@@ -58,7 +58,7 @@ describe('the stream', () => {
     expect(Object.keys(asked[0] ?? {})).toEqual(['__proto__']);
     expect(JSON.stringify(resume.positions())).toBe(`{"__proto__":{"epoch":"${A}","offset":1}}`);
     resume.reply(JSON.parse(`{"recovery":{"__proto__":{"epoch":"${A}","offset":3,"recovered":false}}}`));
-    expect(resume.positions(['__proto__'])['__proto__']).toEqual({ epoch: A, offset: 3 });
+    expect(JSON.stringify(resume.positions(['__proto__']))).toBe(`{"__proto__":{"epoch":"${A}","offset":3}}`);
   });
 });
 
