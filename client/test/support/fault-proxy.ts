@@ -1,7 +1,8 @@
 /**
  * Fault proxy: a WebSocket server between a client and a server, which delays, drops, duplicates, reorders and cuts whole frames
  * (messages, as applications see them). What happens to a frame follows from the seed, the connection, the direction and the frame's
- * number alone, never from time, so a seed that is printed can be run again. It knows nothing of what the frames say.
+ * number alone, never from time, so a seed that is printed can be run again. It knows nothing of what the frames say. Pings
+ * and pongs of the protocol (RFC 6455 §5.5) end at it, extensions are not agreed on, and what waits in it has no limit: it is for tests.
  */
 
 import { createServer, type IncomingMessage, type Server } from 'node:http';
