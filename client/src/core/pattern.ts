@@ -1,6 +1,6 @@
 /** Which names a set of subscriptions covers. Never decides what may be subscribed. */
 
-const escape = (pattern: string): string =>
+const source = (pattern: string): string =>
   pattern
     .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
     // Runs of them mean the same as one, and cost more.
@@ -13,6 +13,6 @@ const escape = (pattern: string): string =>
  */
 export const matcher = (topics: Iterable<string>): ((name: string) => boolean) => {
   const names = new Set(topics);
-  const patterns = [...names].filter((topic) => /[*?]/.test(topic)).map((topic) => new RegExp(`^${escape(topic)}$`));
+  const patterns = [...names].filter((topic) => /[*?]/.test(topic)).map((topic) => new RegExp(`^${source(topic)}$`));
   return (name) => names.has(name) || patterns.some((pattern) => pattern.test(name));
 };

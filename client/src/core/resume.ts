@@ -23,9 +23,9 @@ export interface ResumeOptions {
   readonly maxHeldBytes?: number;
   /** Topics with a position. The oldest is forgotten for a new one. Default 10,000. */
   readonly maxTopics?: number;
-  /** Milliseconds until a request counts as unanswered; doubled each time. Default 5,000. */
+  /** Milliseconds until a request counts as unanswered; doubled each time, five times at most. Default 5,000. */
   readonly deadline?: number;
-  /** Requests for one gap before it is declared lost. Default 3. */
+  /** Requests in a row that bring nothing before what is missing is declared lost. Default 3. */
   readonly attempts?: number;
 }
 
@@ -144,7 +144,7 @@ export const createResume = (options: ResumeOptions): Resume => {
 
   /** Delivers what is held and next. */
   const flow = (line: Line): void => {
-    while (line.held.size && alive(line)) {
+    while (line.held.size) {
       const event = release(line, line.last + 1);
       if (!event) break;
       line.last++;
@@ -262,7 +262,7 @@ export const createResume = (options: ResumeOptions): Resume => {
         line.held.set(offset, [event, size]);
         held++;
         heldBytes += size;
-        while ((held > maxHeld || heldBytes > maxHeldBytes) && line.held.size && alive(line)) skip(line);
+        while ((held > maxHeld || heldBytes > maxHeldBytes) && line.held.size) skip(line);
       }
       check(line);
     },

@@ -79,8 +79,8 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     if (!isRaw(value)) throw new DecodeError('not_a_message', 'Not a JSON object');
     const event = toEvent(value, prefix);
     const parts = event.epoch === undefined && batched(event);
-    if (!parts) return handlers.event(event, value, size);
-    for (const part of parts) attempt(() => emit(part, Math.ceil(size / parts.length), prefix));
+    if (!parts) handlers.event(event, value, size);
+    else for (const part of parts) attempt(() => emit(part, Math.ceil(size / parts.length), prefix));
   };
 
   const message =
@@ -101,7 +101,15 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     return message(text.length, prefix)(value);
   };
 
-  const inflated = (bytes: Uint8Array): Promise<Done> => inflate(bytes, maxBytes).then((out) => json(utf8.decode(out)));
+  const decoded = (bytes: Uint8Array): string => {
+    try {
+      return utf8.decode(bytes);
+    } catch (cause) {
+      throw new DecodeError('corrupt', 'Not UTF-8', cause);
+    }
+  };
+
+  const inflated = (bytes: Uint8Array): Promise<Done> => inflate(bytes, maxBytes).then((out) => json(decoded(out)));
 
   const unpacked = (bytes: Uint8Array): unknown =>
     then(unpack ?? loadUnpack(), (loaded) => {
@@ -119,7 +127,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     // `{`, a prefix or white space: may be a message. A map of MessagePack: may be one too. Everything else is bytes.
     if ('{WSU \n\r\t'.includes(String.fromCharCode(first))) {
       try {
-        const text = utf8.decode(bytes);
+        const text = decoded(bytes);
         if (/^(WSE|S|U|\s+)?{/.test(text)) return json(text);
       } catch (error) {
         if ((error as DecodeError).code === 'too_deep') throw error;

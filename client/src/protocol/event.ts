@@ -27,7 +27,6 @@ export const toEvent = (raw: Raw, prefix?: Category): WSEEvent => {
     payload: type === undefined && payload === undefined ? raw : payload,
   };
   for (const [key, name, kind] of MEMBERS) {
-    // biome-ignore lint/suspicious/useValidTypeof: the table says which
     if (typeof raw[key] === kind) event[name] = raw[key];
   }
   const c = prefix ?? raw['c'];

@@ -100,6 +100,12 @@ describe('adaptive', () => {
     expect(delayFor(blind, 1, LEAST, flapping)).toBe(delayFor(blind, 1, LEAST, holding));
   });
 
+  it('is up to 8 steps ahead, and a failure takes a fifth of the way there', () => {
+    expect(waits(1)).toBe(1_000 * 1.5 ** 8);
+    expect(strained(0)).toBe(0.2);
+    expect(strained(0, 0)).toBeCloseTo(0.36);
+  });
+
   it('forgets a bad night after one good minute, and not after a second', () => {
     const night = new Array<number>(100).fill(0);
     expect(strained(...night, 60_000)).toBe(0);
@@ -117,4 +123,14 @@ describe('adaptive', () => {
   });
 });
 
-it('the defaults are without end', () => expect(BACKOFF.maxAttempts).toBe(-1));
+it('has defaults: 1 s by halves more up to 30 s, without end', () => {
+  expect(BACKOFF).toEqual({
+    mode: 'exponential',
+    baseDelay: 1_000,
+    maxDelay: 30_000,
+    factor: 1.5,
+    jitter: true,
+    maxAttempts: -1,
+  });
+  expect(delayFor({ ...BACKOFF, mode: 'adaptive', jitter: false }, 1, LEAST)).toBe(1_000);
+});
