@@ -12,6 +12,17 @@ export type { Extension, ExtensionHooks, ExtensionHost } from './core/extension.
 export type { ConnectionState } from './core/machine.js';
 export type { ClientOptions, TokenRequest, TokenSource } from './core/options.js';
 export type { Priority, SendOptions } from './core/outgoing.js';
+export {
+  type BatchPart,
+  batching,
+  circuitBreaker,
+  endpointPool,
+  networkQuality,
+  type Part,
+  type PartContext,
+  type PoolPart,
+  rateLimiter,
+} from './core/parts.js';
 export type { Quality, QualityReport } from './core/quality.js';
 export type { RequestContext, RequestHandler, RequestOptions } from './core/requests.js';
 export type { ResumeStats } from './core/resume.js';

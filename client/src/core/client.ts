@@ -7,7 +7,6 @@ import { createDecoder } from '../protocol/decode.js';
 import { encode } from '../protocol/encode.js';
 import { batched, isRaw, toEvent } from '../protocol/event.js';
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import { createBatcher } from './batcher.js';
 import type { TimerHandle } from './clock.js';
 import { createDriver } from './driver.js';
 import { WSEError } from './errors.js';
@@ -15,12 +14,11 @@ import { createEmitter, type Off } from './events.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import { createInbox } from './inbox.js';
 import { watchPage, watchSleep } from './lifecycle.js';
-import { createLimiter } from './limiter.js';
 import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
 import { type ClientOptions, settle, urlsOf } from './options.js';
 import { createOutgoing, levelOf, type SendOptions } from './outgoing.js';
-import { createQuality } from './quality.js';
+import type { QualityMeter } from './quality.js';
 import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
 import { createSession } from './session.js';
@@ -28,8 +26,27 @@ import { createCounters } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
 import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
+import { createWait, type Wait } from './wait.js';
 
 const ANY = '*';
+
+/** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
+const quiet = <T>(promise: Promise<T>): Promise<T> => {
+  promise.catch(() => {});
+  return promise;
+};
+
+/** A meter for who asks for no other: the latest round trip. */
+const createLatency = (): QualityMeter => {
+  let latency: number | null = null;
+  return {
+    sample(rtt) {
+      latency = rtt;
+    },
+    lost() {},
+    read: () => ({ quality: 'unknown', latency, jitter: null, loss: 0, suggestions: [] }),
+  };
+};
 
 /** A message that waits for others to share its frame. */
 interface Batched {
@@ -50,14 +67,14 @@ export function connect<E extends object = Record<string, unknown>>(
   options: ClientOptions = {},
 ): WSEClient<E> {
   const settings = settle(options);
-  const { clock, random, page = true, rateLimit = {}, batch = false, extensions = [], timeout: patience } = settings;
-  const now = (): number => clock.now();
+  const { clock, random, page = true, extensions = [], timeout: patience } = settings;
+  const context = { clock, random, now: () => clock.now() };
   const counters = createCounters();
   const life = new AbortController();
   const notices = createEmitter<Notices>((error, name) => report(wrap(error, name)));
   const events = createEmitter<Record<string, WSEEvent>>((error, name) => report(wrap(error, name)));
-  const limiter = rateLimit === false ? undefined : createLimiter({ ...rateLimit, now });
-  const quality = createQuality({ now });
+  const limiter = settings.rateLimit?.(context);
+  const quality = settings.quality?.(context) ?? createLatency();
   const unique = [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('');
   let count = 0;
   const id = (): string => `${unique}-${++count}`;
@@ -66,16 +83,15 @@ export function connect<E extends object = Record<string, unknown>>(
     counters.handlerErrors += 1;
     return new WSEError('WSE_HANDLER', `a handler of ${name} threw: ${error}`, { cause: error });
   };
+  let reporting = false;
   const report = (error: unknown): void => {
     const known = error instanceof Error ? error : new Error(String(error), { cause: error });
     // A watcher of errors that throws must not be told of it.
-    if (!reporting && notices.has('error')) {
-      reporting = true;
-      notices.emit('error', known);
-      reporting = false;
-    } else console.error(known);
+    const before = reporting;
+    reporting = true;
+    if (before || !notices.emit('error', known)) console.error(known);
+    reporting = before;
   };
-  let reporting = false;
 
   const transmit = (text: string): boolean => {
     if (!driver.send(text)) return false;
@@ -108,20 +124,13 @@ export function connect<E extends object = Record<string, unknown>>(
     }
     return outgoing.add(text, priority, timeout, signal);
   };
-  const batcher =
-    batch &&
-    createBatcher<Batched>({
-      ...batch,
-      clock,
-      flush(items) {
-        const messages = items.map(({ message: { type, payload = {} } }) => ({ t: type, p: payload, id: id(), v: 1 }));
-        const timeout = Math.max(...items.map((item) => item.timeout));
-        queue({ type: 'batch', payload: { messages, count: messages.length } }, timeout).then(
-          () => items.forEach((item) => item.resolve()),
-          (error) => items.forEach((item) => item.reject(error)),
-        );
-      },
-    });
+  const batcher = settings.batch?.<Batched>(context, (items) => {
+    const parts = items.map(({ message: { type, payload } }) => [type, payload] as const);
+    sendBatch(parts, { timeout: Math.max(...items.map((item) => item.timeout)) }).then(
+      () => items.forEach((item) => item.resolve()),
+      (error) => items.forEach((item) => item.reject(error)),
+    );
+  });
   const send = async (type: string, payload?: unknown, opts: SendOptions = {}): Promise<void> => {
     const { priority, correlationId, timeout = patience, signal } = opts;
     const level = levelOf(priority);
@@ -167,7 +176,7 @@ export function connect<E extends object = Record<string, unknown>>(
     counters.eventsDropped += 1;
     notices.emit('overflow', { dropped: counters.eventsDropped });
   });
-  const snapshots = new Set<(value: unknown, error?: WSEError) => void>();
+  const snapshots = new Set<Wait<unknown>>();
   const sync = (topics?: readonly string[]): boolean => {
     resume.rewind(topics);
     const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
@@ -192,7 +201,9 @@ export function connect<E extends object = Record<string, unknown>>(
       notices.emit('subscription', result);
       return result;
     },
-    snapshots: (payload) => [...snapshots].forEach((done) => done(payload)),
+    snapshots(payload) {
+      for (const wait of snapshots) wait.resolve(payload);
+    },
     health: () => ({ stats: client.getStats(), diagnostics: quality.read(), queue_size: client.queueSize }),
     metrics() {
       const { circuitBreaker, network, queueSize, recovery, ...stats } = client.getStats();
@@ -276,7 +287,7 @@ export function connect<E extends object = Record<string, unknown>>(
     greeting = false;
     for (const hook of hooks) hook.connected?.(session.server.features);
   }
-  const driver = createDriver(settings, urlsOf(urls), tokens, {
+  const driver = createDriver(settings, context, urlsOf(urls), tokens, {
     opened() {
       liveness.start();
       if (settings.readyTimeout === 0) ready();
@@ -302,8 +313,7 @@ export function connect<E extends object = Record<string, unknown>>(
       subscriptions.disconnected();
       requests.disconnected();
       tokens.disconnected();
-      const error = new WSEError('WSE_CONNECTION_LOST', 'the connection ended before the snapshot');
-      for (const done of [...snapshots]) done(undefined, error);
+      for (const wait of snapshots) wait.fail('WSE_CONNECTION_LOST');
       for (const hook of hooks) hook.disconnected?.();
     },
     changed: (change) => void notices.emit('state', change),
@@ -327,7 +337,7 @@ export function connect<E extends object = Record<string, unknown>>(
           : 'WSE_CONNECT_FAILED';
     ending = new WSEError(kind, `the client has ended: ${code} ${reason}`, { closeCode: code });
     const error = refused ? ending : undefined;
-    batcher && batcher.close();
+    batcher?.close();
     life.abort(ending);
     unwatch();
     settings.signal?.removeEventListener('abort', abort);
@@ -362,20 +372,22 @@ export function connect<E extends object = Record<string, unknown>>(
   const hooks: ExtensionHooks[] = extensions.map((extension) => extension.attach(host));
   const abort = (): void => driver.stop(1000, 'aborted');
   const on = (type: string, fn: (event: never) => unknown): Off => events.on(type, fn as (event: WSEEvent) => void);
-  const until = (timeout = Number.POSITIVE_INFINITY): Promise<void> =>
-    new Promise((resolve, reject) => {
-      if (driver.buffered !== undefined) return resolve();
-      if (ending) return reject(ending);
-      const late = (): void => done(new WSEError('WSE_TIMEOUT', `not connected within ${timeout} ms`));
-      const timer = timeout < Number.POSITIVE_INFINITY ? clock.setTimeout(late, timeout) : undefined;
-      const off = notices.on('state', ({ state }) => state === 'connected' && done());
-      const done = (error?: WSEError): void => {
-        clock.clearTimeout(timer);
-        off();
-        error ? reject(error) : resolve();
-      };
-      void closed.then(() => done(ending));
-    });
+  const until = (timeout?: number): Promise<void> => {
+    if (driver.buffered !== undefined) return Promise.resolve();
+    if (ending) return Promise.reject(ending);
+    const wait = createWait<void>(clock, 'not connected', timeout, life.signal, () => off());
+    const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
+    return wait.promise;
+  };
+  const sendBatch: WSEClient<E>['sendBatch'] = (messages, { priority, correlationId, timeout = patience, signal } = {}) => {
+    const list = messages.map(([t, p = {}]) => ({ t, p, id: id(), v: 1 }));
+    const cid = correlationId !== undefined && { correlationId };
+    return queue(
+      { type: 'batch', payload: { messages: list, count: list.length }, priority: levelOf(priority), ...cid },
+      timeout,
+      signal,
+    );
+  };
 
   const client: WSEClient<E> = {
     get state() {
@@ -445,33 +457,17 @@ export function connect<E extends object = Record<string, unknown>>(
         }
       }
     },
-    async sendBatch(messages, { priority, correlationId, timeout = patience, signal } = {}) {
-      const list = messages.map(([t, p = {}]) => ({ t, p, id: id(), v: 1 }));
-      const payload = { messages: list, count: list.length };
-      const cid = correlationId !== undefined && { correlationId };
-      return queue({ type: 'batch', payload, priority: levelOf(priority), ...cid }, timeout, signal);
-    },
+    sendBatch: async (messages, opts) => sendBatch(messages, opts),
     request: (type, payload, opts) => requests.request(type, payload, opts) as Promise<never>,
     onRequest: (type, handler) => requests.handle(type, handler as never),
-    subscribe: (topics, opts) => (ending ? Promise.reject(ending) : subscriptions.subscribe(topics, opts)),
-    unsubscribe: (topics, opts) => subscriptions.unsubscribe(topics, opts),
-    requestSnapshot(topics, { timeout = patience } = {}) {
-      return new Promise((resolve, reject) => {
-        const done = (value: unknown, error?: WSEError): void => {
-          snapshots.delete(done);
-          clock.clearTimeout(timer);
-          error ? reject(error) : resolve(value as never);
-        };
-        const late = (): void => done(undefined, new WSEError('WSE_TIMEOUT', `no snapshot within ${timeout} ms`));
-        const timer = clock.setTimeout(late, timeout);
-        until(timeout).then(
-          () => {
-            snapshots.add(done);
-            sync(topics);
-          },
-          (error) => done(undefined, error),
-        );
-      });
+    subscribe: (topics, opts) => quiet(ending ? Promise.reject(ending) : subscriptions.subscribe(topics, opts)),
+    unsubscribe: (topics, opts) => quiet(subscriptions.unsubscribe(topics, opts)),
+    async requestSnapshot(topics, { timeout = patience } = {}) {
+      await until(timeout);
+      const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
+      snapshots.add(wait);
+      sync(topics);
+      return wait.promise as Promise<never>;
     },
     refreshToken: (token) => tokens.exchange(token),
     forceReconnect: () => driver.force(),
@@ -503,7 +499,7 @@ export function connect<E extends object = Record<string, unknown>>(
     },
     [Symbol.asyncDispose]: () => client.close(),
   };
-  if (settings.topics) void subscriptions.subscribe(settings.topics);
+  if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
   if (page) {
     const frozen = (): void => driver.freeze();
     stops.push(watchPage({ visible: look, online: network(true), offline: network(false), frozen, restored: look }));

@@ -90,69 +90,60 @@ export interface Transition {
 /** The state of a client that has done nothing yet. */
 export const INITIAL: MachineState = { name: 'pending', step: 'none', generation: 0, attempt: 0, refreshes: 0, readyAt: 0 };
 
-const ended = (state: MachineState): boolean => state.name === 'disconnected' || state.name === 'error';
-const live = (state: MachineState): boolean => state.step === 'opening' || state.step === 'opened' || state.step === 'ready';
+const LIVE = /^(opening|opened|ready)$/;
 
 /** The next state, and what is to be done. An input that means nothing in a state changes nothing. */
 export function reduce(state: MachineState, input: MachineInput, config: MachineConfig): Transition {
-  const same: Transition = { state, effects: [] };
-  if (ended(state) || ('gen' in input && (input.gen !== state.generation || !live(state)))) return same;
+  const { name, step, generation } = state;
+  const live = LIVE.test(step);
+  const idle = step === 'waiting' || step === 'frozen';
+  const to = (change: Partial<MachineState>, ...effects: MachineEffect[]): Transition => ({
+    state: { ...state, ...change },
+    effects,
+  });
+  const drop = (code: number, reason: string): MachineEffect[] => (live ? [{ do: 'close', code, reason }] : []);
+  const open = (change: Partial<MachineState>): Transition =>
+    to({ ...change, step: 'opening', generation: generation + 1 }, ...drop(1000, ''), { do: 'open', gen: generation + 1 });
+  const end = (code: number, reason: string, refused: boolean, ...effects: MachineEffect[]): Transition =>
+    to(
+      { name: refused ? 'error' : 'disconnected', step: 'none' },
+      ...effects,
+      { do: 'idle' },
+      { do: 'end', ending: { code, reason, refused } },
+    );
+
+  if (step === 'none' && name !== 'pending') return to({});
+  if ('gen' in input && (input.gen !== generation || !live)) return to({});
   switch (input.type) {
     case 'start':
-      return state.step === 'none' ? open(state, 'connecting') : same;
+      return step === 'none' ? open({ name: 'connecting' }) : to({});
     case 'opened':
-      return { state: { ...state, step: 'opened' }, effects: [] };
+      return to({ step: 'opened' });
     case 'ready':
-      return state.step === 'ready'
-        ? same
-        : { state: { ...state, name: 'connected', step: 'ready', readyAt: input.at }, effects: [] };
+      return step === 'ready' ? to({}) : to({ name: 'connected', step: 'ready', readyAt: input.at });
     case 'silent':
-      return state.name === 'connected' ? { state: { ...state, name: 'degraded' }, effects: [] } : same;
+      return name === 'connected' ? to({ name: 'degraded' }) : to({});
     case 'heard':
-      return state.name === 'degraded' ? { state: { ...state, name: 'connected' }, effects: [] } : same;
+      return name === 'degraded' ? to({ name: 'connected' }) : to({});
     case 'wake':
-      return state.step === 'waiting' || state.step === 'frozen' ? open(state, state.name) : same;
+      return idle ? open({}) : to({});
     case 'force':
-      return open(state, state.step === 'none' ? 'connecting' : 'reconnecting', live(state), true);
-    case 'freeze': {
-      if (state.step === 'none') return same;
-      const close: MachineEffect[] = live(state) ? [{ do: 'close', code: 1000, reason: 'frozen' }] : [];
-      return { state: { ...state, name: 'reconnecting', step: 'frozen' }, effects: [...close, { do: 'idle' }] };
+      return open({ name: step === 'none' ? 'connecting' : 'reconnecting', attempt: 0, refreshes: 0 });
+    case 'freeze':
+      return step === 'none' ? to({}) : to({ name: 'reconnecting', step: 'frozen' }, ...drop(1000, 'frozen'), { do: 'idle' });
+    case 'stop':
+      return end(input.code, input.reason, false, ...drop(input.code, input.reason));
+    case 'closed': {
+      const { code, reason, at, class: kind } = input;
+      // What went before counts only as long as nothing has lasted.
+      const stable = step === 'ready' && at - state.readyAt >= config.stableAfter;
+      const attempt = (stable ? 0 : state.attempt) + 1;
+      const refreshes = (stable ? 0 : state.refreshes) + Number(kind === 'refresh');
+      if (kind === 'stop') return end(code, reason, code !== 1000 && code !== 1001);
+      if ((kind === 'refresh' && refreshes > config.maxRefreshes) || (config.maxAttempts >= 0 && attempt > config.maxAttempts)) {
+        return end(code, reason, true);
+      }
+      return to({ name: 'reconnecting', step: 'waiting', attempt, refreshes }, { do: 'wait', class: kind, attempt });
     }
-    case 'stop': {
-      const { code, reason } = input;
-      const close: MachineEffect[] = live(state) ? [{ do: 'close', code, reason }] : [];
-      return end(state, { code, reason, refused: false }, close);
-    }
-    case 'closed':
-      return closed(state, input, config);
   }
-}
-
-function open(state: MachineState, name: ConnectionState, drop = false, fresh = false): Transition {
-  const gen = state.generation + 1;
-  const close: MachineEffect[] = drop ? [{ do: 'close', code: 1000, reason: '' }] : [];
-  const again = fresh ? { attempt: 0, refreshes: 0 } : {};
-  return { state: { ...state, ...again, name, step: 'opening', generation: gen }, effects: [...close, { do: 'open', gen }] };
-}
-
-function closed(state: MachineState, input: MachineInput & { type: 'closed' }, config: MachineConfig): Transition {
-  const { code, reason, at } = input;
-  const stable = state.step === 'ready' && at - state.readyAt >= config.stableAfter;
-  const attempt = (stable ? 0 : state.attempt) + 1;
-  const refreshes = input.class === 'refresh' ? (stable ? 0 : state.refreshes) + 1 : stable ? 0 : state.refreshes;
-  if (input.class === 'stop') return end(state, { code, reason, refused: code !== 1000 && code !== 1001 });
-  if (input.class === 'refresh' && refreshes > config.maxRefreshes) return end(state, { code, reason, refused: true });
-  if (config.maxAttempts >= 0 && attempt > config.maxAttempts) return end(state, { code, reason, refused: true });
-  return {
-    state: { ...state, name: 'reconnecting', step: 'waiting', attempt, refreshes },
-    effects: [{ do: 'wait', class: input.class, attempt }],
-  };
-}
-
-function end(state: MachineState, ending: Ending, before: readonly MachineEffect[] = []): Transition {
-  return {
-    state: { ...state, name: ending.refused ? 'error' : 'disconnected', step: 'none' },
-    effects: [...before, { do: 'idle' }, { do: 'end', ending }],
-  };
 }

@@ -103,8 +103,8 @@ const DEFAULTS = {
   maxMessageSize: 8_388_608,
   dedupWindow: 1_000,
   overflow: 'drop-oldest' as Overflow,
-  clock: systemClock,
-  random: Math.random,
+  clock: systemClock as Clock,
+  random: Math.random as () => number,
   stopOn: [] as readonly number[],
 };
 

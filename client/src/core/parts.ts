@@ -6,7 +6,7 @@
 import { createBatcher } from './batcher.js';
 import { type Breaker, type BreakerOptions, createBreaker } from './breaker.js';
 import type { Clock } from './clock.js';
-import { createEndpoints, type Endpoints, type EndpointStrategy } from './endpoints.js';
+import { createEndpoints, type EndpointStrategy, type Endpoints } from './endpoints.js';
 import { createLimiter, type Limiter, type LimiterOptions } from './limiter.js';
 import { createQuality, type QualityMeter } from './quality.js';
 
@@ -24,7 +24,10 @@ export type Part<T> = (context: PartContext) => T;
 /** Makes a pool of endpoints, again when they are changed. */
 export type PoolPart = (urls: readonly string[], context: PartContext) => Endpoints;
 /** What a client asks of a batcher: takes items, hands them on by the dozen. */
-export type BatchPart = <Item>(context: PartContext, flush: (items: Item[]) => void) => { add(item: Item): boolean; close(): void };
+export type BatchPart = <Item>(
+  context: PartContext,
+  flush: (items: Item[]) => void,
+) => { add(item: Item): boolean; close(): void };
 
 /** For the option `pool`: endpoints picked by their health. Without it they are tried one after the other, the next one after a failure. */
 export const endpointPool =

@@ -96,8 +96,6 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
     );
     const waiter: Waiter = { action, left: new Set(topics), topics: [], failed: [], timeout, wait: result };
     waiters.add(waiter);
-    // Who does not wait for the answer still has what it is for: the topics stay wanted.
-    result.promise.catch(() => {});
     return result.promise;
   };
   /** One request for topics that are present with the same data. */

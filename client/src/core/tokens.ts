@@ -44,28 +44,34 @@ export function createTokens({ source, clock, timeout, signal, write }: TokensHo
   let current: Wait<number | null> | undefined;
   let again: (() => void) | undefined;
   let tries = 0;
+  let last: Promise<unknown> = Promise.resolve();
 
-  const get: Tokens['get'] = async (reason) => (typeof source === 'function' ? await source({ reason, signal }) : source) || undefined;
+  const get: Tokens['get'] = async (reason) =>
+    (typeof source === 'function' ? await source({ reason, signal }) : source) || undefined;
   const lost = (): void => current?.fail('WSE_CONNECTION_LOST', 'the connection ended before the token was exchanged');
   return {
     renewable: typeof source === 'function',
     get,
-    async exchange(given) {
-      const token = given ?? (await get('expiring'));
-      if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
-      // One at a time per connection: the newer one counts.
-      current?.fail('WSE_ABORTED', 'another token was given');
-      const wait = createWait<number | null>(clock, 'the token was not looked at', timeout, undefined, () => {
-        current = undefined;
-      });
-      current = wait;
-      tries = 0;
-      again = () => {
-        wait.arm(timeout);
-        if (current === wait && !write({ type: 'auth_refresh', payload: { token } })) lost();
+    exchange(given) {
+      const run = async (): Promise<number | null> => {
+        const token = given ?? (await get('expiring'));
+        if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
+        const wait = createWait<number | null>(clock, 'the token was not looked at', timeout, undefined, () => {
+          current = undefined;
+        });
+        current = wait;
+        tries = 0;
+        again = () => {
+          wait.arm(timeout);
+          if (current === wait && !write({ type: 'auth_refresh', payload: { token } })) lost();
+        };
+        again();
+        return wait.promise;
       };
-      again();
-      return wait.promise;
+      // One after the other: the server's answers do not say which token they are about.
+      const result = last.then(run, run);
+      last = result;
+      return result;
     },
     accepted({ expires_at: expires }) {
       current?.resolve(typeof expires === 'number' ? expires : null);
