@@ -89,7 +89,8 @@ interface Line {
 
 const FAR = Number.POSITIVE_INFINITY;
 
-const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const isPosition = (value: unknown): value is Position =>
+  isRaw(value) && typeof value['epoch'] === 'string' && Number.isSafeInteger(value['offset']) && (value['offset'] as number) >= 0;
 
 /** Nothing known yet, and no connection. */
 export const createResume = (options: ResumeOptions): Resume => {
@@ -219,29 +220,30 @@ export const createResume = (options: ResumeOptions): Resume => {
 
   const answer = (topic: string, entry: unknown): void => {
     if (!isRaw(entry)) return;
-    const { epoch, offset } = entry;
     const failed = entry['recovered'] === false;
     const line = lines.get(topic);
-    if (typeof epoch !== 'string' || !isOffset(offset)) {
+    if (!line) {
+      if (failed && isPosition(entry)) start(topic, entry.epoch, entry.offset || -1);
+      return;
+    }
+    if (!isPosition(entry)) {
       // The server keeps nothing of this topic: what is held is all there will be.
-      if (line && failed && epoch === null) {
-        settle(line);
+      if (failed && entry['epoch'] === null) {
         pass(line);
+        line.goal = 0;
       }
-    } else if (!line) {
-      if (failed) start(topic, epoch, offset || -1);
-    } else if (epoch !== line.epoch) {
-      if (failed && epoch !== line.past) rebase(line, epoch, offset);
+    } else if (entry.epoch !== line.epoch) {
+      if (failed && entry.epoch !== line.past) rebase(line, entry.epoch, entry.offset);
     } else if (failed) {
-      if (line.back && offset < line.last) line.last = offset || -1;
-      else pass(line, offset);
+      if (line.back && entry.offset < line.last) line.last = entry.offset || -1;
+      else pass(line, entry.offset);
       line.back = false;
       // Where nothing was gained this may be the reply to an older request: that one's deadline stands.
       line.goal = 0;
     } else {
-      line.goal = offset;
+      line.goal = entry.offset;
     }
-    if (line) check(line);
+    check(line);
   };
 
   return {
@@ -299,9 +301,9 @@ export const createResume = (options: ResumeOptions): Resume => {
     positions: (topics) => record(select(topics)),
     seed(positions) {
       for (const [topic, position] of Object.entries(positions)) {
-        const { epoch, offset } = position ?? {};
-        if (typeof epoch !== 'string' || !isOffset(offset)) continue;
         const line = lines.get(topic);
+        if (!isPosition(position)) continue;
+        const { epoch, offset } = position;
         if (!line) {
           start(topic, epoch, offset || -1);
         } else if (line.epoch === epoch && offset > at(line)) {

@@ -60,27 +60,24 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
   let queue: Frame[] | undefined;
   let queued = 0;
 
-  const fail = (error: unknown): void =>
-    handlers.error(error instanceof Error ? error : new DecodeError('corrupt', String(error)));
+  const fail = (error: unknown): void => handlers.error(error instanceof Error ? error : new Error(String(error)));
 
-  const attempt = (done: Done): void => {
-    try {
-      done();
-    } catch (error) {
-      fail(error);
+  const emit = (value: unknown, size: number, prefix?: Category): void => {
+    if (!isRaw(value)) throw new DecodeError('not_a_message');
+    const event = toEvent(value, prefix);
+    const parts = event.epoch === undefined && batched(event);
+    if (!parts) return void handlers.event(event, value, size);
+    for (const part of parts) {
+      try {
+        emit(part, Math.ceil(size / parts.length), prefix);
+      } catch (error) {
+        fail(error);
+      }
     }
   };
 
-  const emit = (value: unknown, size: number, prefix?: Category): void => {
-    if (!isRaw(value)) throw new DecodeError('not_a_message', 'Not a JSON object');
-    const event = toEvent(value, prefix);
-    const parts = event.epoch === undefined && batched(event);
-    if (!parts) handlers.event(event, value, size);
-    else for (const part of parts) attempt(() => emit(part, Math.ceil(size / parts.length), prefix));
-  };
-
   const message = (value: unknown, size: number, prefix?: Category): Done => {
-    if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep', `Nested more than ${MAX_DEPTH} levels`);
+    if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep');
     return () => emit(value, size, prefix);
   };
 
@@ -90,7 +87,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     try {
       value = JSON.parse(prefix ? text.slice(prefix.length) : text);
     } catch (cause) {
-      throw new DecodeError('not_a_message', 'Not JSON', cause);
+      throw new DecodeError('not_a_message', 'not JSON', cause);
     }
     return message(value, text.length, prefix);
   };
@@ -100,16 +97,11 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     () =>
       handlers.binary(bytes);
 
-  const load = (): Promise<NonNullable<typeof open>> =>
-    import('./packed.js').then(
-      ({ createOpener }) => {
-        open ??= createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs });
-        return open;
-      },
-      (cause: unknown) => {
-        throw new DecodeError('no_codec', 'Codecs could not be loaded', cause);
-      },
-    );
+  const load = async (): Promise<NonNullable<typeof open>> => {
+    const { createOpener } = await import('./packed.js');
+    open ??= createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs });
+    return open;
+  };
 
   const binary = (bytes: Uint8Array, opened = false): Done | Promise<Done> => {
     limit(bytes);
@@ -133,7 +125,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
   };
 
   const limit = (frame: Frame): void => {
-    if (frame.length > maxBytes) throw new DecodeError('too_large', `Frame of more than ${maxBytes} bytes`);
+    if (frame.length > maxBytes) throw new DecodeError('too_large');
   };
 
   /** Reads a frame; true if those behind it have to wait. */
@@ -178,7 +170,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     if (!queue) {
       run(frame);
     } else if (queued + frame.length > maxPending) {
-      fail(new DecodeError('overflow', `More than ${maxPending} bytes wait`));
+      fail(new DecodeError('overflow'));
     } else {
       queued += frame.length;
       queue.push(frame);

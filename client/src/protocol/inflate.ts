@@ -16,11 +16,11 @@ export const inflate = async (bytes: Uint8Array, max: number): Promise<string> =
       const { done, value } = await reader.read();
       if (done) return text + utf8.decode();
       size += value.length;
-      if (size > max) throw new DecodeError('too_large', `Inflates to more than ${max} bytes`);
+      if (size > max) throw new DecodeError('too_large', `inflates to more than ${max} bytes`);
       text += utf8.decode(value, { stream: true });
     }
   } catch (cause) {
     reader.cancel().catch(() => {});
-    throw cause instanceof DecodeError ? cause : new DecodeError('corrupt', 'Not zlib', cause);
+    throw cause instanceof DecodeError ? cause : new DecodeError('corrupt', 'not zlib', cause);
   }
 };

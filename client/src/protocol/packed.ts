@@ -44,7 +44,7 @@ export const createOpener = (codecs: Codecs, maxBytes: number, read: Readers) =>
       try {
         return loaded(bytes);
       } catch (cause) {
-        throw new DecodeError('corrupt', 'Not MessagePack', cause);
+        throw new DecodeError('corrupt', 'not MessagePack', cause);
       }
     });
 
@@ -54,7 +54,7 @@ export const createOpener = (codecs: Codecs, maxBytes: number, read: Readers) =>
     const body = bytes.subarray(2);
     if (a === 0x45 && b === 0x3a) {
       if (opened) return binary();
-      if (!codecs.sealed) throw new DecodeError('no_codec', 'E: frame, and no key');
+      if (!codecs.sealed) throw new DecodeError('no_codec', 'sealed, and no key');
       return chain(codecs.sealed(body), (clear) => read.frame(clear, true));
     }
     if (a === 0x43) return inflate(body, maxBytes).then(read.json);
