@@ -87,7 +87,10 @@ interface Line {
   back?: boolean;
 }
 
-const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const FAR = Number.POSITIVE_INFINITY;
+
+const isPosition = (value: unknown): value is Position =>
+  isRaw(value) && typeof value['epoch'] === 'string' && Number.isSafeInteger(value['offset']) && (value['offset'] as number) >= 0;
 
 /** Nothing known yet, and no connection. */
 export const createResume = (options: ResumeOptions): Resume => {
@@ -110,6 +113,12 @@ export const createResume = (options: ResumeOptions): Resume => {
 
   const at = (line: Line): number => Math.max(0, line.last);
   const position = (line: Line): Position => ({ epoch: line.epoch, offset: at(line) });
+  // Not by assignment: a topic may be called `__proto__`.
+  const record = (some: Line[]): Record<string, Position> => Object.fromEntries(some.map((line) => [line.topic, position(line)]));
+  const select = (topics?: Iterable<string>): Line[] => {
+    const wanted = topics && matcher(topics);
+    return [...lines.values()].filter(({ topic }) => !wanted || wanted(topic));
+  };
   // Whoever is told something may unsubscribe on the spot.
   const alive = (line: Line): boolean => lines.get(line.topic) === line;
 
@@ -161,7 +170,7 @@ export const createResume = (options: ResumeOptions): Resume => {
   };
 
   /** Gives up what is missing in front of the first that is held, or up to `limit` if that comes first. */
-  const skip = (line: Line, limit = Number.POSITIVE_INFINITY): void => {
+  const skip = (line: Line, limit = FAR): void => {
     let first = limit + 1;
     for (const offset of line.held.keys()) first = Math.min(first, offset);
     if (first > at(line) + 1) lose(line, line.epoch, first - 1);
@@ -181,7 +190,7 @@ export const createResume = (options: ResumeOptions): Resume => {
   };
 
   const arm = (line: Line): void => {
-    line.goal = Number.POSITIVE_INFINITY;
+    line.goal = FAR;
     line.asked = at(line);
     line.timer = clock.setTimeout(
       () => {
@@ -194,7 +203,7 @@ export const createResume = (options: ResumeOptions): Resume => {
         }
         check(line);
       },
-      deadline * 2 ** line.tries,
+      deadline * 2 ** Math.min(line.tries, 5),
     );
   };
 
@@ -206,35 +215,35 @@ export const createResume = (options: ResumeOptions): Resume => {
     if (!line.held.size || !online || line.timer !== undefined) return;
     arm(line);
     requests++;
-    // Not by assignment: a topic may be called `__proto__`.
-    options.recover(Object.fromEntries([[line.topic, position(line)]]));
+    options.recover(record([line]));
   };
 
   const answer = (topic: string, entry: unknown): void => {
     if (!isRaw(entry)) return;
-    const { epoch, offset } = entry;
     const failed = entry['recovered'] === false;
     const line = lines.get(topic);
-    if (typeof epoch !== 'string' || !isOffset(offset)) {
+    if (!line) {
+      if (failed && isPosition(entry)) start(topic, entry.epoch, entry.offset || -1);
+      return;
+    }
+    if (!isPosition(entry)) {
       // The server keeps nothing of this topic: what is held is all there will be.
-      if (line && failed && epoch === null) {
-        settle(line);
+      if (failed && entry['epoch'] === null) {
         pass(line);
+        line.goal = 0;
       }
-    } else if (!line) {
-      if (failed) start(topic, epoch, offset || -1);
-    } else if (epoch !== line.epoch) {
-      if (failed && epoch !== line.past) rebase(line, epoch, offset);
+    } else if (entry.epoch !== line.epoch) {
+      if (failed && entry.epoch !== line.past) rebase(line, entry.epoch, entry.offset);
     } else if (failed) {
-      if (line.back && offset < line.last) line.last = offset || -1;
-      else pass(line, offset);
+      if (line.back && entry.offset < line.last) line.last = entry.offset || -1;
+      else pass(line, entry.offset);
       line.back = false;
       // Where nothing was gained this may be the reply to an older request: that one's deadline stands.
       line.goal = 0;
     } else {
-      line.goal = offset;
+      line.goal = entry.offset;
     }
-    if (line) check(line);
+    check(line);
   };
 
   return {
@@ -286,21 +295,15 @@ export const createResume = (options: ResumeOptions): Resume => {
       }
     },
     forget(topics, kept = []) {
-      const gone = matcher(topics);
       const stays = matcher(kept);
-      for (const line of lines.values()) if (gone(line.topic) && !stays(line.topic)) drop(line);
+      for (const line of select(topics)) if (!stays(line.topic)) drop(line);
     },
-    positions(topics) {
-      const wanted = topics ? matcher(topics) : () => true;
-      return Object.fromEntries(
-        [...lines.values()].filter(({ topic }) => wanted(topic)).map((line) => [line.topic, position(line)]),
-      );
-    },
+    positions: (topics) => record(select(topics)),
     seed(positions) {
       for (const [topic, position] of Object.entries(positions)) {
-        const { epoch, offset } = position ?? {};
-        if (typeof epoch !== 'string' || !isOffset(offset)) continue;
         const line = lines.get(topic);
+        if (!isPosition(position)) continue;
+        const { epoch, offset } = position;
         if (!line) {
           start(topic, epoch, offset || -1);
         } else if (line.epoch === epoch && offset > at(line)) {
@@ -312,8 +315,7 @@ export const createResume = (options: ResumeOptions): Resume => {
       }
     },
     rewind(topics) {
-      const wanted = topics ? matcher(topics) : () => true;
-      for (const line of lines.values()) if (wanted(line.topic)) line.back = true;
+      for (const line of select(topics)) line.back = true;
     },
     stats: () => ({ topics: lines.size, held, heldBytes, duplicates, requests, losses }),
   };

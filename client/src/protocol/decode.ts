@@ -4,8 +4,7 @@
  */
 import { DecodeError } from './errors.js';
 import { batched, isRaw, type Raw, toEvent } from './event.js';
-import { inflate } from './inflate.js';
-import { loadUnpack, type Unpack } from './msgpack.js';
+import type { Codecs, createOpener, Done } from './packed.js';
 import type { Category, WSEEvent } from './types.js';
 
 /** Who is told. What a handler throws is told to `error`. */
@@ -25,12 +24,7 @@ export interface DecodeOptions {
   /** What may wait behind an asynchronous codec, in bytes and characters; what arrives beyond is skipped. Default 8 times `maxBytes`. */
   readonly maxPending?: number;
   /** Codecs that are not part of the client. */
-  readonly codecs?: {
-    /** Opens what follows `E:`; what it holds is read as a frame of its own, `C:` and `M:` included. Without it such frames are errors. */
-    readonly sealed?: (body: Uint8Array) => Uint8Array | Promise<Uint8Array>;
-    /** Reads MessagePack instead of `@msgpack/msgpack`. */
-    readonly msgpack?: Unpack;
-  };
+  readonly codecs?: Codecs;
 }
 
 /** Reads the frames of one connection after another. */
@@ -43,7 +37,6 @@ export interface Decoder {
   reset(): void;
 }
 
-type Done = () => void;
 type Frame = string | Uint8Array;
 
 const MAX_DEPTH = 64;
@@ -52,43 +45,41 @@ const MAX_DEPTH = 64;
 const tooDeep = (value: unknown, left = MAX_DEPTH): boolean =>
   typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((part) => tooDeep(part, left - 1)));
 
-const then = <T, R>(value: T | Promise<T>, next: (value: T) => R | Promise<R>): R | Promise<R> =>
-  value instanceof Promise ? value.then(next) : next(value);
+// What does not begin like text: sealed, zlib, packed, and maps of MessagePack.
+const isPacked = (a = 0, b = 0): boolean =>
+  b === 0x3a
+    ? a === 0x45 || a === 0x43 || a === 0x4d
+    : (a === 0x78 && [0x01, 0x5e, 0x9c, 0xda].includes(b)) || (a & 0xf0) === 0x80 || a === 0xde || a === 0xdf;
 
 /** A decoder; it tells `handlers` synchronously as long as no frame before has to be waited for. */
 export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions = {}): Decoder => {
   const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {} } = options;
   const utf8 = new TextDecoder('utf-8', { fatal: true });
-  let unpack = codecs.msgpack;
+  let open: ReturnType<typeof createOpener> | undefined;
   // There as long as something asynchronous is pending; its identity tells one connection from the next.
   let queue: Frame[] | undefined;
   let queued = 0;
 
-  const fail = (error: unknown): void =>
-    handlers.error(error instanceof Error ? error : new DecodeError('corrupt', String(error)));
+  const fail = (error: unknown): void => handlers.error(error instanceof Error ? error : new Error(String(error)));
 
-  const attempt = (done: Done): void => {
-    try {
-      done();
-    } catch (error) {
-      fail(error);
+  const emit = (value: unknown, size: number, prefix?: Category): void => {
+    if (!isRaw(value)) throw new DecodeError('not_a_message');
+    const event = toEvent(value, prefix);
+    const parts = event.epoch === undefined && batched(event);
+    if (!parts) return void handlers.event(event, value, size);
+    for (const part of parts) {
+      try {
+        emit(part, Math.ceil(size / parts.length), prefix);
+      } catch (error) {
+        fail(error);
+      }
     }
   };
 
-  const emit = (value: unknown, size: number, prefix?: Category): void => {
-    if (!isRaw(value)) throw new DecodeError('not_a_message', 'Not a JSON object');
-    const event = toEvent(value, prefix);
-    const parts = event.epoch === undefined && batched(event);
-    if (!parts) handlers.event(event, value, size);
-    else for (const part of parts) attempt(() => emit(part, Math.ceil(size / parts.length), prefix));
+  const message = (value: unknown, size: number, prefix?: Category): Done => {
+    if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep');
+    return () => emit(value, size, prefix);
   };
-
-  const message =
-    (size: number, prefix?: Category) =>
-    (value: unknown): Done => {
-      if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep', `Nested more than ${MAX_DEPTH} levels`);
-      return () => emit(value, size, prefix);
-    };
 
   const json = (text: string): Done => {
     const prefix = /^(WSE|S|U)(?={)/.exec(text)?.[0] as Category | undefined;
@@ -96,73 +87,32 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     try {
       value = JSON.parse(prefix ? text.slice(prefix.length) : text);
     } catch (cause) {
-      throw new DecodeError('not_a_message', 'Not JSON', cause);
+      throw new DecodeError('not_a_message', 'not JSON', cause);
     }
-    return message(text.length, prefix)(value);
+    return message(value, text.length, prefix);
   };
 
-  const decoded = (bytes: Uint8Array): string => {
-    try {
-      return utf8.decode(bytes);
-    } catch (cause) {
-      throw new DecodeError('corrupt', 'Not UTF-8', cause);
-    }
+  const bytesAs =
+    (bytes: Uint8Array): Done =>
+    () =>
+      handlers.binary(bytes);
+
+  const load = async (): Promise<NonNullable<typeof open>> => {
+    const { createOpener } = await import('./packed.js');
+    open ??= createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs });
+    return open;
   };
 
-  const inflated = (bytes: Uint8Array): Promise<Done> => inflate(bytes, maxBytes).then((out) => json(decoded(out)));
-
-  const unpacked = (bytes: Uint8Array): unknown =>
-    then(unpack ?? loadUnpack(), (loaded) => {
-      unpack = loaded;
-      try {
-        return loaded(bytes);
-      } catch (cause) {
-        throw new DecodeError('corrupt', 'Not MessagePack', cause);
-      }
-    });
-
-  const plain = (bytes: Uint8Array): Done | Promise<Done> => {
-    const binary: Done = () => handlers.binary(bytes);
-    const first = bytes[0] ?? 0;
-    // `{`, a prefix or white space: may be a message. A map of MessagePack: may be one too. Everything else is bytes.
-    if ('{WSU \n\r\t'.includes(String.fromCharCode(first))) {
-      try {
-        const text = decoded(bytes);
-        if (/^(WSE|S|U|\s+)?{/.test(text)) return json(text);
-      } catch (error) {
-        if ((error as DecodeError).code === 'too_deep') throw error;
-      }
-    } else if ((first & 0xf0) === 0x80 || first === 0xde || first === 0xdf) {
-      const guess = (value: unknown): Done =>
-        isRaw(value) && typeof (value['t'] ?? value['type']) === 'string' ? message(bytes.length)(value) : binary;
-      try {
-        const value = unpacked(bytes);
-        return value instanceof Promise ? value.then(guess, () => binary) : guess(value);
-      } catch {}
-    }
-    return binary;
-  };
-
-  const binary = (bytes: Uint8Array, opened?: boolean): Done | Promise<Done> => {
+  const binary = (bytes: Uint8Array, opened = false): Done | Promise<Done> => {
     limit(bytes);
-    const [a, b] = bytes;
-    if (b === 0x3a) {
-      const body = bytes.subarray(2);
-      if (a === 0x45 && !opened) {
-        if (!codecs.sealed) throw new DecodeError('no_codec', 'E: frame, and no key');
-        return then(codecs.sealed(body), (clear) => binary(clear, true));
-      }
-      if (a === 0x43) return inflated(body);
-      if (a === 0x4d) return then(unpacked(body), message(bytes.length));
+    if (isPacked(bytes[0], bytes[1])) return open ? open(bytes, opened) : load().then((loaded) => loaded(bytes, opened));
+    try {
+      // `{`, a prefix or white space: may be a message. Everything else is bytes.
+      if ('{WSU \n\r\t'.includes(String.fromCharCode(bytes[0] ?? 0))) return json(utf8.decode(bytes));
+    } catch (error) {
+      if ((error as DecodeError).code === 'too_deep') throw error;
     }
-    if (a === 0x78 && [0x01, 0x5e, 0x9c, 0xda].includes(b ?? 0)) {
-      // Without a prefix it is a guess: bytes that begin so by chance are bytes.
-      return inflated(bytes).catch((error: DecodeError) => {
-        if (error.code === 'too_large') throw error;
-        return () => handlers.binary(bytes);
-      });
-    }
-    return plain(bytes);
+    return bytesAs(bytes);
   };
 
   const text = (data: string): Done => {
@@ -175,7 +125,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
   };
 
   const limit = (frame: Frame): void => {
-    if (frame.length > maxBytes) throw new DecodeError('too_large', `Frame of more than ${maxBytes} bytes`);
+    if (frame.length > maxBytes) throw new DecodeError('too_large');
   };
 
   /** Reads a frame; true if those behind it have to wait. */
@@ -220,7 +170,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     if (!queue) {
       run(frame);
     } else if (queued + frame.length > maxPending) {
-      fail(new DecodeError('overflow', `More than ${maxPending} bytes wait`));
+      fail(new DecodeError('overflow'));
     } else {
       queued += frame.length;
       queue.push(frame);

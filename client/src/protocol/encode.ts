@@ -7,7 +7,7 @@ const PROTOCOL =
 
 /** The category a client's message has when its sender does not say one: by its type alone. */
 export const category = (type: string): Category =>
-  PROTOCOL.test(type) ? 'WSE' : /^(sync_request|snapshot_request|request_.*)$/.test(type) ? 'S' : 'U';
+  PROTOCOL.test(type) ? 'WSE' : /^(sync_|snapshot_)request$|^request_/.test(type) ? 'S' : 'U';
 
 /**
  * The text of a message: `ob` first where there is one, then c, t, p, id, seq, ts, v, pri, cid, sig, rq, err; absent members are left

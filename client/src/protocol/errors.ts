@@ -12,10 +12,9 @@ export class DecodeError extends Error {
   /** Why, for programs. */
   readonly code: DecodeErrorCode;
 
-  /** `cause`: what the codec itself threw. */
-  constructor(code: DecodeErrorCode, message: string, cause?: unknown) {
-    super(message, { cause });
-    this.name = 'DecodeError';
+  /** `detail`: for people; `cause`: what the codec itself threw. */
+  constructor(code: DecodeErrorCode, detail: string = code, cause?: unknown) {
+    super(`Frame skipped: ${detail}`, { cause });
     this.code = code;
   }
 }

@@ -1,38 +1,26 @@
-/** zlib streams (RFC 1950) to bytes with the platform's own decompressor. Never holds more than the cap and one chunk. */
+/** zlib streams (RFC 1950) to text with the platform's own decompressor. Never holds more than the cap and one chunk. */
 import { DecodeError } from './errors.js';
 
 /**
- * The bytes a zlib stream holds. Rejects with `too_large` as soon as they are more than `max`, whatever the stream would have become,
- * and with `corrupt` for everything that is not one whole stream.
+ * The UTF-8 text a zlib stream holds. Rejects with `too_large` as soon as it is more than `max` bytes, whatever the stream would have
+ * become, and with `corrupt` for everything that is not one whole stream of text. What follows the stream is refused or ignored, as the platform does.
  */
-export const inflate = async (bytes: Uint8Array, max: number): Promise<Uint8Array> => {
-  const { readable, writable } = new DecompressionStream('deflate');
-  const writer = writable.getWriter();
-  // What goes wrong there goes wrong at the reader too; nobody else listens.
-  const ignore = (): void => {};
-  writer.write(bytes as Uint8Array<ArrayBuffer>).catch(ignore);
-  writer.close().catch(ignore);
-  const reader = readable.getReader();
-  const chunks: Uint8Array[] = [];
+export const inflate = async (bytes: Uint8Array, max: number): Promise<string> => {
+  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const reader = stream.getReader();
+  const utf8 = new TextDecoder('utf-8', { fatal: true });
+  let text = '';
   let size = 0;
   try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      size += next.value.length;
-      if (size > max) break;
-      chunks.push(next.value);
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return text + utf8.decode();
+      size += value.length;
+      if (size > max) throw new DecodeError('too_large', `inflates to more than ${max} bytes`);
+      text += utf8.decode(value, { stream: true });
     }
   } catch (cause) {
-    throw new DecodeError('corrupt', 'Not a zlib stream', cause);
+    reader.cancel().catch(() => {});
+    throw cause instanceof DecodeError ? cause : new DecodeError('corrupt', 'not zlib', cause);
   }
-  if (size > max) {
-    reader.cancel().catch(ignore);
-    throw new DecodeError('too_large', `Inflates to more than ${max} bytes`);
-  }
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
 };

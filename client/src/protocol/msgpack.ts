@@ -11,6 +11,6 @@ export const loadUnpack = (): Promise<Unpack> =>
       (bytes) =>
         decode(bytes),
     (cause: unknown) => {
-      throw new DecodeError('no_codec', 'M: frames need the package @msgpack/msgpack', cause);
+      throw new DecodeError('no_codec', 'MessagePack needs the package @msgpack/msgpack', cause);
     },
   );

@@ -52,9 +52,8 @@ describe('encode', () => {
   });
 
   test('the categories of published clients', () => {
-    const wse =
-      'client_hello subscription_update PING PONG ping health_check_response sync_response metrics_response debug_request';
-    const more = 'config_request config_update_request encryption_request key_rotation_request batch auth_refresh cancel';
+    const wse = 'client_hello subscription_update PING PONG ping health_check_response sync_response metrics_response';
+    const more = 'batch auth_refresh cancel';
     for (const type of `${wse} ${more}`.split(' ')) expect(category(type), type).toBe('WSE');
     for (const type of ['sync_request', 'request_snapshot', 'snapshot_request']) expect(category(type), type).toBe('S');
     for (const type of ['order', 'reply', '', 'pings', 'my_request', 'x_client_hello']) expect(category(type), type).toBe('U');

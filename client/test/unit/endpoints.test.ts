@@ -76,6 +76,16 @@ describe.each(STRATEGIES)('%s', (strategy) => {
     for (const url of URLS) expect(counts.get(url)).toBe(10);
   });
 
+  it('prefers the one whose failures have faded most, however often it was tried', () => {
+    const { clock, pool } = setup(strategy);
+    picks(pool, 7);
+    const tried = pool.stats().reduce((most, stats) => (stats.attempts > most.attempts ? stats : most)).url;
+    pool.failed(tried);
+    clock.pass(10);
+    for (const url of URLS) if (url !== tried) pool.failed(url);
+    expect(pool.pick()).toBe(tried);
+  });
+
   it('picks the only one there is, however it fares', () => {
     const { pool } = setup(strategy, ['wss://a']);
     for (let i = 0; i < 20; i++) {
@@ -133,8 +143,12 @@ describe('how one is picked', () => {
     expect([open(), open(), open()].sort()).toEqual(URLS);
     pool.closed('wss://b');
     expect(open()).toBe('wss://b');
+    for (let i = 0; i < 5; i++) {
+      pool.closed('wss://b');
+      expect(open()).toBe('wss://b');
+    }
     for (const url of URLS) pool.closed(url);
-    // b was connected to twice: the others are first.
+    // b was connected to most often: the others are first.
     expect([open(), open(), open()][2]).toBe('wss://b');
   });
 
@@ -186,6 +200,13 @@ describe('the score', () => {
     expect(of('wss://a').healthy).toBe(false);
     clock.pass(20_000);
     expect(of('wss://a').healthy).toBe(true);
+  });
+
+  it('forgives three quarters at a success', () => {
+    const { pool, of } = setup('round-robin');
+    pool.failed('wss://a');
+    pool.succeeded('wss://a', 0);
+    expect(of('wss://a').score).toBe(92.5);
   });
 
   it('forgives most of it at a success, and not all to one that opens and cuts', () => {

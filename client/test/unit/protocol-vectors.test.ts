@@ -68,10 +68,7 @@ describe('zlib', () => {
   const cases = vectors('codec', 'zlib').filter(({ error }) => error !== 'trailing_data');
   test.each(cases)('$name', async ({ base64, max_out, output, error }) => {
     const body = Uint8Array.from(Buffer.from(base64 as string, 'base64')).subarray(2);
-    const result = await inflate(body, max_out as number).then(
-      (bytes) => new TextDecoder().decode(bytes),
-      (thrown: DecodeError) => thrown,
-    );
+    const result = await inflate(body, max_out as number).catch((thrown: DecodeError) => thrown);
     if (error === undefined) expect(result).toBe(output);
     else if (result instanceof DecodeError) expect(result.code).toBe(error === 'truncated' ? 'corrupt' : error);
     // More than the server's ratio, and within the cap.
