@@ -11,7 +11,7 @@ import type { Endpoints } from './endpoints.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
 import type { Settings } from './options.js';
 import type { PartContext } from './parts.js';
-import { createRotation } from './rotation.js';
+import { createRotation } from './plain.js';
 import type { Tokens } from './tokens.js';
 import { defaultTokenPlace, openTransport, type Transport } from './transport.js';
 

@@ -59,7 +59,10 @@ export function createLiveness(heartbeat: number, idle: number, clock: Clock, on
     const now = clock.now();
     const slept = now - dueAt > PROBE_MS;
     const over = now >= deadline || now - heardAt >= idle;
-    if (over && !slept) return on.dead();
+    if (over && !slept) {
+      on.dead();
+      return;
+    }
     if (slept) deadline = now + PROBE_MS;
     if (slept) heardAt = Math.max(heardAt, now - idle + PROBE_MS);
     else if (askedAt !== undefined && heardAt < askedAt) on.silent();

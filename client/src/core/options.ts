@@ -117,7 +117,8 @@ export function settle(options: ClientOptions): Settings {
   const backoff = { ...BACKOFF, ...(reconnect === false ? { maxAttempts: 0 } : reconnect) };
   const settings: Record<string, unknown> = { ...options, backoff };
   for (const [name, value] of Object.entries(DEFAULTS)) {
-    const given = (settings[name] ??= value);
+    settings[name] ??= value;
+    const given = settings[name];
     if (typeof value === 'number' && !((given as number) >= 0)) throw new WSEError('WSE_ARGUMENT', `${name}: ${given}`);
   }
   return settings as unknown as Settings;

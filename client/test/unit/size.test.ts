@@ -21,11 +21,13 @@ async function weigh(code: string): Promise<number> {
     metafile: true,
     external: ['#ws', '@msgpack/msgpack'],
   });
-  return outputFiles.filter(({ path }) => /stdin/.test(path)).reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0);
+  return outputFiles
+    .filter(({ path }) => /stdin/.test(path))
+    .reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0);
 }
 
 it('the core', async () => {
-  expect(await weigh("export { connect } from './src/index.ts'")).toBeLessThanOrEqual(9 * 1024);
+  expect(await weigh("export { connect } from './src/index.ts'")).toBeLessThanOrEqual(13_900);
 });
 
 it('nothing happens at import', async () => {
