@@ -23,7 +23,7 @@ import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
 import { createSending } from './sending.js';
 import { createSession, VERSION } from './session.js';
-import { createCounters } from './status.js';
+import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
 import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
@@ -378,24 +378,7 @@ export function connect<E extends object = Record<string, unknown>>(
     refreshToken: (token) => tokens.exchange(token),
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
-    getStats: () => ({
-      ...counters,
-      state: driver.state,
-      isReady: session.server.ready,
-      isFullyReady: session.server.hello,
-      connectionId: session.server.connectionId ?? null,
-      url: driver.url ?? null,
-      subscribedTopics: [...subscriptions.confirmed()],
-      reconnectCount: Math.max(0, driver.connects - 1),
-      attempts: driver.attempts,
-      queueSize: inbox.size,
-      sendQueueSize: outgoing.size,
-      pendingRequests: requests.size,
-      recovery: { ...resume.stats(), positions: resume.positions() },
-      network: quality.read(),
-      circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
-      connectionPool: driver.endpoints.stats(),
-    }),
+    getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),
     async close(code = 1000, reason = '') {
       if (code !== 1000 && !(code >= 3000 && code < 5000))
         throw new WSEError('WSE_ARGUMENT', `no close code for programs: ${code}`);
