@@ -30,7 +30,8 @@ import type { Closed, EventOf, Notices, WSEClient } from './types.js';
 import { createWait, type Wait } from './wait.js';
 import { createWindow } from './window.js';
 
-const ANY = '*';
+/** The key of handlers of every type; no server can send it. */
+const ANY = Symbol() as unknown as string;
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
@@ -301,7 +302,8 @@ export function connect<E extends object = Record<string, unknown>>(
   const until = (timeout?: number): Promise<void> => {
     if (driver.buffered !== undefined) return Promise.resolve();
     if (ending) return Promise.reject(ending);
-    const wait = createWait<void>(clock, 'not connected', timeout, life.signal, () => off());
+    const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
+    void closed.then(() => wait.reject(ending));
     const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
     return wait.promise;
   };
@@ -353,7 +355,7 @@ export function connect<E extends object = Record<string, unknown>>(
       return off;
     },
     onAny: (fn) => on(ANY, fn),
-    off: (type, fn) => events.off(type, fn as (event: WSEEvent) => void),
+    off: (type, fn) => events.off(type === '*' ? ANY : type, fn as (event: WSEEvent) => void),
     watch: (notice, fn) => notices.on(notice, fn as (value: Notices[typeof notice]) => void),
     async recv(timeout, signal) {
       const { value, done } = await inbox.next(timeout, signal);
@@ -389,12 +391,10 @@ export function connect<E extends object = Record<string, unknown>>(
     [Symbol.asyncDispose]: () => client.close(),
   };
   if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
-  const unwatch = page
-    ? followPage(clock, driver, () => {
-        driver.wake();
-        if (driver.buffered !== undefined) liveness.probe();
-      })
-    : undefined;
+  const probe = (): void => {
+    if (driver.buffered !== undefined) liveness.probe();
+  };
+  const unwatch = page ? followPage(clock, driver, probe) : undefined;
   for (const extension of extensions) hooks.push(extension.attach(host));
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
