@@ -10,7 +10,10 @@ import { failWith, Problem, ROOT, run } from './lib/run.mjs';
 import { checkNode, checkRust, ensureAddon, ensureClient, ensureFacade, ensurePackages, say } from './lib/steps.mjs';
 
 const PARTS = ['rust', 'ts'];
-const BROWSER_TESTS = ['ts/test/peers/chromium.test.ts', 'ts/test/peers/dashboard.test.ts', 'ts/test/peers/page.test.ts'];
+const BROWSER_TESTS = [
+  ...['chromium', 'dashboard', 'page'].map((name) => `ts/test/peers/${name}.test.ts`),
+  'client/test/engine/browser.test.ts',
+];
 /** Programs that may be impossible to get here, and the files of tests that need each. */
 const PEERS = [
   { name: 'Chromium', variable: 'WSE_TEST_CHROMIUM', ensure: ensureBrowser, tests: BROWSER_TESTS },
