@@ -22,7 +22,13 @@ const PEERS = [
 /** What makes the tests' engines run on an event loop instead of threads (docs/design/drivers.md). */
 const INLINE = { WSE_TEST_DRIVER: 'inline' };
 /** Projects of vitest whose tests start engines; the one file of them that says itself which driver it has. */
-const DRIVEN = ['--project=border', '--project=client', '--project=process', '--project=attack', '--exclude=ts/test/process/inline.test.ts'];
+const DRIVEN = [
+  '--project=border',
+  '--project=client',
+  '--project=process',
+  '--project=attack',
+  '--exclude=ts/test/process/inline.test.ts',
+];
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 
