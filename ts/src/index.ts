@@ -28,6 +28,7 @@ export type {
   JwtKeys,
   JwtOptions,
   KeyMaterial,
+  OutboxOptions,
   PresenceOptions,
   PublisherOptions,
   RateLimitOptions,

@@ -4,6 +4,7 @@ import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
 import { type HttpPart, readHttp } from './http.js';
+import { readOutbox } from './outbox.js';
 import { readPresence } from './presence.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import { readRecovery } from './recovery.js';
@@ -99,6 +100,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     http: null,
     recovery: readRecovery(reader),
     presence: readPresence(reader),
+    outbox: readOutbox(reader),
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
