@@ -66,6 +66,8 @@ export interface Resolved {
   /** Gets the requests that are no upgrades. */
   httpServer: HttpPart['server'];
   answering: Answering;
+  /** Requests of the facade that may wait for their answers. */
+  maxPendingRequests: number;
 }
 
 /**
@@ -144,6 +146,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     recovery.lastValues = ['*'];
   }
   Object.assign(resolved, asked);
+  const maxPendingRequests = reader.number('maxPendingRequests', COUNT, 1024);
   const http = readHttp(reader);
   resolved.http = http.native;
   reader.done(suggestOption);
@@ -173,7 +176,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
       'cannot be given with an HTTP server, which gets what it can read: let a proxy end TLS, or use attachTo()',
     );
   }
-  return { native: resolved, httpServer: http.server, answering };
+  return { native: resolved, httpServer: http.server, answering, maxPendingRequests };
 }
 
 /** Options that say something about the port of the engine's own, or its file. */

@@ -307,6 +307,11 @@ export interface WSEServerOptions extends EndpointOptions {
   recovery?: RecoveryOptions | boolean | null;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;
+  /**
+   * Requests of this server to its clients (`request()`) that may wait for their answers; one more rejects. A facade that was attached has
+   * the default. @default 1024
+   */
+  maxPendingRequests?: number;
   /** Inbound events waiting for one reading thread. @default 131072 */
   maxInboundQueueSize?: number;
   /** Payload bytes waiting for one reading thread. @default 4194304 */

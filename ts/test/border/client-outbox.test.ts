@@ -49,7 +49,7 @@ describe('messages out of an outbox', () => {
     const { client } = await greeted(on);
     for (let n = 1; n <= 64; n += 1) client.send(`{"ob":["stream-${n}",1],"t":"x"}`);
     await client.heard(64);
-    const refusals = vectors.filter((vector) => vector.kind === 'error');
+    const refusals = vectors.filter((vector): vector is Extract<Vector, { kind: 'ack' | 'error' }> => vector.kind === 'error');
     const fresh = await greeted(on);
     for (const { name, input, output } of refusals) {
       const { texts } = name === 'streams' ? client : fresh.client;
