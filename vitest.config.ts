@@ -17,13 +17,20 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'types',
           include: [],
-          typecheck: { enabled: true, only: true, include: ['ts/test/types/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+          typecheck: {
+            enabled: true,
+            only: true,
+            include: ['{ts,client}/test/types/**/*.test-d.ts'],
+            tsconfig: './tsconfig.json',
+          },
         },
       },
       // Real processes: an addon and its threads are not shared with a test runner's other files.
       { test: { ...border, name: 'border', include: ['ts/test/border/**/*.test.ts'] } },
       { test: { ...border, name: 'process', include: ['ts/test/process/**/*.test.ts'] } },
       { test: { ...border, name: 'attack', include: ['ts/test/attack/**/*.test.ts'], testTimeout: 120_000 } },
+      // Against engines of their own, like those: both drivers.
+      { test: { ...border, name: 'client', include: ['client/test/**/*.test.ts'] } },
       { test: { ...border, name: 'docs', include: ['ts/test/docs/**/*.test.ts'] } },
       // Half a minute of it is waiting for the Python client's heartbeats: other files run meanwhile, on two cores too.
       {

@@ -1,0 +1,512 @@
+/**
+ * A client: the parts of this folder put together, each knowing only what it is given. Whatever is decided is decided in the parts; here is
+ * who hears of what.
+ */
+
+import { createDecoder } from '../protocol/decode.js';
+import { encode } from '../protocol/encode.js';
+import { batched, isRaw, toEvent } from '../protocol/event.js';
+import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { TimerHandle } from './clock.js';
+import { createDriver } from './driver.js';
+import { WSEError } from './errors.js';
+import { createEmitter, type Off } from './events.js';
+import type { ExtensionHooks, ExtensionHost } from './extension.js';
+import { createInbox } from './inbox.js';
+import { watchPage, watchSleep } from './lifecycle.js';
+import { createLiveness } from './liveness.js';
+import type { Ending } from './machine.js';
+import { type ClientOptions, settle, urlsOf } from './options.js';
+import { createOutgoing, levelOf, type SendOptions } from './outgoing.js';
+import type { QualityMeter } from './quality.js';
+import { createRequests } from './requests.js';
+import { createResume } from './resume.js';
+import { createSession } from './session.js';
+import { createCounters } from './status.js';
+import { createSubscriptions } from './subscriptions.js';
+import { createTokens } from './tokens.js';
+import type { Closed, EventOf, Notices, WSEClient } from './types.js';
+import { createWait, type Wait } from './wait.js';
+
+const ANY = '*';
+
+/** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
+const quiet = <T>(promise: Promise<T>): Promise<T> => {
+  promise.catch(() => {});
+  return promise;
+};
+
+/** A meter for who asks for no other: the latest round trip. */
+const createLatency = (): QualityMeter => {
+  let latency: number | null = null;
+  return {
+    sample(rtt) {
+      latency = rtt;
+    },
+    lost() {},
+    read: () => ({ quality: 'unknown', latency, jitter: null, loss: 0, suggestions: [] }),
+  };
+};
+
+/** A message that waits for others to share its frame. */
+interface Batched {
+  readonly message: Outgoing;
+  readonly timeout: number;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Connects to a server of the WSE protocol, and connects again, until `close()`. Starts behind the current turn; several endpoints are a
+ * pool.
+ *
+ * @throws WSEError `WSE_ARGUMENT` where a URL or an option cannot be meant.
+ */
+export function connect<E extends object = Record<string, unknown>>(
+  urls: string | URL | readonly (string | URL)[],
+  options: ClientOptions = {},
+): WSEClient<E> {
+  const settings = settle(options);
+  const { clock, random, page = true, extensions = [], timeout: patience } = settings;
+  const context = { clock, random, now: () => clock.now() };
+  const counters = createCounters();
+  const life = new AbortController();
+  const notices = createEmitter<Notices>((error, name) => report(wrap(error, name)));
+  const events = createEmitter<Record<string, WSEEvent>>((error, name) => report(wrap(error, name)));
+  const limiter = settings.rateLimit?.(context);
+  const quality = settings.quality?.(context) ?? createLatency();
+  const unique = [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('');
+  let count = 0;
+  const id = (): string => `${unique}-${++count}`;
+
+  const wrap = (error: unknown, name: string): WSEError => {
+    counters.handlerErrors += 1;
+    return new WSEError('WSE_HANDLER', `a handler of ${name} threw: ${error}`, { cause: error });
+  };
+  let reporting = false;
+  const report = (error: unknown): void => {
+    const known = error instanceof Error ? error : new Error(String(error), { cause: error });
+    // A watcher of errors that throws must not be told of it.
+    const before = reporting;
+    reporting = true;
+    if (before || !notices.emit('error', known)) console.error(known);
+    reporting = before;
+  };
+
+  const transmit = (text: string): boolean => {
+    if (!driver.send(text)) return false;
+    counters.messagesSent += 1;
+    counters.bytesSent += text.length;
+    return true;
+  };
+  const write = (message: Outgoing): boolean => transmit(encode(message));
+  const outgoing = createOutgoing({
+    clock,
+    limit: settings.sendQueueSize,
+    limiter,
+    buffered: () => driver.buffered,
+    write(text) {
+      const { max_message_size: max } = session.server.limits;
+      if (typeof max === 'number' && text.length * 3 > max && new TextEncoder().encode(text).length > max) {
+        throw new WSEError('WSE_TOO_LARGE', `the server takes ${max} bytes`);
+      }
+      if (!transmit(text)) throw new WSEError('WSE_CONNECTION_LOST', 'the connection is closing');
+    },
+  });
+  const queue = async (message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void> => {
+    if (ending) throw ending;
+    const { priority = 5 } = message;
+    let text: string;
+    try {
+      text = encode(priority === 5 ? { ...message, id: message.id ?? id() } : { ...message, id: message.id ?? id(), priority });
+    } catch (cause) {
+      throw new WSEError('WSE_ARGUMENT', `${message.type}: its payload has no JSON form`, { cause });
+    }
+    return outgoing.add(text, priority, timeout, signal);
+  };
+  const batcher = settings.batch?.<Batched>(context, (items) => {
+    const parts = items.map(({ message: { type, payload } }) => [type, payload] as const);
+    sendBatch(parts, { timeout: Math.max(...items.map((item) => item.timeout)) }).then(
+      () => items.forEach((item) => item.resolve()),
+      (error) => items.forEach((item) => item.reject(error)),
+    );
+  });
+  const send = async (type: string, payload?: unknown, opts: SendOptions = {}): Promise<void> => {
+    const { priority, correlationId, timeout = patience, signal } = opts;
+    const level = levelOf(priority);
+    for (const hook of hooks) {
+      const taken = hook.send?.(type, payload, opts);
+      if (taken) return taken;
+    }
+    const message = { type, payload, priority: level, ...(correlationId !== undefined && { correlationId }) };
+    if (batcher && level <= 5 && correlationId === undefined && signal === undefined && !ending) {
+      return new Promise((resolve, reject) => void batcher.add({ message, timeout, resolve, reject }));
+    }
+    return queue(message, timeout, signal);
+  };
+
+  const resume = createResume({
+    clock,
+    deliver(event) {
+      const parts = batched(event);
+      if (!parts) return session.take(event, {});
+      for (const part of parts) if (isRaw(part)) session.take(toEvent(part), part);
+    },
+    recover: (positions) => subscriptions.recover(positions),
+    lost: (topic, from, to) => void notices.emit('lost', { topic, from, to }),
+  });
+  if (settings.positions) resume.seed(settings.positions);
+  const subscriptions = createSubscriptions({
+    clock,
+    timeout: patience,
+    send: (payload) => write({ type: 'subscription_update', payload, id: id(), priority: 8 }),
+    positions: resume.positions,
+    forget: resume.forget,
+  });
+  const tokens = createTokens({ source: settings.token, clock, timeout: patience, signal: life.signal, write });
+  const requests = createRequests({
+    clock,
+    timeout: patience,
+    id,
+    send: queue,
+    write,
+    report: (error, type) => report(wrap(error, type)),
+  });
+  const inbox = createInbox<EventOf<E>>(settings.queueSize, settings.overflow, clock, () => {
+    counters.eventsDropped += 1;
+    notices.emit('overflow', { dropped: counters.eventsDropped });
+  });
+  const snapshots = new Set<Wait<unknown>>();
+  const sync = (topics?: readonly string[]): boolean => {
+    resume.rewind(topics);
+    const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
+    return write({ type: 'sync_request', payload, id: id() });
+  };
+
+  const session = createSession({
+    tokens,
+    requests,
+    limiter,
+    features: Object.assign({}, ...extensions.map(({ features }) => features)),
+    write,
+    ready,
+    hello() {
+      notices.emit('server', session.server);
+      greeted();
+    },
+    answered: () => liveness.answered(),
+    subscribed(payload) {
+      resume.reply(payload);
+      const result = subscriptions.reply(payload);
+      notices.emit('subscription', result);
+      return result;
+    },
+    snapshots(payload) {
+      for (const wait of snapshots) wait.resolve(payload);
+    },
+    health: () => ({ stats: client.getStats(), diagnostics: quality.read(), queue_size: client.queueSize }),
+    metrics() {
+      const { circuitBreaker, network, queueSize, recovery, ...stats } = client.getStats();
+      const active = [...subscriptions.confirmed()];
+      return {
+        connection_stats: stats,
+        queue_stats: { size: queueSize },
+        diagnostics: network,
+        circuit_breaker: circuitBreaker,
+        subscriptions: { active, pending: subscriptions.wanted().filter((topic) => !active.includes(topic)), failed: [] },
+        event_sequencer: recovery,
+        timestamp: Date.now(),
+      };
+    },
+    wanted: () => subscriptions.wanted(),
+    deliver(event, internal) {
+      if (hooks.some((hook) => hook.event?.(event))) return;
+      events.emit(event.type, event);
+      if (internal) return;
+      events.emit(ANY, event);
+      inbox.push(event as EventOf<E>);
+    },
+    report,
+  });
+
+  const seen = new Set<string>();
+  const repeated = (name: string): boolean => {
+    if (seen.has(name)) return true;
+    seen.add(name);
+    if (seen.size > settings.dedupWindow) for (const oldest of seen) return !seen.delete(oldest);
+    return false;
+  };
+  const decoder = createDecoder(
+    {
+      event(event, raw, size) {
+        if (event.epoch !== undefined) return resume.accept(event, size);
+        if (event.id !== undefined && settings.dedupWindow > 0 && repeated(event.id)) counters.duplicates += 1;
+        else session.take(event, raw);
+      },
+      binary: (bytes) => void notices.emit('binary', bytes),
+      error(error) {
+        counters.unreadable += 1;
+        report(new WSEError('WSE_PROTOCOL', error.message, { cause: error }));
+      },
+    },
+    { maxBytes: settings.maxMessageSize },
+  );
+  const liveness = createLiveness(settings.heartbeat, settings.idleTimeout, clock, {
+    ping: () => void write({ type: 'ping', payload: { timestamp: Date.now() } }),
+    pong(rtt) {
+      quality.sample(rtt);
+      notices.emit('quality', quality.read());
+    },
+    silent() {
+      quality.lost();
+      driver.silent();
+    },
+    dead: () => driver.dead(),
+  });
+
+  /** Until `server_ready`, then until `server_hello`: extensions go on without. */
+  let patienceTimer: TimerHandle;
+  let greeting = false;
+  let online = false;
+  function ready(): void {
+    clock.clearTimeout(patienceTimer);
+    online = true;
+    resume.connected();
+    subscriptions.connected(session.server.features['recovery'] !== false);
+    if (settings.sync) sync();
+    driver.ready();
+    if (session.server.ready) notices.emit('server', session.server);
+    outgoing.flush();
+    greeting = true;
+    if (!session.server.ready) greeted();
+    else if (hooks.length > 0) patienceTimer = clock.setTimeout(greeted, settings.readyTimeout);
+  }
+  function greeted(): void {
+    clock.clearTimeout(patienceTimer);
+    if (!greeting) return;
+    greeting = false;
+    for (const hook of hooks) hook.connected?.(session.server.features);
+  }
+  const driver = createDriver(settings, context, urlsOf(urls), tokens, {
+    opened() {
+      liveness.start();
+      if (settings.readyTimeout === 0) ready();
+      else patienceTimer = clock.setTimeout(ready, settings.readyTimeout);
+    },
+    frame(data) {
+      counters.messagesReceived += 1;
+      counters.bytesReceived += data.length;
+      liveness.heard();
+      if (driver.state === 'degraded') driver.heard();
+      if (typeof data === 'string') decoder.text(data);
+      else decoder.bytes(data);
+    },
+    lost() {
+      clock.clearTimeout(patienceTimer);
+      liveness.stop();
+      decoder.reset();
+      session.reset();
+      greeting = false;
+      if (!online) return;
+      online = false;
+      resume.disconnected();
+      subscriptions.disconnected();
+      requests.disconnected();
+      tokens.disconnected();
+      for (const wait of snapshots) wait.fail('WSE_CONNECTION_LOST');
+      for (const hook of hooks) hook.disconnected?.();
+    },
+    changed: (change) => void notices.emit('state', change),
+    ended,
+    report,
+  });
+
+  let ending: WSEError | undefined;
+  let finish: (closed: Closed) => void;
+  const closed = new Promise<Closed>((resolve) => {
+    finish = resolve;
+  });
+  let closing: Promise<unknown> = Promise.resolve();
+  function ended({ code, reason, refused }: Ending): void {
+    const kind = !refused
+      ? 'WSE_CLOSED'
+      : code === 4401
+        ? 'WSE_AUTH_FAILED'
+        : code === 4403
+          ? 'WSE_STOPPED'
+          : 'WSE_CONNECT_FAILED';
+    ending = new WSEError(kind, `the client has ended: ${code} ${reason}`, { closeCode: code });
+    const error = refused ? ending : undefined;
+    batcher?.close();
+    life.abort(ending);
+    unwatch();
+    settings.signal?.removeEventListener('abort', abort);
+    outgoing.end(ending);
+    subscriptions.end(ending);
+    inbox.end(error);
+    closing = Promise.all(hooks.map((hook) => hook.close?.())).catch(report);
+    finish({ code, reason, error });
+  }
+
+  const look = (): void => {
+    driver.wake();
+    if (driver.buffered !== undefined) liveness.probe();
+  };
+  const network = (up: boolean) => (): void => {
+    driver.network(up);
+    look();
+  };
+  const stops: Off[] = [];
+  const unwatch = (): void => stops.forEach((stop) => stop());
+  const host: ExtensionHost = {
+    clock,
+    get buffered() {
+      return driver.buffered ?? 0;
+    },
+    get ready() {
+      return driver.buffered !== undefined;
+    },
+    write,
+    report,
+  };
+  const hooks: ExtensionHooks[] = extensions.map((extension) => extension.attach(host));
+  const abort = (): void => driver.stop(1000, 'aborted');
+  const on = (type: string, fn: (event: never) => unknown): Off => events.on(type, fn as (event: WSEEvent) => void);
+  const until = (timeout?: number): Promise<void> => {
+    if (driver.buffered !== undefined) return Promise.resolve();
+    if (ending) return Promise.reject(ending);
+    const wait = createWait<void>(clock, 'not connected', timeout, life.signal, () => off());
+    const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
+    return wait.promise;
+  };
+  const sendBatch: WSEClient<E>['sendBatch'] = (messages, { priority, correlationId, timeout = patience, signal } = {}) => {
+    const list = messages.map(([t, p = {}]) => ({ t, p, id: id(), v: 1 }));
+    const cid = correlationId !== undefined && { correlationId };
+    return queue(
+      { type: 'batch', payload: { messages: list, count: list.length }, priority: levelOf(priority), ...cid },
+      timeout,
+      signal,
+    );
+  };
+
+  const client: WSEClient<E> = {
+    get state() {
+      return driver.state;
+    },
+    get isConnected() {
+      return driver.buffered !== undefined;
+    },
+    get isReady() {
+      return session.server.ready;
+    },
+    get isFullyReady() {
+      return session.server.hello;
+    },
+    get connectionQuality() {
+      return quality.read().quality;
+    },
+    get server() {
+      return session.server;
+    },
+    get url() {
+      return driver.url;
+    },
+    get subscribedTopics() {
+      return new Set(subscriptions.confirmed());
+    },
+    get wantedTopics() {
+      return subscriptions.wanted();
+    },
+    get recoveryEnabled() {
+      return session.server.features['recovery'] === true;
+    },
+    get recoveryState() {
+      return resume.positions();
+    },
+    get queueSize() {
+      return inbox.size;
+    },
+    closed,
+    connected: until,
+    on,
+    once(type, fn) {
+      const off = on(type, (event: never) => {
+        off();
+        return fn(event);
+      });
+      return off;
+    },
+    onAny: (fn) => on(ANY, fn),
+    off: (type, fn) => events.off(type, fn as (event: WSEEvent) => void),
+    watch: (notice, fn) => notices.on(notice, fn as (value: Notices[typeof notice]) => void),
+    async recv(timeout, signal) {
+      const { value, done } = await inbox.next(timeout, signal);
+      if (done) throw ending;
+      return value as EventOf<E>;
+    },
+    [Symbol.asyncIterator]: () => inbox.iterate(),
+    send,
+    async sendWithRetry(type, payload, { retries = 5, ...opts } = {}) {
+      for (let tries = 0; ; tries += 1) {
+        try {
+          return await send(type, payload, opts);
+        } catch (error) {
+          const again = /TIMEOUT|FULL|LOST/.test((error as WSEError).code);
+          if (!again || tries >= retries) throw error;
+          await new Promise<void>((resolve) => clock.setTimeout(resolve, Math.min(2_000, 100 * 2 ** tries)));
+        }
+      }
+    },
+    sendBatch: async (messages, opts) => sendBatch(messages, opts),
+    request: (type, payload, opts) => requests.request(type, payload, opts) as Promise<never>,
+    onRequest: (type, handler) => requests.handle(type, handler as never),
+    subscribe: (topics, opts) => quiet(ending ? Promise.reject(ending) : subscriptions.subscribe(topics, opts)),
+    unsubscribe: (topics, opts) => quiet(subscriptions.unsubscribe(topics, opts)),
+    async requestSnapshot(topics, { timeout = patience } = {}) {
+      await until(timeout);
+      const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
+      snapshots.add(wait);
+      sync(topics);
+      return wait.promise as Promise<never>;
+    },
+    refreshToken: (token) => tokens.exchange(token),
+    forceReconnect: () => driver.force(),
+    changeEndpoint: (to) => driver.force(urlsOf(to)),
+    getStats: () => ({
+      ...counters,
+      state: driver.state,
+      isReady: session.server.ready,
+      isFullyReady: session.server.hello,
+      connectionId: session.server.connectionId ?? null,
+      url: driver.url ?? null,
+      subscribedTopics: [...subscriptions.confirmed()],
+      reconnectCount: Math.max(0, driver.connects - 1),
+      attempts: driver.attempts,
+      queueSize: inbox.size,
+      sendQueueSize: outgoing.size,
+      pendingRequests: requests.size,
+      recovery: { ...resume.stats(), positions: resume.positions() },
+      network: quality.read(),
+      circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
+      connectionPool: driver.endpoints.stats(),
+    }),
+    async close(code = 1000, reason = '') {
+      if (code !== 1000 && !(code >= 3000 && code < 5000))
+        throw new WSEError('WSE_ARGUMENT', `no close code for programs: ${code}`);
+      driver.stop(code, reason);
+      await closing;
+      await driver.drained();
+    },
+    [Symbol.asyncDispose]: () => client.close(),
+  };
+  if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
+  if (page) {
+    const frozen = (): void => driver.freeze();
+    stops.push(watchPage({ visible: look, online: network(true), offline: network(false), frozen, restored: look }));
+    stops.push(watchSleep(clock, look));
+  }
+  settings.signal?.addEventListener('abort', abort);
+  // Behind this turn: whoever has made the client can listen before anything happens.
+  queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));
+  return client;
+}

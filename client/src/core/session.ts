@@ -1,0 +1,176 @@
+/**
+ * The conversation with the server on one connection after the other: greetings, heartbeats, and what servers ask of every client. It
+ * answers those and tells the client of the rest; it keeps what the server has said of itself. It opens nothing and waits for nothing.
+ */
+
+import { isRaw } from '../protocol/event.js';
+import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { Limiter } from './limiter.js';
+import type { Requests } from './requests.js';
+import type { SubscriptionResult } from './subscriptions.js';
+import type { Tokens } from './tokens.js';
+
+/** This package's version, as `client_hello` names it. */
+export const VERSION = '0.1.0';
+
+type Raw = Readonly<Record<string, unknown>>;
+
+/** What a server has said of itself on this connection. */
+export interface ServerInfo {
+  /** Its name for this connection. */
+  readonly connectionId: string | undefined;
+  /** Whom it takes this client for: the token's `sub`. */
+  readonly userId: string | undefined;
+  /** What it can, from `server_ready` and `server_hello`. */
+  readonly features: Raw;
+  /** Its limits, from `server_hello`. */
+  readonly limits: Raw;
+  /** Whether it has said `server_ready`. */
+  readonly ready: boolean;
+  /** Whether it has answered `client_hello`. */
+  readonly hello: boolean;
+}
+
+/** What the session needs of a client. */
+export interface SessionHost {
+  readonly tokens: Tokens;
+  readonly requests: Requests;
+  readonly limiter: Limiter | undefined;
+  /** Members of `client_hello`'s `features` beside the usual ones. */
+  readonly features: Raw;
+  /** Sends at once; false without a connection. */
+  write(message: Outgoing): boolean;
+  /** `server_ready` came. */
+  ready(): void;
+  /** `server_hello` came. */
+  hello(): void;
+  /** The answer to a ping came. */
+  answered(): void;
+  subscribed(payload: unknown): SubscriptionResult;
+  snapshots(payload: unknown): void;
+  /** What this client tells a server that asks for its health or its metrics. */
+  health(): Raw;
+  metrics(): Raw;
+  wanted(): string[];
+  /** Hands an event to the program; `internal`: to handlers of its type only. */
+  deliver(event: WSEEvent, internal: boolean): void;
+  report(error: unknown): void;
+}
+
+/** One client's conversations. */
+export interface Session {
+  readonly server: ServerInfo;
+  /** A message that is next in its order. */
+  take(event: WSEEvent, raw: Raw): void;
+  /** The connection is gone. */
+  reset(): void;
+}
+
+const NOBODY: ServerInfo = {
+  connectionId: undefined,
+  userId: undefined,
+  features: {},
+  limits: {},
+  ready: false,
+  hello: false,
+};
+
+const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const object = (value: unknown): Raw => (isRaw(value) ? value : {});
+
+/** No conversation yet. */
+export function createSession(host: SessionHost): Session {
+  const { write, tokens, limiter } = host;
+  let server = NOBODY;
+
+  const pong = ({ payload }: WSEEvent): void => {
+    const p = object(payload);
+    const stamp = p['server_time'] ?? p['timestamp'] ?? Date.now();
+    write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
+  };
+  /** What is the protocol's own: answered here, and shown to handlers of its type only. */
+  const internal: Record<string, (event: WSEEvent) => void> = {
+    __proto__: null as never,
+    server_ready({ payload }) {
+      const p = object(payload);
+      const details = isRaw(p['details']) ? p['details'] : p;
+      server = {
+        ...NOBODY,
+        connectionId: text(details['connection_id'] ?? p['connection_id']),
+        userId: text(details['user_id']),
+        features: object(details['features']),
+        ready: true,
+      };
+      write({
+        type: 'client_hello',
+        payload: {
+          client_version: VERSION,
+          protocol_version: 1,
+          features: { compression: true, encryption: false, batching: true, priority_queue: true, ...host.features },
+          connection_id: server.connectionId,
+        },
+        priority: 10,
+      });
+      host.ready();
+    },
+    server_hello({ payload }) {
+      const p = object(payload);
+      const features = { ...server.features, ...object(p['features'] ?? p['supported_features']) };
+      server = { ...server, features, limits: object(p['limits']), hello: true };
+      host.hello();
+    },
+    PONG: host.answered,
+    pong: host.answered,
+    ping: pong,
+    PING: pong,
+    heartbeat() {},
+    config_update() {},
+    subscription_update: ({ payload }) => void host.subscribed(payload),
+    health_check: () => void write({ type: 'health_check_response', payload: { client_version: VERSION, ...host.health() } }),
+    metrics_request: () => void write({ type: 'metrics_response', payload: { client_version: VERSION, ...host.metrics() } }),
+    sync_request() {
+      const subscriptions = host.wanted();
+      const payload = { client_version: VERSION, protocol_version: 1, sequence: 0, subscriptions, last_update: new Date() };
+      write({ type: 'sync_response', payload });
+    },
+    priority_message({ payload }) {
+      // Published clients disagree on the form: both are read.
+      const p = object(payload);
+      const inner = isRaw(p['message']) ? p['message'] : { t: p['type'], p: p['content'] };
+      if (typeof inner['t'] === 'string') {
+        take({ type: inner['t'], payload: inner['p'], category: 'U', priority: 10 }, inner);
+      }
+    },
+  };
+  /** What the protocol acts on and the program hears as well. */
+  const also: Record<string, (event: WSEEvent) => void> = {
+    __proto__: null as never,
+    snapshot_complete: ({ payload }) => host.snapshots(payload),
+    rate_limit_warning: ({ payload }) => limiter?.warn(object(payload)),
+    error({ payload }) {
+      const p = object(payload);
+      if (/^RATE_LIMIT/.test(String(p['code']))) limiter?.warn(p);
+      if (p['code'] === 'AUTH_REFRESH_FAILED') tokens.refused(p);
+    },
+    auth_expiring() {
+      if (tokens.renewable) tokens.exchange().catch(host.report);
+    },
+    auth_refreshed: ({ payload }) => tokens.accepted(object(payload)),
+  };
+  const take = (event: WSEEvent, raw: Raw): void => {
+    if (host.requests.take(event, raw)) return;
+    const own = internal[event.type];
+    own?.(event);
+    also[event.type]?.(event);
+    host.deliver(event, own !== undefined);
+  };
+  return {
+    get server() {
+      return server;
+    },
+    take,
+    reset() {
+      server = NOBODY;
+    },
+  };
+}

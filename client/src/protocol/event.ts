@@ -1,0 +1,51 @@
+/** Parsed envelopes to events. Trusts no member's type; never copies keys it does not know, so `__proto__` is data like any other. */
+import type { Category, WSEEvent } from './types.js';
+
+/** What `JSON.parse` makes of an object. */
+export type Raw = Record<string, unknown>;
+
+/** Whether a parsed value is an object with members. */
+export const isRaw = (value: unknown): value is Raw => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const MEMBERS = [
+  ['id', 'id', 'string'],
+  ['seq', 'sequence', 'number'],
+  ['ts', 'timestamp', 'string'],
+  ['v', 'version', 'number'],
+  ['pri', 'priority', 'number'],
+  ['cid', 'correlationId', 'string'],
+  ['sig', 'signature', 'string'],
+] as const;
+
+/** The event an envelope says; `prefix` is the category in front of it, if one was, and counts more than `c`. */
+export const toEvent = (raw: Raw, prefix?: Category): WSEEvent => {
+  const type = raw['t'] ?? raw['type'];
+  const payload = 'p' in raw ? raw['p'] : raw['payload'];
+  const event: Raw = {
+    type: typeof type === 'string' ? type : '',
+    // An object that is no envelope at all is what its sender wanted to say.
+    payload: type === undefined && payload === undefined ? raw : payload,
+  };
+  for (const [key, name, kind] of MEMBERS) {
+    if (typeof raw[key] === kind) event[name] = raw[key];
+  }
+  const c = prefix ?? raw['c'];
+  if (c === 'U' || c === 'S' || c === 'WSE') event['category'] = c;
+  const { tp, e, o } = raw;
+  const topic = tp ?? raw['topic'];
+  if (typeof topic === 'string') event['topic'] = topic;
+  if (typeof tp === 'string' && typeof e === 'string' && Number.isSafeInteger(o) && (o as number) >= 0) {
+    event['epoch'] = e;
+    event['offset'] = o;
+  }
+  return event as unknown as WSEEvent;
+};
+
+/**
+ * What a `batch` holds, in order; undefined for every other event. The decoder takes apart what has no stamp. A batch that was published
+ * to a topic keeps its stamp together until its turn has come: whoever delivers it takes it apart then.
+ */
+export const batched = (event: WSEEvent): readonly unknown[] | undefined => {
+  const messages = event.type === 'batch' && isRaw(event.payload) && event.payload['messages'];
+  return Array.isArray(messages) ? messages : undefined;
+};

@@ -1,0 +1,39 @@
+/** A decoder that keeps what it told. */
+import { createDecoder, type DecodeOptions, type Decoder } from '../../src/protocol/decode.js';
+import type { WSEEvent } from '../../src/protocol/types.js';
+
+/** What was told, in order. */
+export type Told =
+  | { event: WSEEvent; raw: Record<string, unknown>; size: number }
+  | { binary: Uint8Array }
+  | { error: Error & { code?: string } };
+
+/** A decoder and what it told. */
+export interface Recorder {
+  readonly decoder: Decoder;
+  readonly told: Told[];
+  /** The types of the events, binary frames as `binary`, errors by their code. */
+  names(): string[];
+}
+
+/** A decoder that keeps what it told. */
+export const recorder = (options?: DecodeOptions): Recorder => {
+  const told: Told[] = [];
+  const decoder = createDecoder(
+    {
+      event: (event, raw, size) => told.push({ event, raw, size }),
+      binary: (binary) => told.push({ binary }),
+      error: (error) => told.push({ error }),
+    },
+    options,
+  );
+  const names = (): string[] =>
+    told.map((one) => ('event' in one ? one.event.type : 'binary' in one ? 'binary' : (one.error.code ?? one.error.message)));
+  return { decoder, told, names };
+};
+
+/** Text as the bytes of a BINARY frame, behind `prefix`. */
+export const bytesOf = (text: string, prefix = ''): Uint8Array => new TextEncoder().encode(prefix + text);
+
+/** `bytes` behind a prefix of ASCII. */
+export const behind = (prefix: string, bytes: Uint8Array): Uint8Array => new Uint8Array([...bytesOf(prefix), ...bytes]);
