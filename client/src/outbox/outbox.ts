@@ -76,6 +76,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   let again: Item[] = [];
   /** What was written to a server that acknowledges nothing, and may be in the socket still. */
   const leaving: OutboxRecord[] = [];
+  /** The store has said what was left behind: that goes first. */
+  let open = false;
   let pumping = false;
   let wanted = false;
   let closed = false;
@@ -165,7 +167,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
 
   /** Whether something more may go to the socket now; looks again later where it has too much. */
   const mayWrite = (mine: number): boolean => {
-    if (closed || turn !== mine || !host?.ready || mode === undefined) return false;
+    if (closed || !open || turn !== mine || !host?.ready || mode === undefined) return false;
     if (host.buffered <= HIGH_WATER) return true;
     host.clock.clearTimeout(look);
     look = host.clock.setTimeout(pump, LOOK_MS);
@@ -221,7 +223,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   const adopt = ({ name, last, records }: { name: string; last: number; records: readonly OutboxRecord[] }): void => {
     const line = shelf.line(name, last);
     line.last = Math.max(line.last, last);
-    for (const record of records) {
+    for (const record of [...records].sort((a, b) => a.seq - b.seq)) {
       // By the time of day, which may have jumped: at worst all of `maxAge` is left, or nothing.
       const left = maxAge - Math.min(maxAge, Math.max(0, Date.now() - record.at));
       shelf.put({ record, bytes: bytesOf(record.json), until: now() + left });
@@ -345,7 +347,12 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     attach(to) {
       if (host) throw new WSEError('WSE_ARGUMENT', 'an outbox belongs to one client');
       host = to;
-      void store.run((used) => used.open(own, adopt));
+      void store
+        .run((used) => used.open(own, adopt))
+        .then(() => {
+          open = true;
+          pump();
+        });
       return hooks;
     },
   };

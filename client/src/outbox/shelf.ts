@@ -18,7 +18,7 @@ export interface Line {
   last: number;
   /** The highest `seq` given. */
   seq: number;
-  /** By `seq`. */
+  /** By `seq`, in that order. */
   readonly items: Map<number, Item>;
 }
 
@@ -86,9 +86,9 @@ export class Shelf {
     );
   }
 
-  /** What was never sent: by priority, then by age. */
+  /** What was never sent: by priority, then by age, which is no time of day: what others have left is older than our own. */
   unsent(): Item[] {
     const all = [...this.all()].filter(({ record }) => record.n === 0);
-    return all.sort((a, b) => b.record.priority - a.record.priority || a.record.at - b.record.at || a.record.seq - b.record.seq);
+    return all.sort((a, b) => b.record.priority - a.record.priority);
   }
 }
