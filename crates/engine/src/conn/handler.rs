@@ -149,7 +149,7 @@ impl<'a> MessageHandler<'a> {
                 self.context.outboxes.owe(stream, &sending.window, last);
             }
             Verdict::Refused => self.context.counters.outbox_repeats.add(1),
-            Verdict::Behind => self.context.counters.inbound_dropped.add(1),
+            Verdict::Behind => self.context.counters.outbox_deferred.add(1),
             Verdict::Fresh if !self.keeps() => {
                 window.shed(number);
                 self.context.counters.inbound_dropped.add(1);

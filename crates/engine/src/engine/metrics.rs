@@ -213,6 +213,11 @@ const METRICS: &[Metric] = &[
         "Messages out of outboxes that were sent again and refused: they were taken before, or come by another connection.",
         Read::Shards(|counters| &counters.outbox_repeats),
     ),
+    total(
+        "wse_outbox_deferred_total",
+        "Messages out of outboxes not taken yet, because they would overtake others: their clients send them again.",
+        Read::Shards(|counters| &counters.outbox_deferred),
+    ),
     counter(
         "outbox_refused",
         "wse_outbox_refused_total",
