@@ -3,7 +3,7 @@
  * the last has left, however that ended.
  */
 
-import { type FileHandle, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { resolve as absolute, dirname } from 'node:path';
 import { Journal } from './journal.js';
 import type { OutboxStore } from './types.js';
@@ -19,7 +19,7 @@ export interface FileStoreOptions {
 
 /** Bytes of lines that say nothing any more, before the file is written anew. */
 const GARBAGE = 1_048_576;
-/** Files of this very process. */
+/** Files of this very thread. */
 const mine = new Set<string>();
 
 /** Whether a process lives. */
@@ -45,8 +45,13 @@ async function lock(path: string): Promise<() => Promise<void>> {
         if ((error as { code?: unknown }).code !== 'EEXIST' || attempt === 3) throw error;
       }
       const owner = Number(await readFile(`${path}.lock`, 'utf8').catch(() => ''));
-      // A number that was this process's before it, or is nobody's, was left by one that is gone.
-      if (owner > 0 && owner !== process.pid && lives(owner)) throw new Error(`${path} belongs to process ${owner}`);
+      const written = await stat(`${path}.lock`).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => 0,
+      );
+      // A process that is gone may have had our number; another thread of ours has written it since we began.
+      const before = owner === process.pid && written < Date.now() - process.uptime() * 1000;
+      if (owner > 0 && lives(owner) && !before) throw new Error(`${path} belongs to process ${owner}`);
       await rm(`${path}.lock`, { force: true });
     }
   } catch (error) {

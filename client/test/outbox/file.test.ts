@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -128,8 +128,13 @@ describe('a file', () => {
     await expect.poll(() => heard).toEqual([expect.stringContaining('storage')]);
     await settled();
     expect([outbox.durable, host.take()]).toEqual([false, ['a:1']]);
+    // Of another thread of this process.
+    writeFileSync(`${path}.lock`, `${process.pid}`);
+    await expect(fileStore(path).open('x', () => {})).rejects.toThrow(`process ${process.pid}`);
     for (const stale of ['999999999', `${process.pid}`, '', 'rubbish']) {
       writeFileSync(`${path}.lock`, stale);
+      // Of a process before this one, with its number.
+      utimesSync(`${path}.lock`, 1000, 1000);
       expect((await found(path)).length, stale).toBe(1);
     }
   });
