@@ -79,6 +79,18 @@ export async function ensureFacade() {
   writeStamp(stamp, wanted);
 }
 
+/** Compiles `client/`, the package `wse-client`, when its sources have changed. */
+export async function ensureClient() {
+  const stamp = join(STAMPS, 'client');
+  const files = ['src', 'package.json', 'tsdown.config.ts'].map((name) => join('client', name));
+  const wanted = fingerprint([...files, 'tsconfig.json', 'package-lock.json']);
+  if (existsSync(join(ROOT, 'client', 'dist', 'index.js')) && readStamp(stamp) === wanted) return;
+  say('compiling the client …');
+  const tsdown = join(ROOT, 'node_modules', 'tsdown', 'dist', 'run.mjs');
+  await must('tsdown', process.execPath, [tsdown], { quiet: true, cwd: join(ROOT, 'client') });
+  writeStamp(stamp, wanted);
+}
+
 /** Everything a program needs that imports `wse-server` from this checkout; returns what `ensureAddon` does. */
 export async function ensureBuilt(options) {
   checkNode();
@@ -86,5 +98,6 @@ export async function ensureBuilt(options) {
   await ensurePackages();
   const addon = await ensureAddon(options);
   await ensureFacade();
+  await ensureClient();
   return addon;
 }

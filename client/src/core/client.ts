@@ -13,48 +13,31 @@ import { WSEError } from './errors.js';
 import { createEmitter, type Off } from './events.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import { createInbox } from './inbox.js';
-import { watchPage, watchSleep } from './lifecycle.js';
 import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
 import { type ClientOptions, settle, urlsOf } from './options.js';
-import { createOutgoing, levelOf, type SendOptions } from './outgoing.js';
-import type { QualityMeter } from './quality.js';
+import { createOutgoing } from './outgoing.js';
+import { followPage } from './page.js';
+import { createLatency } from './plain.js';
 import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
-import { createSession } from './session.js';
-import { createCounters } from './status.js';
+import { createSending } from './sending.js';
+import { createSession, VERSION } from './session.js';
+import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
 import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
 import { createWait, type Wait } from './wait.js';
+import { createWindow } from './window.js';
 
-const ANY = '*';
+/** The key of handlers of every type; no server can send it. */
+const ANY = Symbol() as unknown as string;
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
   promise.catch(() => {});
   return promise;
 };
-
-/** A meter for who asks for no other: the latest round trip. */
-const createLatency = (): QualityMeter => {
-  let latency: number | null = null;
-  return {
-    sample(rtt) {
-      latency = rtt;
-    },
-    lost() {},
-    read: () => ({ quality: 'unknown', latency, jitter: null, loss: 0, suggestions: [] }),
-  };
-};
-
-/** A message that waits for others to share its frame. */
-interface Batched {
-  readonly message: Outgoing;
-  readonly timeout: number;
-  resolve(): void;
-  reject(error: unknown): void;
-}
 
 /**
  * Connects to a server of the WSE protocol, and connects again, until `close()`. Starts behind the current turn; several endpoints are a
@@ -76,6 +59,7 @@ export function connect<E extends object = Record<string, unknown>>(
   const limiter = settings.rateLimit?.(context);
   const quality = settings.quality?.(context) ?? createLatency();
   const unique = [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('');
+  const repeated = createWindow(settings.dedupWindow);
   let count = 0;
   const id = (): string => `${unique}-${++count}`;
 
@@ -110,40 +94,22 @@ export function connect<E extends object = Record<string, unknown>>(
       if (typeof max === 'number' && text.length * 3 > max && new TextEncoder().encode(text).length > max) {
         throw new WSEError('WSE_TOO_LARGE', `the server takes ${max} bytes`);
       }
-      if (!transmit(text)) throw new WSEError('WSE_CONNECTION_LOST', 'the connection is closing');
+      transmit(text);
     },
   });
-  const queue = async (message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void> => {
-    if (ending) throw ending;
-    const { priority = 5 } = message;
-    let text: string;
-    try {
-      text = encode(priority === 5 ? { ...message, id: message.id ?? id() } : { ...message, id: message.id ?? id(), priority });
-    } catch (cause) {
-      throw new WSEError('WSE_ARGUMENT', `${message.type}: its payload has no JSON form`, { cause });
-    }
-    return outgoing.add(text, priority, timeout, signal);
+  const host: ExtensionHost = {
+    clock,
+    get buffered() {
+      return driver.buffered ?? 0;
+    },
+    get ready() {
+      return driver.buffered !== undefined;
+    },
+    write,
+    report,
   };
-  const batcher = settings.batch?.<Batched>(context, (items) => {
-    const parts = items.map(({ message: { type, payload } }) => [type, payload] as const);
-    sendBatch(parts, { timeout: Math.max(...items.map((item) => item.timeout)) }).then(
-      () => items.forEach((item) => item.resolve()),
-      (error) => items.forEach((item) => item.reject(error)),
-    );
-  });
-  const send = async (type: string, payload?: unknown, opts: SendOptions = {}): Promise<void> => {
-    const { priority, correlationId, timeout = patience, signal } = opts;
-    const level = levelOf(priority);
-    for (const hook of hooks) {
-      const taken = hook.send?.(type, payload, opts);
-      if (taken) return taken;
-    }
-    const message = { type, payload, priority: level, ...(correlationId !== undefined && { correlationId }) };
-    if (batcher && level <= 5 && correlationId === undefined && signal === undefined && !ending) {
-      return new Promise((resolve, reject) => void batcher.add({ message, timeout, resolve, reject }));
-    }
-    return queue(message, timeout, signal);
-  };
+  const hooks: ExtensionHooks[] = [];
+  const sending = createSending({ settings, context, outgoing, hooks, id, ending: () => ending });
 
   const resume = createResume({
     clock,
@@ -168,7 +134,7 @@ export function connect<E extends object = Record<string, unknown>>(
     clock,
     timeout: patience,
     id,
-    send: queue,
+    send: sending.queue,
     write,
     report: (error, type) => report(wrap(error, type)),
   });
@@ -204,21 +170,11 @@ export function connect<E extends object = Record<string, unknown>>(
     snapshots(payload) {
       for (const wait of snapshots) wait.resolve(payload);
     },
-    health: () => ({ stats: client.getStats(), diagnostics: quality.read(), queue_size: client.queueSize }),
-    metrics() {
-      const { circuitBreaker, network, queueSize, recovery, ...stats } = client.getStats();
-      const active = [...subscriptions.confirmed()];
-      return {
-        connection_stats: stats,
-        queue_stats: { size: queueSize },
-        diagnostics: network,
-        circuit_breaker: circuitBreaker,
-        subscriptions: { active, pending: subscriptions.wanted().filter((topic) => !active.includes(topic)), failed: [] },
-        event_sequencer: recovery,
-        timestamp: Date.now(),
-      };
+    asked(question) {
+      import('./answers.js')
+        .then(({ answerTo }) => write(answerTo(question, client.getStats(), subscriptions.wanted(), VERSION)))
+        .catch(report);
     },
-    wanted: () => subscriptions.wanted(),
     deliver(event, internal) {
       if (hooks.some((hook) => hook.event?.(event))) return;
       events.emit(event.type, event);
@@ -229,18 +185,11 @@ export function connect<E extends object = Record<string, unknown>>(
     report,
   });
 
-  const seen = new Set<string>();
-  const repeated = (name: string): boolean => {
-    if (seen.has(name)) return true;
-    seen.add(name);
-    if (seen.size > settings.dedupWindow) for (const oldest of seen) return !seen.delete(oldest);
-    return false;
-  };
   const decoder = createDecoder(
     {
       event(event, raw, size) {
         if (event.epoch !== undefined) return resume.accept(event, size);
-        if (event.id !== undefined && settings.dedupWindow > 0 && repeated(event.id)) counters.duplicates += 1;
+        if (event.id !== undefined && repeated(event.id)) counters.duplicates += 1;
         else session.take(event, raw);
       },
       binary: (bytes) => void notices.emit('binary', bytes),
@@ -337,9 +286,9 @@ export function connect<E extends object = Record<string, unknown>>(
           : 'WSE_CONNECT_FAILED';
     ending = new WSEError(kind, `the client has ended: ${code} ${reason}`, { closeCode: code });
     const error = refused ? ending : undefined;
-    batcher?.close();
+    sending.close();
     life.abort(ending);
-    unwatch();
+    unwatch?.();
     settings.signal?.removeEventListener('abort', abort);
     outgoing.end(ending);
     subscriptions.end(ending);
@@ -348,47 +297,16 @@ export function connect<E extends object = Record<string, unknown>>(
     finish({ code, reason, error });
   }
 
-  const look = (): void => {
-    driver.wake();
-    if (driver.buffered !== undefined) liveness.probe();
-  };
-  const network = (up: boolean) => (): void => {
-    driver.network(up);
-    look();
-  };
-  const stops: Off[] = [];
-  const unwatch = (): void => stops.forEach((stop) => stop());
-  const host: ExtensionHost = {
-    clock,
-    get buffered() {
-      return driver.buffered ?? 0;
-    },
-    get ready() {
-      return driver.buffered !== undefined;
-    },
-    write,
-    report,
-  };
-  const hooks: ExtensionHooks[] = extensions.map((extension) => extension.attach(host));
   const abort = (): void => driver.stop(1000, 'aborted');
   const on = (type: string, fn: (event: never) => unknown): Off => events.on(type, fn as (event: WSEEvent) => void);
   const until = (timeout?: number): Promise<void> => {
     if (driver.buffered !== undefined) return Promise.resolve();
     if (ending) return Promise.reject(ending);
-    const wait = createWait<void>(clock, 'not connected', timeout, life.signal, () => off());
+    const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
+    void closed.then(() => wait.reject(ending));
     const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
     return wait.promise;
   };
-  const sendBatch: WSEClient<E>['sendBatch'] = (messages, { priority, correlationId, timeout = patience, signal } = {}) => {
-    const list = messages.map(([t, p = {}]) => ({ t, p, id: id(), v: 1 }));
-    const cid = correlationId !== undefined && { correlationId };
-    return queue(
-      { type: 'batch', payload: { messages: list, count: list.length }, priority: levelOf(priority), ...cid },
-      timeout,
-      signal,
-    );
-  };
-
   const client: WSEClient<E> = {
     get state() {
       return driver.state;
@@ -437,7 +355,7 @@ export function connect<E extends object = Record<string, unknown>>(
       return off;
     },
     onAny: (fn) => on(ANY, fn),
-    off: (type, fn) => events.off(type, fn as (event: WSEEvent) => void),
+    off: (type, fn) => events.off(type === '*' ? ANY : type, fn as (event: WSEEvent) => void),
     watch: (notice, fn) => notices.on(notice, fn as (value: Notices[typeof notice]) => void),
     async recv(timeout, signal) {
       const { value, done } = await inbox.next(timeout, signal);
@@ -445,19 +363,9 @@ export function connect<E extends object = Record<string, unknown>>(
       return value as EventOf<E>;
     },
     [Symbol.asyncIterator]: () => inbox.iterate(),
-    send,
-    async sendWithRetry(type, payload, { retries = 5, ...opts } = {}) {
-      for (let tries = 0; ; tries += 1) {
-        try {
-          return await send(type, payload, opts);
-        } catch (error) {
-          const again = /TIMEOUT|FULL|LOST/.test((error as WSEError).code);
-          if (!again || tries >= retries) throw error;
-          await new Promise<void>((resolve) => clock.setTimeout(resolve, Math.min(2_000, 100 * 2 ** tries)));
-        }
-      }
-    },
-    sendBatch: async (messages, opts) => sendBatch(messages, opts),
+    send: sending.send,
+    sendWithRetry: sending.sendWithRetry,
+    sendBatch: sending.sendBatch,
     request: (type, payload, opts) => requests.request(type, payload, opts) as Promise<never>,
     onRequest: (type, handler) => requests.handle(type, handler as never),
     subscribe: (topics, opts) => quiet(ending ? Promise.reject(ending) : subscriptions.subscribe(topics, opts)),
@@ -472,24 +380,7 @@ export function connect<E extends object = Record<string, unknown>>(
     refreshToken: (token) => tokens.exchange(token),
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
-    getStats: () => ({
-      ...counters,
-      state: driver.state,
-      isReady: session.server.ready,
-      isFullyReady: session.server.hello,
-      connectionId: session.server.connectionId ?? null,
-      url: driver.url ?? null,
-      subscribedTopics: [...subscriptions.confirmed()],
-      reconnectCount: Math.max(0, driver.connects - 1),
-      attempts: driver.attempts,
-      queueSize: inbox.size,
-      sendQueueSize: outgoing.size,
-      pendingRequests: requests.size,
-      recovery: { ...resume.stats(), positions: resume.positions() },
-      network: quality.read(),
-      circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
-      connectionPool: driver.endpoints.stats(),
-    }),
+    getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),
     async close(code = 1000, reason = '') {
       if (code !== 1000 && !(code >= 3000 && code < 5000))
         throw new WSEError('WSE_ARGUMENT', `no close code for programs: ${code}`);
@@ -500,11 +391,11 @@ export function connect<E extends object = Record<string, unknown>>(
     [Symbol.asyncDispose]: () => client.close(),
   };
   if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
-  if (page) {
-    const frozen = (): void => driver.freeze();
-    stops.push(watchPage({ visible: look, online: network(true), offline: network(false), frozen, restored: look }));
-    stops.push(watchSleep(clock, look));
-  }
+  const probe = (): void => {
+    if (driver.buffered !== undefined) liveness.probe();
+  };
+  const unwatch = page ? followPage(clock, driver, probe) : undefined;
+  for (const extension of extensions) hooks.push(extension.attach(host));
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));

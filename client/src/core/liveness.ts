@@ -49,7 +49,7 @@ export function createLiveness(heartbeat: number, idle: number, clock: Clock, on
     clock.clearTimeout(timer);
     const now = clock.now();
     dueAt = Math.min(now + heartbeat, heardAt + idle, deadline);
-    timer = clock.setTimeout(ring, Math.max(0, dueAt - now));
+    if (dueAt < Number.POSITIVE_INFINITY) timer = clock.setTimeout(ring, Math.max(0, dueAt - now));
   };
   const ask = (): void => {
     askedAt ??= clock.now();
@@ -59,7 +59,10 @@ export function createLiveness(heartbeat: number, idle: number, clock: Clock, on
     const now = clock.now();
     const slept = now - dueAt > PROBE_MS;
     const over = now >= deadline || now - heardAt >= idle;
-    if (over && !slept) return on.dead();
+    if (over && !slept) {
+      on.dead();
+      return;
+    }
     if (slept) deadline = now + PROBE_MS;
     if (slept) heardAt = Math.max(heardAt, now - idle + PROBE_MS);
     else if (askedAt !== undefined && heardAt < askedAt) on.silent();

@@ -48,9 +48,9 @@ export interface ClientOptions {
   readonly connectTimeout?: number;
   /** Until `server_ready`; after it the connection counts as ready without (0: at once). @default 10000 */
   readonly readyTimeout?: number;
-  /** Between pings. @default 15000 */
+  /** Between pings; `Infinity`: none. @default 15000 */
   readonly heartbeat?: number;
-  /** Without any frame for so long, the connection is given up. @default 40000 */
+  /** Without any frame for so long, the connection is given up; `Infinity`: never, for endpoints that answer no pings (`protocol: 'raw'`). @default 40000 */
   readonly idleTimeout?: number;
   /** What `send()`, `request()`, `subscribe()` and `requestSnapshot()` wait at most. @default 10000 */
   readonly timeout?: number;
@@ -117,7 +117,8 @@ export function settle(options: ClientOptions): Settings {
   const backoff = { ...BACKOFF, ...(reconnect === false ? { maxAttempts: 0 } : reconnect) };
   const settings: Record<string, unknown> = { ...options, backoff };
   for (const [name, value] of Object.entries(DEFAULTS)) {
-    const given = (settings[name] ??= value);
+    settings[name] ??= value;
+    const given = settings[name];
     if (typeof value === 'number' && !((given as number) >= 0)) throw new WSEError('WSE_ARGUMENT', `${name}: ${given}`);
   }
   return settings as unknown as Settings;

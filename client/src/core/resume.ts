@@ -61,7 +61,7 @@ export interface Resume {
   positions(topics?: readonly string[]): Record<string, Position>;
   /** The program has everything up to these positions from elsewhere. Sets and advances; never goes back, nor to another epoch. */
   seed(positions: Readonly<Record<string, Position>>): void;
-  /** A `sync_request` is about to be sent for these topics, or for all: its reply may go back, to where the snapshot was taken. */
+  /** A `sync_request` is about to be sent for these topics, or for all: its reply may go back, once, to where the snapshot was taken. */
   rewind(topics?: readonly string[]): void;
   /** What an operator wants to see. */
   stats(): ResumeStats;
@@ -83,8 +83,8 @@ interface Line {
   asked: number;
   /** Requests in a row that brought nothing. */
   tries: number;
-  /** The next reply may go back. */
-  back?: boolean;
+  /** A reply may go back, once. */
+  back: boolean;
 }
 
 const FAR = Number.POSITIVE_INFINITY;
@@ -110,6 +110,8 @@ export const createResume = (options: ResumeOptions): Resume => {
   let duplicates = 0;
   let requests = 0;
   let losses = 0;
+  // Of topics that are not known yet when their state is asked for.
+  let rewound: ((topic: string) => boolean) | undefined;
 
   const at = (line: Line): number => Math.max(0, line.last);
   const position = (line: Line): Position => ({ epoch: line.epoch, offset: at(line) });
@@ -127,7 +129,7 @@ export const createResume = (options: ResumeOptions): Resume => {
       if (lines.size < maxTopics) break;
       drop(line);
     }
-    lines.set(topic, { topic, epoch, last, held: new Map(), goal: 0, asked: 0, tries: 0 });
+    lines.set(topic, { topic, epoch, last, held: new Map(), goal: 0, asked: 0, tries: 0, back: rewound?.(topic) ?? false });
   };
 
   const drop = (line: Line): void => {
@@ -235,9 +237,10 @@ export const createResume = (options: ResumeOptions): Resume => {
     } else if (entry.epoch !== line.epoch) {
       if (failed && entry.epoch !== line.past) rebase(line, entry.epoch, entry.offset);
     } else if (failed) {
-      if (line.back && entry.offset < line.last) line.last = entry.offset || -1;
-      else pass(line, entry.offset);
-      line.back = false;
+      if (line.back && entry.offset < line.last) {
+        line.last = entry.offset || -1;
+        line.back = false;
+      } else pass(line, entry.offset);
       // Where nothing was gained this may be the reply to an older request: that one's deadline stands.
       line.goal = 0;
     } else {
@@ -289,6 +292,7 @@ export const createResume = (options: ResumeOptions): Resume => {
     },
     disconnected() {
       online = false;
+      rewound = undefined;
       for (const line of lines.values()) {
         settle(line);
         line.back = false;
@@ -315,6 +319,7 @@ export const createResume = (options: ResumeOptions): Resume => {
       }
     },
     rewind(topics) {
+      rewound = topics ? matcher(topics) : () => true;
       for (const line of select(topics)) line.back = true;
     },
     stats: () => ({ topics: lines.size, held, heldBytes, duplicates, requests, losses }),

@@ -48,10 +48,8 @@ export interface SessionHost {
   answered(): void;
   subscribed(payload: unknown): SubscriptionResult;
   snapshots(payload: unknown): void;
-  /** What this client tells a server that asks for its health or its metrics. */
-  health(): Raw;
-  metrics(): Raw;
-  wanted(): string[];
+  /** A server asks about this client: `health_check`, `metrics_request`, `sync_request`. */
+  asked(question: string): void;
   /** Hands an event to the program; `internal`: to handlers of its type only. */
   deliver(event: WSEEvent, internal: boolean): void;
   report(error: unknown): void;
@@ -88,6 +86,7 @@ export function createSession(host: SessionHost): Session {
     const stamp = p['server_time'] ?? p['timestamp'] ?? Date.now();
     write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
   };
+  const asked = ({ type }: WSEEvent): void => host.asked(type);
   /** What is the protocol's own: answered here, and shown to handlers of its type only. */
   const internal: Record<string, (event: WSEEvent) => void> = {
     __proto__: null as never,
@@ -126,13 +125,9 @@ export function createSession(host: SessionHost): Session {
     heartbeat() {},
     config_update() {},
     subscription_update: ({ payload }) => void host.subscribed(payload),
-    health_check: () => void write({ type: 'health_check_response', payload: { client_version: VERSION, ...host.health() } }),
-    metrics_request: () => void write({ type: 'metrics_response', payload: { client_version: VERSION, ...host.metrics() } }),
-    sync_request() {
-      const subscriptions = host.wanted();
-      const payload = { client_version: VERSION, protocol_version: 1, sequence: 0, subscriptions, last_update: new Date() };
-      write({ type: 'sync_response', payload });
-    },
+    health_check: asked,
+    metrics_request: asked,
+    sync_request: asked,
     priority_message({ payload }) {
       // Published clients disagree on the form: both are read.
       const p = object(payload);

@@ -12,6 +12,7 @@ export type TokenPlace = 'header' | 'subprotocol' | 'query' | 'none';
 export interface SocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
+  readonly readyState: number;
   readonly protocol?: string;
   send(data: string | Uint8Array): void;
   close(code?: number, reason?: string): void;
@@ -50,8 +51,8 @@ export interface TransportHandlers {
 
 /** One socket, opening or open. */
 export interface Transport {
-  /** Bytes that were sent and are not with the system yet. */
-  readonly buffered: number;
+  /** Bytes that were sent and are not with the system yet; undefined unless it is open. */
+  readonly buffered: number | undefined;
   /** False if it is not open: nothing was sent. */
   send(data: string | Uint8Array): boolean;
   /** Closes, at once without a handshake if `hard`, and reports nothing any more. Resolves when it is closed, at the latest after two seconds. */
@@ -111,11 +112,11 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
   begin().catch((error) => closed(1006, '', error));
   return {
     get buffered() {
-      return socket?.bufferedAmount ?? 0;
+      return socket?.readyState === 1 ? socket.bufferedAmount : undefined;
     },
     send(data) {
-      if (!open || over) return false;
-      socket?.send(data);
+      if (over || socket?.readyState !== 1) return false;
+      socket.send(data);
       return true;
     },
     close(code, reason, hard) {

@@ -42,8 +42,13 @@ type Frame = string | Uint8Array;
 const MAX_DEPTH = 64;
 
 // Bounded itself: it goes one level beyond the limit and no further.
-const tooDeep = (value: unknown, left = MAX_DEPTH): boolean =>
-  typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((part) => tooDeep(part, left - 1)));
+const tooDeep = (value: object, left = MAX_DEPTH): boolean => {
+  for (const key in value) {
+    const part = (value as Record<string, unknown>)[key];
+    if (typeof part === 'object' && part !== null && (left === 1 || tooDeep(part, left - 1))) return true;
+  }
+  return false;
+};
 
 // What does not begin like text: sealed, zlib, packed, and maps of MessagePack.
 const isPacked = (a = 0, b = 0): boolean =>
@@ -77,7 +82,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
   };
 
   const message = (value: unknown, size: number, prefix?: Category): Done => {
-    if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep');
+    if (size > MAX_DEPTH && typeof value === 'object' && value !== null && tooDeep(value)) throw new DecodeError('too_deep');
     return () => emit(value, size, prefix);
   };
 

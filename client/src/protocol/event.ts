@@ -7,15 +7,8 @@ export type Raw = Record<string, unknown>;
 /** Whether a parsed value is an object with members. */
 export const isRaw = (value: unknown): value is Raw => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const MEMBERS = [
-  ['id', 'id', 'string'],
-  ['seq', 'sequence', 'number'],
-  ['ts', 'timestamp', 'string'],
-  ['v', 'version', 'number'],
-  ['pri', 'priority', 'number'],
-  ['cid', 'correlationId', 'string'],
-  ['sig', 'signature', 'string'],
-] as const;
+const TEXTS = { id: 'id', ts: 'timestamp', cid: 'correlationId', sig: 'signature' } as const;
+const NUMBERS = { seq: 'sequence', v: 'version', pri: 'priority' } as const;
 
 /** The event an envelope says; `prefix` is the category in front of it, if one was, and counts more than `c`. */
 export const toEvent = (raw: Raw, prefix?: Category): WSEEvent => {
@@ -26,9 +19,9 @@ export const toEvent = (raw: Raw, prefix?: Category): WSEEvent => {
     // An object that is no envelope at all is what its sender wanted to say.
     payload: type === undefined && payload === undefined ? raw : payload,
   };
-  for (const [key, name, kind] of MEMBERS) {
-    if (typeof raw[key] === kind) event[name] = raw[key];
-  }
+  let key: string;
+  for (key in TEXTS) if (typeof raw[key] === 'string') event[TEXTS[key as 'id']] = raw[key];
+  for (key in NUMBERS) if (typeof raw[key] === 'number') event[NUMBERS[key as 'seq']] = raw[key];
   const c = prefix ?? raw['c'];
   if (c === 'U' || c === 'S' || c === 'WSE') event['category'] = c;
   const { tp, e, o } = raw;

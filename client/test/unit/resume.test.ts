@@ -409,4 +409,29 @@ describe('seeds and snapshots', () => {
     accept(7);
     expect(log).toEqual(['a5', 'a6', 'a7', 'a8', 'a7', 'a8', 'a9']);
   });
+
+  test('the reply to the subscription before it does not use that up', () => {
+    const { resume, accept, reply, log } = setup();
+    resume.rewind();
+    reply(5, false);
+    accept(6, 7);
+    reply(6, false);
+    accept(7, 8);
+    expect(log).toEqual(['a6', 'a7', 'a7', 'a8']);
+  });
+
+  test('a connection that ends takes the permission along', () => {
+    const { resume, accept, reply, log } = setup();
+    accept(5, 6);
+    resume.rewind();
+    resume.disconnected();
+    resume.connected();
+    reply(5, false);
+    resume.accept(event(1, B, 'new'));
+    resume.accept(event(2, B, 'new'));
+    reply(1, false, B, 'new');
+    accept(6);
+    resume.accept(event(2, B, 'new'));
+    expect(log).toEqual(['a5', 'a6', 'b1', 'b2']);
+  });
 });

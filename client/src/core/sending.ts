@@ -1,0 +1,107 @@
+/**
+ * Messages on their way out: given names, encoded, taken over by extensions, gathered into batches, or queued (`outgoing.ts`). It writes to
+ * no socket itself.
+ */
+
+import { encode } from '../protocol/encode.js';
+import type { Outgoing } from '../protocol/types.js';
+import { WSEError } from './errors.js';
+import type { ExtensionHooks } from './extension.js';
+import type { Settings } from './options.js';
+import { levelOf, type OutgoingQueue, type SendOptions } from './outgoing.js';
+import type { PartContext } from './parts.js';
+
+/** What it needs of a client. */
+export interface SendingHost {
+  readonly settings: Settings;
+  readonly context: PartContext;
+  readonly outgoing: OutgoingQueue;
+  readonly hooks: readonly ExtensionHooks[];
+  id(): string;
+  /** What has ended the client, if anything has. */
+  ending(): WSEError | undefined;
+}
+
+/** The ways to send. */
+export interface Sending {
+  /** Through the queue. */
+  queue(message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void>;
+  send(type: string, payload?: unknown, options?: SendOptions): Promise<void>;
+  sendWithRetry(type: string, payload?: unknown, options?: SendOptions & { readonly retries?: number }): Promise<void>;
+  sendBatch(messages: readonly (readonly [type: string, payload?: unknown])[], options?: SendOptions): Promise<void>;
+  /** Hands on what is being gathered. */
+  close(): void;
+}
+
+/** A message that waits for others to share its frame. */
+interface Batched {
+  readonly message: readonly [type: string, payload: unknown];
+  readonly timeout: number;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** Nothing is on its way yet. */
+export function createSending({ settings, context, outgoing, hooks, id, ending }: SendingHost): Sending {
+  const { timeout: patience, clock } = settings;
+
+  const queue: Sending['queue'] = async (message, timeout, signal) => {
+    const ended = ending();
+    if (ended) throw ended;
+    const { priority = 5 } = message;
+    let text: string;
+    try {
+      text = encode({ ...message, id: id() });
+    } catch (cause) {
+      throw new WSEError('WSE_ARGUMENT', `${message.type}: no JSON`, { cause });
+    }
+    return outgoing.add(text, priority, timeout, signal);
+  };
+  const named = ({ priority, correlationId }: SendOptions): Pick<Outgoing, 'priority' | 'correlationId'> => ({
+    // What is normal goes without saying.
+    ...(levelOf(priority) !== 5 && { priority: levelOf(priority) }),
+    ...(correlationId !== undefined && { correlationId }),
+  });
+  const sendBatch: Sending['sendBatch'] = async (messages, options = {}) => {
+    const list = messages.map(([t, p = {}]) => ({ t, p, id: id(), v: 1 }));
+    const { timeout = patience, signal } = options;
+    return queue({ type: 'batch', payload: { messages: list, count: list.length }, ...named(options) }, timeout, signal);
+  };
+  const batcher = settings.batch?.<Batched>(context, (items) => {
+    sendBatch(
+      items.map(({ message }) => message),
+      { timeout: Math.max(...items.map(({ timeout }) => timeout)) },
+    ).then(
+      () => items.forEach((item) => item.resolve()),
+      (error) => items.forEach((item) => item.reject(error)),
+    );
+  });
+  const send: Sending['send'] = async (type, payload, options = {}) => {
+    const { correlationId, timeout = patience, signal } = options;
+    const name = named(options);
+    for (const hook of hooks) {
+      const taken = hook.send?.(type, payload, options);
+      if (taken) return taken;
+    }
+    if (batcher && levelOf(options.priority) <= 5 && !correlationId && !signal && !ending()) {
+      return new Promise((resolve, reject) => void batcher.add({ message: [type, payload], timeout, resolve, reject }));
+    }
+    return queue({ type, payload, ...name }, timeout, signal);
+  };
+  return {
+    queue,
+    send,
+    sendBatch,
+    async sendWithRetry(type, payload, { retries = 5, ...options } = {}) {
+      for (let tries = 0; ; tries += 1) {
+        try {
+          return await send(type, payload, options);
+        } catch (error) {
+          if (!/TIMEOUT|FULL/.test((error as WSEError).code) || tries >= retries) throw error;
+          await new Promise<void>((resolve) => clock.setTimeout(resolve, Math.min(2_000, 100 * 2 ** tries)));
+        }
+      }
+    },
+    close: () => batcher?.close(),
+  };
+}
