@@ -51,7 +51,7 @@ const RECORDS = 'records';
 const STREAMS = 'streams';
 
 /**
- * A store in the database `name` of this origin.
+ * A store in the database `name` of this origin: one for each user, because what is kept goes out as whoever is signed in then.
  *
  * Needs Web Locks, which pages over https and of localhost have: without them nobody knows whose messages are whose. Where they or the
  * database cannot be had, the outbox says so and keeps messages in memory.
