@@ -79,23 +79,20 @@ describe('envelope.json', () => {
   it.each(vectors('envelope', 'server_ready'))('server_ready: %s', async (_, { input, output = '' }) => {
     const { user_id, recovery } = input as { user_id: string | null; recovery: boolean };
     const secret = 's'.repeat(32);
-    const target = await startServer(user_id === null ? {} : { jwt: { secret }, allowedOrigins: [] });
+    const target = await startServer({ recovery, ...(user_id !== null && { jwt: { secret }, allowedOrigins: [] }) });
     const token = user_id === null ? '' : encodeJwt({ sub: user_id, exp: Math.floor(Date.now() / 1000) + 60 }, secret);
     const peer = await RawPeer.open(target.port, { headers: token === '' ? [] : [['Authorization', `Bearer ${token}`]] });
-    // Recovery is not available yet.
-    const expected = recovery ? output.replace('"recovery":true', '"recovery":false') : output;
-    expect(timeless(await peer.nextText())).toBe(timeless(expected.replace('$SERVER_VERSION', VERSION)));
+    expect(timeless(await peer.nextText())).toBe(timeless(output.replace('$SERVER_VERSION', VERSION)));
   });
 
   it.each(vectors('envelope', 'server_hello').filter(([, { input }]) => !(input as JsonObject)['encryption']))(
     'server_hello: %s',
     async (_, { input, output = '' }) => {
-      const [, peer] = await connected();
-      peer.text(JSON.stringify({ t: 'client_hello', p: { protocol_version: (input as JsonObject)['client_protocol_version'] } }));
-      const expected = output
-        .replace('"recovery":true', '"recovery":false')
-        .replace('"cluster":true', '"cluster":false')
-        .replace('$SERVER_VERSION', VERSION);
+      const { client_protocol_version, recovery, outbox } = input as { [key: string]: unknown; recovery: boolean };
+      const [, peer] = await connected({ recovery });
+      const features = outbox === true ? { outbox } : {};
+      peer.text(JSON.stringify({ t: 'client_hello', p: { protocol_version: client_protocol_version, features } }));
+      const expected = output.replace('"cluster":true', '"cluster":false').replace('$SERVER_VERSION', VERSION);
       expect(timeless(await peer.nextText((text) => text.includes('"server_hello"')))).toBe(timeless(expected));
     },
   );
