@@ -13,7 +13,6 @@ import {
   type WSEClient,
   WSEError,
 } from '../index.js';
-import { watchWindow } from './page-events.js';
 import { createTopicStore, type TopicStore, type TopicStoreOptions } from './topic-store.js';
 
 /** How a session connects. `url`, a `token` that is a string, `tokenIn`, `protocols`, `headers`, `name` and `identity` are compared by value: another one is another connection. The rest counts as it is when the connection is made; functions may change at any time. */
@@ -26,10 +25,8 @@ export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions
   readonly identity?: string | undefined;
   /** How long a connection nobody uses is kept, ms: over a remount, a reload of modules, a change of pages. @default 5000 */
   readonly linger?: number;
-  /** Tells the window of what happens, with `CustomEvent`s. @default true in `useWSE`, else false */
-  readonly windowEvents?: boolean;
-  /** Called with each client that is made, before anything comes. */
-  readonly prepare?: ((client: WSEClient) => void) | undefined;
+  /** Called with each client that is made, before anything comes, such as `watchWindow`; what it returns is called when the client is given up. */
+  readonly prepare?: ((client: WSEClient) => Off | undefined) | undefined;
 }
 
 /** The connection as it is drawn. Replaced, never changed. */
@@ -150,7 +147,7 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
     client = undefined;
   };
   const open = (): WSEClient => {
-    const { url = '/wse', initial = {}, token, windowEvents } = config;
+    const { url = '/wse', initial = {}, token } = config;
     const positions: Record<string, Position> = {};
     for (const [topic, { epoch, offset }] of Object.entries(initial)) {
       if (epoch !== undefined && offset !== undefined) positions[topic] = { epoch, offset };
@@ -175,8 +172,8 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
       made.watch('quality', change),
       made.watch('lost', () => change({ losses: ++losses })),
     ];
-    config.prepare?.(made);
-    if (windowEvents) offs.push(watchWindow(made));
+    const done = config.prepare?.(made);
+    if (done) offs.push(done);
     return made;
   };
   const session: Listed = {

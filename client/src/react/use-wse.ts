@@ -14,6 +14,7 @@ import {
   WSEError,
 } from '../index.js';
 import { useInfo, useMaybeAbove, useSession } from './hooks.js';
+import { watchWindow } from './page-events.js';
 import type { ConnectionInfo, Session, SessionConfig } from './session.js';
 
 /** What `useWSE` is told beside its token and topics: everything a provider takes, and the names of published configurations. */
@@ -28,6 +29,8 @@ export interface UseWSEConfig extends SessionConfig {
   readonly security?: { readonly encryptionEnabled?: false; readonly messageSignature?: false };
   /** Called when the server refuses the token, or it is about to expire. What it resolves with is the new token; nothing: the old one. */
   readonly refreshAuthToken?: () => Promise<string | undefined> | Promise<void>;
+  /** Whether the window is told what happens: `watchWindow`. @default true */
+  readonly windowEvents?: boolean;
   /** Called once with each client that is made, to add handlers before anything comes. */
   readonly registerHandlers?: (client: WSEClient) => void;
 }
@@ -94,17 +97,28 @@ interface Page {
 
 /** `url` and the other names of today. */
 const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed): SessionConfig => {
-  const { endpoints, reconnection, performance: sizes, security, refreshAuthToken: refresh, registerHandlers, ...rest } = config;
+  const {
+    endpoints,
+    reconnection,
+    performance: sizes,
+    security,
+    refreshAuthToken: refresh,
+    registerHandlers,
+    windowEvents = true,
+    ...rest
+  } = config;
   if (security?.encryptionEnabled || security?.messageSignature) throw noSecrets();
   const whole = (url: string): string => url.replace(/^(\w+:\/\/[^/?#]+)\/?$/, '$1/wse');
   const token = given ?? rest.token;
   return {
-    windowEvents: true,
+    prepare(client) {
+      registerHandlers?.(client);
+      return windowEvents ? watchWindow(client) : undefined;
+    },
     ...(endpoints?.length && { url: endpoints.map(whole) }),
     ...(reconnection && { reconnect: reconnection }),
     ...(sizes?.batchSize && { batch: batching({ size: sizes.batchSize, delay: sizes.batchTimeout ?? 100 }) }),
     ...(sizes?.maxQueueSize && { sendQueueSize: sizes.maxQueueSize }),
-    ...(registerHandlers && { prepare: registerHandlers }),
     ...rest,
     ...(token !== undefined && { token }),
     ...(refresh &&

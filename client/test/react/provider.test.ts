@@ -17,7 +17,7 @@ describe('a provider', () => {
     const prices = show(() => useTopic<{ n: number }>('prices'));
     const page = render(provide({ url: server.url }, connection.component, prices.component));
     await waitUntil(
-      () => connection.last()[2] === 'prices',
+      () => connection.last()?.[2] === 'prices',
       () => JSON.stringify(connection.last()),
     );
     expect(connection.results[0]).toEqual(['pending', false, '']);
@@ -68,6 +68,7 @@ describe('a provider', () => {
     await waitUntil(() => connection.last() === 'connected', 'second connection');
     expect(page.text()).not.toContain('secret');
     page.render(provide({ url: server.url, token: 'two', linger: 0 }));
+    await waitUntil(() => page.text() === '', 'empty page');
     page.unmount();
     await server.take('disconnect');
   });
@@ -78,7 +79,7 @@ describe('a provider', () => {
     const client = show(() => useClient());
     const props = { url: server.url };
     const page = render(provide(props, client.component, ...all.map(({ component }) => component)));
-    await waitUntil(() => client.results.length > 0 && client.last()().subscribedTopics.size === 3, 'three topics');
+    await waitUntil(() => client.last()?.().subscribedTopics.size === 3, 'three topics');
     const sent = client.last()().getStats().messagesSent;
     page.render(provide(props, client.component, all[0]?.component as never));
     await waitUntil(() => client.last()().subscribedTopics.size === 1, 'one topic');
@@ -103,7 +104,7 @@ describe('a provider', () => {
       provide({ url: server.url, schedule: frames.schedule, reduce }, sum.component, events.component, client.component),
       false,
     );
-    await waitUntil(() => client.results.length > 0 && client.last()().subscribedTopics.has('n'), 'subscription');
+    await waitUntil(() => client.last()?.().subscribedTopics.has('n'), 'subscription');
     frames.draw();
     const before = sum.results.length;
     for (let n = 1; n <= 1_000; n += 1) server.server.publish('n', 'tick', n);
@@ -141,12 +142,12 @@ describe('presence', () => {
     const others = show(() => Object.fromEntries(usePresence('room', { data: { name: 'Bob' }, load })));
     const second = render(provide({ url: `${server.url}?user=bob` }, others.component));
     const both = { ada: { name: 'Ada' }, bob: { name: 'Bob' } };
-    await waitUntil(() => Object.keys(members.last()).length === 2, 'bob at ada');
+    await waitUntil(() => Object.keys(members.last() ?? {}).length === 2, 'bob at ada');
     expect(members.last()).toEqual(both);
     await waitUntil(() => Object.keys(others.last() ?? {}).length === 2, 'ada at bob');
     expect(others.last()).toEqual(both);
     second.unmount();
-    await waitUntil(() => Object.keys(members.last()).length === 1, 'ada alone');
+    await waitUntil(() => Object.keys(members.last() ?? {}).length === 1, 'ada alone');
     expect(members.last()).toEqual({ ada: { name: 'Ada' } });
   });
 });

@@ -1,9 +1,10 @@
 /**
- * A page without a browser, for React: its window and its events as globals. Import it before `react-dom`, which looks
+ * A page without a browser, for React: its window and its events as globals, and a WebSocket. Import it before `react-dom`, which looks
  * for them once.
  */
 
 import { Window } from 'happy-dom';
+import { WebSocket } from 'ws';
 
 const page = new Window({ url: 'http://localhost/' });
 const bound = ['addEventListener', 'removeEventListener', 'dispatchEvent'] as const;
@@ -11,6 +12,8 @@ Object.assign(globalThis, {
   window: page,
   document: page.document,
   CustomEvent: page.CustomEvent,
+  // A browser's own, where there is a document.
+  WebSocket,
   ...Object.fromEntries(bound.map((name) => [name, page[name].bind(page)])),
 });
 // Below Node 21 there is none.
