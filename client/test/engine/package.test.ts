@@ -1,7 +1,9 @@
 /** The package as it is built, from CommonJS: its one process has a server, a client and an end. (The README's program is the ESM one.) */
 
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { Program } from '../../../ts/test/docs/run.js';
+import { VERSION } from '../../src/index.js';
 
 const CODE = `
 const { connect, WSEError } = require('./client/dist/index.cjs');
@@ -22,4 +24,9 @@ it('works, and lets its process end', async () => {
   const program = new Program(['--input-type=commonjs', '-e', CODE]);
   expect(await program.end()).toEqual({ code: 0, errors: '' });
   expect(program.lines()).toEqual(['1 function']);
+});
+
+it('tells servers its version', () => {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+  expect(VERSION).toBe(manifest.version);
 });
