@@ -51,9 +51,11 @@ export function watchWindow(client: WSEClient, page: Page = globalThis as Page):
   const offs = [
     client.onAny(({ type, payload }: WSEEvent) => {
       if (type === 'error') failed((payload ?? {}) as Raw);
-      else if (NAMED.test(type)) tell(camel(type), payload);
-      // No server shall click for its user: what the platform itself dispatches is left to it.
-      if (type && !(`on${type.toLowerCase()}` in page)) tell(type, payload);
+      else {
+        if (NAMED.test(type)) tell(camel(type), payload);
+        // No server shall click for its user: what the platform itself dispatches is left to it.
+        if (type && !(`on${type.toLowerCase()}` in page)) tell(type, payload);
+      }
     }),
     client.on('subscription_update', ({ payload }) => tell('subscriptionUpdate', payload)),
     client.watch('subscription', ({ failed: list, success }) => {
