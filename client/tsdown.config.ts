@@ -1,7 +1,7 @@
 import { defineConfig, type UserConfig } from 'tsdown';
 
 const config: UserConfig = defineConfig({
-  entry: ['src/index.ts'],
+  entry: { index: 'src/index.ts', 'outbox/index': 'src/outbox/index.ts', 'outbox/file': 'src/outbox/file.ts' },
   outDir: 'dist',
   format: ['esm', 'cjs'],
   platform: 'neutral',
@@ -9,7 +9,7 @@ const config: UserConfig = defineConfig({
   fixedExtension: false,
   dts: true,
   clean: true,
-  deps: { neverBundle: [/^#ws$/] },
+  deps: { neverBundle: [/^#ws$/, /^node:/] },
 });
 
 export default config;

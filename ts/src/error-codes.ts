@@ -21,6 +21,12 @@ export const ERROR_CODES = {
     'WSEOverloadedError',
     'more than publisher.hardLimit bytes, or as many requests to recover as may, wait: nothing was taken',
   ],
+  WSE_REQUESTS_FULL: [
+    'WSEOverloadedError',
+    'as many requests as may (maxPendingRequests) wait for their answers: nothing was sent',
+  ],
+  WSE_REQUEST_TIMEOUT: ['WSEError', 'the client has not answered in time'],
+  WSE_REQUEST_DISCONNECTED: ['WSEError', 'the client that was asked is gone'],
   WSE_INVALID_TOPIC: ['WSEArgumentError', 'a topic is empty or a pattern where only a name has a meaning'],
   WSE_NO_UPGRADE: ['WSEArgumentError', 'the request given to `handleUpgrade()` asks for no upgrade'],
   WSE_INVALID_ANSWER: [

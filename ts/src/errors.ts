@@ -64,6 +64,25 @@ export class WSEConfigError extends WSEError {
 /** The call does not fit the state of the server: not started, stopped, or a second consumer loop. */
 export class WSEStateError extends WSEError {}
 
+/**
+ * A request was answered with a failure. Thrown by a handler of `serve()` it is what the client is told; `server.request()` rejects
+ * with it when the client says so. Its `code` is the application's, so it is no {@link WSEError}.
+ */
+export class WSERequestError extends Error {
+  /** A machine-readable name of the failure, the application's own: `NO_SUCH_SYMBOL`. */
+  readonly code: string;
+
+  /** @param message for people; the other side gets it as it is */
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
 /** The hard limit on bytes accepted from publishers is reached: nothing was taken. Await `drained()`. */
 export class WSEOverloadedError extends WSEError {}
 

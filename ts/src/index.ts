@@ -1,7 +1,7 @@
 export type { BytesLike } from './bytes.js';
 export type { AudienceOptions, PublishBytesOptions, PublishOptions } from './envelope.js';
 export type { WSEErrorCode } from './error-codes.js';
-export { WSEArgumentError, WSEConfigError, WSEError, WSEOverloadedError, WSEStateError } from './errors.js';
+export { WSEArgumentError, WSEConfigError, WSEError, WSEOverloadedError, WSERequestError, WSEStateError } from './errors.js';
 export type {
   Adoption,
   Disconnection,
@@ -28,6 +28,7 @@ export type {
   JwtKeys,
   JwtOptions,
   KeyMaterial,
+  OutboxOptions,
   PresenceOptions,
   PublisherOptions,
   RateLimitOptions,
@@ -37,8 +38,10 @@ export type {
   TrustProxyOptions,
   WSEServerOptions,
 } from './options/types.js';
+export type { IncomingRequest } from './server/answers.js';
 export type { Authorize, AuthorizeAnswer } from './server/authorize.js';
 export type { ConnectInfo, WSECallbacks } from './server/callbacks.js';
+export type { RequestOptions } from './server/client-requests.js';
 export type {
   ConnectionInfo,
   PresenceRefusal,

@@ -234,7 +234,7 @@ export function connect<E extends object = Record<string, unknown>>(
     clock.clearTimeout(patienceTimer);
     if (!greeting) return;
     greeting = false;
-    for (const hook of hooks) hook.connected?.(session.server.features);
+    for (const hook of hooks) hook.connected?.(session.server.features, session.server.limits);
   }
   const driver = createDriver(settings, context, urlsOf(urls), tokens, {
     opened() {

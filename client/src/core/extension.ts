@@ -23,10 +23,10 @@ export interface ExtensionHost {
 /** What an extension hears and does. All of it is called in the client's own turn: return soon, throw nothing. */
 export interface ExtensionHooks {
   /**
-   * The client is ready on a new connection, and subscribed again as far as it has asked. `features` is what `server_hello` named, empty where the server never
-   * answered the hello.
+   * The client is ready on a new connection, and subscribed again as far as it has asked. `features` and `limits` are what `server_hello`
+   * named, empty where the server never answered the hello.
    */
-  connected?(features: Readonly<Record<string, unknown>>): void;
+  connected?(features: Readonly<Record<string, unknown>>, limits?: Readonly<Record<string, unknown>>): void;
   /** The connection is gone. */
   disconnected?(): void;
   /** A message, before anybody else gets it; true: it was for the extension alone. */

@@ -31,6 +31,12 @@ it('the core', async () => {
   expect(await weigh("export { connect } from './src/index.ts'")).toBeLessThanOrEqual(13_900);
 });
 
+it('the outbox beside the core', async () => {
+  const core = await weigh("export { connect } from './src/index.ts'");
+  const both = await weigh("export { connect } from './src/index.ts'; export * from './src/outbox/index.ts'");
+  expect(both - core).toBeLessThanOrEqual(3_500);
+});
+
 it('nothing happens at import', async () => {
   expect(await weigh("import './src/index.ts'")).toBeLessThanOrEqual(200);
 });

@@ -2,6 +2,7 @@
 //! would break an invariant of this crate.
 
 mod http;
+mod outbox;
 mod presence;
 mod proxies;
 mod questions;
@@ -16,6 +17,7 @@ use wse_crypto::tls::ReloadableTls;
 use wse_crypto::token::TokenSource;
 
 pub use http::Http;
+pub use outbox::Outbox;
 pub use presence::Presence;
 pub use proxies::{ForwardedField, Network, NoNetwork, TrustedProxies};
 pub use questions::{Questions, SnapshotProvider, Snapshots};
@@ -142,6 +144,8 @@ pub struct Config {
     pub snapshots: Option<Snapshots>,
     /// Who is present is kept track of; `None`: it is not.
     pub presence: Option<Presence>,
+    /// What clients send out of outboxes is taken once; `None`: they are not told that it could be.
+    pub outbox: Option<Outbox>,
     /// Bucket of `send_event`.
     pub rate_limit: RateLimit,
     /// Largest inbound message in bytes, after joining, inflating or decoding.

@@ -10,7 +10,7 @@ use wse_crypto::tls::{ReloadableTls, TlsConfig};
 use wse_crypto::token::TokenSource;
 use wse_engine::MAX_SHARDS;
 use wse_engine::config::{
-    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, Presence, RateLimit, SlowConsumer,
+    Auth, Config, Endpoint, ForwardedField, InboundOverflow, NoNetwork, Outbox, Presence, RateLimit, SlowConsumer,
     Subscriptions, TrustedProxies,
 };
 
@@ -41,6 +41,7 @@ pub struct NativeOptions {
     pub http: Option<NativeHttp>,
     pub recovery: Option<NativeRecovery>,
     pub presence: Option<NativePresence>,
+    pub outbox: Option<NativeOutbox>,
     pub rate_limit: NativeRateLimit,
     pub max_message_size: u32,
     pub max_inbound_queue_size: u32,
@@ -129,6 +130,13 @@ pub struct NativePresence {
     pub grace: f64,
 }
 
+/// How much of clients' outboxes is remembered: streams, seconds.
+#[napi(object, object_to_js = false, use_nullable = true)]
+pub struct NativeOutbox {
+    pub max_streams: u32,
+    pub ttl: f64,
+}
+
 /// Tokens and tokens per second.
 #[napi(object, object_to_js = false, use_nullable = true)]
 pub struct NativeRateLimit {
@@ -193,6 +201,7 @@ impl NativeOptions {
             authorize: self.authorize.map(NativeQuestions::into_questions).transpose()?,
             snapshots: self.snapshots.map(NativeSnapshots::into_snapshots).transpose()?,
             presence: self.presence.map(NativePresence::into_presence).transpose()?,
+            outbox: self.outbox.map(NativeOutbox::into_outbox).transpose()?,
             rate_limit: RateLimit { capacity: self.rate_limit.capacity, refill: self.rate_limit.refill },
             max_message_size: self.max_message_size as usize,
             release_memory: Some(memory::release),
@@ -251,6 +260,12 @@ impl NativePresence {
             max_members: self.max_members as usize,
             grace: seconds(self.grace, "presence.grace")?,
         })
+    }
+}
+
+impl NativeOutbox {
+    fn into_outbox(self) -> Outcome<Outbox> {
+        Ok(Outbox { max_streams: self.max_streams as usize, ttl: seconds(self.ttl, "outbox.ttl")? })
     }
 }
 

@@ -9,10 +9,11 @@ use wse_protocol::codec::{
     CodecError, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX, decompress, from_json, strip_category_prefix, to_json,
 };
 use wse_protocol::envelope::{
-    AuthFailure, Category, Control, EventDefaults, PresenceChange, RATE_LIMITED, RateLimitWarning, RefreshFailure,
-    SERVER_VERSION, ServerHello, ServerReady, Stamp, Stampable, auth_error, auth_expiring, auth_refreshed, build_event,
-    inject_category, iso8601, key_exchange_failed, ping, pong, presence, presence_payload, push_skipped,
-    rate_limit_warning, refresh_error, server_hello, server_ready, topics_ended,
+    AuthFailure, Category, Control, EventDefaults, OutboxFailure, Outboxed, PresenceChange, RATE_LIMITED,
+    RateLimitWarning, RefreshFailure, SERVER_VERSION, ServerHello, ServerReady, Stamp, Stampable, auth_error,
+    auth_expiring, auth_refreshed, build_event, inject_category, iso8601, key_exchange_failed, outbox_ack,
+    outbox_error, ping, pong, presence, presence_payload, push_skipped, rate_limit_warning, refresh_error,
+    server_hello, server_ready, topics_ended,
 };
 use wse_protocol::frame::{
     Decoder, MessageSink, MessageSource, Opcode, parse_header, push_close, push_frame, push_header,
@@ -82,6 +83,7 @@ fn envelope() {
                 recovery: flag_of(&input["recovery"]),
                 cluster: flag_of(&input["cluster"]),
                 encryption: flag_of(&input["encryption"]),
+                outbox: input["outbox"].as_bool().unwrap_or_default(),
                 encryption_public_key: input["encryption_public_key"].as_str(),
                 max_message_size: number_of(&input["max_message_size"]),
                 rate_limit_capacity: number_of(&input["rate_limit_capacity"]),
@@ -102,6 +104,52 @@ fn envelope() {
         };
         let expected = text_of(&vector["output"]).replace("$SERVER_VERSION", SERVER_VERSION);
         assert_eq!(output, expected, "{}", vector["name"]);
+    });
+}
+
+#[test]
+fn messages_out_of_outboxes() {
+    for_each_vector("outbox-client.json", |kind, vector| {
+        let input = vector["input"].as_str().unwrap_or_default().as_bytes();
+        let made = match kind {
+            "read" => {
+                let read = Outboxed::read(input);
+                assert_eq!(read.map(|read| read.stream), vector["stream"].as_str(), "{}", vector["name"]);
+                assert_eq!(read.map(|read| read.number), vector["n"].as_u64(), "{}", vector["name"]);
+                let message = read.map(|read| String::from_utf8(read.message()).unwrap());
+                return assert_eq!(message.as_deref(), vector["message"].as_str(), "{}", vector["name"]);
+            }
+            "ack" => outbox_ack(text_of(&vector["stream"]), number_of(&vector["n"])),
+            "error" => {
+                let read = || Outboxed::read(input).unwrap();
+                outbox_error(match text_of(&vector["name"]) {
+                    "beginning" => OutboxFailure::Beginning,
+                    "message" => OutboxFailure::Message(read()),
+                    "streams" => OutboxFailure::Streams(read()),
+                    other => panic!("unknown failure {other}"),
+                })
+            }
+            "hello" => {
+                let scan = scan_object(text_of(&vector["output"]).as_bytes(), MAX_DEPTH).unwrap();
+                assert_eq!(scan.t.and_then(|t| Control::of(t.raw)), Some(Control::ClientHello));
+                return;
+            }
+            other => panic!("no kind of this file: {other}"),
+        };
+        assert_eq!(made, text_of(&vector["output"]), "{}", vector["name"]);
+    });
+}
+
+/// To the engine they are messages of the application, whatever their type; what they mean is the facade's.
+#[test]
+fn requests() {
+    for_each_vector("requests.json", |_, vector| {
+        let text = text_of(&vector["output"]).as_bytes();
+        let scan = scan_object(text, MAX_DEPTH).unwrap();
+        assert_eq!(scan.t.as_ref().and_then(|t| Control::of(t.raw)), None, "{}", vector["name"]);
+        assert_eq!(&*normalise_aliases(text, &scan), text, "{}", vector["name"]);
+        let cid = member(text, "cid").and_then(string_value);
+        assert_eq!(cid.as_deref(), vector["cid"].as_str(), "{}", vector["name"]);
     });
 }
 

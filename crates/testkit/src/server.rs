@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wse_engine::config::{Config, Endpoint, InboundOverflow, RateLimit, SlowConsumer, Subscriptions};
+use wse_engine::config::{Config, Endpoint, InboundOverflow, Outbox, RateLimit, SlowConsumer, Subscriptions};
 use wse_engine::{ConnId, Engine, State, Step};
 use wse_protocol::close_code::CloseCode;
 
@@ -33,6 +33,7 @@ pub fn config() -> Config {
         authorize: None,
         snapshots: None,
         presence: None,
+        outbox: Some(Outbox { max_streams: 1024, ttl: Duration::from_secs(3600) }),
         rate_limit: RateLimit { capacity: 100_000.0, refill: 10_000.0 },
         max_message_size: 1 << 20,
         max_json_depth: 64,

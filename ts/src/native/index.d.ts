@@ -308,6 +308,7 @@ export interface NativeOptions {
   http: NativeHttp | null
   recovery: NativeRecovery | null
   presence: NativePresence | null
+  outbox: NativeOutbox | null
   rateLimit: NativeRateLimit
   maxMessageSize: number
   maxInboundQueueSize: number
@@ -334,6 +335,12 @@ export interface NativeOptions {
   askUpgrade: boolean
   publisher: NativePublisher
   closeTimeout: number
+}
+
+/** How much of clients' outboxes is remembered: streams, seconds. */
+export interface NativeOutbox {
+  maxStreams: number
+  ttl: number
 }
 
 /** A topic's epoch, eight hexadecimal digits, and the offset of its last publication. */

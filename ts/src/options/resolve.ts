@@ -4,6 +4,7 @@ import type { NativeJwtOptions, NativeOptions } from '../native/index.js';
 import { readEndpoints } from './endpoints.js';
 import { refuseForeign } from './foreign.js';
 import { type HttpPart, readHttp } from './http.js';
+import { readOutbox } from './outbox.js';
 import { readPresence } from './presence.js';
 import { type NumberRule, OptionReader } from './reader.js';
 import { readRecovery } from './recovery.js';
@@ -65,6 +66,8 @@ export interface Resolved {
   /** Gets the requests that are no upgrades. */
   httpServer: HttpPart['server'];
   answering: Answering;
+  /** Requests of the facade that may wait for their answers. */
+  maxPendingRequests: number;
 }
 
 /**
@@ -99,6 +102,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     http: null,
     recovery: readRecovery(reader),
     presence: readPresence(reader),
+    outbox: readOutbox(reader),
     rateLimit: readRateLimit(reader.group('rateLimit')),
     maxMessageSize: reader.number('maxMessageSize', MESSAGE_BYTES, MIB),
     maxInboundQueueSize: reader.number('maxInboundQueueSize', COUNT, 131_072),
@@ -142,6 +146,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     recovery.lastValues = ['*'];
   }
   Object.assign(resolved, asked);
+  const maxPendingRequests = reader.number('maxPendingRequests', COUNT, 1024);
   const http = readHttp(reader);
   resolved.http = http.native;
   reader.done(suggestOption);
@@ -171,7 +176,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
       'cannot be given with an HTTP server, which gets what it can read: let a proxy end TLS, or use attachTo()',
     );
   }
-  return { native: resolved, httpServer: http.server, answering };
+  return { native: resolved, httpServer: http.server, answering, maxPendingRequests };
 }
 
 /** Options that say something about the port of the engine's own, or its file. */

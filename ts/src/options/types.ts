@@ -179,6 +179,14 @@ export interface PresenceOptions {
   grace?: number;
 }
 
+/** How much is remembered of what clients have sent out of their outboxes. */
+export interface OutboxOptions {
+  /** Streams, over all users: about one per open page. One more takes the place of the one used longest ago. @default 65536 */
+  maxStreams?: number;
+  /** Seconds a stream is remembered after its last message; whoever comes back later may be heard twice. At most 30 days. @default 86400 */
+  ttl?: number;
+}
+
 /** What is spoken on a path, or on all of them. */
 export interface EndpointOptions {
   /**
@@ -286,6 +294,11 @@ export interface WSEServerOptions extends EndpointOptions {
    * `jwt`, or an `onUpgrade` that names them. @default false
    */
   presence?: boolean | PresenceOptions | null;
+  /**
+   * Takes what a client sends out of its outbox once, however often it is sent again, and acknowledges it (docs/protocol.md §17). Concerns
+   * clients that ask for it, and no others. @default true
+   */
+  outbox?: boolean | OutboxOptions | null;
   rateLimit?: RateLimitOptions;
   /**
    * Keep what is published for clients that missed it: each publication gets its topic, epoch and offset, `subscribeWithRecovery()`
@@ -294,6 +307,11 @@ export interface WSEServerOptions extends EndpointOptions {
   recovery?: RecoveryOptions | boolean | null;
   /** Bytes of one inbound message; a larger one closes with 1009. At most 2^28 (256 MiB). @default 1048576 */
   maxMessageSize?: number;
+  /**
+   * Requests of this server to its clients (`request()`) that may wait for their answers; one more rejects. A facade that was attached has
+   * the default. @default 1024
+   */
+  maxPendingRequests?: number;
   /** Inbound events waiting for one reading thread. @default 131072 */
   maxInboundQueueSize?: number;
   /** Payload bytes waiting for one reading thread. @default 4194304 */

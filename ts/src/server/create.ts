@@ -20,6 +20,8 @@ export interface Created {
   httpServer: HttpPart['server'];
   /** What the engine answers instead. */
   probes: Probes;
+  /** Requests of it that may wait for their answers. */
+  maxPendingRequests: number;
   /** Warn at its start that a cookie is trusted whatever page it comes from. */
   warnOrigin: boolean;
   /** What answers the engine, if it has anything to ask. */
@@ -29,7 +31,7 @@ export interface Created {
 /** A new engine. */
 export function createEngine(given: WSEServerOptions): Created {
   const binding = loadNative();
-  const { native: options, httpServer, answering } = resolveAll(given);
+  const { native: options, httpServer, answering, maxPendingRequests } = resolveAll(given);
   const made = native(() => new binding.NativeServer(options));
   made.setThread(threadId);
   const engine = new EngineHandle(binding, made, 'created');
@@ -38,6 +40,7 @@ export function createEngine(given: WSEServerOptions): Created {
     engine,
     paths: pathsOf(options.endpoints),
     httpServer,
+    maxPendingRequests,
     probes: {
       paths: new Set([options.http?.health, options.http?.ready, options.http?.metrics].filter((path) => path != null)),
       header: header === 'proxy-protocol' ? null : header,

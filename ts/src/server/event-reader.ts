@@ -10,6 +10,7 @@ import type { LazyMessage } from '../inbound/lazy.js';
 import type { BatchMemory } from '../inbound/memory.js';
 import { describeThrown } from '../thrown.js';
 import { call, checkCallbacks, hearsAnything, type WSECallbacks } from './callbacks.js';
+import type { ClientRequests } from './client-requests.js';
 import { type EngineHandle, stopped } from './engine-handle.js';
 import type { WSEHandlers } from './handlers.js';
 import { Hold } from './hold.js';
@@ -43,8 +44,11 @@ export interface Supervisor {
   look(): void;
 }
 
+/** A message, parsed or not. */
+type Message = WSEMessage | LazyMessage;
+
 /** How messages cross and what is made of them. */
-interface Reading<M> {
+interface Reading<M extends Message> {
   columns: boolean;
   decode: (memory: BatchMemory, length: number) => WSEBatch<M>;
 }
@@ -54,7 +58,7 @@ interface Source {
   /** The engine runs on this thread: between two turns of JavaScript. */
   readonly runsHere: boolean;
   /** null: nothing there. Whoever takes again is done with what it took before. */
-  take<M>(maxEvents: number, reading: Reading<M>): WSEBatch<M> | null;
+  take<M extends Message>(maxEvents: number, reading: Reading<M>): WSEBatch<M> | null;
   /** Whether nothing more comes; what came before may still be there. */
   isOver(): boolean;
   close(): void;
@@ -77,12 +81,17 @@ export class EventReader {
   #dismissed = false;
   readonly #wake = new Wake();
   readonly #supervisor: Supervisor | undefined;
+  readonly #requests: ClientRequests;
   /** Whether there is nothing to read: asked once. */
   #discards: boolean | undefined;
 
-  /** @param supervisor of this thread, if it is one of `server.workers()` */
-  constructor(engine: EngineHandle, supervisor?: Supervisor) {
+  /**
+   * @param requests of this facade, which replies settle
+   * @param supervisor of this thread, if it is one of `server.workers()`
+   */
+  constructor(engine: EngineHandle, requests: ClientRequests, supervisor?: Supervisor) {
     this.#engine = engine;
+    this.#requests = requests;
     this.#supervisor = supervisor;
     supervisor?.onDismiss(() => this.dismiss());
   }
@@ -118,7 +127,7 @@ export class EventReader {
       const slice = Math.max(0, Math.min(DRAIN_SLICE_MS, deadline - performance.now()));
       const batch = engine.raw((native) => this.#inlet.take((out) => native.drainInbound(out, max, columns, slice), decode));
       this.#supervisor?.reading();
-      if (batch !== null) return batch;
+      if (batch !== null) return this.#requests.sift(batch);
       if (ended || engine.hasEnded() || performance.now() >= deadline) break;
     }
     // A loop in a worker has no other way to learn that it may end.
@@ -146,6 +155,7 @@ export class EventReader {
       open: (notify) => this.#openPlain(notify),
       settle: () => this.#engine.deliver(),
       close: closing,
+      send: (conn, text) => void this.#engine.outbox.send(conn, text),
       excuse: () => this.#engine.raw((native) => native.excuseReader()),
       onReading: (stop) => {
         this.#endServing = stop;
@@ -177,7 +187,7 @@ export class EventReader {
     if (this.#callbacks !== undefined) this.#pump();
   }
 
-  async *#read<M>(
+  async *#read<M extends Message>(
     maxEvents: number,
     signal: AbortSignal | undefined,
     reading: Reading<M>,
@@ -241,10 +251,11 @@ export class EventReader {
   }
 
   /** null: nothing there, or nothing there any more. */
-  #take<M>(reader: number, maxEvents: number, { columns, decode }: Reading<M>): WSEBatch<M> | null {
+  #take<M extends Message>(reader: number, maxEvents: number, { columns, decode }: Reading<M>): WSEBatch<M> | null {
     try {
       const { calls } = this.#engine;
-      return native(() => this.#inlet.take((out) => calls.takeBatch(reader, out, maxEvents, columns), decode));
+      const batch = native(() => this.#inlet.take((out) => calls.takeBatch(reader, out, maxEvents, columns), decode));
+      return batch && this.#requests.sift(batch);
     } catch (error) {
       if (error instanceof WSEStateError && this.#engine.hasEnded()) return null;
       throw error;

@@ -12,20 +12,24 @@ import type {
   WSEMessage,
 } from '../events.js';
 import { describeThrown, isStopped } from '../thrown.js';
+import type { Answers, IncomingRequest, OpenRequest } from './answers.js';
 import { type ConnectInfo, isThenable } from './callbacks.js';
 
 /**
  * What `serve()` calls. Each may be asynchronous: the next event of its connection waits for the promise, other connections do not.
- * They are called as methods of the object they were given in. What they return, or resolve with, is ignored today and reserved:
- * it will answer the requests of clients.
+ * They are called as methods of the object they were given in. What `message` returns, or resolves with, answers the request of a
+ * client; what the others do is ignored.
  */
 export interface WSEHandlers {
   /** A client came. */
   connect?(conn: number, info: ConnectInfo): unknown;
   /** The connection's reader has left or stopped reading, and it is this one's from now on: the first that is heard of it. */
   adopt?(conn: number, info: Adoption): unknown;
-  /** A JSON object, other text, or bytes. */
-  message?(conn: number, payload: WSEMessage | string | Uint8Array): unknown;
+  /**
+   * A JSON object, other text, or bytes. `request` is there where the client waits for an answer: what is returned, unless it is
+   * `undefined`, or the {@link WSERequestError} that is thrown.
+   */
+  message?(conn: number, payload: WSEMessage | string | Uint8Array, request?: IncomingRequest): unknown;
   /** A client left; exactly once per connection, behind everything else of it. */
   disconnect?(conn: number, info: Disconnection): unknown;
   /** The engine has answered a client that asked for topics (`subscriptions: 'acl'`). */
@@ -90,23 +94,57 @@ export function checkHandlers(handlers: WSEHandlers): WSEHandlers {
 export class HandlerCaller {
   readonly #handlers: WSEHandlers;
   readonly #onFailure: (conn: number) => void;
+  readonly #answers: Answers;
   #warned = Number.NEGATIVE_INFINITY;
   #unsaid = 0;
 
-  /** @param onFailure runs for the connection of each failure, before `error` */
-  constructor(handlers: WSEHandlers, onFailure: (conn: number) => void) {
+  /**
+   * @param onFailure runs for the connection of each failure, before `error`
+   * @param answers takes what handlers return
+   */
+  constructor(handlers: WSEHandlers, onFailure: (conn: number) => void, answers: Answers) {
+    this.#answers = answers;
     this.#handlers = handlers;
     this.#onFailure = onFailure;
   }
 
   /** Calls the handler of an event. undefined: it is done; else a promise that never rejects. */
   call(event: WSEEvent): Promise<void> | undefined {
+    if (event[0] === 'msg') {
+      const request = this.#answers.of(event[2]);
+      if (request !== undefined) return this.#answer(event, event[2], request);
+    }
     try {
       const result = this.#dispatch(event);
       if (!isThenable(result)) return undefined;
       return Promise.resolve(result).then(ignore, (error: unknown) => this.#fail(error, event));
     } catch (error) {
       return this.#fail(error, event);
+    }
+  }
+
+  /** Calls the handler of a request, and sends what it makes of it. */
+  #answer(event: WSEEvent, payload: WSEMessage, request: OpenRequest): Promise<void> | undefined {
+    // It has waited for its turn too long: nobody wants to know.
+    if (request.isOver) return this.#answers.end(payload, request) as undefined;
+    const refuse = (error: unknown): Promise<void> | undefined => {
+      this.#answers.end(payload, request);
+      return this.#answers.refuse(request, error) ? undefined : this.#fail(error, event);
+    };
+    const reply = (value: unknown): Promise<void> | undefined => {
+      try {
+        this.#answers.reply(request, value);
+        this.#answers.end(payload, request);
+        return undefined;
+      } catch (error) {
+        return refuse(error);
+      }
+    };
+    try {
+      const result = this.#handlers.message?.(request.conn, payload, request);
+      return isThenable(result) ? Promise.resolve(result).then(reply, refuse) : reply(result);
+    } catch (error) {
+      return refuse(error);
     }
   }
 

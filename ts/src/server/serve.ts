@@ -3,6 +3,7 @@
 import { toOptions } from '../arguments.js';
 import { describe } from '../describe.js';
 import type { WSEEvent } from '../events.js';
+import { Answers } from './answers.js';
 import { checkHandlers, HandlerCaller, type WSEHandlers } from './handlers.js';
 import { Lanes } from './lanes.js';
 import { type Pump, type PumpSource, pump } from './pump.js';
@@ -36,6 +37,8 @@ export interface Served {
   settle(): void;
   /** Closes a connection. */
   close(conn: number, code: number): void;
+  /** Sends text to a connection. */
+  send(conn: number, text: string): void;
   /** This reader is busy, and will come for more. */
   excuse(): void;
   /** Called with what ends the reading; undefined once it has ended. */
@@ -56,7 +59,9 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
   if (onError !== 'report' && onError !== 'close') throw new TypeError(`onError must be 'report' or 'close'`);
   if (signal?.aborted) return Promise.resolve();
 
-  const caller = new HandlerCaller(handlers, onError === 'close' ? (conn) => served.close(conn, INTERNAL_ERROR) : () => {});
+  const answers = new Answers(served.send);
+  const close = (conn: number): void => served.close(conn, INTERNAL_ERROR);
+  const caller = new HandlerCaller(handlers, onError === 'close' ? close : () => {}, answers);
   return new Promise((resolve, reject) => {
     let over = false;
     let ending = false;
@@ -95,7 +100,10 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
       reading = pump({
         open: served.open,
         settle: served.settle,
-        handle: (event) => lanes.bring(event),
+        // Before it waits for its turn: what cancels a request must not wait for the request.
+        handle: (event) => {
+          if (answers.admit(event)) lanes.bring(event);
+        },
         isFull: () => lanes.isFull,
         isDone: () => lanes.isIdle,
         over: end,

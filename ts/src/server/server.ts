@@ -11,7 +11,7 @@ import type { BytesLike } from '../bytes.js';
 import { describe } from '../describe.js';
 import type { AudienceOptions, PublishBytesOptions, PublishOptions } from '../envelope.js';
 import { native, WSEStateError } from '../errors.js';
-import type { PresenceMember, PresenceStats, WSEBatch, WSEMessage } from '../events.js';
+import type { JsonValue, PresenceMember, PresenceStats, WSEBatch, WSEMessage } from '../events.js';
 import type { LazyMessage } from '../inbound/lazy.js';
 import { loadNative } from '../native/loader.js';
 import { OptionReader } from '../options/reader.js';
@@ -20,6 +20,7 @@ import type { TlsOptions, WSEServerOptions } from '../options/types.js';
 import type { AttachOptions, UpgradeSource } from '../upgrade/attachments.js';
 import { Upgrades } from '../upgrade/upgrades.js';
 import type { WSECallbacks } from './callbacks.js';
+import { ClientRequests, MAX_PENDING, type RequestOptions } from './client-requests.js';
 import {
   ConnectionCalls,
   type ConnectionInfo,
@@ -69,6 +70,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   readonly #connections: ConnectionCalls;
   readonly #recovery: RecoveryCalls;
   readonly #tokens: TokenCalls;
+  readonly #requests: ClientRequests;
   readonly #reader: EventReader;
   readonly #upgrades: Upgrades;
   readonly #pools = new Set<Pool>();
@@ -90,7 +92,8 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     this.#connections = new ConnectionCalls(engine);
     this.#recovery = new RecoveryCalls(engine);
     this.#tokens = new TokenCalls(engine);
-    this.#reader = new EventReader(engine, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
+    this.#requests = new ClientRequests(engine, created?.maxPendingRequests ?? MAX_PENDING);
+    this.#reader = new EventReader(engine, this.#requests, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#upgrades = new Upgrades(engine, paths);
     const door = created?.httpServer ? new HttpDoor(engine, created.httpServer, this.#upgrades, created.probes) : null;
     this.#life = new Lifecycle(engine, () => {
@@ -257,7 +260,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
   /**
    * Calls asynchronous handlers for inbound events. The next event of a connection waits for the promise of the one before it,
    * other connections do not; a handler that returns no promise costs none. A throw or rejection goes to `handlers.error` with its
-   * connection (without it: a process warning) and ends nothing. What handlers return is ignored today, and reserved for answers.
+   * connection (without it: a process warning) and ends nothing. What `handlers.message` returns answers a client's request.
    *
    * @param options `concurrency`: handlers in progress at most @default 1024, `maxWaiting` events @default 4096, `onError`
    * @returns resolves when the server has stopped, or `signal` was aborted, and all handlers are done
@@ -320,6 +323,26 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
    */
   send(conn: number, text: string): boolean {
     return this.#publisher.send(conn, text);
+  }
+
+  /**
+   * Asks a client, and waits for its answer, which must come among the events of this facade: ask from the thread that reads the
+   * connection. A reader that is full (`serve`'s `maxWaiting`) or stands still takes no answers either.
+   *
+   * @param payload anything with a JSON form @default null
+   * @param options `timeout` in seconds @default 10, `signal`
+   * @returns what the client answers
+   * @throws as a rejection: {@link WSERequestError} with what the client says of its failure; WSEError `WSE_REQUEST_TIMEOUT` or
+   *   `WSE_REQUEST_DISCONNECTED`; the reason of `signal`; WSEOverloadedError `WSE_REQUESTS_FULL` while `maxPendingRequests` wait;
+   *   otherwise as `send()`.
+   */
+  async request<T = JsonValue>(conn: number, type: string, payload?: unknown, options: RequestOptions = {}): Promise<T> {
+    return (await this.#requests.request(conn, type, payload, options)) as T;
+  }
+
+  /** Requests of this facade that wait for their answers; at most `maxPendingRequests`. */
+  get pendingRequests(): number {
+    return this.#requests.pending;
   }
 
   /**

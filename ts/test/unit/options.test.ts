@@ -179,6 +179,9 @@ describe('resolveOptions', () => {
       'http',
       'recovery',
       'presence',
+      'outbox',
+      'outbox.maxStreams',
+      'outbox.ttl',
       'driver',
       'askUpgrade',
     ]);
@@ -202,6 +205,7 @@ describe('resolveOptions', () => {
       tls: null,
       http: null,
       presence: null,
+      outbox: { maxStreams: 65_536, ttl: 86_400 },
       rateLimit: { capacity: 100_000, refill: 10_000 },
       recovery: null,
       maxMessageSize: 1_048_576,
@@ -389,6 +393,22 @@ describe('resolveOptions', () => {
       [{ topics: { ['x'.repeat(1025)]: false } }, `recovery.topics.${'x'.repeat(1025)}`],
     ] as const) {
       expect(failure({ port: 0, recovery }).path).toBe(path);
+    }
+  });
+
+  it('reads outbox as a switch or as limits', () => {
+    const read = (outbox: unknown) => resolveOptions({ port: 0, outbox } as WSEServerOptions).outbox;
+    expect(read(false)).toBeNull();
+    for (const on of [undefined, null, true, {}]) expect(read(on)).toEqual({ maxStreams: 65_536, ttl: 86_400 });
+    expect(read({ maxStreams: 10, ttl: 0.5 })).toEqual({ maxStreams: 10, ttl: 0.5 });
+    for (const [outbox, path] of [
+      [{ maxStreams: 0 }, 'outbox.maxStreams'],
+      [{ ttl: 0 }, 'outbox.ttl'],
+      [{ ttl: 86_400_000 }, 'outbox.ttl'],
+      [{ maxSize: 1 }, 'outbox.maxSize'],
+      ['on', 'outbox'],
+    ] as const) {
+      expect(failure({ port: 0, outbox }).path).toBe(path);
     }
   });
 

@@ -33,6 +33,7 @@ pub(crate) fn config() -> Config {
         authorize: None,
         snapshots: None,
         presence: None,
+        outbox: None,
         rate_limit: RateLimit { capacity: 1.0, refill: 1.0 },
         max_message_size: 1024,
         max_json_depth: 8,

@@ -377,6 +377,7 @@ impl Connection {
         }
         context.convoy.leave(self.active_in);
         self.report_losses(Report::Leaving, context);
+        context.outboxes.forget(self.peer.id);
         let ending = context.take_end(self.peer.id.slot());
         context.farewell(self.stream, self.peer.id, ending.text().as_bytes(), self.peer);
         context.leave_stream(self.stream);

@@ -6,6 +6,7 @@ use std::sync::atomic::{Ordering::SeqCst, fence};
 
 use super::convoy::{Census, Convoy};
 use super::ending::{By, Ending, Endings};
+use super::outboxes::Outboxes;
 use crate::clock::{Millis, millis};
 use crate::config::InboundOverflow;
 use crate::id::ConnId;
@@ -33,6 +34,8 @@ pub(crate) struct Context {
     /// Joins small pieces into one write.
     pub(crate) scratch: Vec<u8>,
     pub(super) shapes: Shapes,
+    /// Whose messages have numbers.
+    pub(crate) outboxes: Outboxes,
     /// When connections are visited next.
     pub(crate) wheel: Wheel,
     /// The connections beside each other, as publishers see them.
@@ -54,7 +57,7 @@ pub(crate) struct Context {
     refresh: Option<Box<str>>,
     /// Batches of commands taken from the mailbox so far.
     batch: u64,
-    index: usize,
+    pub(super) index: usize,
 }
 
 /// The open batch for one reader.
@@ -79,6 +82,7 @@ impl Context {
             read_buffer: vec![0; READ_BYTES],
             scratch: Vec::new(),
             shapes: Shapes::new(),
+            outboxes: Outboxes::default(),
             wheel,
             convoy,
             target_delay,
@@ -316,11 +320,7 @@ impl Context {
 
     /// Delivers what the turn produced.
     pub(crate) fn deliver(&mut self) {
-        for stream in &mut self.streams {
-            if !stream.batch.is_empty() {
-                stream.deliver();
-            }
-        }
+        self.streams.iter_mut().filter(|stream| !stream.batch.is_empty()).for_each(EventStream::deliver);
     }
 
     /// The stream of a new connection.

@@ -2,9 +2,11 @@
 //! the rest into events. On a raw connection every message is an event as it came. Sees one connection at a time and never
 //! touches its socket.
 
+use std::sync::Arc;
+
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::codec::{self, MSGPACK_AMPLIFICATION, MSGPACK_PREFIX, MsgpackLimits, ZLIB_PREFIX};
-use wse_protocol::envelope::{self, Control, ServerHello};
+use wse_protocol::envelope::{self, Control, OB_MEMBER, OutboxFailure, Outboxed, ServerHello};
 use wse_protocol::frame::{MessageSink, close_payload};
 use wse_protocol::json::{self, Scan};
 
@@ -13,6 +15,7 @@ use super::account::{Account, Ledger, Loss, Offer};
 use super::request::Request;
 use crate::clock::unix_millis;
 use crate::config::{InboundOverflow, Subscriptions};
+use crate::flow::Verdict;
 use crate::inbound::Kind;
 use crate::registry::{Peer, Speech};
 
@@ -95,11 +98,87 @@ impl<'a> MessageHandler<'a> {
             self.heard.asked |= keep;
             return true;
         }
+        if text.starts_with(OB_MEMBER) {
+            return self.with_ob(text, max_depth);
+        }
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
         if !self.intercept(&scan) {
             self.context.shapes.missed(text, max_depth);
             let text = json::normalise_aliases(text, &scan);
             self.event(Kind::Message, &text);
+        }
+        true
+    }
+
+    /// The same for one that begins with `ob`. It is never learned as a shape, or others like it would not come here.
+    #[cold]
+    #[inline(never)]
+    fn with_ob(&mut self, text: &[u8], max_depth: u32) -> bool {
+        if Outboxed::is_claimed(text) && self.context.outboxes.is_sender(self.peer.id) {
+            let failed = match Outboxed::read(text) {
+                Some(outboxed) => self.outboxed(outboxed, max_depth).err(),
+                None => Some(OutboxFailure::Beginning),
+            };
+            if let Some(failure) = failed {
+                self.context.counters.outbox_refused.add(1);
+                self.reply(&envelope::outbox_error(failure));
+            }
+            return true;
+        }
+        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
+        if !self.intercept(&scan) {
+            let text = json::normalise_aliases(text, &scan);
+            self.event(Kind::Message, &text);
+        }
+        true
+    }
+
+    /// Takes a message out of an outbox, unless it was taken before.
+    fn outboxed<'m>(&mut self, outboxed: Outboxed<'m>, max_depth: u32) -> Result<(), OutboxFailure<'m>> {
+        let Outboxed { stream, number, .. } = outboxed;
+        let (shared, now) = (Arc::clone(&self.context.shared), self.context.shared.clock.elapsed_ms());
+        let Some(sending) = self.context.outboxes.sending(self.peer.id, stream, &shared.windows, now) else {
+            return Err(OutboxFailure::Streams(outboxed));
+        };
+        let shard = self.peer.id.shard();
+        // Locked until the message is in the batch: another connection that sends it again acknowledges it.
+        let Some(mut window) = sending.window.lock(now) else { return Ok(()) };
+        match window.judge(sending.sender, shard, number) {
+            Verdict::Repeat(last) => {
+                self.context.counters.outbox_repeats.add(1);
+                self.context.outboxes.owe(stream, &sending.window, last);
+            }
+            Verdict::Refused => self.context.counters.outbox_repeats.add(1),
+            Verdict::Behind => self.context.counters.outbox_deferred.add(1),
+            Verdict::Fresh if !self.keeps() => {
+                window.shed(number);
+                self.context.counters.inbound_dropped.add(1);
+            }
+            Verdict::Fresh => {
+                if !self.certain(&outboxed.message(), max_depth) {
+                    return Err(OutboxFailure::Message(outboxed));
+                }
+                window.take(shard, number);
+                self.context.counters.outbox_messages.add(1);
+                self.context.outboxes.owe(stream, &sending.window, number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a JSON object that is kept for certain; false when the text is none.
+    fn certain(&mut self, text: &[u8], max_depth: u32) -> bool {
+        self.heard.asked = true;
+        let (stream, id) = (self.stream, self.peer.id);
+        if self.context.shaped_event(stream, id, text, max_depth, true) {
+            return true;
+        }
+        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
+        if !self.intercept(&scan) {
+            if !text.starts_with(OB_MEMBER) {
+                self.context.shapes.missed(text, max_depth);
+            }
+            self.context.event(stream, Kind::Message, id, &json::normalise_aliases(text, &scan));
         }
         true
     }
@@ -145,12 +224,20 @@ impl<'a> MessageHandler<'a> {
 
     fn hello(&mut self, scan: &Scan<'_>) {
         let version = scan.p.as_ref().and_then(|p| json::member(p.raw, "protocol_version")).and_then(json::int_value);
+        let features = scan.p.as_ref().and_then(|p| json::member(p.raw, "features"));
+        let asked = features.and_then(|features| json::member(features, "outbox")).is_some_and(|raw| raw == b"true");
+        let outbox = asked && self.context.shared.takes_outboxes();
+        if outbox {
+            let Context { outboxes, shared, .. } = &mut *self.context;
+            outboxes.begin(self.peer, &shared.windows);
+        }
         let config = &self.context.shared.config;
         let hello = envelope::server_hello(&ServerHello {
             client_protocol_version: version.unwrap_or(1),
             recovery: config.recovery.is_some(),
             cluster: false,
             encryption: false,
+            outbox,
             encryption_public_key: None,
             max_message_size: config.max_message_size as u64,
             rate_limit_capacity: whole(config.rate_limit.capacity),

@@ -195,6 +195,45 @@ const METRICS: &[Metric] = &[
         "Requests to recover that wait because as much as may be replayed per second was.",
         Read::Shards(|counters| &counters.replays_waiting),
     ),
+    gauge(
+        "outbox_streams",
+        "wse_outbox_streams",
+        "Streams of messages out of clients' outboxes that are remembered.",
+        Read::Count(|shared| shared.windows.streams()),
+    ),
+    counter(
+        "outbox_messages",
+        "wse_outbox_messages_total",
+        "Messages taken out of clients' outboxes.",
+        Read::Shards(|counters| &counters.outbox_messages),
+    ),
+    counter(
+        "outbox_repeats",
+        "wse_outbox_repeats_total",
+        "Messages out of outboxes that were sent again and refused: they were taken before, or come by another connection.",
+        Read::Shards(|counters| &counters.outbox_repeats),
+    ),
+    total(
+        "wse_outbox_deferred_total",
+        "Messages out of outboxes not taken yet, because they would overtake others: their clients send them again.",
+        Read::Shards(|counters| &counters.outbox_deferred),
+    ),
+    counter(
+        "outbox_refused",
+        "wse_outbox_refused_total",
+        "Messages out of outboxes refused for good: malformed, or of too many streams.",
+        Read::Shards(|counters| &counters.outbox_refused),
+    ),
+    total(
+        "wse_outbox_evicted_total",
+        "Streams forgotten because of outbox.maxStreams.",
+        Read::Count(|shared| whole(shared.windows.evicted())),
+    ),
+    total(
+        "wse_outbox_expired_total",
+        "Streams forgotten because of outbox.ttl.",
+        Read::Count(|shared| whole(shared.windows.expired())),
+    ),
     health("presence_enabled", Read::Flag(|shared| shared.presence.config().is_some())),
     gauge("presence_topics", "wse_presence_topics", "Topics with members.", Read::Presence(|g| now(&g.topics))),
     gauge(

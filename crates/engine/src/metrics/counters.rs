@@ -42,6 +42,14 @@ pub(crate) struct ShardCounters {
     pub(crate) inbound_dropped: Counter,
     /// Inbound events thrown away (`inbound: 'discard'`).
     pub(crate) inbound_discarded: Counter,
+    /// Messages that were taken out of outboxes.
+    pub(crate) outbox_messages: Counter,
+    /// Messages out of outboxes that were taken before, or whose stream has gone on by another connection.
+    pub(crate) outbox_repeats: Counter,
+    /// Messages out of outboxes that would have overtaken others.
+    pub(crate) outbox_deferred: Counter,
+    /// Messages out of outboxes that are none.
+    pub(crate) outbox_refused: Counter,
     /// Connections that were given to another reader.
     pub(crate) adopted: Counter,
     /// Times reading was paused because the host did not read.

@@ -33,21 +33,39 @@ enum Served {
 impl Shard {
     /// A connection's turn, if it still is one. A panic in it ends this connection and nothing else.
     pub(super) fn serve(&mut self, id: ConnId) {
-        let served = catch_unwind(AssertUnwindSafe(|| match self.serve_some(id) {
-            Served::Waiting => {}
-            Served::More => self.serve_again(id),
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            let served = self.serve_some(id);
+            if self.context.outboxes.owes() {
+                self.acknowledge(id);
+            }
+            if matches!(served, Served::More) {
+                self.serve_again(id);
+            }
         }));
         if served.is_ok() {
             return;
         }
         let mended = catch_unwind(AssertUnwindSafe(|| {
             self.recover();
+            self.context.give_outboxed();
             self.abandon(id, CloseCode::INTERNAL_ERROR);
         }));
         if mended.is_err() {
             // Nobody would serve what is left of it: the shard begins again.
             self.broken = true;
             self.context.shared.shards[self.index].mailbox.nudge();
+        }
+    }
+
+    /// Acknowledges what it has sent out of an outbox in its turn, if it still is a connection.
+    fn acknowledge(&mut self, id: ConnId) {
+        let Self { connections, context, .. } = self;
+        match connections.get_mut(id.slot()).filter(|connection| connection.id() == id) {
+            Some(connection) => {
+                connection.acknowledge(context);
+                self.flush(id.slot());
+            }
+            None => drop(context.give_outboxed()),
         }
     }
 
@@ -152,7 +170,9 @@ impl Shard {
         }
         self.resume_replays();
         if self.index == 0 {
-            self.context.shared.topics.expire(self.context.shared.clock.elapsed_ms());
+            let now = self.context.shared.clock.elapsed_ms();
+            self.context.shared.topics.expire(now);
+            self.context.shared.windows.expire(now);
         }
         self.expire_questions(now);
         self.context.wheel.advance(now, &mut self.due);

@@ -14,6 +14,7 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -21,7 +22,7 @@ use crate::admission::{Admission, Place};
 use crate::asking::Asking;
 use crate::clock::{Clock, millis};
 use crate::config::Config;
-use crate::flow::{DedupWindow, ReplayRate};
+use crate::flow::{DedupWindow, ReplayRate, Windows};
 use crate::inbound::{Inbound, Limits, Parted};
 use crate::liveness::Liveness;
 use crate::mailbox::{Command, Mailbox};
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(crate) scrape: Scrape,
     /// Writes them; known to the engine alone.
     pub(crate) exposition: OnceLock<fn(&Self) -> String>,
+    /// What clients have sent out of their outboxes.
+    pub(crate) windows: Windows,
     /// What may be replayed to all connections together.
     replay_rate: Mutex<ReplayRate>,
     dedup: Mutex<DedupWindow>,
@@ -106,6 +109,12 @@ fn revocations(config: &Config) -> Revocations {
     Revocations::new(auth.map_or(0, |auth| auth.max_revocations), lifetime)
 }
 
+/// The windows of outboxes.
+fn windows(config: &Config) -> Windows {
+    let millis = |ttl: Duration| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    config.outbox.map_or_else(|| Windows::new(0, 0), |outbox| Windows::new(outbox.max_streams, millis(outbox.ttl)))
+}
+
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let config = config.held_to_bounds();
@@ -140,6 +149,7 @@ impl Shared {
             outlet: Outlet::new(config.http.as_ref().map_or(0, |http| http.max_waiting)),
             scrape: Scrape::default(),
             exposition: OnceLock::new(),
+            windows: windows(&config),
             replay_rate: Mutex::new(ReplayRate::new(
                 config.recovery.as_ref().map_or(0, |recovery| recovery.replay_rate),
                 0,
@@ -169,6 +179,11 @@ impl Shared {
     /// Reserves a place for one more connection; `None` when all are taken.
     pub(super) fn enter(&self) -> Option<Place> {
         Place::take_below(&self.connections, self.config.max_connections)
+    }
+
+    /// Whether what clients send out of outboxes is taken once: there is somebody to take it.
+    pub(crate) fn takes_outboxes(&self) -> bool {
+        self.config.outbox.is_some() && !self.config.discard_inbound
     }
 
     /// Whether there is no place for one more connection.

@@ -72,6 +72,8 @@ pub struct ServerHello<'a> {
     pub cluster: bool,
     /// Whether this connection's frames are encrypted from here on.
     pub encryption: bool,
+    /// Whether this connection's client numbers what it sends out of its outbox; who has not asked for that is told nothing of it.
+    pub outbox: bool,
     /// The server's public key, Base64, only in the hello that completes a key exchange.
     pub encryption_public_key: Option<&'a str>,
     /// Largest message in bytes.
@@ -121,6 +123,9 @@ pub fn server_hello(input: &ServerHello<'_>) -> String {
         "connection_id": input.connection_id,
         "server_time": iso8601(input.now_ms),
     });
+    if input.outbox {
+        payload["features"]["outbox"] = true.into();
+    }
     if let Some(key) = input.encryption_public_key {
         payload["encryption_public_key"] = key.into();
     }

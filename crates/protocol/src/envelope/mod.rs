@@ -7,6 +7,7 @@ mod control;
 mod event;
 mod inject;
 mod messages;
+mod outbox;
 mod presence;
 mod stamp;
 mod time;
@@ -20,6 +21,7 @@ pub use messages::{
     AuthFailure, RATE_LIMITED, RateLimitWarning, SERVER_VERSION, ServerHello, ServerReady, auth_error,
     key_exchange_failed, ping, pong, rate_limit_warning, server_hello, server_ready,
 };
+pub use outbox::{OB_MEMBER, OutboxFailure, Outboxed, outbox_ack, outbox_error};
 pub use presence::{PresenceChange, presence, presence_payload};
 pub use stamp::{Stamp, Stampable, push_skipped};
 pub use time::iso8601;

@@ -1,0 +1,188 @@
+/** The file store: what it has said it holds is there, however its process ended and whatever its file looks like. */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { fileStore } from '../../src/outbox/file.js';
+import { createOutbox, type OutboxRecord, type OutboxStore, type StoredStream } from '../../src/outbox/index.js';
+import { FakeHost, hear, settled } from './host.js';
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'wse-outbox-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+const record = (seq: number, stream = 'stream-1'): OutboxRecord => ({
+  stream,
+  seq,
+  n: 0,
+  at: 1,
+  priority: 5,
+  json: JSON.stringify({ type: `${seq}`, pad: 'ü'.repeat(100) }),
+});
+
+/** What a store finds. */
+async function found(path: string): Promise<StoredStream[]> {
+  const store = fileStore(path);
+  const left: StoredStream[] = [];
+  await store.open('own-stream', (stream) => left.push(stream));
+  await store.close();
+  return left;
+}
+
+async function opened(path: string): Promise<OutboxStore> {
+  const store = fileStore(path);
+  onTestFinished(() => store.close());
+  await store.open('own-stream', () => {});
+  return store;
+}
+
+describe('a file', () => {
+  it('has what was put into it, less what was removed', async () => {
+    const path = join(folder(), 'new', 'outbox.jsonl');
+    const store = await opened(path);
+    for (let seq = 1; seq <= 5; seq += 1) await store.put(record(seq));
+    await store.put(record(1, 'stream-2'));
+    await store.assign('stream-1', 3, [
+      { ...record(1), n: 2 },
+      { ...record(2), n: 3 },
+    ]);
+    await store.remove('stream-1', [1, 4]);
+    await store.assign('stream-2', 9, [{ ...record(1, 'stream-2'), n: 9 }]);
+    await store.remove('stream-2', [1]);
+    await store.put(record(1, 'stream-3'));
+    await store.forget('stream-3');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    await store.close();
+    const first = { name: 'stream-1', last: 3, records: [{ ...record(2), n: 3 }, record(3), record(5)] };
+    for (let i = 0; i < 2; i += 1) {
+      const left = await found(path);
+      for (const { records } of left) (records as OutboxRecord[]).sort((a, b) => a.seq - b.seq);
+      expect(left).toEqual([first, { name: 'stream-2', last: 9, records: [] }]);
+    }
+    expect(existsSync(`${path}.lock`)).toBe(false);
+  });
+
+  it('is read whatever it ends with', async () => {
+    const path = join(folder(), 'outbox.jsonl');
+    const store = await opened(path);
+    for (let seq = 1; seq <= 3; seq += 1) await store.put(record(seq));
+    await store.close();
+    const whole = readFileSync(path);
+    const seqs = async (): Promise<number[]> => (await found(path)).flatMap(({ records }) => records.map(({ seq }) => seq));
+    for (let at = whole.length; at >= 0; at -= 7) {
+      writeFileSync(path, whole.subarray(0, at));
+      const lines = whole.subarray(0, at).toString().split('\n').length - 1;
+      expect((await seqs()).length, `cut at ${at}`).toBe(lines);
+      // What comes next is not spoilt by it.
+      const next = await opened(path);
+      await next.put(record(9));
+      await next.close();
+      expect(await seqs()).toContain(9);
+    }
+    for (const rubbish of [
+      '\0\0\0\0',
+      '\n\n[]\n{}\nnull\n7\n',
+      '["put",{}]\n["assign"]\n["remove","x"]\n',
+      '["put",null]\n',
+      '\ufffd',
+    ]) {
+      writeFileSync(path, rubbish);
+      appendFileSync(path, `\n${JSON.stringify(['put', record(4)])}\n`);
+      expect(await seqs()).toEqual([4]);
+    }
+  });
+
+  it('is written anew when most of it says nothing any more', async () => {
+    const path = join(folder(), 'outbox.jsonl');
+    const store = await opened(path);
+    await store.put(record(1));
+    for (let seq = 2; seq < 6000; seq += 1) {
+      await store.put(record(seq));
+      await store.remove('stream-1', [seq]);
+    }
+    expect(statSync(path).size).toBeLessThan(1.2 * 2 ** 20);
+    await store.close();
+    expect((await found(path)).map(({ records }) => records.map(({ seq }) => seq))).toEqual([[1]]);
+  });
+
+  it('belongs to one at a time; a lock that was left behind is nobody’s', async () => {
+    const path = join(folder(), 'outbox.jsonl');
+    const store = await opened(path);
+    await store.put(record(1));
+    await expect(fileStore(path).open('x', () => {})).rejects.toThrow('open already');
+    await store.close();
+    // Of a process that lives: the one that runs this.
+    writeFileSync(`${path}.lock`, `${process.ppid}`);
+    await expect(fileStore(path).open('x', () => {})).rejects.toThrow(`process ${process.ppid}`);
+    const outbox = createOutbox({ store: fileStore(path) });
+    const heard = hear(outbox);
+    const host = new FakeHost(outbox);
+    await host.send('a');
+    await host.connect();
+    await expect.poll(() => heard).toEqual([expect.stringContaining('storage')]);
+    await settled();
+    expect([outbox.durable, host.take()]).toEqual([false, ['a:1']]);
+    // Of another thread of this process.
+    writeFileSync(`${path}.lock`, `${process.pid}`);
+    await expect(fileStore(path).open('x', () => {})).rejects.toThrow(`process ${process.pid}`);
+    for (const stale of ['999999999', `${process.pid}`, '', 'rubbish']) {
+      writeFileSync(`${path}.lock`, stale);
+      // Of a process before this one, with its number.
+      utimesSync(`${path}.lock`, 1000, 1000);
+      expect((await found(path)).length, stale).toBe(1);
+    }
+  });
+
+  it('has everything it has said it holds after kill -9, in the midst of writing', async () => {
+    const path = folder();
+    const program = join(path, 'writer.mjs');
+    await build({
+      stdin: {
+        contents: `
+          import { fileStore } from './file.js';
+          const store = fileStore(process.argv[2]);
+          let from = 0;
+          await store.open('own', ({ records }) => { for (const { seq } of records) from = Math.max(from, seq); });
+          for (let seq = from + 1; ; seq += 1) {
+            await store.put({ stream: 'stream-1', seq, n: 0, at: 1, priority: 5, json: JSON.stringify({ seq, pad: 'x'.repeat(seq % 5000) }) });
+            process.stdout.write(seq + '\\n');
+          }`,
+        resolveDir: join(import.meta.dirname, '../../src/outbox'),
+        loader: 'ts',
+      },
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile: program,
+    });
+    const file = join(path, 'outbox.jsonl');
+    let said = 0;
+    for (let round = 1; round <= 6; round += 1) {
+      const child = spawn(process.execPath, [program, file], { stdio: ['ignore', 'pipe', 'inherit'] });
+      onTestFinished(() => void child.kill('SIGKILL'));
+      let output = '';
+      const until = said + 100 * round;
+      await new Promise<void>((resolve) => {
+        child.stdout.on('data', (data) => {
+          output += data;
+          said = Math.max(said, ...output.split('\n').slice(0, -1).slice(-5).map(Number));
+          if (said >= until) resolve();
+        });
+      });
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      said = Math.max(said, ...output.split('\n').slice(0, -1).slice(-5).map(Number));
+      const [left] = await found(file);
+      const seqs = left?.records.map(({ seq }) => seq).sort((a, b) => a - b) ?? [];
+      expect(seqs.slice(0, said)).toEqual(Array.from({ length: said }, (_, index) => index + 1));
+      expect(seqs.length).toBeLessThanOrEqual(said + 5000);
+      for (const { json, seq } of left?.records ?? []) expect((JSON.parse(json) as { seq: number }).seq).toBe(seq);
+    }
+  });
+});

@@ -1,0 +1,420 @@
+//! Messages out of clients' outboxes: each is taken once, whatever is sent again and by whichever connection, and acknowledged once
+//! it is where the host finds it (docs/protocol.md §17).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wse_engine::ConnId;
+use wse_engine::config::{Config, InboundOverflow, Outbox};
+use wse_protocol::codec::compress;
+use wse_protocol::frame::{Opcode, push_masked_frame};
+use wse_testkit::{Event, Peer, Request, Server, auth, config, token, wait_until};
+
+const HELLO: &str = r#"{"c":"WSE","t":"client_hello","p":{"protocol_version":1,"features":{"outbox":true}},"v":1}"#;
+const STREAM: &str = "stream-1";
+
+/// Says hello; returns whether it was told that its outbox is taken.
+fn hello(peer: &mut Peer) -> bool {
+    peer.send_text(HELLO);
+    let hello = peer.json();
+    assert_eq!(hello["t"], "server_hello");
+    hello["p"]["features"]["outbox"] == true
+}
+
+fn greeted(server: &mut Server) -> (Peer, ConnId) {
+    let (mut peer, id) = server.connect();
+    assert!(hello(&mut peer));
+    (peer, id)
+}
+
+fn message(stream: &str, n: u64) -> String {
+    format!(r#"{{"ob":["{stream}",{n}],"t":"x","p":{{"n":{n}}}}}"#)
+}
+
+fn plain(n: u64) -> Value {
+    json!({ "t": "x", "p": { "n": n } })
+}
+
+fn ack(stream: &str, n: u64) -> String {
+    format!(r#"{{"c":"WSE","t":"ack","p":{{"stream":"{stream}","n":{n}}}}}"#)
+}
+
+/// Reads until everything up to `n` is acknowledged; returns how many frames that took.
+fn await_ack(peer: &mut Peer, n: u64) -> usize {
+    let mut last = 0;
+    for count in 1.. {
+        let text = peer.text();
+        let got: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&got["t"], &got["p"]["stream"]), (&json!("ack"), &json!(STREAM)), "{text}");
+        let at = got["p"]["n"].as_u64().unwrap();
+        assert!(at >= last, "acknowledgements do not go back");
+        last = at;
+        if at == n {
+            return count;
+        }
+    }
+    unreachable!()
+}
+
+/// Runs `test` on both drivers.
+fn on_both(config: impl Fn() -> Config, test: impl Fn(Server)) {
+    test(Server::start(config()));
+    test(Server::start_inline(Config { shards: 1, ..config() }));
+}
+
+#[test]
+fn a_message_comes_without_its_number_and_is_acknowledged() {
+    on_both(config, |mut server| {
+        let (mut peer, id) = greeted(&mut server);
+        // Many, so that their shape is learned.
+        for n in 1..=40 {
+            peer.send_text(&message(STREAM, n));
+            assert_eq!(peer.text(), ack(STREAM, n));
+            let text = format!(r#"{{"t":"x","p":{{"n":{n}}}}}"#);
+            assert_eq!(server.events.event(), Event::Message(id, text), "as if the member had never been there");
+        }
+        peer.send_text(&format!(r#"{{"ob":["{STREAM}",41], "payload":1,"type":"y"}}"#));
+        assert_eq!(peer.text(), ack(STREAM, 41));
+        assert_eq!(server.events.message(), json!({ "t": "y", "p": 1 }), "what else is done to messages is done");
+        // In any encoding.
+        peer.send_binary(&compress(message(STREAM, 42).as_bytes()));
+        assert_eq!(peer.text(), ack(STREAM, 42));
+        assert_eq!(server.events.message(), plain(42));
+        // What the engine answers itself is taken once, too.
+        let ping = format!(r#"{{"ob":["{STREAM}",43],"t":"ping","p":{{"timestamp":7}}}}"#);
+        peer.send_text(&ping);
+        assert!(peer.text().contains("PONG"));
+        assert_eq!(peer.text(), ack(STREAM, 43));
+        peer.send_text(&ping);
+        assert_eq!(peer.text(), ack(STREAM, 43));
+        assert_eq!(server.counter("wse_outbox_messages_total"), 43);
+        assert_eq!((server.counter("wse_outbox_repeats_total"), server.metric("wse_outbox_streams")), (1, 1.0));
+    });
+}
+
+#[test]
+fn one_acknowledgement_covers_what_came_together() {
+    on_both(config, |mut server| {
+        let (mut peer, _) = greeted(&mut server);
+        let frames: Vec<u8> = (1..=500).flat_map(|n| frame(&message(STREAM, n))).collect();
+        peer.send_raw(&frames);
+        let acks = await_ack(&mut peer, 500);
+        assert!(acks < 50, "{acks} frames for 500 messages");
+        for n in 1..=500 {
+            assert_eq!(server.events.message(), plain(n));
+        }
+    });
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    push_masked_frame(&mut frame, true, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+    frame
+}
+
+#[test]
+fn what_comes_again_is_refused_and_acknowledged_again() {
+    on_both(config, |mut server| {
+        let (mut peer, _) = greeted(&mut server);
+        for n in [1, 2, 7] {
+            peer.send_text(&message(STREAM, n));
+            assert_eq!(peer.text(), ack(STREAM, n), "a gap is the client's affair");
+            assert_eq!(server.events.message(), plain(n));
+        }
+        for n in [7, 3, 1, 7] {
+            peer.send_text(&message(STREAM, n));
+            assert_eq!(peer.text(), ack(STREAM, 7));
+        }
+        // Not even looked at.
+        peer.send_text(&format!(r#"{{"ob":["{STREAM}",5],nonsense"#));
+        assert_eq!(peer.text(), ack(STREAM, 7));
+        assert_eq!(server.counter("wse_outbox_repeats_total"), 5);
+        peer.send_text(&message("stream-2", 1));
+        assert_eq!(peer.text(), ack("stream-2", 1));
+        assert_eq!(server.events.message(), plain(1));
+        assert_eq!(server.events.drain(), []);
+    });
+}
+
+#[test]
+fn a_new_connection_goes_on_whatever_its_shard() {
+    let mut server = Server::start(Config { shards: 4, ..config() });
+    let mut shards = std::collections::HashSet::new();
+    for round in 0..12u64 {
+        let (mut peer, id) = greeted(&mut server);
+        shards.insert(id.as_u64() >> 21 & 63);
+        for n in round..round + 3 {
+            peer.send_text(&message(STREAM, n + 1));
+        }
+        await_ack(&mut peer, round + 3);
+        let fresh = if round == 0 { 1..=3 } else { round + 3..=round + 3 };
+        for n in fresh {
+            assert_eq!(server.events.message(), plain(n));
+        }
+        if round % 2 == 0 {
+            drop(peer);
+            server.events.disconnected(id);
+        } else {
+            // The other half stays: a client that has lost its network leaves connections behind.
+            std::mem::forget(peer);
+        }
+    }
+    assert!(shards.len() > 1);
+    assert_eq!(server.events.drain(), []);
+}
+
+#[test]
+fn connections_at_once_deliver_each_number_once_and_in_order() {
+    const COUNT: u64 = 3000;
+    let mut server = Server::start(Config { shards: 2, ..config() });
+    for round in 0..5 {
+        let stream = format!("racing-{round}");
+        let over = Arc::new(AtomicBool::new(false));
+        let peers: Vec<Peer> = (0..3).map(|_| greeted(&mut server).0).collect();
+        let senders: Vec<_> = peers
+            .into_iter()
+            .map(|mut peer| {
+                let (stream, over) = (stream.clone(), Arc::clone(&over));
+                // All of it, again and again, as a client does that hears nothing. The last to have said hello takes the stream
+                // over from the others, whose numbers do not count from there on.
+                std::thread::spawn(move || {
+                    while !over.load(Relaxed) {
+                        (1..=COUNT).for_each(|n| peer.send_text(&message(&stream, n)));
+                    }
+                })
+            })
+            .collect();
+        for n in 1..=COUNT {
+            let Event::Message(_, text) = server.events.event() else { panic!("not a message") };
+            let got = serde_json::from_str::<Value>(&text).unwrap()["p"]["n"].as_u64();
+            assert_eq!(got, Some(n), "each once, and in order");
+        }
+        over.store(true, Relaxed);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        wait_until("all are gone", || server.engine.connection_count() == 0);
+        assert!(server.events.drain().iter().all(|event| matches!(event, Event::Disconnect(_))));
+    }
+    assert_eq!(server.counter("wse_outbox_messages_total"), 5 * COUNT);
+}
+
+#[test]
+fn users_do_not_share_streams() {
+    let mut server = Server::start(Config { auth: Some(auth()), ..config() });
+    let mut peers = Vec::new();
+    for (user, fresh) in [("anna", true), ("bert", true), ("anna", false)] {
+        let request = Request::new("/").field("Authorization", &format!("Bearer {}", token(user, json!({}))));
+        let (mut peer, _) = server.connect_with(&request);
+        assert_eq!(peer.json()["t"], "server_ready");
+        assert!(hello(&mut peer));
+        peer.send_text(&message(STREAM, 1));
+        assert_eq!(peer.text(), ack(STREAM, 1));
+        if fresh {
+            assert_eq!(server.events.message(), plain(1), "{user}");
+        }
+        peers.push(peer);
+    }
+    assert_eq!((server.counter("wse_outbox_repeats_total"), server.metric("wse_outbox_streams")), (1, 2.0));
+}
+
+#[test]
+fn who_has_not_asked_has_no_outbox() {
+    for (config, asks) in [
+        (config(), false),
+        (Config { outbox: None, ..config() }, true),
+        (Config { discard_inbound: true, ..config() }, true),
+    ] {
+        let discards = config.discard_inbound;
+        let mut server = Server::start(config);
+        let (mut peer, id) = if discards {
+            (Peer::connect(server.address), None)
+        } else {
+            let (peer, id) = server.connect();
+            (peer, Some(id))
+        };
+        if asks {
+            assert!(!hello(&mut peer));
+        } else {
+            peer.send_text(r#"{"t":"client_hello","p":{"features":{"outbox":1}}}"#);
+            assert!(peer.json()["p"]["features"].get("outbox").is_none());
+        }
+        // Many, in case their shape is learned: then somebody else's would pass for it.
+        for n in 1..=40 {
+            peer.send_text(&message(STREAM, 1 + n % 3));
+            if let Some(id) = id {
+                assert_eq!(server.events.event(), Event::Message(id, message(STREAM, 1 + n % 3)), "as it came");
+            }
+        }
+        if id.is_some() && !asks {
+            let (mut other, _) = greeted(&mut server);
+            other.send_text(&message(STREAM, 1));
+            assert_eq!(other.text(), ack(STREAM, 1));
+        }
+        assert_eq!(server.metric("wse_outbox_messages_total"), f64::from(u8::from(id.is_some() && !asks)));
+    }
+}
+
+#[test]
+fn what_is_malformed_is_refused_and_changes_nothing() {
+    let mut server = Server::start(config());
+    let (mut peer, _) = greeted(&mut server);
+    peer.send_text(&message(STREAM, 5));
+    assert_eq!(peer.text(), ack(STREAM, 5));
+    assert_eq!(server.events.message(), plain(5));
+    let long = "x".repeat(65);
+    let deep = format!(r#"{{"ob":["{STREAM}",6],"p":{}{}}}"#, "[".repeat(80), "]".repeat(80));
+    let bad = [
+        r#"{"ob":["stream-1",0],"t":"x"}"#,
+        r#"{"ob":["stream-1",-6],"t":"x"}"#,
+        r#"{"ob":["stream-1",06],"t":"x"}"#,
+        r#"{"ob":["stream-1",6.5],"t":"x"}"#,
+        r#"{"ob":["stream-1",6e0],"t":"x"}"#,
+        r#"{"ob":["stream-1",9007199254740992],"t":"x"}"#,
+        r#"{"ob":["stream-1",18446744073709551617],"t":"x"}"#,
+        r#"{"ob":["short",6],"t":"x"}"#,
+        r#"{"ob":["stream 1",6],"t":"x"}"#,
+        r#"{"ob":["str\u0065am-1",6],"t":"x"}"#,
+        r#"{"ob":["stream-ü1",6],"t":"x"}"#,
+        r#"{"ob":["stream-1"],"t":"x"}"#,
+        r#"{"ob":["stream-1",6,7],"t":"x"}"#,
+        r#"{"ob":["stream-1", 6],"t":"x"}"#,
+        r#"{"ob":["stream-1",6]}"#,
+        r#"{"ob":["stream-1",6],}"#,
+        r#"{"ob":["stream-1",6],"t":"x""#,
+        r#"{"ob":["stream-1",6],nonsense}"#,
+        &format!(r#"{{"ob":["{long}",6],"t":"x"}}"#),
+        &deep,
+    ];
+    for text in bad {
+        peer.send_text(text);
+        let error = peer.json();
+        assert_eq!((&error["c"], &error["t"]), (&json!("WSE"), &json!("error")), "{text}");
+        assert_eq!(error["p"]["code"], "MALFORMED_OUTBOX", "{text}");
+    }
+    assert_eq!(server.counter("wse_outbox_refused_total"), bad.len() as u64);
+    peer.send_text(&message(STREAM, 6));
+    assert_eq!(peer.text(), ack(STREAM, 6), "no number was taken by any of them");
+    assert_eq!(server.events.message(), plain(6));
+    // Where `ob` is not first, or not a list, it is the application's.
+    for text in [r#"{ "ob":["stream-1",7],"t":"x"}"#, r#"{"t":"x","ob":["stream-1",7]}"#, r#"{"ob":7,"t":"x"}"#] {
+        peer.send_text(text);
+        assert_eq!(server.events.message(), serde_json::from_str::<Value>(text).unwrap());
+    }
+}
+
+#[test]
+fn a_connection_uses_so_many_streams_and_no_more() {
+    let mut server = Server::start(config());
+    let (mut peer, _) = greeted(&mut server);
+    for n in 0..64 {
+        let stream = format!("stream-of-{n}");
+        peer.send_text(&message(&stream, 1));
+        assert_eq!(peer.text(), ack(&stream, 1));
+        server.events.message();
+    }
+    peer.send_text(&message("stream-of-64", 1));
+    let error = peer.json();
+    assert_eq!(error["p"]["code"], "OUTBOX_STREAMS");
+    assert_eq!((&error["p"]["stream"], &error["p"]["n"]), (&json!("stream-of-64"), &json!(1)));
+    peer.send_text(&message("stream-of-0", 2));
+    assert_eq!(peer.text(), ack("stream-of-0", 2));
+}
+
+#[test]
+fn what_was_not_used_for_long_is_forgotten_when_the_table_is_full() {
+    let outbox = Some(Outbox { max_streams: 4, ttl: Duration::from_secs(600) });
+    let mut server = Server::start(Config { outbox, ..config() });
+    let (mut peer, _) = greeted(&mut server);
+    let mut send = |stream: &str, n: u64, fresh: bool| {
+        peer.send_text(&message(stream, n));
+        assert_eq!(peer.text(), ack(stream, n));
+        if fresh {
+            assert_eq!(server.events.message(), plain(n), "{stream}");
+        }
+    };
+    send("forgotten", 1, true);
+    std::thread::sleep(Duration::from_millis(5));
+    for n in 1..=3 {
+        send(&format!("stream-{n}"), 1, true);
+    }
+    for n in 4..=8 {
+        std::thread::sleep(Duration::from_millis(5));
+        send("stream-1", n, true);
+        send(&format!("stream-{n}"), 1, true);
+    }
+    send("stream-1", 8, false);
+    send("forgotten", 1, true);
+    assert_eq!((server.metric("wse_outbox_streams"), server.counter("wse_outbox_evicted_total")), (4.0, 6));
+}
+
+#[test]
+fn what_was_not_used_for_the_ttl_is_forgotten() {
+    on_both(
+        || Config { outbox: Some(Outbox { max_streams: 4, ttl: Duration::from_millis(300) }), ..config() },
+        |mut server| {
+            let (mut peer, _) = greeted(&mut server);
+            peer.send_text(&message(STREAM, 1));
+            assert_eq!(peer.text(), ack(STREAM, 1));
+            assert_eq!(server.events.message(), plain(1));
+            wait_until("it is forgotten", || server.metric("wse_outbox_streams") == 0.0);
+            assert_eq!(server.counter("wse_outbox_expired_total"), 1);
+            peer.send_text(&message(STREAM, 1));
+            assert_eq!(peer.text(), ack(STREAM, 1));
+            assert_eq!(server.events.message(), plain(1));
+        },
+    );
+}
+
+/// Whatever was acknowledged until here; `taken` is the last number before.
+fn acknowledged(peer: &mut Peer, mut taken: u64) -> u64 {
+    // The first answer may overtake the acknowledgement of its own turn, the second does not.
+    for _ in 0..2 {
+        peer.send_text(r#"{"t":"ping"}"#);
+        loop {
+            let got = peer.json();
+            if got["t"] == "PONG" {
+                break;
+            }
+            assert_eq!(got["t"], "ack");
+            let n = got["p"]["n"].as_u64().unwrap();
+            assert!(n >= taken, "{n} after {taken}");
+            taken = n;
+        }
+    }
+    taken
+}
+
+#[test]
+fn what_is_shed_is_not_acknowledged_and_nothing_overtakes_it() {
+    const COUNT: u64 = 2000;
+    let mut server = Server::start(Config {
+        max_inbound_events: 100,
+        inbound_overflow: InboundOverflow::Drop,
+        shards: 1,
+        ..config()
+    });
+    let (mut peer, _) = greeted(&mut server);
+    let pad = "x".repeat(1000);
+    let (mut seen, mut rounds) = (0, 0);
+    while seen < COUNT {
+        rounds += 1;
+        // As a client does that has heard nothing for a while: all of it again, from the first it has heard nothing of.
+        for n in seen + 1..=COUNT {
+            peer.send_text(&format!(r#"{{"ob":["{STREAM}",{n}],"n":{n},"pad":"{pad}"}}"#));
+        }
+        let taken = acknowledged(&mut peer, seen);
+        for event in server.events.drain() {
+            let Event::Message(_, text) = event else { panic!("not a message") };
+            let n = serde_json::from_str::<Value>(&text).unwrap()["n"].as_u64().unwrap();
+            assert_eq!(n, seen + 1, "each once, and in order");
+            seen = n;
+        }
+        assert_eq!(seen, taken, "what is acknowledged is there, and nothing else");
+    }
+    assert!(rounds > 3, "{rounds} rounds: much was shed");
+    // The first of each round is shed, and what is behind it must not overtake it.
+    assert!(server.counter("wse_inbound_dropped_total") > 0 && server.counter("wse_outbox_deferred_total") > 0);
+}
