@@ -149,6 +149,7 @@ export const ROWS = {
   'stamped-flood-100': { ...flood(100), ...STAMPED },
   // As many bytes on the wire without a stamp as with one: what is left is the work on it.
   'stamped-flood-100-same-bytes': { ...flood(100), ...STAMPED, peer: { wse: { size: 167 } } },
+  'stamped-flood-100-512': { ...flood(100, { size: 512 }), ...STAMPED },
   'stamped-flood-1000': { ...flood(1000), ...STAMPED },
   'stamped-paced-10k-100': { ...paced(100, 10_000), ...STAMPED },
   'recover-10000': STORM,

@@ -36,37 +36,62 @@ export function which(program) {
 /**
  * Runs a program and shows what it says.
  *
- * @param {{ onLine?: (line: string) => void, silentStdout?: boolean, quiet?: boolean, cwd?: string, env?: Record<string, string> }} [options]
- *   `onLine` sees each line of standard output, with `silentStdout` it alone; `quiet` shows output only of a failure
+ * @param {{
+ *   onLine?: (line: string) => void, onErrorLine?: (line: string) => void, silentStdout?: boolean, quiet?: boolean, cwd?: string,
+ *   env?: Record<string, string>,
+ * }} [options] `onLine` sees each line of standard output, with `silentStdout` it alone, `onErrorLine` each of standard error;
+ *   `quiet` shows output only of a failure
  * @returns its exit code
  */
-export function run(program, args, { onLine, silentStdout = false, quiet = false, cwd = ROOT, env = {} } = {}) {
+export function run(program, args, { onLine, onErrorLine, silentStdout = false, quiet = false, cwd = ROOT, env = {} } = {}) {
   return new Promise((resolve, reject) => {
-    const piped = onLine !== undefined || quiet;
     const child = spawn(program, args, {
       cwd,
       env: { ...process.env, ...env },
-      stdio: ['ignore', piped ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+      stdio: [
+        'ignore',
+        onLine !== undefined || quiet ? 'pipe' : 'inherit',
+        onErrorLine !== undefined || quiet ? 'pipe' : 'inherit',
+      ],
     });
     const kept = [];
-    let rest = '';
+    const out = byLine(onLine);
+    const errors = byLine(onErrorLine);
     child.stdout?.on('data', (chunk) => {
       if (quiet) kept.push(chunk);
       else if (!silentStdout) process.stdout.write(chunk);
-      if (onLine === undefined) return;
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop();
-      for (const line of lines) onLine(line);
+      out.push(chunk);
     });
-    child.stderr?.on('data', (chunk) => kept.push(chunk));
+    child.stderr?.on('data', (chunk) => {
+      if (quiet) kept.push(chunk);
+      else process.stderr.write(chunk);
+      errors.push(chunk);
+    });
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      if (rest !== '') onLine?.(rest);
+      out.end();
+      errors.end();
       const result = code ?? (signal ? 1 : 0);
       if (quiet && result !== 0) process.stderr.write(Buffer.concat(kept));
       resolve(result);
     });
   });
+}
+
+/** Hands on what it is given line by line. */
+function byLine(onLine) {
+  let rest = '';
+  return {
+    push(chunk) {
+      if (onLine === undefined) return;
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop();
+      for (const line of lines) onLine(line);
+    },
+    end() {
+      if (rest !== '') onLine?.(rest);
+    },
+  };
 }
 
 /** `run`, but a failure ends everything. */

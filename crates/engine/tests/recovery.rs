@@ -8,21 +8,9 @@ use serde_json::Value;
 use wse_engine::config::{Config, Recovery, RecoveryRule, RingPolicy};
 use wse_engine::{ConnId, HistoryQuery, Outcome, Payloads, Position, Settle, Subscribed, TopicOutcome, Unsettled};
 use wse_protocol::topic::Pattern;
-use wse_testkit::{Peer, Server, config, wait_until};
+use wse_testkit::{Peer, Server, config, recovery, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn recovery() -> Recovery {
-    Recovery {
-        rules: Vec::new(),
-        ring: Some(RingPolicy { size: 128, ttl: None }),
-        memory_budget: 64 << 20,
-        max_messages: 500,
-        replay_rate: 1 << 30,
-        connection_replay_rate: 1 << 30,
-        last_values: Vec::new(),
-    }
-}
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), ..config() }
@@ -374,11 +362,11 @@ fn age_and_memory_are_bounded_while_rings_fill() {
 }
 
 #[test]
-fn a_hundred_thousand_topics_subscribed_once_each_leave_no_more_than_their_budget() {
+fn a_million_topics_subscribed_once_each_leave_no_more_than_their_budget() {
     let budget = 4 << 20;
     let mut server = Server::start(with(Recovery { memory_budget: budget, ..recovery() }));
     let (peer, id) = server.connect();
-    for thousand in 0..100 {
+    for thousand in 0..1000 {
         let names: Vec<_> = (0..1000).map(|n| (format!("room:{thousand}:{n}"), None)).collect();
         let (tell, told) = channel();
         server.engine.subscribe_with_recovery(id, &names, Settle::new(move |outcome| tell.send(outcome).unwrap()));
@@ -411,6 +399,45 @@ fn history_and_positions_are_there_for_the_host() {
     assert_eq!(look(u64::MAX, 2, false), (true, vec![]));
     publish(&server, "a", 300);
     assert!(!look(0, 1, false).0, "the first are not kept");
+}
+
+#[test]
+fn a_host_that_asks_again_for_what_is_on_its_way_has_it_replayed_once() {
+    let mut server = Server::start(with(recovery()));
+    publish(&server, "a", 20);
+    let (mut peer, id) = server.connect();
+    let from = Position { offset: 12, ..position(&server, "a") };
+    let counts: Vec<u32> = (0..50).map(|_| recover(&server, id, &[("a", Some(from))])["a"].count).collect();
+    assert_eq!((counts[0], counts[1..].iter().sum::<u32>()), (8, 0));
+    assert!(recover(&server, id, &[("a", Some(from))])["a"].recovered);
+    publish(&server, "a", 1);
+    assert_eq!(offsets(&mut peer, 9), (13..=21).collect::<Vec<u64>>());
+    assert_eq!(server.counter("wse_recovery_coalesced_total"), 50);
+    // Another position is another request, and so is one behind the end of the subscription.
+    let other = Position { offset: 20, ..from };
+    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
+    server.engine.unsubscribe(id, None);
+    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
+}
+
+#[test]
+fn where_a_topic_begins_is_known_before_anybody_publishes() {
+    let mut server = Server::start(with(Recovery { memory_budget: 8192, ..recovery() }));
+    let begun = server.engine.begin_topic("a").unwrap();
+    assert_eq!(
+        (begun.offset, server.engine.topic_position("a"), server.engine.begin_topic("a")),
+        (0, Some(begun), Some(begun))
+    );
+    publish(&server, "a", 3);
+    let (_peer, id) = server.connect();
+    assert_eq!(recover(&server, id, &[("a", Some(begun))])["a"].count, 3);
+    assert_eq!(server.engine.begin_topic("a*"), None, "a pattern has no position");
+    // Topics nobody needs are no more than the budget has room for.
+    for n in 0..1000 {
+        server.engine.begin_topic(&format!("room:{n}"));
+    }
+    assert!(server.health("recovery_total_bytes") < 8192 + 2048, "{}", server.health("recovery_total_bytes"));
+    assert!(server.health("topics") < 100, "{}", server.health("topics"));
 }
 
 #[test]

@@ -9,21 +9,9 @@ use std::time::{Duration, Instant};
 use wse_engine::config::{Config, Recovery, RingPolicy};
 use wse_engine::{ConnId, Outcome, Position, Settle, Unsettled};
 use wse_protocol::close_code::CloseCode;
-use wse_testkit::{Peer, Server, config, wait_until};
+use wse_testkit::{Peer, Server, config, recovery, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn recovery() -> Recovery {
-    Recovery {
-        rules: Vec::new(),
-        ring: Some(RingPolicy { size: 128, ttl: None }),
-        memory_budget: 64 << 20,
-        max_messages: 500,
-        replay_rate: 1 << 30,
-        connection_replay_rate: 1 << 30,
-        last_values: Vec::new(),
-    }
-}
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), ..config() }
@@ -256,4 +244,33 @@ fn a_topic_that_is_named_twice_has_one_outcome() {
     let start = fill(&server, "a", 5);
     let outcome = await_outcome(&ask(&server, id, &[("a", None), ("a", Some(start)), ("a", None)]));
     assert!(outcome.recovered() && outcome.topics.len() == 1, "{outcome:?}");
+}
+
+/// Names of a client's own making, subscribed to and left: they must not push out what others have published.
+#[test]
+fn who_subscribes_to_everything_erases_nothing_that_was_published() {
+    let mut server = Server::start(with(Recovery { memory_budget: 1 << 20, ..recovery() }));
+    for n in 0..100 {
+        server.engine.broadcast("real", &format!(r#"{{"n":{n}}}"#));
+    }
+    let before = server.engine.topic_position("real").unwrap();
+    let (_peer, id) = server.connect();
+    for thousand in 0..20 {
+        let names: Vec<_> = (0..1000).map(|n| (format!("made-up:{thousand}:{n}"), None)).collect();
+        let (tell, told) = channel();
+        server.engine.subscribe_with_recovery(id, &names, Settle::new(move |outcome| tell.send(outcome).unwrap()));
+        told.recv_timeout(PATIENCE).unwrap().unwrap();
+        server.engine.unsubscribe(id, None);
+        server.engine.broadcast("other", "{}");
+    }
+    let from = Position { offset: 0, ..before };
+    let (tell, told) = channel();
+    server.engine.subscribe_with_recovery(
+        id,
+        &[("real".to_owned(), Some(from))],
+        Settle::new(move |outcome| tell.send(outcome).unwrap()),
+    );
+    let outcome = told.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!((outcome.recovered(), outcome.topics[0].1.count), (true, 100));
+    assert!(server.health("recovery_topic_count") > 100, "others have had their share");
 }

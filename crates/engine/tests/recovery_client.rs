@@ -4,24 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wse_engine::Payloads;
-use wse_engine::config::{Config, Recovery, RingPolicy, Snapshots, Subscriptions};
+use wse_engine::config::{Config, Recovery, Snapshots, Subscriptions};
 use wse_protocol::topic::Pattern;
-use wse_testkit::{Event, Peer, Server, config};
+use wse_testkit::{Event, Peer, Server, config, recovery};
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), subscriptions: Subscriptions::Acl, ..config() }
-}
-
-fn recovery() -> Recovery {
-    Recovery {
-        rules: Vec::new(),
-        ring: Some(RingPolicy { size: 128, ttl: None }),
-        memory_budget: 64 << 20,
-        max_messages: 500,
-        replay_rate: 1 << 30,
-        connection_replay_rate: 1 << 30,
-        last_values: Vec::new(),
-    }
 }
 
 fn send(peer: &mut Peer, p: &Value) {
@@ -123,7 +111,10 @@ fn malformed_positions_cost_their_topic_its_recovery_and_nothing_else() {
 /// A published client asks again with each frame behind the gap until it is answered.
 #[test]
 fn a_gap_is_filled_once_however_often_it_is_asked_for() {
-    let mut server = Server::start(with(recovery()));
+    let mut server = Server::start(Config { shards: 1, max_outbound_bytes: 64 << 10, ..with(recovery()) });
+    // Another one of the shard stands still, and loses all the while.
+    let (_stalled, other) = server.connect();
+    let large = "x".repeat(32 << 10);
     let (mut peer, _) = server.connect();
     subscribe(&mut peer, &["a", "p*"]);
     publish(&server, "a", 20);
@@ -135,6 +126,7 @@ fn a_gap_is_filled_once_however_often_it_is_asked_for() {
             "recovery": { (topic): { "epoch": epoch, "offset": 12 } } });
         for _ in 0..100 {
             send(&mut peer, &asked);
+            server.engine.send(other, &large);
         }
         let (replayed, first) = reply(&mut peer);
         assert_eq!((offsets(&replayed), &first["recovered"]), ((13..=20).collect::<Vec<u64>>(), &json!(true)));
@@ -146,6 +138,7 @@ fn a_gap_is_filled_once_however_often_it_is_asked_for() {
             );
         }
     }
+    assert!(server.counter("wse_slow_consumer_drops_total") > 0);
     assert_eq!(["a", "px"].map(|topic| server.engine.topic_subscribers(topic)), [1, 0]);
     assert_eq!(server.counter("wse_recovery_coalesced_total"), 198);
     assert_eq!(server.counter("wse_recovery_replayed_total"), 16);

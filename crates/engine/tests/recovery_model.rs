@@ -1,6 +1,6 @@
 //! Random lives of clients that recover, against a shadow model of what is promised: whatever a client missed after it subscribed
 //! comes once and in order, or the client is told that it is incomplete before anything later comes; what its ACL denies does not
-//! come at all. Two threads publish; connections are cut, rings age and are evicted, readers are slow, ACLs change, the engine stops.
+//! come at all. Two threads publish; connections are cut, rings age and are evicted, readers are slow, ACLs and tokens change, the engine stops.
 //!
 //! `WSE_MODEL_CASES` says how many lives, else as many as suit every run. A failing one is printed by proptest and kept in a
 //! regressions file, which replays it.
@@ -58,20 +58,22 @@ fn life() -> impl Strategy<Value = Life> {
     let budget = prop_oneof![2 => Just(64_usize << 20), 1 => 2_000..200_000_usize];
     let outbound = prop_oneof![1 => Just(ROOMY), 1 => 8_000..120_000_usize];
     let rest = (prop_oneof![Just(8_u32), 1..200_u32], prop_oneof![3 => Just(500_u32), 1 => 5..50_u32], 1..4_usize);
-    (rate, ttl, budget, outbound, rest, any::<bool>(), any::<[bool; PEERS]>(), proptest::bool::weighted(0.15)).prop_map(
-        |(rate, ttl, memory_budget, outbound, (ring, max_messages, shards), held, narrow, stops)| Life {
-            rate,
-            ttl,
-            memory_budget,
-            outbound,
-            ring,
-            max_messages,
-            shards,
-            held,
-            narrow,
-            stops,
-        },
-    )
+    (rate, ttl, budget, outbound, rest, any::<[bool; 2]>(), any::<[bool; PEERS]>(), proptest::bool::weighted(0.15))
+        .prop_map(
+            |(rate, ttl, memory_budget, outbound, (ring, max_messages, shards), [held, tokens], narrow, stops)| Life {
+                rate,
+                ttl,
+                memory_budget,
+                outbound,
+                ring,
+                max_messages,
+                shards,
+                held,
+                narrow,
+                tokens,
+                stops,
+            },
+        )
 }
 
 proptest! {

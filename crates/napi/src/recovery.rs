@@ -108,6 +108,12 @@ impl NativeServer {
         topics.iter().map(|topic| self.engine.topic_position(topic).map(NativePosition::from)).collect()
     }
 
+    /// The same where offsets begin now if nothing is known of a topic; null: it cannot be recovered, or memory is scarce.
+    #[napi(ts_return_type = "Array<NativePosition | null>")]
+    pub fn begin_topics(&self, topics: Vec<String>) -> Vec<Option<NativePosition>> {
+        topics.iter().map(|topic| self.engine.begin_topic(topic).map(NativePosition::from)).collect()
+    }
+
     /// What is kept of a topic after an offset; null: as `topicPositions`.
     #[napi(ts_return_type = "NativeHistory | null")]
     pub fn history(&self, topic: String, since: f64, limit: u32, reverse: bool) -> Option<NativeHistory> {

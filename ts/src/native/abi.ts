@@ -1,3 +1,3 @@
 // Generated from crates/napi by `npm run build`. Not for editing.
 /** The hash of `index.d.ts`; an addon built with another border is refused when it is loaded. */
-export const ABI_VERSION = 'e04fc7a508db4b80';
+export const ABI_VERSION = 'e870a82826ca3d46';

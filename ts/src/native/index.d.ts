@@ -93,6 +93,8 @@ export declare class NativeServer {
   takeSettled(): string
   /** Where topics are; null for one that cannot be recovered, or of which nothing is known. */
   topicPositions(topics: Array<string>): Array<NativePosition | null>
+  /** The same where offsets begin now if nothing is known of a topic; null: it cannot be recovered, or memory is scarce. */
+  beginTopics(topics: Array<string>): Array<NativePosition | null>
   /** What is kept of a topic after an offset; null: as `topicPositions`. */
   history(topic: string, since: number, limit: number, reverse: boolean): NativeHistory | null
   /** Makes an engine that is not running yet. */

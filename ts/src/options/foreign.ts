@@ -43,7 +43,7 @@ const SERVER: ReadonlyMap<string, string> = new Map([
   ['httpCompression', NO_DEFLATE],
   ['allowRequest', ASKED],
   ['adapter', 'one server is one process here; broadcast to others is not in this version'],
-  ['connectionStateRecovery', 'recovery is not available in this version'],
+  ['connectionStateRecovery', 'called recovery here, see docs/recovery.md'],
   ['cookie', NO_SESSIONS],
   ['allowEIO3', NO_SESSIONS],
   ['serveClient', NO_SESSIONS],

@@ -114,7 +114,9 @@ export class Questions {
       const open = this.#end(id);
       if (open !== undefined) this.#report(open.who, `no answer within ${LIMITS[open.who]}`);
     }
-    for (const question of asked) this.#ask(question);
+    // What comes while the server stops has no answer any more: nobody's program is called for it.
+    if (this.#engine.isRunning()) for (const question of asked) this.#ask(question);
+    else this.#answers.push(...asked.map(failed));
     this.#flush();
     return true;
   }
@@ -158,11 +160,16 @@ export class Questions {
     const { id, user, topics } = question;
     const { snapshots } = this.#answerers;
     const who = 'snapshots.get';
-    const request = new SnapshotRequest(question, () => positionsOf(this.#engine, topics));
-    const call = (): unknown => (snapshots === 'last' ? undefined : snapshots?.get(user, [...topics], request));
-    const make = (given: unknown): string =>
-      request.toAnswer(id, given, this.#answering.maxSnapshotBytes, (error) => this.#report(who, error));
-    this.#call(id, { who, end: () => request.end() }, call, make);
+    let request: SnapshotRequest | undefined;
+    const call = (): unknown => {
+      request = new SnapshotRequest(question, () => positionsOf(this.#engine, topics));
+      return snapshots === 'last' ? undefined : snapshots?.get(user, [...topics], request);
+    };
+    const make = (given: unknown): string => {
+      const { maxSnapshotBytes } = this.#answering;
+      return request?.toAnswer(id, given, maxSnapshotBytes, (error) => this.#report(who, error)) ?? failed({ id });
+    };
+    this.#call(id, { who, end: () => request?.end() }, call, make);
   }
 
   /** Calls for an answer; `make` writes it as it crosses, JSON. */
@@ -170,16 +177,16 @@ export class Questions {
     const { who } = open;
     this.#open.set(id, open);
     const answered = (given: unknown): void => this.#settle(who, id, () => make(given));
-    const failed = (error: unknown): void =>
+    const threw = (error: unknown): void =>
       this.#settle(who, id, () => {
         throw error;
       });
     try {
       const given = call();
-      if (isThenable(given)) given.then(answered, failed);
+      if (isThenable(given)) given.then(answered, threw);
       else answered(given);
     } catch (error) {
-      failed(error);
+      threw(error);
     }
   }
 
@@ -190,7 +197,7 @@ export class Questions {
     try {
       this.#answers.push(make());
     } catch (error) {
-      this.#answers.push(JSON.stringify({ id, failed: true } satisfies NativeAnswer));
+      this.#answers.push(failed({ id }));
       this.#report(who, error);
     }
   }
@@ -235,6 +242,11 @@ export class Questions {
       ...detail,
     });
   }
+}
+
+/** The answer that there is none, as it crosses. */
+function failed({ id }: { id: number }): string {
+  return JSON.stringify({ id, failed: true } satisfies NativeAnswer);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

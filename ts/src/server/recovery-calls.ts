@@ -3,7 +3,7 @@
  * with one wake for many.
  */
 
-import { toConn, toOptions, toText, toTexts } from '../arguments.js';
+import { toConn, toFlag, toOptions, toText, toTexts } from '../arguments.js';
 import { describe } from '../describe.js';
 import { type WSEError, WSEOverloadedError } from '../errors.js';
 import { toTopicName } from '../topic.js';
@@ -92,7 +92,7 @@ interface Settled {
 
 const MAX_LIMIT = 10_000;
 const MAX_TICKET = 2 ** 32;
-const EPOCH = /^[0-9a-f]{8}$/;
+const EPOCH = /^[0-9a-f]{8}$/i;
 
 /** The calls of one facade about recovery. What each promises is said at the methods of `RustWSEServer`. */
 export class RecoveryCalls {
@@ -110,7 +110,7 @@ export class RecoveryCalls {
     toConn(conn);
     const names = [...new Set(toTexts(topics, 'topics'))];
     const position = toPositions(toOptions(options, 'options'));
-    if (options.exact === true) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
+    if (toFlag(options.exact ?? false, 'exact')) names.forEach((name, index) => toTopicName(name, `topics[${index}]`));
     const epochs = new Float64Array(names.length);
     const offsets = new Float64Array(names.length);
     names.forEach((name, index) => {

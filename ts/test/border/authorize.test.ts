@@ -145,6 +145,33 @@ describe('an authorize that fails', () => {
     await waitUntil(() => on.gauge('waiting_authorize') === 0, 'no one that waits');
   });
 
+  it('is asked for a name that is covered by a pattern the client holds, with a position or without', async () => {
+    const asked: (readonly string[])[] = [];
+    const on = await start({
+      recovery: true,
+      authorize: (_conn, _user, topics) => {
+        asked.push(topics);
+        return true;
+      },
+    });
+    const { client } = await join(on);
+    send(client, ['b*']);
+    await next(client);
+    on.server.publish('b1', 'x', {});
+    await next(client);
+    const recover = (recovery?: unknown): void =>
+      client.send(
+        JSON.stringify({ t: 'subscription_update', p: { action: 'subscribe', topics: ['b1'], recover: true, recovery } }),
+      );
+    // A position makes it a request for what was missed, of a topic that is held; one that is none makes it a subscription.
+    recover({ b1: { ...on.server.position('b1'), offset: 0 } });
+    const [missed, reply] = await next(client, 2);
+    expect([missed?.t, reply?.p['success_topics'], asked.length]).toEqual(['x', ['b1'], 1]);
+    recover({ b1: { epoch: 'zz', offset: 1 } });
+    expect((await next(client))[0]?.p).toMatchObject({ success_topics: ['b1'], failed_topics: [] });
+    expect(asked).toEqual([['b*'], ['b1']]);
+  });
+
   it('does not keep the server from stopping', async () => {
     const on = await start({ authorizeTimeout: 600, authorize: () => new Promise<boolean>(() => {}) });
     const { client } = await join(on);

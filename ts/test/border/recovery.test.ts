@@ -81,7 +81,7 @@ describe('subscribeWithRecovery', () => {
       { epoch, offset: 2 ** 53 },
       { epoch, offset: Number.POSITIVE_INFINITY },
       { epoch: `0x${epoch}`, offset: 1 },
-      { epoch: 'ABCDEF01', offset: 1 },
+      { epoch: epoch === 'abcdef01' ? 'ABCDEF02' : 'ABCDEF01', offset: 1 },
       { epoch: 17, offset: 1 },
       { epoch: epoch === '00000000' ? '00000001' : '00000000', offset: 1 },
     ];
@@ -95,6 +95,8 @@ describe('subscribeWithRecovery', () => {
     }
     expect(client.texts).toEqual([]);
     expect(on.server.getTopicSubscriberCount('a')).toBe(1);
+    const loud = { a: { epoch: epoch.toUpperCase(), offset: 3 } };
+    expect((await on.server.subscribeWithRecovery(conn, ['a'], { positions: loud }))?.topics.a).toMatchObject({ count: 2 });
   });
 
   it('tells what was refused, and who is not there', async () => {
@@ -120,6 +122,7 @@ describe('subscribeWithRecovery', () => {
       [[1], {}],
       [['a'], null],
       [['a'], { recover: 'yes' }],
+      [['a'], { exact: 1 }],
     ] as const) {
       expect(() => on.server.subscribeWithRecovery(conn, topics as never, options as never)).toThrow(TypeError);
     }

@@ -225,6 +225,43 @@ describe('with recovery', () => {
     ]);
   });
 
+  it('a state joins the stream of a topic nobody has used before', async () => {
+    const questions: (() => void)[] = [];
+    const on = await start({
+      recovery: true,
+      snapshots: {
+        topics: 'room:*',
+        get: (_user, [topic], { pin }) =>
+          new Promise((resolve) => {
+            pin();
+            questions.push(() => resolve({ [String(topic)]: 'empty' }));
+          }),
+      },
+    });
+    const { client } = await join(on);
+    send(client, ['room:1']);
+    await waitUntil(() => questions.length > 0, 'the question');
+    for (let n = 1; n <= 3; n++) on.server.publish('room:1', 'said', { n });
+    questions.shift()?.();
+    await waitUntil(() => client.texts.some((text) => text.includes('"o":3')), 'the stream');
+    const heard = client.texts.map((text) => JSON.parse(text) as Told & { o?: number });
+    expect(heard.map(({ o, t }) => o ?? t)).toEqual(['subscription_update', 'topic_snapshot', 'snapshot_complete', 1, 2, 3]);
+    expect(heard[1]?.p).toMatchObject({ data: 'empty', offset: 0, epoch: expect.any(String) });
+  });
+
+  it.each(['a question that waits', 'questions that come'])('does not keep the server from stopping: %s', async (which) => {
+    const on = await start({ recovery: true, snapshots: { topics: '*', timeout: 600, get: () => new Promise(() => {}) } });
+    const { client } = await join(on);
+    send(client, ['a']);
+    await waitUntil(() => on.gauge('waiting_snapshots') === 1, 'one that waits');
+    const others = which === 'questions that come' ? await Promise.all([1, 2, 3, 4].map(() => join(on))) : [];
+    for (const { client } of others) send(client, ['b']);
+    const stopped = on.server.stop();
+    for (const { client } of others) send(client, ['c']);
+    await stopped;
+    expect(await client.closed()).toBe(1012);
+  });
+
   it("'last' tells who comes the last value, and again on request", async () => {
     const on = await start({ recovery: true, snapshots: 'last' });
     on.server.publish('board', 'move', { n: 1 });

@@ -159,6 +159,8 @@ impl Account {
 /// Frames and bytes a slow consumer lost and the host does not know of.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Dropped {
+    /// All frames it ever lost, whoever knows of them.
+    pub(super) ever: u64,
     pub(super) frames: u64,
     pub(super) bytes: u64,
     /// When the host was told last.

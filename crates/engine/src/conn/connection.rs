@@ -188,6 +188,11 @@ impl Connection {
         &mut self.account
     }
 
+    /// Frames it has lost so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.account.dropped.as_ref().map_or(0, |dropped| dropped.ever)
+    }
+
     /// Which of the shard's event streams its events go to.
     pub(crate) fn stream(&self) -> u16 {
         self.stream
@@ -409,6 +414,18 @@ fn stagger(id: ConnId, interval: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn first_pings_of_those_who_came_together_are_spread_over_the_interval() {
+        const INTERVAL: u32 = 25_000;
+        let mut tenths = [0; 10];
+        for slot in 0..1000 {
+            let at = stagger(ConnId::from_u64(slot), INTERVAL);
+            assert!((1..=INTERVAL).contains(&at), "{at}");
+            tenths[(at.min(INTERVAL - 1) / (INTERVAL / 10)) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (80..=120).contains(count)), "{tenths:?}");
+    }
 
     #[test]
     #[cfg(target_pointer_width = "64")]

@@ -24,6 +24,7 @@ impl Connection {
         let now = context.now();
         context.counters.slow_consumer_drops.add(u64::from(loss.frames));
         let dropped = self.account.dropped.get_or_insert_default();
+        dropped.ever += u64::from(loss.frames);
         dropped.frames += u64::from(loss.frames);
         dropped.bytes += loss.bytes as u64;
         let due = dropped.due(now).unwrap_or(now);
@@ -51,7 +52,7 @@ impl Connection {
             dropped.frames,
             dropped.bytes
         );
-        **dropped = Dropped { told: Some(context.now()), ..Dropped::default() };
+        **dropped = Dropped { told: Some(context.now()), ever: dropped.ever, ..Dropped::default() };
         context.event(self.stream, Kind::SlowConsumer, self.peer.id, text.as_bytes());
     }
 }

@@ -69,6 +69,12 @@ impl Engine {
         self.shared.position(topic)
     }
 
+    /// Where a topic is from here on: as [`Self::topic_position`], and where nothing is known of a topic that can be recovered its offsets
+    /// begin now. `None`: it cannot be recovered, or [`crate::config::Recovery::memory_budget`] is used up.
+    pub fn begin_topic(&self, topic: &str) -> Option<Position> {
+        self.shared.begin(topic)
+    }
+
     /// What is kept of a topic. `None`: as [`Self::topic_position`].
     pub fn history(&self, topic: &str, query: HistoryQuery) -> Option<History> {
         let entry = self.shared.topics.get(topic)?;

@@ -97,7 +97,7 @@ impl Shard {
     /// What the ACL and the limits allow. Clients send all their topics again after a reconnect: what is held already costs no
     /// budget.
     fn admit_named(
-        &mut self,
+        &self,
         peer: &Peer,
         topics: impl IntoIterator<Item = (String, Verdict)>,
         update: &Update,
@@ -182,14 +182,18 @@ impl Shard {
     }
 
     /// What is wanted of a topic that is held already.
-    fn wish(&mut self, slot: u32, topic: u64, from: Option<Position>) -> Wish {
+    fn wish(&self, slot: u32, topic: u64, from: Option<Position>) -> Wish {
         let Some(from) = from else { return Wish::Nothing };
-        let lost = self.context.counters.slow_consumer_drops.get();
-        if self.served.is_on_its_way(slot, topic, from, lost, self.context.now()) {
-            self.context.counters.replays_coalesced.add(1);
-            return Wish::OnItsWay;
-        }
-        Wish::Missed(from)
+        if self.is_on_its_way(slot, topic, from) { Wish::OnItsWay } else { Wish::Missed(from) }
+    }
+
+    /// Whether what is behind a position was queued for the connection a moment ago, and nothing of it was lost since: that counts as
+    /// one request.
+    pub(super) fn is_on_its_way(&self, slot: u32, topic: u64, from: Position) -> bool {
+        let lost = self.connections.get(slot).map_or(0, |connection| connection.lost());
+        let is = self.served.is_on_its_way(slot, topic, from, lost, self.context.now());
+        self.context.counters.replays_coalesced.add(u64::from(is));
+        is
     }
 
     /// Unsubscribes; a topic that is not held succeeds too, a name that is none does not.

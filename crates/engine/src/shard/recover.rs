@@ -93,6 +93,21 @@ impl Shard {
         }
     }
 
+    /// What was queued a moment ago is not queued again. Clients' own requests were looked at before anything was read for them.
+    fn coalesce(&self, slot: u32, topics: &mut [Found]) {
+        for Found { asked, missed, .. } in
+            topics.iter_mut().filter(|found| found.missed.as_ref().is_some_and(|missed| missed.count() > 0))
+        {
+            let held = asked.covered || self.topics.holds(&asked.entry, slot);
+            if let Wish::Missed(from) = asked.wish
+                && held
+                && self.is_on_its_way(slot, asked.entry.id, from)
+            {
+                *missed = Some(Missed::Frames(Vec::new()));
+            }
+        }
+    }
+
     /// Of what a connection may not have any more it gets nothing: its rights may have changed since it asked.
     fn forget_denied(&self, slot: u32, topics: &mut [Found]) {
         let Some(connection) = self.connections.get(slot) else { return };
@@ -120,6 +135,9 @@ impl Shard {
         }
         let slot = to.slot();
         self.note_held(slot, &mut topics);
+        if matches!(answer, Answer::Host(_)) {
+            self.coalesce(slot, &mut topics);
+        }
         self.forget_denied(slot, &mut topics);
         {
             // What is staged for it was published before.
@@ -177,7 +195,8 @@ impl Shard {
     fn plan(&mut self, slot: u32, topics: &[Found]) -> Plan {
         // The reply has its place first: without it nobody would know what came.
         let reserve = names(topics);
-        let room = self.connections.get_mut(slot).map_or(0, |connection| connection.account().room());
+        let connection = self.connections.get_mut(slot);
+        let (room, lost) = connection.map_or((0, 0), |connection| (connection.account().room(), connection.lost()));
         let mut room = room.saturating_sub(reserve);
         let mut plan = Plan { reserve, ..Plan::default() };
         for (index, Found { asked, at, missed, last }) in topics.iter().enumerate() {
@@ -199,6 +218,11 @@ impl Shard {
                 (_, Some(slices)) => {
                     plan.replays.extend(slices.iter().cloned());
                     let count = missed.as_ref().map_or(0, Missed::count);
+                    if let Wish::Missed(from) = asked.wish
+                        && count > 0
+                    {
+                        self.served.note(slot, asked.entry.id, from, lost, self.context.now());
+                    }
                     TopicOutcome { position: *at, recovered: true, count }
                 }
                 (_, None) => {
@@ -252,14 +276,6 @@ impl Shard {
         let Some(mut applying) = self.updates.applied(slot) else { return };
         self.forget_ended(slot, topics, &mut applying);
         self.make_present(slot, &mut applying, topics);
-        let (lost, now) = (self.context.counters.slow_consumer_drops.get(), self.context.now());
-        for (Found { asked, .. }, (_, became)) in topics.iter().zip(&outcome.topics) {
-            if let Wish::Missed(from) = asked.wish
-                && became.count > 0
-            {
-                self.served.note(slot, asked.entry.id, from, lost, now);
-            }
-        }
         let has_lines = topics.iter().any(|found| found.asked.entry.line.is_some());
         if let Some(reply) = applying.reply(has_lines.then_some(outcome)) {
             self.tell(slot, &reply);

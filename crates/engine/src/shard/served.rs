@@ -15,7 +15,7 @@ const TOPICS: usize = 8;
 struct Replay {
     topic: u64,
     from: Position,
-    /// Frames the shard had lost by then: what was replayed may be needed again once it has lost another.
+    /// Frames the connection had lost by then: what was replayed may be needed again once it has lost another.
     lost: u64,
     at: Millis,
 }
@@ -25,7 +25,7 @@ struct Replay {
 pub(super) struct Served(HashMap<u32, VecDeque<Replay>, foldhash::fast::RandomState>);
 
 impl Served {
-    /// Notes that the topic was replayed from a position: everything behind it is queued. `lost`: frames the shard has lost.
+    /// Notes that the topic was replayed from a position: everything behind it is queued. `lost`: frames the connection has lost.
     pub(super) fn note(&mut self, slot: u32, topic: u64, from: Position, lost: u64, now: Millis) {
         let served = self.0.entry(slot).or_default();
         served.retain(|replay| replay.topic != topic);

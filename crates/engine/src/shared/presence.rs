@@ -41,6 +41,7 @@ impl Present {
 }
 
 /// A connection that is present somewhere no more.
+#[derive(Clone)]
 pub(crate) struct Leaver {
     pub(crate) topic: Arc<TopicEntry>,
     pub(crate) user: Arc<str>,
@@ -216,46 +217,36 @@ impl Shared {
 
     /// Takes out connections that are gone, a topic's all at once. `until`: whose last it was has a grace until then, milliseconds of
     /// uptime. Returns those whose grace is to be looked at.
-    pub(crate) fn depart(&self, mut leavers: Vec<Leaver>, until: Option<u64>) -> Vec<Leaver> {
-        // Stable: those of a topic stay in order.
-        leavers.sort_by_key(|leaver| leaver.topic.id);
+    pub(crate) fn depart(&self, leavers: Vec<Leaver>, until: Option<u64>) -> Vec<Leaver> {
         let mut waiting = Vec::new();
-        for same in leavers.chunk_by(|one, other| one.topic.id == other.topic.id) {
-            let topic = &same[0].topic;
-            self.change(topic, |members, told| {
-                for Leaver { user, .. } in same {
-                    match members.leave(user, until) {
-                        Left::Gone(data) => told.add(PresenceChange::Leave, user, &data),
-                        Left::Waits => waiting.push(Leaver { topic: Arc::clone(topic), user: Arc::clone(user) }),
-                        Left::Silent => {}
-                    }
-                }
-            });
-            self.topics.sweep(topic);
-        }
+        self.change_all(leavers, |leaver, members, told| match members.leave(&leaver.user, until) {
+            Left::Gone(data) => told.add(PresenceChange::Leave, &leaver.user, &data),
+            Left::Waits => waiting.push(leaver.clone()),
+            Left::Silent => {}
+        });
         waiting
     }
 
     /// Takes out those who have not come back by `now`, milliseconds of uptime; returns those to be looked at later, and when.
-    pub(crate) fn expire(&self, mut leavers: Vec<Leaver>, now: u64) -> Vec<(u64, Leaver)> {
-        leavers.sort_by_key(|leaver| leaver.topic.id);
+    pub(crate) fn expire(&self, leavers: Vec<Leaver>, now: u64) -> Vec<(u64, Leaver)> {
         let mut waiting = Vec::new();
+        self.change_all(leavers, |leaver, members, told| match members.expire(&leaver.user, now) {
+            Expired::Gone(data) => told.add(PresenceChange::Leave, &leaver.user, &data),
+            Expired::Waits(until) => waiting.push((until, leaver.clone())),
+            Expired::Silent => {}
+        });
+        waiting
+    }
+
+    /// Changes the members of all topics these leave, those of a topic in one step and in their order.
+    fn change_all(&self, mut leavers: Vec<Leaver>, mut act: impl FnMut(&Leaver, &mut Members, &mut Told<'_>)) {
+        // A stable sort.
+        leavers.sort_by_key(|leaver| leaver.topic.id);
         for same in leavers.chunk_by(|one, other| one.topic.id == other.topic.id) {
             let topic = &same[0].topic;
-            self.change(topic, |members, told| {
-                for Leaver { user, .. } in same {
-                    match members.expire(user, now) {
-                        Expired::Gone(data) => told.add(PresenceChange::Leave, user, &data),
-                        Expired::Waits(until) => {
-                            waiting.push((until, Leaver { topic: Arc::clone(topic), user: Arc::clone(user) }));
-                        }
-                        Expired::Silent => {}
-                    }
-                }
-            });
+            self.change(topic, |members, told| same.iter().for_each(|leaver| act(leaver, members, told)));
             self.topics.sweep(topic);
         }
-        waiting
     }
 
     /// Bytes the announcements of so many leavers may have.

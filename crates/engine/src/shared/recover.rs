@@ -42,7 +42,7 @@ impl Shared {
             if let (Some(line), Some(rings), false) = (&entry.line, self.topics.rings(), repeated) {
                 let mut state = line.lock();
                 // Who only subscribes begins a stream, so that it can recover what it misses from here on; not where memory is scarce.
-                let stream = if rings.is_full() { state.live() } else { line.stream(&mut state, &entry.name, now) };
+                let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() };
                 if let Some(stream) = stream {
                     (missed, last) = read(stream, &asked, most, line.keeps_last());
                     at = Some(stream.position());
@@ -95,6 +95,26 @@ impl Shared {
         let entry = self.topics.get(topic);
         let line = entry.as_ref().and_then(|entry| entry.line.as_ref());
         line.is_some_and(|line| line.lock().live().is_some_and(|stream| stream.keeps(from, most)))
+    }
+
+    /// Where a topic is from here on: a stream that nobody has begun begins. `None`: it cannot be recovered, or memory is scarce.
+    pub(crate) fn begin(&self, topic: &str) -> Option<Position> {
+        let (entry, rings) = (self.topics.recoverable(topic)?, self.topics.rings()?);
+        let now = self.clock.elapsed_ms();
+        let begun = entry.line.as_ref().and_then(|line| {
+            let mut state = line.lock();
+            let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() }?;
+            Some((stream.position(), rings.weigh(stream)))
+        });
+        match begun {
+            Some((_, true)) => rings.list(&entry, now),
+            Some(_) => {}
+            None => self.topics.sweep(&entry),
+        }
+        if rings.is_over() {
+            self.topics.reclaim();
+        }
+        begun.map(|(position, _)| position)
     }
 
     /// Where a topic is; `None`: it cannot be recovered, or nothing is known of it.

@@ -76,9 +76,12 @@ impl TopicIndex {
     /// The entry of a name that is published to, if it can be recovered: it is made if there is none. It is about to get a stream,
     /// or the caller has [`Self::sweep`] look at it.
     pub(crate) fn recoverable(&self, name: &str) -> Option<Arc<TopicEntry>> {
-        self.rings.as_ref()?.config.policy(name)?;
-        // A name that reads as a pattern has no line.
-        if is_pattern(name) { None } else { self.entry_for(name, true, |_| ()).ok() }
+        if self.is_recoverable(name) { self.entry_for(name, true, |_| ()).ok() } else { None }
+    }
+
+    /// Whether what is published to a name can be recovered. One that reads as a pattern has no line.
+    pub(crate) fn is_recoverable(&self, name: &str) -> bool {
+        self.rings.as_ref().is_some_and(|rings| rings.config.policy(name).is_some()) && !is_pattern(name)
     }
 
     /// What is kept of topics that can be recovered, if any can.

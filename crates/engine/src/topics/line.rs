@@ -46,6 +46,8 @@ pub(crate) struct Stream {
     pub(super) written: u64,
     /// Bytes it is charged with.
     pub(super) charged: usize,
+    /// As much of that as counts for streams that keep no message.
+    pub(super) idle: usize,
     /// The order of what goes first knows it.
     pub(super) listed: bool,
 }
@@ -139,6 +141,7 @@ impl Stream {
             ring: Ring::new(1, keep.max(1)),
             written: now,
             charged: 0,
+            idle: 0,
             listed: false,
         }
     }
@@ -151,6 +154,16 @@ impl Stream {
     /// Bytes of memory it takes.
     pub(super) fn bytes(&self) -> usize {
         STREAM_BYTES + self.stamp.bytes() + self.ring.bytes()
+    }
+
+    /// About the length of its topic's name.
+    pub(super) fn name_bytes(&self) -> usize {
+        self.stamp.bytes()
+    }
+
+    /// Whether it keeps no message.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
     }
 
     /// Forgets what was published too long ago.

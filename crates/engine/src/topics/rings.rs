@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::cost::entry_cost;
 use super::entry::TopicEntry;
 use super::line::{State, Stream};
 use crate::config::Recovery;
@@ -17,10 +18,15 @@ const LOOKS: usize = 64;
 /// Topics that are looked at in one go for their age.
 const AGED: usize = 1024;
 
+/// Streams that keep no message take no more than this part of the budget before no other begins for a subscriber's sake.
+const IDLE_PART: usize = 2;
+
 /// The rings of one engine.
 pub(crate) struct Rings {
     pub(crate) config: Recovery,
     used: AtomicUsize,
+    /// What those of it take that keep no message.
+    idle: AtomicUsize,
     streams: AtomicUsize,
     /// Rings emptied because memory was scarce.
     evicted: AtomicU64,
@@ -53,6 +59,7 @@ impl Rings {
         Self {
             config,
             used: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -80,9 +87,10 @@ impl Rings {
         self.expired.load(Relaxed)
     }
 
-    /// Whether there is no memory for another stream that only a subscriber wants.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes() >= self.config.memory_budget
+    /// Whether a stream may begin that only a subscriber wants. Streams that keep no message take at most a part of the budget: who
+    /// subscribes to names of their own making leaves the rest to what was published.
+    pub(crate) fn may_begin(&self) -> bool {
+        self.bytes() < self.config.memory_budget && self.idle.load(Relaxed) < self.config.memory_budget / IDLE_PART
     }
 
     /// Whether memory has to be given back.
@@ -113,7 +121,21 @@ impl Rings {
             self.used.fetch_sub(stream.charged - bytes, Relaxed);
         }
         stream.charged = bytes;
+        // Its topic's entry is there for its sake, too, once nobody is subscribed.
+        self.note_idle(
+            stream,
+            if stream.is_empty() { bytes + entry_cost("", false) + 2 * stream.name_bytes() } else { 0 },
+        );
         !std::mem::replace(&mut stream.listed, true)
+    }
+
+    fn note_idle(&self, stream: &mut Stream, bytes: usize) {
+        let before = std::mem::replace(&mut stream.idle, bytes);
+        if bytes > before {
+            self.idle.fetch_add(bytes - before, Relaxed);
+        } else if bytes < before {
+            self.idle.fetch_sub(before - bytes, Relaxed);
+        }
     }
 
     /// Puts a topic into the order.
@@ -198,6 +220,7 @@ impl Rings {
     /// A stream is about to go.
     pub(super) fn forget(&self, stream: &Stream) {
         self.used.fetch_sub(stream.charged, Relaxed);
+        self.idle.fetch_sub(stream.idle, Relaxed);
         self.streams.fetch_sub(usize::from(stream.charged > 0), Relaxed);
     }
 

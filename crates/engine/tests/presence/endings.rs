@@ -89,7 +89,7 @@ fn open_files() -> usize {
 
 #[test]
 fn many_abrupt_disconnects_leave_nobody_and_take_no_square_of_their_time() {
-    // Two files for each.
+    // Two files for each. Ten thousand and more in all, where the limit of open files allows it.
     let many = ((open_files() - 500) / 2).min(9000);
     let few = many / 10;
     let limit =

@@ -108,7 +108,8 @@ impl Client {
 
     /// A frame has come. `Some`: it has to ask for this topic from this position on.
     pub(crate) fn on_frame(&mut self, frame: &Value, truth: &mut Truth) -> Option<(usize, Position)> {
-        let topic = TOPICS.iter().position(|topic| frame["tp"] == *topic).expect("a stamped frame of a known topic");
+        let topic = TOPICS.iter().position(|topic| frame["tp"] == *topic);
+        let topic = topic.unwrap_or_else(|| panic!("no stamp of a known topic: {frame}"));
         let epoch = u32::from_str_radix(frame["e"].as_str().expect("an epoch"), 16).expect("hexadecimal");
         let offset = frame["o"].as_u64().expect("an offset");
         let at = Position { epoch, offset };

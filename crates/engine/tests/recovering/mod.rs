@@ -46,7 +46,7 @@ pub(crate) enum Step {
         peer: usize,
         frames: usize,
     },
-    /// It may not have the topic any more; perhaps it asks for it first.
+    /// It may not have the topic any more, by the host's word or by a new token; perhaps it asks for it first.
     Deny {
         peer: usize,
         topic: usize,

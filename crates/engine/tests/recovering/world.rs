@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wse_engine::config::{Config, Recovery, RingPolicy};
 use wse_engine::{ConnId, Outcome, Position, Settle, Subscribed, Unsettled};
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::Opcode;
-use wse_testkit::{DEADLINE, Event, Peer, PeerError, Request, Server, config, wait_until};
+use wse_testkit::{DEADLINE, Event, Peer, PeerError, Request, Server, auth, config, recovery, token, wait_until};
 
 use super::client::{Client, Truth};
 use super::publishers::Publishers;
@@ -23,6 +23,11 @@ const ROUNDS: usize = 200;
 
 /// A budget for what a connection is owed that nothing here uses up, bytes.
 pub(crate) const ROOMY: usize = 16 << 20;
+
+/// Of somebody who may have everything; read only where there are tokens.
+fn bearer() -> Request {
+    Request::default().field("Authorization", &format!("Bearer {}", token("ada", json!({}))))
+}
 
 /// How an engine is set up, and what its end is.
 #[derive(Debug, Clone)]
@@ -38,6 +43,8 @@ pub(crate) struct Life {
     /// Somebody holds all topics all the time, so that their epochs go on.
     pub(crate) held: bool,
     pub(crate) narrow: [bool; PEERS],
+    /// Clients have tokens, and what they may have changes with a new one; else the host says it.
+    pub(crate) tokens: bool,
     /// The engine is stopped in the middle of everything.
     pub(crate) stops: bool,
 }
@@ -67,22 +74,22 @@ impl World {
     pub(crate) fn begin(life: &Life) -> Self {
         let ring = RingPolicy { size: life.ring, ttl: life.ttl.map(Duration::from_millis) };
         let recovery = Recovery {
-            rules: Vec::new(),
             ring: Some(ring),
             memory_budget: life.memory_budget,
             max_messages: life.max_messages,
             replay_rate: life.rate,
             connection_replay_rate: life.rate,
-            last_values: Vec::new(),
+            ..recovery()
         };
         let mut server = Server::start(Config {
             recovery: Some(recovery),
+            auth: life.tokens.then(auth),
             max_outbound_bytes: life.outbound,
             shards: life.shards,
             ..config()
         });
         let holder = life.held.then(|| {
-            let (peer, id) = server.connect();
+            let (peer, id) = server.connect_with(&bearer());
             server.subscribe(id, &TOPICS);
             peer
         });
@@ -151,13 +158,13 @@ impl World {
     fn connect(&mut self, peer: usize) {
         let address = self.server.address;
         let mut socket = if self.life.narrow[peer] {
-            Peer::open_narrow(address, NARROW).upgraded(&Request::default())
+            Peer::open_narrow(address, NARROW).upgraded(&bearer())
         } else {
-            Peer::connect(address)
+            Peer::open(address).upgraded(&bearer())
         };
         socket.patience(Duration::from_millis(3));
         let id = loop {
-            if let Event::Connect(id, _) = self.server.events.event() {
+            if let Event::Connect(id, _) | Event::AuthConnect(id, _) = self.server.events.event() {
                 break id;
             }
         };
@@ -236,6 +243,10 @@ impl World {
         if let Some(mark) = message["mark"].as_u64() {
             return Some(mark);
         }
+        if matches!(message["t"].as_str(), Some("server_ready" | "auth_refreshed" | "subscription_update")) {
+            // Its token's greeting, and the word that a new one is taken and has ended subscriptions.
+            return Some(0);
+        }
         let gap = self.clients[peer].on_frame(&message, &mut self.truth);
         if let Some((topic, from)) = gap.filter(|(topic, _)| self.clients[peer].holds(*topic)) {
             let asked = self.ask(peer, BTreeMap::from([(topic, Some(from))]));
@@ -278,10 +289,13 @@ impl World {
         let denied = self.clients[peer].denied.iter().copied().chain([topic]);
         let names: Vec<String> = denied.map(|topic| TOPICS[topic].to_owned()).collect();
         self.clients[peer].excuse(topic);
-        self.server.engine.set_topic_acl(id, &["*".to_owned()], &names).expect("an ACL");
+        self.permit(id, &names);
         let mark = self.mark(peer);
         self.finish(peer, asked);
         self.read_until(peer, mark);
+        if self.life.tokens {
+            self.clients[peer].leave(topic);
+        }
         self.clients[peer].denied.insert(topic);
         self.clients[peer].excuse(topic);
     }
@@ -289,7 +303,21 @@ impl World {
     fn allow(&mut self, peer: usize) {
         let Some(id) = self.id(peer) else { return };
         self.clients[peer].denied.clear();
-        self.server.engine.set_topic_acl(id, &["*".to_owned()], &[]).expect("an ACL");
+        self.permit(id, &[]);
+    }
+
+    /// A connection may have all topics but these from now on.
+    fn permit(&mut self, id: ConnId, denied: &[String]) {
+        if !self.life.tokens {
+            self.server.engine.set_topic_acl(id, &["*".to_owned()], denied).expect("an ACL");
+            return;
+        }
+        let (tell, told) = channel();
+        let next = token("ada", json!({ "wse_topics": { "allow": ["*"], "deny": denied } }));
+        self.server.engine.refresh_token(id, &next, move |outcome| {
+            let _ = tell.send(outcome);
+        });
+        told.recv_timeout(4 * DEADLINE).expect("an outcome").expect("an open connection, and a good token");
     }
 
     /// Everybody gets to the end of everything, or the engine stops and everybody is told.
