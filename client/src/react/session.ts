@@ -1,0 +1,231 @@
+/**
+ * One connection for all components that ask for the same: made when the first of them is there, kept over remounts, closed when the last is
+ * gone for a while. Owns clients and the page's list of sessions. On a server it connects nowhere and lists nothing.
+ */
+
+import {
+  type ClientOptions,
+  type ConnectionState,
+  connect,
+  type Extension,
+  type Off,
+  type Position,
+  type QualityReport,
+  type WSEClient,
+  WSEError,
+} from '../index.js';
+import { createTopicStore, type TopicStore, type TopicStoreOptions } from './topic-store.js';
+
+/** How a session connects. `url`, a `token` that is a string, `tokenIn`, `protocols`, `headers`, `name` and `identity` are compared by value: another one is another connection. The rest counts as it is when the connection is made; functions may change at any time. */
+export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions' | 'signal' | 'extensions'>, TopicStoreOptions {
+  /** The server, or several. @default `/wse` of the page's own origin */
+  readonly url?: string | URL | readonly (string | URL)[];
+  /** Makes the extensions of a client, such as an outbox; each client has its own. */
+  readonly extensions?: () => readonly Extension[];
+  /** Keeps connections to the same server apart. */
+  readonly name?: string;
+  /** For whom a token function speaks: for another one another connection is made, without the topics' states of the former. */
+  readonly identity?: string | undefined;
+  /** How long a connection nobody uses is kept, ms: over a remount, a reload of modules, a change of pages. @default 5000 */
+  readonly linger?: number;
+  /** Called with each client that is made, before anything comes, such as `watchWindow`; what it returns is called when the client is given up. */
+  readonly prepare?: ((client: WSEClient) => Off | undefined) | undefined;
+}
+
+/** The connection as it is drawn. Replaced, never changed. Grades of quality come with `quality: networkQuality()`; without it there is the latency alone. */
+export interface ConnectionInfo extends QualityReport {
+  readonly state: ConnectionState;
+  /** Whether messages can be sent. */
+  readonly isConnected: boolean;
+  /** The endpoint of this or the last attempt. */
+  readonly url?: string | undefined;
+  /** Attempts that failed in a row. */
+  readonly attempt: number;
+  /** Milliseconds from the change of state until the next attempt. */
+  readonly retryIn?: number | undefined;
+  /** The close code that led to this state, and its reason. */
+  readonly code?: number | undefined;
+  readonly reason: string;
+  /** Topics the server has confirmed. */
+  readonly topics: readonly string[];
+  /** Streams of which messages were declared lost, so often. */
+  readonly losses: number;
+}
+
+/** A connection and its topics, shared by components. */
+export interface Session {
+  readonly store: TopicStore;
+  /** The client; made where there is none and somebody uses the session or is about to. @throws WSEError `WSE_CLOSED` on a server, or when everybody has left */
+  use(): WSEClient;
+  /** The client, if there is one. */
+  readonly client: WSEClient | undefined;
+  /** What functions are called from now on. */
+  configure(config: SessionConfig): void;
+  /** Somebody is there: connects, until the function it returns was called as often. */
+  acquire(): Off;
+  /** Gives the client up and makes another one. */
+  replace(): void;
+  /** The connection as it was last drawn. */
+  readonly info: ConnectionInfo;
+  /** Calls `fn` when `info` was replaced. */
+  watch(fn: () => void): Off;
+}
+
+/** A connection that was never tried: what a server renders. */
+export const NOWHERE: ConnectionInfo = {
+  state: 'pending',
+  isConnected: false,
+  attempt: 0,
+  reason: '',
+  topics: [],
+  losses: 0,
+  quality: 'unknown',
+  latency: null,
+  jitter: null,
+  loss: 0,
+  suggestions: [],
+};
+
+interface Listed extends Session {
+  readonly place: string;
+  /** Closes it if nobody is there. */
+  retire(): void;
+}
+
+const sessions = new Map<string, Listed>();
+const inPage = (): boolean => 'window' in globalThis;
+
+/** What makes two connections the same, and what makes one the successor of the other. */
+const keysOf = ({ url, name, identity, token, tokenIn, protocols, headers }: SessionConfig): [key: string, place: string] => {
+  const place = JSON.stringify([url, name]);
+  return [
+    JSON.stringify([place, typeof token === 'string' ? token : typeof token, identity, tokenIn, protocols, headers]),
+    place,
+  ];
+};
+
+/** Names the connection this asks for. */
+export const keyOf = (config: SessionConfig): string => keysOf(config)[0];
+
+/** The page's session for a config, or a new one. */
+export function sessionFor(config: SessionConfig): Session {
+  const [key, place] = keysOf(config);
+  const known = sessions.get(key);
+  if (known) return known;
+  const session = createSession(config, key, place);
+  // A server renders for many: nothing of one request may be found by another.
+  if (inPage()) sessions.set(key, session);
+  return session;
+}
+
+function createSession(given: SessionConfig, key: string, place: string): Listed {
+  const store = createTopicStore(given);
+  const listeners = new Set<() => void>();
+  let config = given;
+  let client: WSEClient | undefined;
+  let offs: Off[] = [];
+  let uses = 0;
+  let timer: unknown;
+  let over = false;
+  let info = NOWHERE;
+  let next: Partial<ConnectionInfo> | undefined;
+  let losses = 0;
+
+  const draw = (): void => {
+    info = { ...info, ...next };
+    next = undefined;
+    for (const fn of [...listeners]) fn();
+  };
+  const change = (part: Partial<ConnectionInfo>): void => {
+    if (!next) store.draw(draw);
+    next = { ...next, ...part };
+  };
+  const close = (): void => {
+    for (const off of offs) off();
+    offs = [];
+    void client?.close();
+    client = undefined;
+  };
+  const open = (): WSEClient => {
+    const { url = '/wse', initial = {}, token, extensions, ...rest } = config;
+    const positions: Record<string, Position> = {};
+    for (const [topic, { epoch, offset }] of Object.entries(initial)) {
+      if (epoch !== undefined && offset !== undefined) positions[topic] = { epoch, offset };
+    }
+    const options: ClientOptions = {
+      ...rest,
+      positions,
+      ...(extensions && { extensions: extensions() }),
+      // The latest function counts, at each attempt.
+      token:
+        typeof token === 'function'
+          ? (request) => (typeof config.token === 'function' ? config.token(request) : '')
+          : (token ?? ''),
+    };
+    const made = connect(url as string, options);
+    client = made;
+    losses = 0;
+    const topics = (): string[] => [...made.subscribedTopics];
+    offs = [
+      store.attach(made),
+      made.watch('state', ({ previous: _, error: __, ...rest }) => {
+        change({ ...rest, isConnected: made.isConnected, url: made.url, topics: topics() });
+      }),
+      made.watch('subscription', () => change({ topics: topics() })),
+      made.watch('quality', change),
+      made.watch('lost', () => change({ losses: ++losses })),
+    ];
+    const done = config.prepare?.(made);
+    if (done) offs.push(done);
+    return made;
+  };
+  const session: Listed = {
+    store,
+    place,
+    get client() {
+      return client;
+    },
+    get info() {
+      return info;
+    },
+    use() {
+      if (!client && (over || !inPage())) throw new WSEError('WSE_CLOSED', 'nobody is connected');
+      return client ?? open();
+    },
+    configure(latest) {
+      config = latest;
+    },
+    acquire() {
+      uses += 1;
+      over = false;
+      clearTimeout(timer as number);
+      for (const other of sessions.values()) if (other !== session && other.place === place) other.retire();
+      sessions.set(key, session);
+      session.use();
+      let left = false;
+      return () => {
+        if (!left && --uses === 0) timer = setTimeout(session.retire, config.linger ?? 5_000);
+        left = true;
+      };
+    },
+    retire() {
+      if (uses > 0) return;
+      clearTimeout(timer as number);
+      over = true;
+      if (sessions.get(key) === session) sessions.delete(key);
+      if (!client) return;
+      close();
+      change(NOWHERE);
+    },
+    replace() {
+      close();
+      session.use();
+    },
+    watch(fn) {
+      const entry = (): void => fn();
+      listeners.add(entry);
+      return () => void listeners.delete(entry);
+    },
+  };
+  return session;
+}

@@ -1,0 +1,300 @@
+/**
+ * What topics say, as screens want it: their values and members, changed once a frame however much comes, and asked for as long as somebody
+ * looks. Owns who wants which topic. Knows no React, opens no connection.
+ */
+
+import { matcher } from '../core/pattern.js';
+import type { Off, Position, PresenceEvent, WSEClient, WSEEvent } from '../index.js';
+import { nextFrame, type Schedule } from './frame.js';
+
+/** A topic as it is drawn. Replaced, never changed. */
+export interface TopicState<T = unknown> {
+  /** The last message's payload, a snapshot's data, or what the topic's reducer made of all of them. */
+  readonly value: T | undefined;
+  /** The last message; undefined before the first one and behind a snapshot. */
+  readonly event: WSEEvent<string, T> | undefined;
+  /** Messages since the topic was first wanted, those that were not drawn too. */
+  readonly count: number;
+  /** Who is present, with their data. */
+  readonly members: ReadonlyMap<string, unknown>;
+}
+
+/** A state from elsewhere, such as the server that rendered the page, and its place in the topic's stream. */
+export interface InitialTopic extends Partial<Position> {
+  readonly value: unknown;
+}
+
+/** Makes a topic's value of the one before and a message; called once for each message. Undefined: there is none yet. */
+export type TopicReducer = (value: never, event: WSEEvent) => unknown;
+
+/** How a store works. */
+export interface TopicStoreOptions {
+  /** States to begin with. */
+  readonly initial?: Readonly<Record<string, InitialTopic>> | undefined;
+  /** Reducers by topic (or pattern, as it is subscribed). @default the last payload */
+  readonly reduce?: Readonly<Record<string, TopicReducer>> | undefined;
+  /** Whose message it is. @default `event.topic`, which servers with recovery or `includeTopic` name; else `event.type` */
+  readonly topicOf?: ((event: WSEEvent) => string | undefined) | undefined;
+  /** When changes are drawn. @default the next animation frame */
+  readonly schedule?: Schedule | undefined;
+}
+
+/** How somebody is present on a topic. */
+export interface PresenceOptions {
+  /** Be present yourself, with these data, until the topic is not used any more. */
+  readonly data?: Readonly<Record<string, unknown>>;
+  /** Gets who is there: asked after each connect. Without it a list begins empty, with those who come. */
+  readonly load?: (client: WSEClient) => Promise<Readonly<Record<string, unknown>>>;
+}
+
+/** Topics of one connection after the other. */
+export interface TopicStore {
+  /** A topic as it was last drawn; the same object until it changes. */
+  get(topic: string): TopicState;
+  /** Wants a topic, and calls `fn` when its state was replaced; ends with the function it returns. */
+  watch(topic: string, fn: () => void): Off;
+  /** Wants topics without drawing them. */
+  want(topics: readonly string[]): Off;
+  /** What a topic was when the store began, for a page that a server rendered. */
+  began(topic: string): TopicState;
+  /** Wants a topic, and calls `fn` for each of its messages as it comes. */
+  listen(topic: string, fn: (event: WSEEvent) => void): Off;
+  /** Is present, and gets who else is. Ends the getting, not the being there. */
+  present(topic: string, options: PresenceOptions): Off;
+  /** All wanted topics. */
+  topics(): string[];
+  /** Takes its messages from a client from now on, and asks it for what is wanted. */
+  attach(client: WSEClient): Off;
+  /** Calls `fn` with the next drawing. */
+  draw(fn: () => void): void;
+}
+
+interface Cell {
+  readonly covers: ((topic: string) => boolean) | undefined;
+  readonly listeners: Set<() => void>;
+  readonly handlers: Set<(event: WSEEvent) => void>;
+  uses: number;
+  state: TopicState;
+  live: TopicState;
+  data?: PresenceOptions['data'];
+  load?: PresenceOptions['load'];
+  /** Members that nobody has seen yet, and that may be changed. */
+  fresh?: Map<string, unknown> | undefined;
+  /** What was told since `load` was called. */
+  told?: WSEEvent[] | undefined;
+}
+
+const NOBODY: TopicState['members'] = new Map();
+const EMPTY: TopicState = { value: undefined, event: undefined, count: 0, members: NOBODY };
+
+/** A store without a client. */
+export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule = nextFrame }: TopicStoreOptions): TopicStore {
+  const begun = new Map(Object.entries(initial).map(([topic, { value }]) => [topic, { ...EMPTY, value }]));
+  const began = (topic: string): TopicState => begun.get(topic) ?? EMPTY;
+  /** Topics that nobody wanted any more: what they began with is out of date. */
+  const left = new Set<string>();
+  const first = (topic: string): TopicState => (left.has(topic) ? EMPTY : began(topic));
+  const cells = new Map<string, Cell>();
+  const dirty = new Set<Cell>();
+  let drawing: (() => void)[] = [];
+  let client: WSEClient | undefined;
+  let asked = new Set<string>();
+  let due = false;
+
+  const draw = (fn: () => void): void => {
+    if (drawing.push(fn) === 1) {
+      schedule(() => {
+        const all = drawing;
+        drawing = [];
+        for (const one of all) one();
+      });
+    }
+  };
+  const flush = (): void => {
+    const all = [...dirty];
+    dirty.clear();
+    // All of them first: who is told may look at another one.
+    for (const cell of all) {
+      cell.state = cell.live;
+      cell.fresh = undefined;
+    }
+    for (const { listeners } of all) for (const fn of [...listeners]) fn();
+  };
+  const change = (cell: Cell, state: Partial<TopicState>): void => {
+    cell.live = { ...cell.live, ...state };
+    if (dirty.size === 0) draw(flush);
+    dirty.add(cell);
+  };
+  let patterns = false;
+  const of = (topic: string): [string, Cell][] => {
+    if (patterns) return [...cells].filter(([name, { covers }]) => name === topic || covers?.(topic));
+    const cell = cells.get(topic);
+    return cell ? [[topic, cell]] : [];
+  };
+
+  /** Asks for what is wanted and not asked for, and gives back what nobody wants: once for all that happen in one turn. */
+  const settle = (): void => {
+    due = false;
+    for (const [topic, { uses }] of cells) {
+      if (uses > 0) continue;
+      cells.delete(topic);
+      if (begun.has(topic)) left.add(topic);
+    }
+    patterns = [...cells.values()].some(({ covers }) => covers);
+    if (!client) return;
+    const wanted = new Set(store.topics());
+    void client.unsubscribe([...asked].filter((topic) => !wanted.has(topic)));
+    const more: string[] = [];
+    for (const topic of wanted) {
+      const presence = cells.get(topic)?.data;
+      if (asked.has(topic)) continue;
+      if (presence) void client.subscribe([topic], { presence });
+      else more.push(topic);
+    }
+    void client.subscribe(more);
+    asked = wanted;
+  };
+  const later = (): void => {
+    if (!due) queueMicrotask(settle);
+    due = true;
+  };
+  const use = (topic: string): Cell => {
+    let cell = cells.get(topic);
+    if (!cell) {
+      const state = first(topic);
+      const covers = /[*?]/.test(topic) ? matcher([topic]) : undefined;
+      cell = { covers, listeners: new Set(), handlers: new Set(), uses: 0, state, live: state };
+      cells.set(topic, cell);
+      if (covers) patterns = true;
+    }
+    cell.uses += 1;
+    later();
+    return cell;
+  };
+  const leave = (cell: Cell): void => {
+    cell.uses -= 1;
+    later();
+  };
+
+  const apply = (members: Map<string, unknown>, { type, payload }: WSEEvent): void => {
+    const { user_id: user, data } = payload as PresenceEvent;
+    if (/leave$/.test(type)) members.delete(user);
+    else members.set(user, data);
+  };
+  const load = (cell: Cell): void => {
+    if (!client?.isConnected || !cell.load) return;
+    const told: WSEEvent[] = [];
+    cell.told = told;
+    const from = client;
+    cell.load(from).then(
+      (list) => {
+        // Another connection has asked again, or nobody asks any more.
+        if (cell.told !== told) return;
+        cell.told = undefined;
+        cell.fresh = new Map(Object.entries(list));
+        for (const event of told) apply(cell.fresh, event);
+        change(cell, { members: cell.fresh });
+      },
+      (error) => {
+        if (cell.told === told) cell.told = undefined;
+        console.error(error);
+      },
+    );
+  };
+
+  const take = (event: WSEEvent): void => {
+    const { type, payload } = event;
+    const own = payload as { topic?: unknown; data?: unknown } | undefined;
+    const presence = /^presence_(join|update|leave)$/.test(type);
+    const snapshot = type === 'topic_snapshot';
+    const topic =
+      (presence || snapshot) && typeof own?.topic === 'string'
+        ? own.topic
+        : topicOf
+          ? topicOf(event)
+          : (event.topic ?? event.type);
+    if (topic === undefined) return;
+    for (const [name, cell] of of(topic)) {
+      const { value, count, members } = cell.live;
+      if (presence) {
+        cell.told?.push(event);
+        cell.fresh ??= new Map(members);
+        apply(cell.fresh, event);
+        change(cell, { members: cell.fresh });
+      } else if (snapshot) change(cell, { value: own?.data, event: undefined });
+      else {
+        const made = reduce[name] ? reduce[name](value as never, event) : payload;
+        change(cell, { value: made, event, count: count + 1 });
+        for (const fn of [...cell.handlers]) fn(event);
+      }
+    }
+  };
+
+  const store: TopicStore = {
+    get: (topic) => cells.get(topic)?.state ?? first(topic),
+    began,
+    watch(topic, fn) {
+      const cell = use(topic);
+      // One entry for each caller, even of the same function.
+      const entry = (): void => fn();
+      cell.listeners.add(entry);
+      return () => {
+        if (cell.listeners.delete(entry)) leave(cell);
+      };
+    },
+    want(topics) {
+      let all: Cell[] = topics.map(use);
+      return () => {
+        all.forEach(leave);
+        all = [];
+      };
+    },
+    listen(topic, fn) {
+      const cell = use(topic);
+      const entry = (event: WSEEvent): void => fn(event);
+      cell.handlers.add(entry);
+      return () => {
+        if (cell.handlers.delete(entry)) leave(cell);
+      };
+    },
+    present(topic, { data, load: get }) {
+      const cell = use(topic);
+      if (data) {
+        cell.data = data;
+        // Asked for without them: once more, with.
+        if (asked.delete(topic)) later();
+      }
+      if (get) {
+        cell.load = get;
+        load(cell);
+      }
+      return () => leave(cell);
+    },
+    topics: () => [...cells].filter(([, { uses }]) => uses > 0).map(([topic]) => topic),
+    attach(next) {
+      client = next;
+      asked = new Set(next.wantedTopics);
+      settle();
+      const offs = [
+        next.onAny(take),
+        next.watch('state', ({ state, previous }) => {
+          if (state !== 'connected' || previous === 'degraded') return;
+          for (const cell of cells.values()) {
+            // Who has come and gone meanwhile is not told afterwards.
+            if (!cell.load && cell.live.members.size > 0) {
+              cell.fresh = undefined;
+              change(cell, { members: NOBODY });
+            }
+            load(cell);
+          }
+        }),
+      ];
+      return () => {
+        client = undefined;
+        for (const off of offs) off();
+      };
+    },
+    draw,
+  };
+  return store;
+}

@@ -1,0 +1,223 @@
+/** `useWSE`, as programs written for the published hook use it, and what it tells the window. */
+
+import { createElement } from 'react';
+import { renderToString } from 'react-dom/server';
+import { expect, it, onTestFinished } from 'vitest';
+import { encodeJwt } from '../../../ts/src/index.js';
+import { waitUntil } from '../../../ts/test/support/wait.js';
+import { type UseWSEReturn, useWSE } from '../../src/react/index.js';
+import { render, serve, show } from '../support/react.js';
+import { Peer } from '../support/wse.js';
+
+const FAST = { linger: 50, heartbeat: 100 } as const;
+
+/** Collects the window's events of these names. */
+function overhear(...names: string[]): [name: string, detail: unknown][] {
+  const heard: [string, unknown][] = [];
+  const page = globalThis as unknown as EventTarget;
+  for (const name of names) {
+    const fn = (event: Event): void => void heard.push([name, (event as CustomEvent).detail]);
+    page.addEventListener(name, fn);
+    onTestFinished(() => page.removeEventListener(name, fn));
+  }
+  return heard;
+}
+
+it('returns what the published hook returns, and isConnected', async () => {
+  const server = await serve();
+  const config = { ...FAST, endpoints: [`ws://127.0.0.1:${server.port}`] };
+  const hook = show(() => useWSE(undefined, ['notifications'], config));
+  const grades = overhear('connectionQualityChanged', 'wse:quality-change');
+  const heard = overhear('notifications', 'connectionStateChange', 'subscriptionUpdate');
+  const page = render(createElement(hook.component));
+  await waitUntil(() => hook.last()?.activeTopics.includes('notifications'), 'subscription');
+  const wse = hook.last();
+  expect(wse).toMatchObject({ isConnected: true, connectionHealth: 'connected', activeTopics: ['notifications'] });
+  await waitUntil(() => hook.last().diagnostics.latency !== null, 'latency');
+  expect(hook.last().diagnostics.quality).not.toBe('unknown');
+  const grade = expect.objectContaining({ quality: hook.last().diagnostics.quality });
+  expect(grades.slice(-2)).toEqual([
+    ['connectionQualityChanged', grade],
+    ['wse:quality-change', grade],
+  ]);
+  expect(hook.last().sendMessage).toBe(wse.sendMessage);
+  expect(Object.keys(wse).sort()).toEqual(NAMES);
+
+  server.server.publish('notifications', 'notifications', { text: 'hi' });
+  await waitUntil(() => heard.some(([name]) => name === 'notifications'), 'window event');
+  expect(heard.filter(([name]) => name === 'notifications')).toEqual([['notifications', { text: 'hi' }]]);
+  expect(heard[0]).toEqual(['connectionStateChange', expect.objectContaining({ oldState: 'pending', newState: 'connecting' })]);
+  expect(heard).toContainEqual([
+    'subscriptionUpdate',
+    expect.objectContaining({ action: 'subscribe', success_topics: ['notifications'] }),
+  ]);
+
+  await wse.sendMessage('order', { qty: 3 }, { priority: 'high', correlation_id: 'c1' });
+  const [, , order] = await server.take('msg');
+  expect(order).toMatchObject({ t: 'order', p: { qty: 3 }, pri: 8, cid: 'c1' });
+  await wse.sendBatch([{ type: 'a', payload: 1 }, { type: 'b' }]);
+  expect((await server.take('msg'))[2]).toMatchObject({ t: 'batch', p: { count: 2 } });
+  await expect(wse.sendMessage('x', 1, { encrypted: true as never })).rejects.toMatchObject({ code: 'WSE_ARGUMENT' });
+  await wse.setCompression(true);
+  expect((await server.take('msg'))[2]).toMatchObject({ t: 'config_update', p: { compression_enabled: true } });
+
+  expect(await wse.subscribe(['news'])).toMatchObject({ success: true, topics: ['news'] });
+  await waitUntil(() => hook.last().activeTopics.includes('news'), 'news');
+  wse.unsubscribe(['news', 'notifications']);
+  await waitUntil(() => !hook.last().activeTopics.includes('news'), 'no news');
+  // The component still asks for it.
+  expect(hook.last().activeTopics).toEqual(['notifications']);
+  expect(hook.last().stats).toMatchObject({ state: 'connected', reconnectCount: 0 });
+
+  wse.forceReconnect();
+  await server.take('disconnect');
+  await waitUntil(() => hook.last().stats?.reconnectCount === 1 && hook.last().isConnected, 'reconnect');
+  await waitUntil(() => hook.last().activeTopics.includes('notifications'), 'subscription');
+  page.unmount();
+  await server.take('disconnect');
+});
+
+const NAMES = [
+  'activeTopics',
+  'changeEndpoint',
+  'clearOfflineQueue',
+  'connectionHealth',
+  'debugHandlers',
+  'diagnostics',
+  'downloadDiagnostics',
+  'forceReconnect',
+  'getClient',
+  'getQueueSize',
+  'isConnected',
+  'requestSnapshot',
+  'sendBatch',
+  'sendMessage',
+  'setCompression',
+  'stats',
+  'subscribe',
+  'unsubscribe',
+];
+
+it('shares one connection among components, in both forms', async () => {
+  const server = await serve();
+  const one = show(() => useWSE(undefined, ['a'], { ...FAST, url: server.url }));
+  const two = show(() => useWSE({ ...FAST, url: server.url, topics: ['b'] }));
+  render(createElement('div', null, createElement(one.component), createElement(two.component)));
+  await waitUntil(() => one.last()?.activeTopics.length === 2, 'two topics');
+  await waitUntil(() => two.last()?.activeTopics.length === 2, 'two topics');
+  expect(one.last().getClient()).toBe(two.last().getClient());
+  expect(server.gauge('connections')).toBe(1);
+});
+
+it('keeps what is sent without a connection, and drops it when told to', async () => {
+  const peer = await Peer.start();
+  const hook = show(() => useWSE(undefined, [], { ...FAST, url: peer.url }));
+  render(createElement(hook.component));
+  const connection = await peer.connection(0);
+  const dropped = hook.last().sendMessage('one', 1);
+  expect(hook.last().getQueueSize()).toBe(1);
+  await expect(hook.last().sendMessage('now', 1, { offline: false })).rejects.toMatchObject({ code: 'WSE_TIMEOUT' });
+  hook.last().clearOfflineQueue();
+  await expect(dropped).rejects.toMatchObject({ code: 'WSE_ABORTED' });
+  expect(hook.last().getQueueSize()).toBe(0);
+  const kept = hook.last().sendMessage('two', 2);
+  connection.ready();
+  await kept;
+  expect((await connection.next('two')).p).toBe(2);
+  expect(connection.heard.filter(({ t }) => t === 'one')).toEqual([]);
+});
+
+it('asks for another token when the server refuses one, and tells the window', async () => {
+  const secret = 's'.repeat(32);
+  const server = await serve({ jwt: { secret, from: ['query'] } });
+  const good = encodeJwt({ sub: 'ada', exp: Math.floor(Date.now() / 1000) + 600 }, secret);
+  const old = encodeJwt({ sub: 'ada', exp: 1 }, secret);
+  let refreshes = 0;
+  const refreshAuthToken = async (): Promise<string> => {
+    refreshes += 1;
+    return good;
+  };
+  const reconnection = { baseDelay: 1 };
+  const config = { ...FAST, url: server.url, tokenIn: 'query', refreshAuthToken, reconnection } as const;
+  const hook = show(() => useWSE(old, [], config));
+  const heard = overhear('authTokenExpired', 'wseAuthFailed');
+  render(createElement(hook.component));
+  await waitUntil(() => hook.last()?.isConnected, 'connection');
+  expect(refreshes).toBe(1);
+  expect(heard.map(([name]) => name)).toEqual(['wseAuthFailed', 'authTokenExpired']);
+  hook.last().forceReconnect();
+  await waitUntil(() => hook.last().stats?.reconnectCount === 1, 'reconnect');
+  expect(refreshes).toBe(1);
+
+  const refused = show(() => useWSE(old, [], { ...FAST, url: server.url, tokenIn: 'query' }));
+  render(createElement(refused.component));
+  await waitUntil(() => refused.last()?.connectionHealth === 'error', 'refusal');
+  await waitUntil(() => heard.filter(([name]) => name === 'wseAuthFailed').length === 3, 'window event');
+});
+
+it('refuses to send in clear what was to be encrypted', () => {
+  const hook = show(() => useWSE(undefined, [], { security: { encryptionEnabled: true as never } }));
+  expect(() => renderToString(createElement(hook.component))).toThrow('no encryption');
+});
+
+it('tells the window what servers say, and nothing the platform says itself', async () => {
+  const peer = await Peer.start();
+  const hook = show((): UseWSEReturn => useWSE(undefined, ['a'], { ...FAST, url: peer.url }));
+  const names = [
+    'presenceJoin',
+    'configResponse',
+    'rateLimitExceeded',
+    'criticalError',
+    'serverError',
+    'wseServerError',
+    'subscriptionFailed',
+    'wseAuthFailed',
+    'snapshotComplete',
+    'click',
+    'error',
+    'tick',
+    'end',
+  ];
+  const heard = overhear(...names);
+  // As every browser has it.
+  Object.assign(globalThis, { onclick: null });
+  onTestFinished(() => void Reflect.deleteProperty(globalThis, 'onclick'));
+  render(createElement(hook.component));
+  const connection = await peer.connection(0);
+  connection.ready();
+  const say = (t: string, p: unknown): void => connection.send({ c: 'WSE', t, p });
+  say('presence_join', { user_id: 'ada', data: 1, topic: 'a' });
+  say('config_response', { a: 1 });
+  say('error', { code: 'RATE_LIMITED', message: 'slow down', retry_after: 2 });
+  say('error', { code: 'SERVER_ERROR', message: 'broken', recoverable: false });
+  say('error', { code: 'AUTH_FAILED', message: 'no' });
+  say('subscription_update', { action: 'subscribe', success: false, failed_topics: ['a'], failed_reasons: ['denied'] });
+  say('click', {});
+  say('tick', 1);
+  (globalThis as unknown as EventTarget).dispatchEvent(
+    new CustomEvent('wseRequestSnapshot', { detail: { topics: ['a'] } }) as unknown as Event,
+  );
+  expect((await connection.next('sync_request')).p).toMatchObject({ topics: ['a'] });
+  say('snapshot_complete', { topics: ['a'], count: 1 });
+  say('end', 0);
+  await waitUntil(() => heard.some(([name]) => name === 'end'), 'the end');
+  const details = undefined;
+  const context = { messageType: 'error' };
+  const server = { details, severity: undefined, timestamp: expect.any(Number), context };
+  const known = { code: 'SERVER_ERROR', message: 'broken' };
+  expect(heard).toEqual([
+    ['presenceJoin', { user_id: 'ada', data: 1, topic: 'a' }],
+    ['configResponse', { a: 1 }],
+    ['rateLimitExceeded', { message: 'slow down', retryAfter: 2 }],
+    ['serverError', { ...server, code: 'RATE_LIMITED', message: 'slow down', recoverable: true }],
+    ['wseServerError', { ...known, details, recoverable: false }],
+    ['criticalError', { ...known, shouldReconnect: undefined }],
+    ['serverError', { ...server, ...known, recoverable: false }],
+    ['wseAuthFailed', { code: 'AUTH_FAILED', message: 'no', details }],
+    ['serverError', { ...server, code: 'AUTH_FAILED', message: 'no', recoverable: true }],
+    ['subscriptionFailed', { message: 'denied', topics: ['a'], failed: [{ topic: 'a', reason: 'denied' }] }],
+    ['tick', 1],
+    ['snapshotComplete', { topics: ['a'], count: 1 }],
+    ['end', 0],
+  ]);
+});
