@@ -23,14 +23,15 @@ import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
 import { createSending } from './sending.js';
 import { createSession, VERSION } from './session.js';
-import { createCounters } from './status.js';
+import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
 import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
 import { createWait, type Wait } from './wait.js';
 import { createWindow } from './window.js';
 
-const ANY = '*';
+/** The key of handlers of every type; no server can send it. */
+const ANY = Symbol() as unknown as string;
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
@@ -301,7 +302,8 @@ export function connect<E extends object = Record<string, unknown>>(
   const until = (timeout?: number): Promise<void> => {
     if (driver.buffered !== undefined) return Promise.resolve();
     if (ending) return Promise.reject(ending);
-    const wait = createWait<void>(clock, 'not connected', timeout, life.signal, () => off());
+    const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
+    void closed.then(() => wait.reject(ending));
     const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
     return wait.promise;
   };
@@ -353,7 +355,7 @@ export function connect<E extends object = Record<string, unknown>>(
       return off;
     },
     onAny: (fn) => on(ANY, fn),
-    off: (type, fn) => events.off(type, fn as (event: WSEEvent) => void),
+    off: (type, fn) => events.off(type === '*' ? ANY : type, fn as (event: WSEEvent) => void),
     watch: (notice, fn) => notices.on(notice, fn as (value: Notices[typeof notice]) => void),
     async recv(timeout, signal) {
       const { value, done } = await inbox.next(timeout, signal);
@@ -378,24 +380,7 @@ export function connect<E extends object = Record<string, unknown>>(
     refreshToken: (token) => tokens.exchange(token),
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
-    getStats: () => ({
-      ...counters,
-      state: driver.state,
-      isReady: session.server.ready,
-      isFullyReady: session.server.hello,
-      connectionId: session.server.connectionId ?? null,
-      url: driver.url ?? null,
-      subscribedTopics: [...subscriptions.confirmed()],
-      reconnectCount: Math.max(0, driver.connects - 1),
-      attempts: driver.attempts,
-      queueSize: inbox.size,
-      sendQueueSize: outgoing.size,
-      pendingRequests: requests.size,
-      recovery: { ...resume.stats(), positions: resume.positions() },
-      network: quality.read(),
-      circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
-      connectionPool: driver.endpoints.stats(),
-    }),
+    getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),
     async close(code = 1000, reason = '') {
       if (code !== 1000 && !(code >= 3000 && code < 5000))
         throw new WSEError('WSE_ARGUMENT', `no close code for programs: ${code}`);
@@ -406,12 +391,10 @@ export function connect<E extends object = Record<string, unknown>>(
     [Symbol.asyncDispose]: () => client.close(),
   };
   if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
-  const unwatch = page
-    ? followPage(clock, driver, () => {
-        driver.wake();
-        if (driver.buffered !== undefined) liveness.probe();
-      })
-    : undefined;
+  const probe = (): void => {
+    if (driver.buffered !== undefined) liveness.probe();
+  };
+  const unwatch = page ? followPage(clock, driver, probe) : undefined;
   for (const extension of extensions) hooks.push(extension.attach(host));
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.

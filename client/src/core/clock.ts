@@ -16,6 +16,7 @@ export interface Clock {
 /** The platform's clock. Looked up at every call, so that fake timers count too. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  setTimeout: (fn, ms) => setTimeout(fn, ms),
+  // A longer one would ring at once.
+  setTimeout: (fn, ms) => setTimeout(fn, Math.min(ms, 2 ** 31 - 1)),
   clearTimeout: (handle) => clearTimeout(handle as number),
 };

@@ -162,14 +162,14 @@ export function createDriver(
   const failed = (gen: number, code: number, reason: string, error?: unknown): void => {
     if (gen !== state.generation) return;
     clock.clearTimeout(timer);
-    const early = begun !== 0;
-    if (early) {
+    const kind = settings.stopOn.includes(code) ? 'stop' : closeClass(code);
+    // A refused token is nobody's failure; a server that accepts and hangs up is as good as none.
+    if (kind !== 'refresh' && (begun !== 0 || now() - state.readyAt < config.stableAfter)) {
       endpoints.failed(url as string);
       breaker?.failed();
     }
     drop(1000, '', true);
     strain = strainAfter(strain, state.step === 'ready' ? now() - state.readyAt : 0);
-    const kind = settings.stopOn.includes(code) ? 'stop' : closeClass(code);
     refused = kind === 'refresh';
     input({ type: 'closed', gen, at: now(), code, reason, class: kind }, error);
   };
@@ -215,7 +215,8 @@ export function createDriver(
     silent: () => input({ type: 'silent', gen: state.generation }),
     dead: () => failed(state.generation, 1006, 'nothing was heard'),
     wake() {
-      if (!patient) input({ type: 'wake' });
+      // Who was told to wait longer does; but nothing else ends the sleep of a frozen page.
+      if (!patient || state.step === 'frozen') input({ type: 'wake' });
     },
     force(urls) {
       if (urls) endpoints = pool(urls, context);

@@ -24,6 +24,7 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
   const others = new Set<EventQueue<T>>();
   let read = false;
   let collecting = true;
+  let over: { readonly error: WSEError | undefined } | undefined;
   const begin = (): EventQueue<T> => {
     read = true;
     collecting = true;
@@ -49,9 +50,11 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
       if (!begin().taken) return first.iterate();
       const own = queue();
       others.add(own);
+      if (over) own.end(over.error);
       return own.iterate(() => others.delete(own));
     },
     end(error) {
+      over = { error };
       collecting = true;
       for (const one of [first, ...others]) one.end(error);
     },

@@ -49,7 +49,7 @@ export function createLiveness(heartbeat: number, idle: number, clock: Clock, on
     clock.clearTimeout(timer);
     const now = clock.now();
     dueAt = Math.min(now + heartbeat, heardAt + idle, deadline);
-    timer = clock.setTimeout(ring, Math.max(0, dueAt - now));
+    if (dueAt < Number.POSITIVE_INFINITY) timer = clock.setTimeout(ring, Math.max(0, dueAt - now));
   };
   const ask = (): void => {
     askedAt ??= clock.now();

@@ -48,9 +48,9 @@ export interface ClientOptions {
   readonly connectTimeout?: number;
   /** Until `server_ready`; after it the connection counts as ready without (0: at once). @default 10000 */
   readonly readyTimeout?: number;
-  /** Between pings. @default 15000 */
+  /** Between pings; `Infinity`: none. @default 15000 */
   readonly heartbeat?: number;
-  /** Without any frame for so long, the connection is given up. @default 40000 */
+  /** Without any frame for so long, the connection is given up; `Infinity`: never, for endpoints that answer no pings (`protocol: 'raw'`). @default 40000 */
   readonly idleTimeout?: number;
   /** What `send()`, `request()`, `subscribe()` and `requestSnapshot()` wait at most. @default 10000 */
   readonly timeout?: number;

@@ -1,11 +1,14 @@
-/** What a client knows of itself, as programs and operators read it. Types, and the counters behind them; nothing here acts. */
+/** What a client knows of itself, as programs and operators read it. Types, counters, and how they are read together; nothing here acts. */
 
 import type { Position } from '../protocol/types.js';
 import type { BreakerState } from './breaker.js';
+import type { Driver } from './driver.js';
 import type { EndpointStats } from './endpoints.js';
 import type { ConnectionState } from './machine.js';
-import type { QualityReport } from './quality.js';
-import type { ResumeStats } from './resume.js';
+import type { QualityMeter, QualityReport } from './quality.js';
+import type { Resume, ResumeStats } from './resume.js';
+import type { ServerInfo } from './session.js';
+import type { Subscriptions } from './subscriptions.js';
 
 /** Counters since the client was made; they survive reconnects. */
 export interface Counters {
@@ -59,4 +62,34 @@ export const createCounters = (): Counters => ({
   duplicates: 0,
   unreadable: 0,
   handlerErrors: 0,
+});
+
+/** The numbers of all parts together. */
+export const statsOf = (
+  counters: Counters,
+  driver: Driver,
+  server: ServerInfo,
+  subscriptions: Subscriptions,
+  inbox: { readonly size: number },
+  outgoing: { readonly size: number },
+  requests: { readonly size: number },
+  resume: Resume,
+  quality: QualityMeter,
+): ClientStats => ({
+  ...counters,
+  state: driver.state,
+  isReady: server.ready,
+  isFullyReady: server.hello,
+  connectionId: server.connectionId ?? null,
+  url: driver.url ?? null,
+  subscribedTopics: [...subscriptions.confirmed()],
+  reconnectCount: Math.max(0, driver.connects - 1),
+  attempts: driver.attempts,
+  queueSize: inbox.size,
+  sendQueueSize: outgoing.size,
+  pendingRequests: requests.size,
+  recovery: { ...resume.stats(), positions: resume.positions() },
+  network: quality.read(),
+  circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
+  connectionPool: driver.endpoints.stats(),
 });
