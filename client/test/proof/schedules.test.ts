@@ -80,7 +80,7 @@ async function live(seed: number, { faults, ring, whole }: Weather): Promise<str
   const stories = tests.map(({ client }) => new Story(ledger, client));
   // In calm: from here on everything counts.
   await Promise.all(tests.map(({ client }) => client.subscribe(TOPICS)));
-  for (const topic of TOPICS) ledger.begins(topic, server.position(topic)?.epoch ?? '');
+  for (const topic of TOPICS) ledger.begins(topic, server.position(topic)?.epoch ?? '', 1);
   proxy.faults = faults;
 
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;

@@ -22,10 +22,9 @@ export class Ledger {
     return this.#topic(topic).count;
   }
 
-  /** The stream of a topic begins: everything counted so far was in older epochs. */
-  begins(topic: string, epoch: string): void {
-    const { bases, count } = this.#topic(topic);
-    if (!bases.has(epoch)) bases.set(epoch, count);
+  /** The stream of a topic in this epoch begins with message `first`; the messages before were in older epochs. */
+  begins(topic: string, epoch: string, first: number): void {
+    this.#topic(topic).bases.set(epoch, first - 1);
   }
 
   /** How many messages there were up to and including a position. */
