@@ -2,7 +2,7 @@
 // said in deny.toml and checked by cargo-deny, in the workflow: building it takes longer than all of this.
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join, relative, sep } from 'node:path';
 import { ROOT, read } from './lib/run.mjs';
 
 /** Which of our crates a crate may depend on. A crate that is not named here is a mistake, so that nobody forgets it. */
@@ -64,6 +64,41 @@ function checkFacade() {
   }
 }
 
+/** The client: each room may import from those before it; packages are named here, all of them optional. */
+const CLIENT_ROOMS = ['protocol', 'core', '*'];
+const CLIENT_PACKAGES = {
+  protocol: ['@msgpack/msgpack'],
+  core: ['#ws'],
+  react: ['react'],
+  store: ['react', 'zustand'],
+  query: ['react', '@tanstack/react-query', '@tanstack/query-core'],
+  testing: ['wse-server'],
+};
+
+function checkClient() {
+  const source = join(ROOT, 'client', 'src');
+  const rank = (room) => (CLIENT_ROOMS.includes(room) ? CLIENT_ROOMS : CLIENT_ROOMS.concat(room)).indexOf(room);
+  for (const file of walk(source)) {
+    const [room, ...rest] = relative(source, file).split(sep);
+    if (rest.length === 0) continue; // index.ts names everything
+    const name = relative(ROOT, file);
+    for (const [, from] of readFileSync(file, 'utf8').matchAll(/(?:\bfrom\s+|\bimport\s*\(?\s*)'([^']+)'/g)) {
+      if (!from.startsWith('.')) {
+        // What runs in browsers too may not begin with Node's modules; the outbox's file store and the testing entry are for Node.
+        const known = (CLIENT_PACKAGES[room] ?? []).some((other) => from === other || from.startsWith(`${other}/`));
+        const node = from.startsWith('node:') && rank(room) > 1;
+        if (!known && !node) problems.push(`${name}: ${room} must not import ${from}`);
+        continue;
+      }
+      const [target, ...below] = relative(source, join(file, '..', from)).split(sep);
+      if (target === '..') problems.push(`${name}: ${from} is outside of client/src`);
+      else if (below.length > 0 && target !== room && rank(target) > rank(room)) {
+        problems.push(`${name}: ${room} must not import ${target}`);
+      }
+    }
+  }
+}
+
 function* walk(path) {
   if (!existsSync(path)) return;
   if (!statSync(path).isDirectory()) {
@@ -75,5 +110,6 @@ function* walk(path) {
 
 checkCrates();
 checkFacade();
+checkClient();
 for (const problem of problems) console.error(`rooms: ${problem}`);
 process.exitCode = problems.length > 0 ? 1 : 0;

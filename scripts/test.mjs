@@ -10,7 +10,10 @@ import { failWith, Problem, ROOT, run } from './lib/run.mjs';
 import { checkNode, checkRust, ensureAddon, ensureClient, ensureFacade, ensurePackages, say } from './lib/steps.mjs';
 
 const PARTS = ['rust', 'ts'];
-const BROWSER_TESTS = ['ts/test/peers/chromium.test.ts', 'ts/test/peers/dashboard.test.ts', 'ts/test/peers/page.test.ts'];
+const BROWSER_TESTS = [
+  ...['chromium', 'dashboard', 'page'].map((name) => `ts/test/peers/${name}.test.ts`),
+  'client/test/engine/browser.test.ts',
+];
 /** Programs that may be impossible to get here, and the files of tests that need each. */
 const PEERS = [
   { name: 'Chromium', variable: 'WSE_TEST_CHROMIUM', ensure: ensureBrowser, tests: BROWSER_TESTS },
@@ -19,7 +22,13 @@ const PEERS = [
 /** What makes the tests' engines run on an event loop instead of threads (docs/design/drivers.md). */
 const INLINE = { WSE_TEST_DRIVER: 'inline' };
 /** Projects of vitest whose tests start engines; the one file of them that says itself which driver it has. */
-const DRIVEN = ['--project=border', '--project=client', '--project=process', '--project=attack', '--exclude=ts/test/process/inline.test.ts'];
+const DRIVEN = [
+  '--project=border',
+  '--project=client',
+  '--project=process',
+  '--project=attack',
+  '--exclude=ts/test/process/inline.test.ts',
+];
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 

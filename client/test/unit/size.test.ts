@@ -26,6 +26,7 @@ async function weigh(code: string): Promise<number> {
     .reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0);
 }
 
+// 9 kB is what was promised; this is what is held, so that it can only become less.
 it('the core', async () => {
   expect(await weigh("export { connect } from './src/index.ts'")).toBeLessThanOrEqual(13_950);
 });
