@@ -135,6 +135,7 @@ export function connect<E extends object = Record<string, unknown>>(
     timeout: patience,
     id,
     send: sending.queue,
+    waiting: () => outgoing.size,
     write,
     report: (error, type) => report(wrap(error, type)),
   });
@@ -291,6 +292,7 @@ export function connect<E extends object = Record<string, unknown>>(
     unwatch?.();
     settings.signal?.removeEventListener('abort', abort);
     outgoing.end(ending);
+    requests.end(ending);
     subscriptions.end(ending);
     inbox.end(error);
     closing = Promise.all(hooks.map((hook) => hook.close?.())).catch(report);
@@ -374,7 +376,7 @@ export function connect<E extends object = Record<string, unknown>>(
       await until(timeout);
       const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
       snapshots.add(wait);
-      sync(topics);
+      if (!sync(topics)) wait.fail('WSE_CONNECTION_LOST');
       return wait.promise as Promise<never>;
     },
     refreshToken: (token) => tokens.exchange(token),
