@@ -125,7 +125,9 @@ async function live(seed: number, { faults, ring, whole }: Weather): Promise<str
       if (fault) problems.push(`client ${index}, ${fault}`);
       else if (whole && story.losses(topic) > 0) problems.push(`client ${index}, ${topic}: ${story.losses(topic)} lost`);
     }
-    const { errors } = tests[index] as (typeof tests)[number];
+    const { errors, client } = tests[index] as (typeof tests)[number];
+    const { held } = client.getStats().recovery;
+    if (held > 0) problems.push(`client ${index}: holds ${held} still`);
     problems.push(...errors.map((error) => `client ${index}: ${error.message}`));
   }
   for (const topic of TOPICS) {
