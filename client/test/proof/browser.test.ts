@@ -42,7 +42,10 @@ type Report = readonly [tab: string, kind: string, value: unknown];
 /** A site whose page connects and reports all it hears; `/other` goes back when `back()` is called. */
 async function site(): Promise<{ origin: string; reports: Report[]; back(): void; of(tab: string, kind: string): unknown[] }> {
   const reports: Report[] = [];
-  const waiting: ServerResponse[] = [];
+  let back = (): void => {};
+  const backed = new Promise<void>((resolve) => {
+    back = resolve;
+  });
   const PAGE = `<!doctype html><script src="/wse.js"></script><script>
     const [tab, url] = JSON.parse(decodeURIComponent(location.hash.slice(1)));
     // One after the other: reports keep their order.
@@ -68,8 +71,10 @@ async function site(): Promise<{ origin: string; reports: Report[]; back(): void
       for await (const chunk of request) body += chunk;
       reports.push(JSON.parse(body) as Report);
       response.end();
-    } else if (request.url === '/wait') waiting.push(response);
-    else {
+    } else if (request.url === '/wait') {
+      await backed;
+      response.end();
+    } else {
       const script = request.url === '/wse.js';
       response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
       response.end(script ? bundle : request.url === '/other' ? OTHER : PAGE);
@@ -83,9 +88,7 @@ async function site(): Promise<{ origin: string; reports: Report[]; back(): void
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     reports,
-    back: () => {
-      for (const response of waiting.splice(0)) response.end();
-    },
+    back,
     of: (tab, kind) => reports.filter((report) => report[0] === tab && report[1] === kind).map(([, , value]) => value),
   };
 }
