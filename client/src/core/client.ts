@@ -251,6 +251,7 @@ export function connect<E extends object = Record<string, unknown>>(
       if (typeof data === 'string') decoder.text(data);
       else decoder.bytes(data);
     },
+    closed: decoder.after,
     lost() {
       clock.clearTimeout(patienceTimer);
       liveness.stop();

@@ -36,6 +36,24 @@ describe('messages', () => {
     expect([...errors, ...plain.errors]).toEqual([]);
   });
 
+  it('that came before the end are delivered, packed or not', async () => {
+    const server = await PublishedServer.start(JWT);
+    const { client, events } = open(server.url, { ...FAST, token: 'good' });
+    for (const index of [0, 1, 2]) {
+      const connection = await server.connection(index);
+      await waitUntil(() => client.isFullyReady, 'server_hello');
+      connection.event('tick', { n: 3 * index, large: 'x'.repeat(3_000) });
+      connection.text(`{"t":"tick","p":{"n":${3 * index + 1}}}`);
+      connection.event('tick', { n: 3 * index + 2, large: 'x'.repeat(3_000) });
+      connection.socket.close(4300);
+    }
+    await waitUntil(
+      () => events.length === 9,
+      () => `everything: ${events.map(({ payload }) => (payload as { n: number }).n)}`,
+    );
+    expect(events.map(({ payload }) => (payload as { n: number }).n)).toEqual(range(0, 8));
+  });
+
   it('are not dropped for their age, in the first five seconds or later (published: a clock 1 s off loses them)', async () => {
     const server = await PublishedServer.start(JWT);
     const { events } = open(server.url, { token: 'good' });
