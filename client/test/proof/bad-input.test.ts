@@ -257,6 +257,43 @@ describe('an upgrade', () => {
   });
 });
 
+describe('a token function', () => {
+  it.each<[string, () => unknown, RegExp]>([
+    [
+      'throws',
+      () => {
+        throw new Error('no issuer');
+      },
+      /no issuer/,
+    ],
+    ['rejects', () => Promise.reject(new Error('no network')), /no network/],
+    ['returns a header of its own', () => 'a\r\nX-Evil: 1', /nvalid|CONNECTION_LOST|character/],
+  ])('that %s is reported, and asked again in time', async (_, token, said) => {
+    const peer = await Peer.start((connection) => connection.ready());
+    let calls = 0;
+    const { client, errors, states } = open(peer.url, { ...FAST, token: () => (++calls < 4 ? token() : 'good') as string });
+    await client.connected(20_000);
+    expect(calls).toBe(4);
+    expect([...errors, ...states.map(({ error }) => error)].map(String).join()).toMatch(said);
+    expect(peer.connections.map(({ headers }) => [headers['authorization'], headers['x-evil']])).toEqual([
+      ['Bearer good', undefined],
+    ]);
+  });
+
+  it('that never answers costs one attempt each time, not the client', async () => {
+    const peer = await Peer.start((connection) => connection.ready());
+    let calls = 0;
+    const { client, states } = open(peer.url, {
+      ...FAST,
+      connectTimeout: 200,
+      token: () => (++calls < 3 ? new Promise<string>(() => {}) : 'good'),
+    });
+    await client.connected(20_000);
+    expect(states[1]).toMatchObject({ state: 'reconnecting', reason: 'no connection in time' });
+    expect(peer.connections).toHaveLength(1);
+  });
+});
+
 describe('an hour', () => {
   type Fate = (socket: Socket) => void;
   const ready = (socket: Socket): void => socket.say({ t: 'server_ready', p: { details: {} } });
