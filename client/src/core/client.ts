@@ -293,7 +293,6 @@ export function connect<E extends object = Record<string, unknown>>(
     unwatch?.();
     settings.signal?.removeEventListener('abort', abort);
     outgoing.end(ending);
-    requests.end(ending);
     subscriptions.end(ending);
     inbox.end(error);
     closing = Promise.all(hooks.map((hook) => hook.close?.())).catch(report);

@@ -52,8 +52,6 @@ export interface Requests {
   take(event: WSEEvent, raw: Readonly<Record<string, unknown>>): boolean;
   /** What was sent will not be answered, and what was asked cannot be. */
   disconnected(): void;
-  /** Rejects everything. */
-  end(error: WSEError): void;
 }
 
 interface Pending {
@@ -149,9 +147,6 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
     disconnected() {
       for (const controller of running.values()) controller.abort();
       for (const { sent, wait } of pending.values()) if (sent) wait.fail('WSE_CONNECTION_LOST');
-    },
-    end(error) {
-      for (const { wait } of pending.values()) wait.reject(error);
     },
   };
 }
