@@ -148,6 +148,9 @@ describe('rubbish', () => {
     await client.connected(10_000);
     expect(states.some(({ state, code }) => state === 'reconnecting' && code !== undefined)).toBe(true);
     await waitUntil(() => server.open() === 1, 'the first one gone');
+    // It answers no Close: the client would wait for that.
+    for (const socket of server.sockets) socket.destroy();
+    await waitUntil(() => !client.isConnected, 'the end');
   });
 });
 

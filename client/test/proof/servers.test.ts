@@ -126,7 +126,7 @@ describe('a server', () => {
         await pause(5);
         if (reason === 'expiring' && refreshed > 0) throw new Error('the issuer is away');
         // Behind a refusal that followed an exchange there is nothing left to see.
-        const lives = reason === 'refused' && refreshed > 0 ? 600 : 4;
+        const lives = reason === 'refused' && refreshed > 0 ? 600 : 3;
         return encodeJwt({ sub: 'ada', exp: Math.floor(Date.now() / 1000) + lives }, secret);
       },
     });

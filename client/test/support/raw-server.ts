@@ -48,7 +48,5 @@ export function upgraded(socket: Socket, then: () => void): void {
       .digest('base64');
     const head = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
     socket.write(`${head}Sec-WebSocket-Accept: ${accept}\r\n\r\n`, then);
-    // A Close is all it understands.
-    socket.on('data', (frame) => void (frame[0] === 0x88 && socket.end()));
   });
 }
