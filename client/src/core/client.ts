@@ -135,6 +135,7 @@ export function connect<E extends object = Record<string, unknown>>(
     timeout: patience,
     id,
     send: sending.queue,
+    waiting: () => outgoing.size,
     write,
     report: (error, type) => report(wrap(error, type)),
   });
@@ -250,6 +251,7 @@ export function connect<E extends object = Record<string, unknown>>(
       if (typeof data === 'string') decoder.text(data);
       else decoder.bytes(data);
     },
+    closed: decoder.after,
     lost() {
       clock.clearTimeout(patienceTimer);
       liveness.stop();
@@ -374,7 +376,7 @@ export function connect<E extends object = Record<string, unknown>>(
       await until(timeout);
       const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
       snapshots.add(wait);
-      sync(topics);
+      if (!sync(topics)) wait.fail('WSE_CONNECTION_LOST');
       return wait.promise as Promise<never>;
     },
     refreshToken: (token) => tokens.exchange(token),

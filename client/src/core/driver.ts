@@ -35,6 +35,8 @@ export interface StateChange {
 export interface DriverHandlers {
   opened(): void;
   frame(data: string | Uint8Array): void;
+  /** No frame will come any more; `then` is to be called when those that came have been read. */
+  closed(then: () => void): void;
   /** The socket is gone; `opened` may come again. */
   lost(): void;
   changed(change: StateChange): void;
@@ -150,7 +152,7 @@ export function createDriver(
           frame: on.frame,
           closed(code, reason, error) {
             transport = undefined;
-            failed(gen, code, reason, error);
+            on.closed(() => failed(gen, code, reason, error));
           },
         },
       );

@@ -34,6 +34,8 @@ export interface RequestsHost {
   id(): string;
   /** Through the queue, with its errors. */
   send(message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void>;
+  /** How many messages wait in the queue. */
+  waiting(): number;
   /** At once; false without a connection. */
   write(message: Outgoing): boolean;
   report(error: unknown, type: string): void;
@@ -58,7 +60,7 @@ interface Pending {
 }
 
 /** No request waits yet. */
-export function createRequests({ clock, timeout: patience, id, send, write, report }: RequestsHost): Requests {
+export function createRequests({ clock, timeout: patience, id, send, waiting, write, report }: RequestsHost): Requests {
   const pending = new Map<string, Pending>();
   const handlers = new Map<string, RequestHandler>();
   const running = new Map<string, AbortController>();
@@ -106,9 +108,12 @@ export function createRequests({ clock, timeout: patience, id, send, write, repo
         pending.set(cid, entry);
         const request = Math.min(timeout, 2 ** 31 - 1);
         const message = { type, payload, correlationId: cid, request, priority: levelOf(priority) };
+        const before = waiting();
         send(message, Number.POSITIVE_INFINITY, unsent.signal).then(() => {
           entry.sent = true;
         }, wait.reject);
+        // Known in this turn, in which the connection may end, too.
+        entry.sent = waiting() === before;
       }
       return wait.promise;
     },

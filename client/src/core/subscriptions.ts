@@ -4,7 +4,7 @@
  */
 
 import type { Position } from '../protocol/types.js';
-import type { Clock } from './clock.js';
+import type { Clock, TimerHandle } from './clock.js';
 import { WSEError } from './errors.js';
 import { createWait, type Wait } from './wait.js';
 
@@ -36,6 +36,10 @@ export interface SubscriptionResult {
 }
 
 type Action = SubscriptionResult['action'];
+
+/** After so many ms, doubled each time, this often per connection, what was not answered is asked for again. */
+const AGAIN_MS = 10_000;
+const AGAIN = 3;
 
 interface Waiter {
   readonly action: Action;
@@ -86,6 +90,10 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
   const wanted = new Map<string, SubscribeOptions>();
   const held = new Set<string>();
   const waiters = new Set<Waiter>();
+  /** Asked for on this connection and not answered: servers that are busy lose requests, and who is not subscribed hears nothing. */
+  const asked = new Set<string>();
+  let tries = 0;
+  let timer: TimerHandle;
   let online = false;
   let recovery = false;
 
@@ -101,12 +109,29 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
   /** One request for topics that are present with the same data. */
   const ask = (topics: readonly string[], presence: unknown, positions: Readonly<Record<string, Position>>): void => {
     const known = recovery && Object.keys(positions).length > 0;
+    timer ??= clock.setTimeout(again, AGAIN_MS * 2 ** tries);
     host.send({
       action: 'subscribe',
       topics,
       ...(presence !== undefined && { presence }),
       ...(known && { recover: true, recovery: positions }),
     });
+  };
+  /** A request for each kind of presence. */
+  const askAll = (): void => {
+    const groups = new Map<string | undefined, [unknown, string[]]>();
+    for (const topic of asked) {
+      const { presence } = wanted.get(topic) as SubscribeOptions;
+      const key = presence && JSON.stringify(presence);
+      const group = groups.get(key);
+      if (group) group[1].push(topic);
+      else groups.set(key, [presence, [topic]]);
+    }
+    for (const [presence, topics] of groups.values()) ask(topics, presence, host.positions(topics.filter(kept)));
+  };
+  const again = (): void => {
+    timer = undefined;
+    if (tries++ < AGAIN) askAll();
   };
   const kept = (topic: string): boolean => wanted.get(topic)?.recover !== false;
   const check = (topics: readonly string[]): void => {
@@ -134,12 +159,17 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       if (topics.length === 0) return told('subscribe');
       for (const topic of topics) wanted.set(topic, options);
       const result = wait('subscribe', topics, options);
-      if (online) ask(topics, options.presence, options.recover === false ? {} : host.positions(topics));
+      if (!online) return result;
+      for (const topic of topics) asked.add(topic);
+      ask(topics, options.presence, options.recover === false ? {} : host.positions(topics));
       return result;
     },
     async unsubscribe(topics, options = {}) {
       check(topics);
-      for (const topic of topics) wanted.delete(topic);
+      for (const topic of topics) {
+        wanted.delete(topic);
+        asked.delete(topic);
+      }
       host.forget(topics, [...wanted.keys()]);
       if (!online || topics.length === 0) return told('unsubscribe', topics);
       const result = wait('unsubscribe', topics, options);
@@ -151,19 +181,17 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
     connected(can) {
       online = true;
       recovery = can;
-      const groups = new Map<string | undefined, [unknown, string[]]>();
-      for (const [topic, { presence }] of wanted) {
-        const key = presence && JSON.stringify(presence);
-        const group = groups.get(key);
-        if (group) group[1].push(topic);
-        else groups.set(key, [presence, [topic]]);
-      }
-      for (const [presence, topics] of groups.values()) ask(topics, presence, host.positions(topics.filter(kept)));
+      for (const topic of wanted.keys()) asked.add(topic);
+      askAll();
       for (const { wait: waiting, timeout } of waiters) waiting.arm(timeout);
     },
     disconnected() {
       online = false;
       held.clear();
+      asked.clear();
+      clock.clearTimeout(timer);
+      timer = undefined;
+      tries = 0;
       const all = [...wanted.keys()];
       const left = all.filter((topic) => !kept(topic));
       if (left.length > 0) host.forget(left, all.filter(kept));
@@ -180,10 +208,14 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       const reasons = (p['failed_reasons'] ?? []) as unknown[];
       const failed = strings(p['failed_topics']).map((topic, i) => ({ topic, reason: String(reasons[i] ?? 'unknown') }));
       for (const topic of topics) {
-        if (action === 'subscribe') held.add(topic);
-        else held.delete(topic);
+        if (action === 'subscribe') {
+          asked.delete(topic);
+          held.add(topic);
+        } else held.delete(topic);
       }
       const whole = topics.length + failed.length > 0;
+      if (!whole) asked.clear();
+      for (const { topic } of failed) asked.delete(topic);
       for (const waiter of waiters) {
         const { left, wait: waiting } = waiter;
         if (waiter.action !== action) continue;

@@ -132,7 +132,7 @@ export interface WSEClient<E extends object = Record<string, unknown>> extends A
   /** Answers requests of a type from the server; one handler per type, the last counts. */
   onRequest<P = unknown>(type: string, handler: RequestHandler<P>): Off;
 
-  /** Wants topics from now on, over all reconnects. Resolves with the server's answer, failed topics included; rejects where none came in time: they stay wanted. */
+  /** Wants topics from now on, over all reconnects. Resolves with the server's answer, failed topics included; rejects where none came in time: they stay wanted, and are asked for again after 10, 20 and 40 s. */
   subscribe(topics: readonly string[], options?: SubscribeOptions): Promise<SubscriptionResult>;
   unsubscribe(topics: readonly string[], options?: SubscribeOptions): Promise<SubscriptionResult>;
   /** Asks for the state of topics, or of all; resolves with `snapshot_complete`, behind the states themselves. */

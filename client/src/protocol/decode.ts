@@ -33,11 +33,13 @@ export interface Decoder {
   text(data: string): void;
   /** A BINARY frame. Its bytes are kept until it is read. */
   bytes(data: Uint8Array): void;
+  /** Calls `fn` when everything that came before has been read. */
+  after(fn: () => void): void;
   /** Forgets what waits: those frames were of a connection that is gone. */
   reset(): void;
 }
 
-type Frame = string | Uint8Array;
+type Frame = string | Uint8Array | Done;
 
 const MAX_DEPTH = 64;
 
@@ -129,14 +131,14 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     return () => emit({ c: 'WSE', t, p: beat[2] ? { timestamp: Number(beat[2]) } : {} }, data.length);
   };
 
-  const limit = (frame: Frame): void => {
+  const limit = (frame: string | Uint8Array): void => {
     if (frame.length > maxBytes) throw new DecodeError('too_large');
   };
 
   /** Reads a frame; true if those behind it have to wait. */
   const run = (frame: Frame): boolean => {
     try {
-      const later = typeof frame === 'string' ? text(frame) : binary(frame);
+      const later = typeof frame === 'string' ? text(frame) : typeof frame === 'function' ? frame : binary(frame);
       if (later instanceof Promise) {
         wait(later);
         return true;
@@ -185,6 +187,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
   return {
     text: take,
     bytes: take,
+    after: take,
     reset() {
       queue = undefined;
       queued = 0;

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeJwt } from '../../../ts/src/index.js';
 import { startServer, waitUntil } from '../../../ts/test/support/server.js';
 import { open } from '../support/client.js';
+import { fastClock } from '../support/fast-clock.js';
 import { Peer } from '../support/wse.js';
 
 const FAST = { reconnect: { baseDelay: 10, maxDelay: 50 } };
@@ -190,5 +191,23 @@ describe('tokens', () => {
     expect(expires).toBeGreaterThan(Date.now() / 1000 + 7_000);
     await expect(client.refreshToken(tokenOf(60, 'eve'))).rejects.toMatchObject({ code: 'WSE_AUTH_FAILED' });
     expect(states.map(({ state }) => state)).toEqual(['connecting', 'connected']);
+  });
+});
+
+describe('a subscription nobody answers', () => {
+  it('is asked for again, three times, and no more once it is answered', async () => {
+    const peer = await Peer.start((connection) => connection.ready());
+    const clock = fastClock(200);
+    const { client } = open(peer.url, { clock, heartbeat: 1e9, idleTimeout: 1e9, connectTimeout: 1e6, topics: ['a', 'b'] });
+    const connection = await peer.connection(0);
+    expect((await connection.next('subscription_update')).p).toEqual({ action: 'subscribe', topics: ['a', 'b'] });
+    connection.send({ t: 'subscription_update', p: { action: 'subscribe', success: true, success_topics: ['a'] } });
+    for (let n = 0; n < 3; n += 1) {
+      expect((await connection.next('subscription_update')).p).toEqual({ action: 'subscribe', topics: ['b'] });
+    }
+    const from = clock.now();
+    await waitUntil(() => clock.now() > from + 200_000, 'a while');
+    expect(connection.heard.filter(({ t }) => t === 'subscription_update')).toEqual([]);
+    expect(client.subscribedTopics).toEqual(new Set(['a']));
   });
 });

@@ -5,6 +5,8 @@ export class Socket {
   static all: Socket[] = [];
   static reachable = true;
   static answers = true;
+  /** What happens to each new one instead of opening. */
+  static fate: ((socket: Socket) => void) | undefined;
   binaryType = '';
   bufferedAmount = 0;
   readyState = 0;
@@ -17,6 +19,7 @@ export class Socket {
   constructor() {
     Socket.all.push(this);
     queueMicrotask(() => {
+      if (Socket.fate) return Socket.fate(this);
       if (!Socket.reachable) return this.end(1006);
       this.readyState = 1;
       this.onopen?.();
