@@ -2,13 +2,13 @@
 
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Bytes that a page loads at once; chunks that are imported when they are needed do not count, and neither do optional peers. */
-async function weigh(code: string): Promise<number> {
+async function weigh(code: string, options: BuildOptions = {}): Promise<number> {
   const { outputFiles } = await build({
     stdin: { contents: code, resolveDir: ROOT, loader: 'js' },
     bundle: true,
@@ -19,6 +19,7 @@ async function weigh(code: string): Promise<number> {
     outdir: 'out',
     write: false,
     metafile: true,
+    ...options,
     external: ['#ws', '@msgpack/msgpack', '@tanstack/react-query', 'react', 'wse-server', 'zustand'],
   });
   return outputFiles
@@ -54,5 +55,7 @@ describe('beside the core', async () => {
 });
 
 it('nothing happens at import', async () => {
-  expect(await weigh("import './src/index.ts'")).toBeLessThanOrEqual(200);
+  // By what the code does, whatever the manifest says of it: an import of nothing leaves nothing.
+  const left = await weigh("import './src/index.ts'; import './src/react/index.ts'", { ignoreAnnotations: true });
+  expect(left).toBeLessThanOrEqual(200);
 });
