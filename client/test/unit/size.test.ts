@@ -2,13 +2,13 @@
 
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { type BuildOptions, build } from 'esbuild';
+import { build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Bytes that a page loads at once; chunks that are imported when they are needed do not count, and neither do optional peers. */
-async function weigh(code: string, options: BuildOptions = {}): Promise<number> {
+async function weigh(code: string, { ignoreAnnotations = false } = {}): Promise<number> {
   const { outputFiles } = await build({
     stdin: { contents: code, resolveDir: ROOT, loader: 'js' },
     bundle: true,
@@ -19,7 +19,7 @@ async function weigh(code: string, options: BuildOptions = {}): Promise<number> 
     outdir: 'out',
     write: false,
     metafile: true,
-    ...options,
+    ignoreAnnotations,
     external: ['#ws', '@msgpack/msgpack', '@tanstack/react-query', 'react', 'wse-server', 'zustand'],
   });
   return outputFiles
