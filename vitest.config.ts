@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 // Above what a test's own waits may take together (`ts/test/support/wait.ts`): those say what did not come.
@@ -30,7 +31,11 @@ const config: ViteUserConfig = defineConfig({
       { test: { ...border, name: 'process', include: ['ts/test/process/**/*.test.ts'] } },
       { test: { ...border, name: 'attack', include: ['ts/test/attack/**/*.test.ts'], testTimeout: 120_000 } },
       // Against engines of their own, like those: both drivers.
-      { test: { ...border, name: 'client', include: ['client/test/**/*.test.ts'] } },
+      {
+        // `wse-client/testing` starts the engine of this checkout.
+        resolve: { alias: { 'wse-server': fileURLToPath(new URL('ts/src/index.ts', import.meta.url)) } },
+        test: { ...border, name: 'client', include: ['client/test/**/*.test.ts'] },
+      },
       { test: { ...border, name: 'docs', include: ['ts/test/docs/**/*.test.ts'] } },
       // Half a minute of it is waiting for the Python client's heartbeats: other files run meanwhile, on two cores too.
       {

@@ -1,7 +1,15 @@
 import { defineConfig, type UserConfig } from 'tsdown';
 
 const config: UserConfig = defineConfig({
-  entry: { index: 'src/index.ts', 'outbox/index': 'src/outbox/index.ts', 'outbox/file': 'src/outbox/file.ts' },
+  entry: {
+    index: 'src/index.ts',
+    'outbox/index': 'src/outbox/index.ts',
+    'outbox/file': 'src/outbox/file.ts',
+    'react/index': 'src/react/index.ts',
+    'store/index': 'src/store/index.ts',
+    'query/index': 'src/query/index.ts',
+    'testing/index': 'src/testing/index.ts',
+  },
   outDir: 'dist',
   format: ['esm', 'cjs'],
   platform: 'neutral',

@@ -15,7 +15,7 @@ import type { WSEClient, WSEEvent } from '../index.js';
 import { type ConnectionInfo, keyOf, NOWHERE, type Session, type SessionConfig, sessionFor } from './session.js';
 import type { PresenceOptions, TopicState } from './topic-store.js';
 
-const Context = createContext<Session | undefined>(undefined);
+const Context = /* @__PURE__ */ createContext<Session | undefined>(undefined);
 
 /** What a provider is told. */
 export interface WSEProviderProps extends SessionConfig {
@@ -32,7 +32,7 @@ export function WSEProvider({ children, topics, ...config }: WSEProviderProps): 
 /** The page's session for a configuration, as long as the component is there; or the one that is given. Internal to this folder. */
 export function useSession(config: SessionConfig, topics: readonly string[] = [], given?: Session): Session {
   const key = keyOf(config);
-  // The key stands for the configuration: a literal is another object at each rendering.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for the configuration, which is another object each time.
   const session = useMemo(() => given ?? sessionFor(config), [key, given]);
   useEffect(() => {
     if (!given) session.configure(config);
@@ -65,8 +65,11 @@ const selected = <S, R>(get: () => S, select: (state: S) => R): (() => R) => {
 
 /** Shows the connection of a session. Internal to this folder. */
 export function useInfo<R>(session: Session, select: (info: ConnectionInfo) => R): R {
-  const get = useMemo(() => selected(() => session.info, select), [session, select]);
-  return useSyncExternalStore(session.watch, get, () => select(NOWHERE));
+  const [get, began] = useMemo(
+    () => [selected(() => session.info, select), selected(() => NOWHERE, select)] as const,
+    [session, select],
+  );
+  return useSyncExternalStore(session.watch, get, began);
 }
 
 const same = <T>(value: T): T => value;

@@ -1,5 +1,7 @@
 /** The entry of `wse-client/react`: a provider, hooks, and the store behind them. Importing it does nothing. */
 
+'use client';
+
 export { nextFrame, type Schedule } from './frame.js';
 export {
   useClient,

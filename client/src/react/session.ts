@@ -7,6 +7,7 @@ import {
   type ClientOptions,
   type ConnectionState,
   connect,
+  type Extension,
   type Off,
   type Position,
   type QualityReport,
@@ -16,9 +17,11 @@ import {
 import { createTopicStore, type TopicStore, type TopicStoreOptions } from './topic-store.js';
 
 /** How a session connects. `url`, a `token` that is a string, `tokenIn`, `protocols`, `headers`, `name` and `identity` are compared by value: another one is another connection. The rest counts as it is when the connection is made; functions may change at any time. */
-export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions' | 'signal'>, TopicStoreOptions {
+export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions' | 'signal' | 'extensions'>, TopicStoreOptions {
   /** The server, or several. @default `/wse` of the page's own origin */
   readonly url?: string | URL | readonly (string | URL)[];
+  /** Makes the extensions of a client, such as an outbox; each client has its own. */
+  readonly extensions?: () => readonly Extension[];
   /** Keeps connections to the same server apart. */
   readonly name?: string;
   /** For whom a token function speaks: for another one another connection is made, without the topics' states of the former. */
@@ -29,19 +32,19 @@ export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions
   readonly prepare?: ((client: WSEClient) => Off | undefined) | undefined;
 }
 
-/** The connection as it is drawn. Replaced, never changed. */
+/** The connection as it is drawn. Replaced, never changed. Grades of quality come with `quality: networkQuality()`; without it there is the latency alone. */
 export interface ConnectionInfo extends QualityReport {
   readonly state: ConnectionState;
   /** Whether messages can be sent. */
   readonly isConnected: boolean;
   /** The endpoint of this or the last attempt. */
-  readonly url: string | undefined;
+  readonly url?: string | undefined;
   /** Attempts that failed in a row. */
   readonly attempt: number;
   /** Milliseconds from the change of state until the next attempt. */
-  readonly retryIn: number | undefined;
+  readonly retryIn?: number | undefined;
   /** The close code that led to this state, and its reason. */
-  readonly code: number | undefined;
+  readonly code?: number | undefined;
   readonly reason: string;
   /** Topics the server has confirmed. */
   readonly topics: readonly string[];
@@ -60,8 +63,8 @@ export interface Session {
   configure(config: SessionConfig): void;
   /** Somebody is there: connects, until the function it returns was called as often. */
   acquire(): Off;
-  /** Connects again, also where it has ended. */
-  restart(): void;
+  /** Gives the client up and makes another one. */
+  replace(): void;
   /** The connection as it was last drawn. */
   readonly info: ConnectionInfo;
   /** Calls `fn` when `info` was replaced. */
@@ -72,10 +75,7 @@ export interface Session {
 export const NOWHERE: ConnectionInfo = {
   state: 'pending',
   isConnected: false,
-  url: undefined,
   attempt: 0,
-  retryIn: undefined,
-  code: undefined,
   reason: '',
   topics: [],
   losses: 0,
@@ -147,28 +147,31 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
     client = undefined;
   };
   const open = (): WSEClient => {
-    const { url = '/wse', initial = {}, token } = config;
+    const { url = '/wse', initial = {}, token, extensions, ...rest } = config;
     const positions: Record<string, Position> = {};
     for (const [topic, { epoch, offset }] of Object.entries(initial)) {
       if (epoch !== undefined && offset !== undefined) positions[topic] = { epoch, offset };
     }
-    const options: ClientOptions & SessionConfig = {
-      ...config,
+    const options: ClientOptions = {
+      ...rest,
       positions,
-      ...(typeof token === 'function' && {
-        token: (request) => (typeof config.token === 'function' ? config.token(request) : config.token),
-      }),
+      ...(extensions && { extensions: extensions() }),
+      // The latest function counts, at each attempt.
+      token:
+        typeof token === 'function'
+          ? (request) => (typeof config.token === 'function' ? config.token(request) : '')
+          : (token ?? ''),
     };
     const made = connect(url as string, options);
     client = made;
     losses = 0;
+    const topics = (): string[] => [...made.subscribedTopics];
     offs = [
       store.attach(made),
-      made.watch('state', ({ state, attempt, retryIn, code, reason }) => {
-        const { isConnected, url: at } = made;
-        change({ state, isConnected, url: at, attempt, retryIn, code, reason, topics: [...made.subscribedTopics] });
+      made.watch('state', ({ previous: _, error: __, ...rest }) => {
+        change({ ...rest, isConnected: made.isConnected, url: made.url, topics: topics() });
       }),
-      made.watch('subscription', () => change({ topics: [...made.subscribedTopics] })),
+      made.watch('subscription', () => change({ topics: topics() })),
       made.watch('quality', change),
       made.watch('lost', () => change({ losses: ++losses })),
     ];
@@ -201,10 +204,8 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
       session.use();
       let left = false;
       return () => {
-        if (left) return;
+        if (!left && --uses === 0) timer = setTimeout(session.retire, config.linger ?? 5_000);
         left = true;
-        uses -= 1;
-        if (uses === 0) timer = setTimeout(session.retire, config.linger ?? 5_000);
       };
     },
     retire() {
@@ -216,8 +217,7 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
       close();
       change(NOWHERE);
     },
-    restart() {
-      if (client && !/^(disconnected|error)$/.test(client.state)) return client.forceReconnect();
+    replace() {
       close();
       session.use();
     },

@@ -90,7 +90,10 @@ const EMPTY: TopicState = { value: undefined, event: undefined, count: 0, member
 /** A store without a client. */
 export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule = nextFrame }: TopicStoreOptions): TopicStore {
   const begun = new Map(Object.entries(initial).map(([topic, { value }]) => [topic, { ...EMPTY, value }]));
-  const first = new Map(begun);
+  const began = (topic: string): TopicState => begun.get(topic) ?? EMPTY;
+  /** Topics that nobody wanted any more: what they began with is out of date. */
+  const left = new Set<string>();
+  const first = (topic: string): TopicState => (left.has(topic) ? EMPTY : began(topic));
   const cells = new Map<string, Cell>();
   const dirty = new Set<Cell>();
   let drawing: (() => void)[] = [];
@@ -122,15 +125,12 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     if (dirty.size === 0) draw(flush);
     dirty.add(cell);
   };
-  const of = (topic: string): Iterable<[string, Cell]> => {
+  let patterns = false;
+  const of = (topic: string): [string, Cell][] => {
+    if (patterns) return [...cells].filter(([name, { covers }]) => name === topic || covers?.(topic));
     const cell = cells.get(topic);
-    return patterns.length > 0
-      ? [...cells].filter(([, one]) => one === cell || one.covers?.(topic))
-      : cell
-        ? [[topic, cell]]
-        : [];
+    return cell ? [[topic, cell]] : [];
   };
-  let patterns: Cell[] = [];
 
   /** Asks for what is wanted and not asked for, and gives back what nobody wants: once for all that happen in one turn. */
   const settle = (): void => {
@@ -138,19 +138,21 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     for (const [topic, { uses }] of cells) {
       if (uses > 0) continue;
       cells.delete(topic);
-      first.delete(topic);
+      if (begun.has(topic)) left.add(topic);
     }
-    patterns = [...cells.values()].filter(({ covers }) => covers);
+    patterns = [...cells.values()].some(({ covers }) => covers);
     if (!client) return;
     const wanted = new Set(store.topics());
-    const more = [...wanted].filter((topic) => !asked.has(topic));
-    const less = [...asked].filter((topic) => !wanted.has(topic));
+    void client.unsubscribe([...asked].filter((topic) => !wanted.has(topic)));
+    const more: string[] = [];
+    for (const topic of wanted) {
+      const presence = cells.get(topic)?.data;
+      if (asked.has(topic)) continue;
+      if (presence) void client.subscribe([topic], { presence });
+      else more.push(topic);
+    }
+    void client.subscribe(more);
     asked = wanted;
-    const there = more.filter((topic) => cells.get(topic)?.data);
-    const rest = more.filter((topic) => !there.includes(topic));
-    if (less.length > 0) void client.unsubscribe(less);
-    if (rest.length > 0) void client.subscribe(rest);
-    for (const topic of there) void client.subscribe([topic], { presence: cells.get(topic)?.data as never });
   };
   const later = (): void => {
     if (!due) queueMicrotask(settle);
@@ -159,11 +161,11 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   const use = (topic: string): Cell => {
     let cell = cells.get(topic);
     if (!cell) {
-      const state = first.get(topic) ?? EMPTY;
+      const state = first(topic);
       const covers = /[*?]/.test(topic) ? matcher([topic]) : undefined;
       cell = { covers, listeners: new Set(), handlers: new Set(), uses: 0, state, live: state };
       cells.set(topic, cell);
-      if (covers) patterns.push(cell);
+      if (covers) patterns = true;
     }
     cell.uses += 1;
     later();
@@ -193,8 +195,9 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
         for (const event of told) apply(cell.fresh, event);
         change(cell, { members: cell.fresh });
       },
-      () => {
+      (error) => {
         if (cell.told === told) cell.told = undefined;
+        console.error(error);
       },
     );
   };
@@ -228,8 +231,8 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   };
 
   const store: TopicStore = {
-    get: (topic) => cells.get(topic)?.state ?? first.get(topic) ?? EMPTY,
-    began: (topic) => begun.get(topic) ?? EMPTY,
+    get: (topic) => cells.get(topic)?.state ?? first(topic),
+    began,
     watch(topic, fn) {
       const cell = use(topic);
       // One entry for each caller, even of the same function.

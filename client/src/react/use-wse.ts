@@ -6,6 +6,7 @@ import {
   batching,
   type ClientStats,
   type ConnectionState,
+  networkQuality,
   type Priority,
   type QualityReport,
   type SubscribeOptions,
@@ -62,7 +63,7 @@ export interface UseWSEReturn {
   readonly activeTopics: readonly string[];
   /** Numbers of the client, as they are when they are read; null before there is one. */
   readonly stats: ClientStats | null;
-  /** What the heartbeats say of the network. */
+  /** What the heartbeats say of the network: `networkQuality()`, unless the configuration has another meter. */
   readonly diagnostics: QualityReport;
   /** Wants topics until `unsubscribe`, beside those of the arguments. */
   subscribe(topics: readonly string[], options?: SubscribeOptions): Promise<SubscriptionResult>;
@@ -111,6 +112,7 @@ const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed
   const whole = (url: string): string => url.replace(/^(\w+:\/\/[^/?#]+)\/?$/, '$1/wse');
   const token = given ?? rest.token;
   return {
+    quality: networkQuality(),
     prepare(client) {
       registerHandlers?.(client);
       return windowEvents ? watchWindow(client) : undefined;
@@ -163,7 +165,10 @@ const methods = (session: Session) => {
         explicit.delete(topic);
       }
     },
-    forceReconnect: session.restart,
+    forceReconnect() {
+      if (/^(disconnected|error)$/.test(client().state)) session.replace();
+      else client().forceReconnect();
+    },
     changeEndpoint: (url: string) => client().changeEndpoint(url),
     sendMessage(type: string, payload?: unknown, options: MessageOptions = {}) {
       const { priority, offline = true, correlation_id: correlationId, ttl, encrypted } = options;

@@ -27,12 +27,19 @@ it('returns what the published hook returns, and isConnected', async () => {
   const server = await serve();
   const config = { ...FAST, endpoints: [`ws://127.0.0.1:${server.port}`] };
   const hook = show(() => useWSE(undefined, ['notifications'], config));
+  const grades = overhear('connectionQualityChanged', 'wse:quality-change');
   const heard = overhear('notifications', 'connectionStateChange', 'subscriptionUpdate');
   const page = render(createElement(hook.component));
   await waitUntil(() => hook.last()?.activeTopics.includes('notifications'), 'subscription');
   const wse = hook.last();
   expect(wse).toMatchObject({ isConnected: true, connectionHealth: 'connected', activeTopics: ['notifications'] });
   await waitUntil(() => hook.last().diagnostics.latency !== null, 'latency');
+  expect(hook.last().diagnostics.quality).not.toBe('unknown');
+  const grade = expect.objectContaining({ quality: hook.last().diagnostics.quality });
+  expect(grades.slice(-2)).toEqual([
+    ['connectionQualityChanged', grade],
+    ['wse:quality-change', grade],
+  ]);
   expect(hook.last().sendMessage).toBe(wse.sendMessage);
   expect(Object.keys(wse).sort()).toEqual(NAMES);
 

@@ -65,4 +65,8 @@ export async function serve(options: TestServerOptions = {}): Promise<TestServer
 
 /** A provider that leaves soon, around components. */
 export const provide = (props: WSEProviderProps, ...children: FunctionComponent[]): ReactElement =>
-  createElement(WSEProvider, { linger: 50, heartbeat: 200, ...props }, ...children.map((component) => createElement(component)));
+  createElement(
+    WSEProvider,
+    { linger: 50, heartbeat: 200, ...props },
+    ...children.map((component, key) => createElement(component, { key })),
+  );

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -19,7 +19,7 @@ async function weigh(code: string): Promise<number> {
     outdir: 'out',
     write: false,
     metafile: true,
-    external: ['#ws', '@msgpack/msgpack'],
+    external: ['#ws', '@msgpack/msgpack', '@tanstack/react-query', 'react', 'wse-server', 'zustand'],
   });
   return outputFiles
     .filter(({ path }) => /stdin/.test(path))
@@ -35,6 +35,22 @@ it('the outbox beside the core', async () => {
   const core = await weigh("export { connect } from './src/index.ts'");
   const both = await weigh("export { connect } from './src/index.ts'; export * from './src/outbox/index.ts'");
   expect(both - core).toBeLessThanOrEqual(3_500);
+});
+
+describe('beside the core', async () => {
+  const core = await weigh("export { connect } from './src/index.ts'");
+  const beside = async (entry: string, names = '*'): Promise<number> =>
+    (await weigh(`export { connect } from './src/index.ts'; export ${names} from './src/${entry}/index.ts'`)) - core;
+
+  it('the provider and the hooks', async () => {
+    const names = '{ WSEProvider, useClient, useConnection, usePresence, useTopic, useTopicEvents }';
+    expect(await beside('react', names)).toBeLessThanOrEqual(2_590);
+  });
+  // With the window's events, batches and grades of quality, which are the published hook's.
+  it('useWSE', async () => expect(await beside('react')).toBeLessThanOrEqual(4_900));
+  it('the stores', async () => expect(await beside('store')).toBeLessThanOrEqual(2_600));
+  it('the query cache', async () => expect(await beside('query')).toBeLessThanOrEqual(2_900));
+  it('the test server', async () => expect(await beside('testing')).toBeLessThanOrEqual(800));
 });
 
 it('nothing happens at import', async () => {
