@@ -3,7 +3,7 @@
 // Owns: the names of the states as the page has them, the two latencies, and which message was missed and came late.
 // Never: connects, recovers or puts in order (the client does), draws.
 //
-// States: connecting, live, quiet (connected, but nothing comes), reconnecting, offline.
+// States: connecting, live (the server has answered about the topics), quiet (connected, but nothing comes), reconnecting, offline.
 // Events: `state` (detail: { state }), `message` (detail: { type, payload, topic, offset, late }), `answer` (detail: a subscription's).
 
 import { wallClock } from './clock.mjs';
@@ -26,6 +26,7 @@ export class Link extends EventTarget {
   ages = [];
 
   #client;
+  #asking = true; // no answer about the topics has come on this connection
   #skew = 0;
   #settledAt = Number.POSITIVE_INFINITY;
   #backAt = Number.NEGATIVE_INFINITY; // the wall clock when this connection was ready: what is older was missed
@@ -37,7 +38,7 @@ export class Link extends EventTarget {
       client.watch('state', (change) => this.#become(change)),
       client.onAny((event) => this.#deliver(event)),
       client.on('PONG', ({ payload }) => this.#pong(payload)),
-      client.on('subscription_update', ({ payload }) => this.#tell('answer', payload)),
+      client.on('subscription_update', ({ payload }) => this.#answered(payload)),
     ];
     return () => {
       for (const off of offs) off();
@@ -63,8 +64,21 @@ export class Link extends EventTarget {
       if (again) this.#backAt = wallClock();
     }
     if (state === 'reconnecting') this.ages.length = 0;
-    this.state = STATES[state];
-    this.#tell('state', { state: this.state });
+    if (!/^(connected|degraded)$/.test(state)) this.#asking = true;
+    if (!this.#asking || state !== 'connected') this.#say(STATES[state]);
+  }
+
+  /** The server has answered about the topics: what was missed has come by then. */
+  #answered(payload) {
+    this.#tell('answer', payload);
+    if (!this.#asking) return;
+    this.#asking = false;
+    this.#say('live');
+  }
+
+  #say(state) {
+    this.state = state;
+    this.#tell('state', { state });
   }
 
   #deliver({ type, payload, topic, offset }) {

@@ -77,6 +77,7 @@ export function createControls(link) {
         for (const name of NAMES) {
           $(`run-${name}-box`).min = String(bounds[name].min);
           $(`run-${name}-box`).max = String(bounds[name].max);
+          for (const id of [`run-${name}`, `run-${name}-box`]) $(id).disabled = false;
         }
         put($('run-limit'), bounds.note ?? '');
       }
