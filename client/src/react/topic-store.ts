@@ -33,7 +33,7 @@ export interface TopicStoreOptions {
   readonly initial?: Readonly<Record<string, InitialTopic>> | undefined;
   /** Reducers by topic (or pattern, as it is subscribed). @default the last payload */
   readonly reduce?: Readonly<Record<string, TopicReducer>> | undefined;
-  /** Whose message it is. @default `event.topic`, which servers with recovery name; else `event.type` */
+  /** Whose message it is. @default `event.topic`, which servers with recovery or `includeTopic` name; else `event.type` */
   readonly topicOf?: ((event: WSEEvent) => string | undefined) | undefined;
   /** When changes are drawn. @default the next animation frame */
   readonly schedule?: Schedule | undefined;

@@ -14,6 +14,7 @@ import {
   type WSEClient,
   WSEError,
 } from '../index.js';
+import type { QueryDefaults } from '../query/adaptive.js';
 import { useInfo, useMaybeAbove, useSession } from './hooks.js';
 import { watchWindow } from './page-events.js';
 import type { ConnectionInfo, Session, SessionConfig } from './session.js';
@@ -30,6 +31,8 @@ export interface UseWSEConfig extends SessionConfig {
   readonly security?: { readonly encryptionEnabled?: false; readonly messageSignature?: false };
   /** Called when the server refuses the token, or it is about to expire. What it resolves with is the new token; nothing: the old one. */
   readonly refreshAuthToken?: () => Promise<string | undefined> | Promise<void>;
+  /** A TanStack query client whose defaults follow the connection: `adaptQueryClient` of `wse-client/query`, loaded when it is named. */
+  readonly queryClient?: QueryDefaults;
   /** Whether the window is told what happens: `watchWindow`. @default true */
   readonly windowEvents?: boolean;
   /** Called once with each client that is made, to add handlers before anything comes. */
@@ -105,6 +108,7 @@ const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed
     security,
     refreshAuthToken: refresh,
     registerHandlers,
+    queryClient,
     windowEvents = true,
     ...rest
   } = config;
@@ -115,7 +119,17 @@ const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed
     quality: networkQuality(),
     prepare(client) {
       registerHandlers?.(client);
-      return windowEvents ? watchWindow(client) : undefined;
+      const offs = [windowEvents ? watchWindow(client) : undefined];
+      let over = false;
+      if (queryClient) {
+        import('../query/adaptive.js').then(({ adaptQueryClient }) => {
+          if (!over) offs.push(adaptQueryClient(client, queryClient));
+        }, console.error);
+      }
+      return () => {
+        over = true;
+        for (const off of offs) off?.();
+      };
     },
     ...(endpoints?.length && { url: endpoints.map(whole) }),
     ...(reconnection && { reconnect: reconnection }),

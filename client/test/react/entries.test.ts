@@ -6,7 +6,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { waitUntil } from '../../../ts/test/support/wait.js';
 import { connect, networkQuality } from '../../src/index.js';
 import { ADAPTIVE_DEFAULTS, adaptQueryClient, useTopicQuery } from '../../src/query/index.js';
-import { useTopic } from '../../src/react/index.js';
+import { useTopic, useWSE } from '../../src/react/index.js';
 import { bindStore, useMessageQueueStore, useWSEStore } from '../../src/store/index.js';
 import { startTestServer, type TestServer } from '../../src/testing/index.js';
 import { open } from '../support/client.js';
@@ -139,4 +139,17 @@ it('defaults follow the connection, and go back', async () => {
   expect(queries.getDefaultOptions().queries).toMatchObject(ADAPTIVE_DEFAULTS.offline);
   off();
   expect(queries.getDefaultOptions()).toEqual({ queries: { gcTime: 7 } });
+});
+
+it('useWSE lets the defaults follow its connection', async () => {
+  const server = await serve();
+  const queryClient = new QueryClient();
+  const hook = show(() => useWSE({ url: server.url, queryClient, heartbeat: 20, linger: 0 }));
+  const page = render(createElement(hook.component));
+  const defaults = () => queryClient.getDefaultOptions().queries ?? {};
+  const grades = ['excellent', 'good', 'fair', 'poor'] as const;
+  await waitUntil(() => grades.some((grade) => defaults().staleTime === ADAPTIVE_DEFAULTS[grade].staleTime), 'defaults');
+  page.unmount();
+  await server.next('disconnect');
+  expect(defaults()).toEqual({});
 });

@@ -35,7 +35,7 @@ describe('a provider', () => {
   it('keeps its socket over an unmount and a mount, and closes it when nobody comes back', async () => {
     const server = await serve();
     const connection = show(() => useConnection(({ state }) => state));
-    const tree = (): ReturnType<typeof provide> => provide({ url: server.url, linger: 300 }, connection.component);
+    const tree = (): ReturnType<typeof provide> => provide({ url: server.url, linger: 1_500 }, connection.component);
     const first = render(tree());
     await waitUntil(() => connection.last() === 'connected', 'connection');
     first.unmount();
@@ -44,7 +44,7 @@ describe('a provider', () => {
       () => second.text().includes('connected'),
       () => second.text(),
     );
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await new Promise((resolve) => setTimeout(resolve, 1_800));
     expect(server.gauge('connections')).toBe(1);
     expect(connects(server.events)).toBe(1);
     second.unmount();
@@ -120,6 +120,18 @@ describe('a provider', () => {
     );
     expect(sum.results.length).toBe(before + 1);
     expect(heard).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 1));
+  });
+
+  it('knows topics that servers without recovery name, or do not', async () => {
+    const server = await serve({ recovery: false });
+    const named = show(() => useTopic<number>('rooms.*'));
+    const typed = show(() => useTopic<number>('tick'));
+    const client = show(() => useClient());
+    render(provide({ url: server.url }, named.component, typed.component, client.component));
+    await waitUntil(() => client.last()?.().subscribedTopics.size === 2, 'two topics');
+    server.server.publish('rooms.1', 'said', 1, { includeTopic: true });
+    server.server.publish('tick', 'tick', 2);
+    await waitUntil(() => named.last() === 1 && typed.last() === 2, 'both');
   });
 
   it('says so where there is none', () => {

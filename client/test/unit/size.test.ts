@@ -47,7 +47,7 @@ describe('beside the core', async () => {
     expect(await beside('react', names)).toBeLessThanOrEqual(2_590);
   });
   // With the window's events, batches and grades of quality, which are the published hook's.
-  it('useWSE', async () => expect(await beside('react')).toBeLessThanOrEqual(4_900));
+  it('useWSE', async () => expect(await beside('react')).toBeLessThanOrEqual(5_000));
   it('the stores', async () => expect(await beside('store')).toBeLessThanOrEqual(2_600));
   it('the query cache', async () => expect(await beside('query')).toBeLessThanOrEqual(2_900));
   it('the test server', async () => expect(await beside('testing')).toBeLessThanOrEqual(800));

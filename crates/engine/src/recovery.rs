@@ -29,8 +29,8 @@ pub(crate) enum Wish {
     Missed(Position),
     /// The same, behind the reply: the client is told the state of the topic as it was there.
     Behind(Position),
-    /// It was asked for a moment ago: it is on its way.
-    OnItsWay,
+    /// What is behind this was asked for a moment ago: it is on its way.
+    OnItsWay(Position),
 }
 
 impl Wish {

@@ -124,6 +124,8 @@ pub(crate) struct Extras {
     replay_rate: Option<Box<ReplayRate>>,
     /// What is kept of its token.
     credential: Option<Box<Credential>>,
+    /// How often what it may have has become something else.
+    rights: u32,
     /// Where it comes from, as far as [`Details`] has no place for it.
     far: Option<Box<Far>>,
 }

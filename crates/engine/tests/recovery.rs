@@ -418,6 +418,11 @@ fn a_host_that_asks_again_for_what_is_on_its_way_has_it_replayed_once() {
     assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
     server.engine.unsubscribe(id, None);
     assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
+    // What was kept from it for a while is not on its way.
+    server.engine.set_topic_acl(id, &["*".into()], &["a".into()]).unwrap();
+    publish(&server, "a", 5);
+    server.engine.set_topic_acl(id, &["*".into()], &[]).unwrap();
+    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 6);
 }
 
 #[test]

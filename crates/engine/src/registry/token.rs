@@ -54,6 +54,8 @@ impl Peer {
         if rights == Some(Rights::Host) || *own == acl {
             return false;
         }
+        let extras = details.extras.get_or_insert_default();
+        extras.rights = extras.rights.wrapping_add(1);
         *own = acl;
         true
     }
@@ -61,10 +63,18 @@ impl Peer {
     /// The host says what it may have; tokens do not change that any more.
     pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
         let mut details = self.details.lock();
-        if let Some(credential) = details.extras.as_deref_mut().and_then(|extras| extras.credential.as_deref_mut()) {
+        let extras = details.extras.get_or_insert_default();
+        // Before it changes: who sees the new one sees this.
+        extras.rights = extras.rights.wrapping_add(1);
+        if let Some(credential) = extras.credential.as_deref_mut() {
             credential.rights = Rights::Host;
         }
         *self.acl.write() = acl;
+    }
+
+    /// How often what it may have has become something else.
+    pub(crate) fn rights(&self) -> u32 {
+        self.details.lock().extras.as_ref().map_or(0, |extras| extras.rights)
     }
 
     /// What it may have, for many questions; `None`: everything.

@@ -9,6 +9,7 @@ use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
 use super::applying::{Applying, Results};
+use super::served::Since;
 use super::shots::Shots;
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, Update, Verdict};
@@ -184,16 +185,18 @@ impl Shard {
     /// What is wanted of a topic that is held already.
     fn wish(&self, slot: u32, topic: u64, from: Option<Position>) -> Wish {
         let Some(from) = from else { return Wish::Nothing };
-        if self.is_on_its_way(slot, topic, from) { Wish::OnItsWay } else { Wish::Missed(from) }
+        if self.is_on_its_way(slot, topic, from) { Wish::OnItsWay(from) } else { Wish::Missed(from) }
     }
 
     /// Whether what is behind a position was queued for the connection a moment ago, and nothing of it was lost since: that counts as
     /// one request.
     pub(super) fn is_on_its_way(&self, slot: u32, topic: u64, from: Position) -> bool {
-        let lost = self.connections.get(slot).map_or(0, |connection| connection.lost());
-        let is = self.served.is_on_its_way(slot, topic, from, lost, self.context.now());
-        self.context.counters.replays_coalesced.add(u64::from(is));
-        is
+        self.served.is_on_its_way(slot, topic, from, self.since(slot), self.context.now())
+    }
+
+    pub(super) fn since(&self, slot: u32) -> Since {
+        let connection = self.connections.get(slot);
+        connection.map_or_else(Since::default, |found| Since { lost: found.lost(), rights: found.peer().rights() })
     }
 
     /// Unsubscribes; a topic that is not held succeeds too, a name that is none does not.

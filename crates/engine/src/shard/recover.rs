@@ -93,17 +93,22 @@ impl Shard {
         }
     }
 
-    /// What was queued a moment ago is not queued again. Clients' own requests were looked at before anything was read for them.
+    /// What was queued a moment ago is not queued again. For what clients ask themselves nothing was read then; if that is needed after
+    /// all, because of what has become of the connection meanwhile, the client is told that it has not recovered.
     fn coalesce(&self, slot: u32, topics: &mut [Found]) {
-        for Found { asked, missed, .. } in
-            topics.iter_mut().filter(|found| found.missed.as_ref().is_some_and(|missed| missed.count() > 0))
-        {
+        for Found { asked, missed, .. } in topics.iter_mut().filter(|found| found.missed.is_some()) {
+            let (from, read) = match asked.wish {
+                Wish::Missed(from) => (from, missed.as_ref().map_or(0, Missed::count) > 0),
+                Wish::OnItsWay(from) => (from, false),
+                _ => continue,
+            };
             let held = asked.covered || self.topics.holds(&asked.entry, slot);
-            if let Wish::Missed(from) = asked.wish
-                && held
-                && self.is_on_its_way(slot, asked.entry.id, from)
-            {
+            let on_its_way = held && self.is_on_its_way(slot, asked.entry.id, from);
+            if on_its_way && (read || asked.wish == Wish::OnItsWay(from)) {
                 *missed = Some(Missed::Frames(Vec::new()));
+                self.context.counters.replays_coalesced.add(1);
+            } else if asked.wish == Wish::OnItsWay(from) {
+                *missed = Some(Missed::Lost);
             }
         }
     }
@@ -135,9 +140,7 @@ impl Shard {
         }
         let slot = to.slot();
         self.note_held(slot, &mut topics);
-        if matches!(answer, Answer::Host(_)) {
-            self.coalesce(slot, &mut topics);
-        }
+        self.coalesce(slot, &mut topics);
         self.forget_denied(slot, &mut topics);
         {
             // What is staged for it was published before.
@@ -195,8 +198,8 @@ impl Shard {
     fn plan(&mut self, slot: u32, topics: &[Found]) -> Plan {
         // The reply has its place first: without it nobody would know what came.
         let reserve = names(topics);
-        let connection = self.connections.get_mut(slot);
-        let (room, lost) = connection.map_or((0, 0), |connection| (connection.account().room(), connection.lost()));
+        let since = self.since(slot);
+        let room = self.connections.get_mut(slot).map_or(0, |connection| connection.account().room());
         let mut room = room.saturating_sub(reserve);
         let mut plan = Plan { reserve, ..Plan::default() };
         for (index, Found { asked, at, missed, last }) in topics.iter().enumerate() {
@@ -221,7 +224,7 @@ impl Shard {
                     if let Wish::Missed(from) = asked.wish
                         && count > 0
                     {
-                        self.served.note(slot, asked.entry.id, from, lost, self.context.now());
+                        self.served.note(slot, asked.entry.id, from, since, self.context.now());
                     }
                     TopicOutcome { position: *at, recovered: true, count }
                 }

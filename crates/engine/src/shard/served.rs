@@ -11,12 +11,20 @@ const WINDOW_MS: u32 = 2000;
 /// Topics remembered of one connection.
 const TOPICS: usize = 8;
 
+/// What makes a connection need again what it was sent: it has lost frames, or its rights were others for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Since {
+    /// Frames it has lost so far.
+    pub(super) lost: u64,
+    /// How often its rights have changed so far.
+    pub(super) rights: u32,
+}
+
 /// A replay that was queued whole.
 struct Replay {
     topic: u64,
     from: Position,
-    /// Frames the connection had lost by then: what was replayed may be needed again once it has lost another.
-    lost: u64,
+    since: Since,
     at: Millis,
 }
 
@@ -25,21 +33,21 @@ struct Replay {
 pub(super) struct Served(HashMap<u32, VecDeque<Replay>, foldhash::fast::RandomState>);
 
 impl Served {
-    /// Notes that the topic was replayed from a position: everything behind it is queued. `lost`: frames the connection has lost.
-    pub(super) fn note(&mut self, slot: u32, topic: u64, from: Position, lost: u64, now: Millis) {
+    /// Notes that the topic was replayed from a position: everything behind it is queued.
+    pub(super) fn note(&mut self, slot: u32, topic: u64, from: Position, since: Since, now: Millis) {
         let served = self.0.entry(slot).or_default();
         served.retain(|replay| replay.topic != topic);
         if served.len() == TOPICS {
             served.pop_front();
         }
-        served.push_back(Replay { topic, from, lost, at: now });
+        served.push_back(Replay { topic, from, since, at: now });
     }
 
-    /// Whether the topic was replayed from this very position a moment ago, and nothing was lost since.
-    pub(super) fn is_on_its_way(&self, slot: u32, topic: u64, from: Position, lost: u64, now: Millis) -> bool {
+    /// Whether the topic was replayed from this very position a moment ago, and nothing has become of it since.
+    pub(super) fn is_on_its_way(&self, slot: u32, topic: u64, from: Position, since: Since, now: Millis) -> bool {
         let same = |replay: &Replay| {
-            let Replay { topic: known, from: served, lost: before, at } = replay;
-            *known == topic && *served == from && *before == lost && now.since(*at) < WINDOW_MS
+            let Replay { topic: known, from: served, since: before, at } = replay;
+            *known == topic && *served == from && *before == since && now.since(*at) < WINDOW_MS
         };
         self.0.get(&slot).is_some_and(|served| served.iter().any(same))
     }
@@ -58,15 +66,20 @@ mod tests {
     fn the_same_position_is_on_its_way_for_two_seconds_and_few_are_remembered() {
         let (mut served, at) = (Served::default(), |offset| Position { epoch: 1, offset });
         let now = Millis::from_raw(5000);
-        served.note(3, 1, at(7), 5, now);
-        assert!(served.is_on_its_way(3, 1, at(7), 5, now.after(1999)));
-        assert!(!served.is_on_its_way(3, 1, at(7), 6, now), "something was lost");
+        let since = Since { lost: 5, rights: 1 };
+        served.note(3, 1, at(7), since, now);
+        assert!(served.is_on_its_way(3, 1, at(7), since, now.after(1999)));
+        assert!(!served.is_on_its_way(3, 1, at(7), Since { lost: 6, ..since }, now), "something was lost");
+        assert!(!served.is_on_its_way(3, 1, at(7), Since { rights: 2, ..since }, now), "it was kept from it meanwhile");
         for (slot, topic, from, when) in [(3, 1, 7, 2000), (3, 1, 8, 0), (3, 2, 7, 0), (4, 1, 7, 0)] {
-            assert!(!served.is_on_its_way(slot, topic, at(from), 5, now.after(when)), "{slot} {topic} {from} {when}");
+            assert!(
+                !served.is_on_its_way(slot, topic, at(from), since, now.after(when)),
+                "{slot} {topic} {from} {when}"
+            );
         }
-        (2..=9).for_each(|topic| served.note(3, topic, at(7), 5, now));
-        assert!(!served.is_on_its_way(3, 1, at(7), 5, now) && served.is_on_its_way(3, 9, at(7), 5, now));
+        (2..=9).for_each(|topic| served.note(3, topic, at(7), since, now));
+        assert!(!served.is_on_its_way(3, 1, at(7), since, now) && served.is_on_its_way(3, 9, at(7), since, now));
         served.forget(3);
-        assert!(!served.is_on_its_way(3, 9, at(7), 5, now) && served.0.is_empty());
+        assert!(!served.is_on_its_way(3, 9, at(7), since, now) && served.0.is_empty());
     }
 }

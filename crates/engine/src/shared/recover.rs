@@ -129,7 +129,7 @@ fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Opt
     let (missed, wants_last) = match asked.wish {
         Wish::Nothing => (None, false),
         Wish::Last | Wish::LastAgain => (None, true),
-        Wish::OnItsWay => (Some(Missed::Frames(Vec::new())), false),
+        Wish::OnItsWay(_) => (Some(Missed::Frames(Vec::new())), false),
         Wish::Behind(from) => (Some(stream.since(from, most)), false),
         Wish::Missed(from) => {
             let missed = stream.since(from, most);
