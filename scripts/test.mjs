@@ -14,7 +14,7 @@ import { checkNode, checkRust, ensureAddon, ensureClient, ensureFacade, ensurePa
 
 const PARTS = ['rust', 'ts'];
 const BROWSER_TESTS = [
-  ...['chromium', 'dashboard', 'page'].map((name) => `ts/test/peers/${name}.test.ts`),
+  ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page'].map((name) => `ts/test/peers/${name}.test.ts`),
   'client/test/engine/browser.test.ts',
 ];
 /** Programs that may be impossible to get here, and the files of tests that need each. */

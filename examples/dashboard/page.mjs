@@ -1,36 +1,16 @@
-// Serves the page: a handful of fixed files and /config.json, over plain HTTP on this machine.
+// Serves the page: a handful of fixed files, its script and /config.json, over plain HTTP on this machine.
 //
 // Owns: the HTTP server, its headers, and the refusal of anything that is not a browser on this machine asking for this
 // page (Host check against DNS rebinding, a Content-Security-Policy without a foreign origin in it).
-// Never: maps a request path to a file path (the list below is all there is), touches the WebSocket engine.
+// Never: maps a request path to a file path (the list below and the script's own files are all there is), makes the script
+// (bundle.mjs), touches the WebSocket engine.
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 
 const FILES = new Map([
   ['/', 'index.html'],
-  ...[
-    'app',
-    'chart',
-    'chat',
-    'connection',
-    'cut',
-    'dom',
-    'format',
-    'marks',
-    'panels',
-    'positions',
-    'processes',
-    'run',
-    'run-acts',
-    'run-compare',
-    'run-controls',
-    'tabs',
-    'tiles',
-  ].map((name) => [`/${name}.js`, `${name}.js`]),
   ...['style', 'tiles', 'panels', 'processes', 'chat', 'run'].map((name) => [`/${name}.css`, `${name}.css`]),
-  ['/clock.mjs', 'clock.mjs'],
-  ['/topics.mjs', 'topics.mjs'],
   ['/icon.svg', 'icon.svg'],
   ['/favicon.ico', 'icon.svg'],
 ]);
@@ -38,7 +18,6 @@ const FILES = new Map([
 const TYPES = {
   html: 'text/html; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
-  mjs: 'text/javascript; charset=utf-8',
   css: 'text/css; charset=utf-8',
   svg: 'image/svg+xml',
 };
@@ -65,10 +44,13 @@ const HEADERS = {
 
 const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
 
-/** @param {{ config: () => object | null }} options  config: what the page needs to know, null while not ready */
-export function createPage({ config }) {
+/**
+ * @param {{ config: () => object | null, scripts: () => Promise<Map<string, Uint8Array>> }} options
+ *   config: what the page needs to know, null while not ready; scripts: its script, by path
+ */
+export function createPage({ config, scripts }) {
   const server = createServer((request, response) => {
-    answer(request, response, config).catch(() => {
+    answer(request, response, config, scripts).catch(() => {
       if (!response.headersSent) send(response, 500, 'The page could not be read.\n');
     });
   });
@@ -92,7 +74,7 @@ export function createPage({ config }) {
   };
 }
 
-async function answer(request, response, config) {
+async function answer(request, response, config, scripts) {
   if (!LOCAL_HOST.test(request.headers.host ?? '')) return send(response, 403, 'This page is served to localhost only.\n');
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');
@@ -105,6 +87,8 @@ async function answer(request, response, config) {
       ? send(response, 503, '{}', 'application/json')
       : send(response, 200, JSON.stringify(body), 'application/json');
   }
+  const script = path.endsWith('.js') ? (await scripts()).get(path) : undefined;
+  if (script !== undefined) return send(response, 200, script, TYPES.js);
   const name = FILES.get(path);
   if (name === undefined) return send(response, 404, 'Not found.\n');
   const body = await readFile(new URL(`public/${name}`, import.meta.url));

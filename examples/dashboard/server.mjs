@@ -6,6 +6,7 @@
 //   node examples/dashboard/server.mjs [--port N]
 
 import { parseArgs, USAGE, UsageError } from './args.mjs';
+import { BundleError, bundlePage } from './bundle.mjs';
 import { createFeed, TICK_MS } from './feed.mjs';
 import { createHub } from './hub.mjs';
 import { createLoad } from './load/control.mjs';
@@ -25,7 +26,8 @@ async function main() {
   const { RustWSEServer } = await import('wse-server');
 
   let config = null;
-  const page = createPage({ config: () => config });
+  const scripts = once(bundlePage);
+  const page = createPage({ config: () => config, scripts });
   const pagePort = await page.listen(options.port).catch((error) => {
     throw explainListen(error, options.port);
   });
@@ -42,7 +44,7 @@ async function main() {
     onUpgrade: nameTab,
     allowedOrigins: ['localhost', '127.0.0.1'].map((host) => new URL(`http://${host}:${pagePort}`).origin),
   });
-  const { port } = await server.start();
+  const [{ port }] = await Promise.all([server.start(), scripts()]);
   const publisher = createPublisher(server);
   const load = createLoad();
   const feed = createFeed({ server, publisher, stats: createStats(server, publisher), load });
@@ -94,7 +96,7 @@ function once(task) {
 
 /** What a person can put right is one line; anything else keeps its stack. */
 function fail(error) {
-  const plain = error instanceof UsageError || /^WSE_/.test(error?.code ?? '');
+  const plain = error instanceof UsageError || error instanceof BundleError || /^WSE_/.test(error?.code ?? '');
   console.error(plain ? `dashboard: ${error.message}` : error);
   process.exit(1);
 }

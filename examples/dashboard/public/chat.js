@@ -12,11 +12,12 @@ const BIRDS = ['Heron', 'Kestrel', 'Lark', 'Martin', 'Osprey', 'Plover', 'Robin'
 
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
 
-export function createChat(connection) {
+export function createChat(link) {
   const log = $('chat-log');
   const lines = $('chat-lines');
   const form = $('chat-form');
   const sender = crypto.randomUUID(); // tells this tab's own lines from those of its namesakes
+  let follow = null; // whether the log goes on to its end with the next frame; null: no line was added since the last
   $('chat-nick').value = stored('nick') ?? `${pick(ADJECTIVES)} ${pick(BIRDS)}`;
 
   $('chat-nick').addEventListener('change', () => stored('nick', $('chat-nick').value));
@@ -25,12 +26,12 @@ export function createChat(connection) {
     const text = $('chat-input').value.trim();
     if (text === '') return;
     const topic = $('chat-topic').value.trim() || 'chat';
-    if (connection.send('publish', { topic, text, nick: $('chat-nick').value.trim(), sender })) {
+    if (link.send('publish', { topic, text, nick: $('chat-nick').value.trim(), sender })) {
       $('chat-input').value = '';
       notice('');
     } else notice('Not connected: your message is still here.');
   });
-  connection.addEventListener('state', ({ detail }) => {
+  link.addEventListener('state', ({ detail }) => {
     $('chat-send').disabled = detail.state !== 'live';
     if (detail.state === 'live') notice('');
   });
@@ -41,7 +42,15 @@ export function createChat(connection) {
 
   function add(message) {
     if (typeof message?.text !== 'string') return;
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+    // Once a frame: the page is laid out to know, and what was missed comes by the hundred.
+    if (follow === null) {
+      follow = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+      requestAnimationFrame(() => {
+        if (follow) log.scrollTop = log.scrollHeight;
+        follow = null;
+      });
+    }
+    follow ||= message.sender === sender;
     const item = document.createElement('li');
     item.dataset.testid = 'chat-message';
     item.classList.toggle('own', message.sender === sender);
@@ -55,7 +64,6 @@ export function createChat(connection) {
     lines.append(item);
     while (lines.childElementCount > KEEP) lines.firstElementChild.remove();
     $('chat-empty').hidden = true;
-    if (atEnd || message.sender === sender) log.scrollTop = log.scrollHeight;
   }
 
   return {

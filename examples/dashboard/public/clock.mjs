@@ -3,7 +3,7 @@
 // Owns: epoch time finer than Date.now(). `performance.now()` is fine but drifts away from the wall clock over hours and
 // stops while a laptop sleeps; Date.now() is right but cut to whole milliseconds. The largest difference seen lately
 // between the two is the true offset.
-// Never: corrects one machine's clock by another's (connection.js does).
+// Never: corrects one machine's clock by another's (link.js does).
 
 const FORGET_MS = 2000;
 

@@ -6,13 +6,13 @@
 import { $, put } from './dom.js';
 import { bytes, count, millis, together } from './format.js';
 
-export function createActs(connection) {
+export function createActs(link) {
   const buttons = { freeze: $('act-freeze'), block: $('act-block'), restart: $('act-restart') };
   let frozen = false;
 
-  buttons.freeze.addEventListener('click', () => connection.send('load_freeze', { frozen: !frozen }, 'WSE'));
-  buttons.block.addEventListener('click', () => connection.send('load_block', {}, 'WSE'));
-  buttons.restart.addEventListener('click', () => connection.send('load_restart', {}, 'WSE'));
+  buttons.freeze.addEventListener('click', () => link.send('load_freeze', { frozen: !frozen }));
+  buttons.block.addEventListener('click', () => link.send('load_block', {}));
+  buttons.restart.addEventListener('click', () => link.send('load_restart', {}));
 
   return {
     take({ running, now, frozen: one, block, restart }) {

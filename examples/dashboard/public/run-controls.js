@@ -11,7 +11,7 @@ const SEND_AFTER_MS = 300;
 const MINE_FOR_MS = 1500; // what this tab has just changed is not set back by what the server still had
 const NAMES = ['connections', 'rate', 'size'];
 
-export function createControls(connection) {
+export function createControls(link) {
   const wanted = { server: 'wse', connections: 1, rate: 1, size: 32 };
   let bounds = null;
   let running = false;
@@ -23,7 +23,7 @@ export function createControls(connection) {
 
   function send() {
     clearTimeout(timer);
-    connection.send('load_set', wanted, 'WSE');
+    link.send('load_set', wanted);
   }
 
   function change(name, value) {
@@ -53,7 +53,7 @@ export function createControls(connection) {
     });
   }
   start.addEventListener('click', () => {
-    if (running) connection.send('load_stop', {}, 'WSE');
+    if (running) link.send('load_stop', {});
     else send();
     touched = performance.now();
   });
@@ -77,6 +77,7 @@ export function createControls(connection) {
         for (const name of NAMES) {
           $(`run-${name}-box`).min = String(bounds[name].min);
           $(`run-${name}-box`).max = String(bounds[name].max);
+          for (const id of [`run-${name}`, `run-${name}-box`]) $(id).disabled = false;
         }
         put($('run-limit'), bounds.note ?? '');
       }

@@ -13,9 +13,9 @@ import { createControls } from './run-controls.js';
 const GENERATOR_FULL = 0.95;
 const DENSE_ABOVE = 11; // bars; more stand side by side
 
-export function createRun(connection) {
-  const controls = createControls(connection);
-  const acts = createActs(connection);
+export function createRun(link) {
+  const controls = createControls(link);
+  const acts = createActs(link);
   const compare = createCompare();
   const spark = (id, color) => new Chart($(id), { colors: [color], grid: false, points: 120, floor: 1 });
   const charts = {

@@ -10,7 +10,7 @@ import { byteRate, count, millis, percentile, together } from './format.js';
 
 const RATE_WINDOW_MS = 1000;
 
-export function createTiles(connection) {
+export function createTiles(link) {
   const state = $('state');
   const charts = {
     connections: new Chart($('spark-connections'), { colors: ['--c-net-1'], grid: false, points: 120, floor: 2 }),
@@ -20,10 +20,8 @@ export function createTiles(connection) {
   };
   const arrivals = []; // [moment, messages, bytes] received until then
   let stats = {};
-  let retryAt = 0;
 
-  connection.addEventListener('state', ({ detail }) => {
-    retryAt = detail.state === 'reconnecting' && detail.delay > 0 ? performance.now() + detail.delay : 0;
+  link.addEventListener('state', ({ detail }) => {
     state.dataset.state = detail.state;
     document.body.dataset.state = detail.state;
     arrivals.length = 0;
@@ -39,18 +37,18 @@ export function createTiles(connection) {
       reconnecting: 'Reconnecting',
       offline: 'Offline',
     };
-    put($('state-text'), words[connection.state]);
-    const seconds = Math.ceil((retryAt - performance.now()) / 1000);
-    put($('state-note'), retryAt > 0 && seconds > 0 ? `in ${seconds} s` : '');
+    put($('state-text'), words[link.state]);
+    const failed = link.state === 'reconnecting' ? (link.stats?.attempts ?? 0) : 0;
+    put($('state-note'), failed > 1 ? `attempt ${count(failed)}` : '');
   }
 
-  function rate() {
+  function rate({ messagesReceived, bytesReceived }) {
     const now = performance.now();
-    arrivals.push([now, connection.received, connection.receivedBytes]);
+    arrivals.push([now, messagesReceived, bytesReceived]);
     while (arrivals.length > 2 && arrivals[1][0] <= now - RATE_WINDOW_MS) arrivals.shift();
     const [then, messages, size] = arrivals[0];
     const perSecond = (change) => (now > then ? (change * 1000) / (now - then) : Number.NaN);
-    return { messages: perSecond(connection.received - messages), size: perSecond(connection.receivedBytes - size) };
+    return { messages: perSecond(messagesReceived - messages), size: perSecond(bytesReceived - size) };
   }
 
   return {
@@ -59,10 +57,11 @@ export function createTiles(connection) {
     },
     /** Writes the figures; called four times a second. */
     write() {
-      const live = connection.state === 'live';
-      const received = live ? rate() : { messages: Number.NaN, size: Number.NaN };
-      const p50 = percentile(connection.ages, 0.5);
-      const p99 = percentile(connection.ages, 0.99);
+      const live = link.state === 'live';
+      const { stats: own } = link;
+      const received = live ? rate(own) : { messages: Number.NaN, size: Number.NaN };
+      const p50 = percentile(link.ages, 0.5);
+      const p99 = percentile(link.ages, 0.99);
       writeState();
       put($('connections'), count(stats.connections));
       put($('connections-note'), connectionsNote(stats.connections));
@@ -72,7 +71,7 @@ export function createTiles(connection) {
       put($('sent-note'), `${together(byteRate(stats.bytes))} · ${count(stats.published)} published/s`);
       put($('latency'), millis(p50));
       put($('age-p99'), millis(p99));
-      put($('rtt'), millis(connection.roundTrip));
+      put($('rtt'), millis(live ? (own.network.latency ?? undefined) : undefined));
       if (!live) return;
       charts.rate.push([received.messages || 0]);
       charts.connections.push([stats.connections ?? 0]);

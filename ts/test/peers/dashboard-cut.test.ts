@@ -4,7 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitUntil } from '../support/wait.js';
 import { launchBrowser, openPage, PATIENCE_MS, START_MS } from './browser.js';
-import { chartsMove, dashboard, facts, live, started, state, TIMEOUT_MS, testId } from './dashboard.js';
+import { chartsMove, dashboard, facts, live, shown, started, state, TIMEOUT_MS, testId } from './dashboard.js';
 
 let browser: Browser;
 
@@ -58,9 +58,20 @@ describe('a tab of the dashboard that is cut off', () => {
       await waitUntil(async () => (await memoryOf(cut.page)).curve.length > 120, 'a curve', TIMEOUT_MS);
       expect((await memoryOf(cut.page)).late).toBe(0);
 
-      await testId(cut.page, 'act-cut').click();
+      const number = async (id: string) => Number((await shown(cut.page, id)).replace(' ms', ''));
+      for (const id of ['conn-latency', 'conn-jitter']) {
+        await waitUntil(async () => (await number(id)) >= 0, id, PATIENCE_MS);
+      }
+      expect(await shown(cut.page, 'conn-grade')).toMatch(/^(excellent|good|fair|poor)$/);
+      expect([await shown(cut.page, 'conn-state'), await number('conn-reconnects')]).toEqual(['connected', 0]);
+
+      // By keyboard, and the focus stays where it is.
+      await testId(cut.page, 'act-cut').focus();
+      await cut.page.keyboard.press('Enter');
       await waitUntil(async () => (await state(cut.page)) === 'reconnecting', 'tab that is off', PATIENCE_MS);
       await facts(cut.page, 'cut-facts', /^Off/);
+      expect([await shown(cut.page, 'conn-grade'), await shown(cut.page, 'tabs-count')]).toEqual(['unknown', 'not connected']);
+      expect(await testId(cut.page, 'act-cut').getAttribute('aria-disabled')).toBe('true');
       const held = (await memoryOf(cut.page)).curve.length;
       const [, away, replayed, late] = await facts(
         cut.page,
@@ -82,6 +93,16 @@ describe('a tab of the dashboard that is cut off', () => {
       expect(topic.length).toBeGreaterThanOrEqual(b.late);
       expect(topic.map(({ o }) => o)).toEqual(topic.map((_, n) => (topic[0]?.o ?? 0) + n));
       expect(Number(replayed?.replaceAll(',', ''))).toBeGreaterThanOrEqual(4 * b.late);
+      // Each topic's gap, and how many messages filled it.
+      const gaps = await testId(cut.page, 'gaps').locator('li').allTextContents();
+      const filled = new Map(gaps.map((text) => /^([a-z.]+)([\d,]+)$/.exec(text)?.slice(1) as [string, string]));
+      expect(Math.abs(Number(filled.get('system.memory')) - b.late)).toBeLessThanOrEqual(1);
+      const sum = [...filled.values()].reduce((sum, n) => sum + Number(n.replaceAll(',', '')), 0);
+      expect(sum).toBeGreaterThanOrEqual(Number(replayed?.replaceAll(',', '')));
+      expect([await number('conn-reconnects'), await number('conn-losses')]).toEqual([1, 0]);
+      await waitUntil(async () => (await testId(cut.page, 'tabs').locator('li').count()) === 2, 'both present', PATIENCE_MS);
+      const focused = '(globalThis.document.activeElement || {}).id';
+      expect(await cut.page.evaluate(focused)).toBe('act-cut');
       expect([...stays.complaints, ...cut.complaints]).toEqual([]);
       child.signal('SIGINT');
       expect(await child.ended).toBe(0);

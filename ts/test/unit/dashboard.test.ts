@@ -1,17 +1,10 @@
-/** What a tab of the dashboard knows about its topics, and which points of a curve it marks. */
+/** What a tab of the dashboard says of what it missed, which points of a curve it marks, and its script that cannot be made. */
 
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-interface Position {
-  epoch: string;
-  offset: number;
-}
-interface Positions {
-  take(message: { tp?: unknown; e?: unknown; o?: unknown }): 'new' | 'again' | 'gap';
-  mayAsk(topic: string): boolean;
-  told(recovery: Record<string, Position & { recovered: boolean }> | undefined): void;
-  of(topics?: string[]): Record<string, Position>;
-}
 interface Marks {
   size: number;
   added(late: boolean, length: number): void;
@@ -20,39 +13,83 @@ interface Marks {
 }
 
 const load = (name: string) => import(new URL(`../../../examples/dashboard/public/${name}.js`, import.meta.url).href);
-const { Positions } = (await load('positions')) as { Positions: new () => Positions };
 const { Marks } = (await load('marks')) as { Marks: new () => Marks };
 
-const at = (offset: number, epoch = '0a1b2c3d') => ({ tp: 'a', e: epoch, o: offset });
+interface Recovery {
+  get(): {
+    away: boolean;
+    reconnects: number;
+    back: null | {
+      recovered: boolean;
+      replayed: number;
+      late: number;
+      gaps: { topic: string; count: number; ordered: boolean }[];
+    };
+  };
+  subscribe(fn: () => void): () => void;
+}
+const { createRecovery } = (await load('recovery')) as { createRecovery(link: EventTarget): Recovery };
 
-describe('positions', () => {
-  it('lets every message through once and in order', () => {
-    const positions = new Positions();
-    const taken = [5, 6, 6, 8, 7, 8].map((offset) => positions.take(at(offset)));
-    expect(taken).toEqual(['new', 'new', 'again', 'gap', 'new', 'new']);
-    expect(positions.take(at(1, '00000000'))).toBe('new');
-    expect(positions.take({})).toBe('new');
-    expect(positions.take({ tp: 'a', e: 7, o: 'x' })).toBe('new');
-    expect(positions.of()).toEqual({ a: { epoch: '00000000', offset: 1 } });
+/** A link that says what it is told to. */
+class Link extends EventTarget {
+  stats = { reconnectCount: 0 };
+  tell(name: string, detail: object): void {
+    this.dispatchEvent(Object.assign(new Event(name), { detail }));
+  }
+  message(topic: string, offset: number, late: boolean): void {
+    this.tell('message', { topic, offset, late });
+  }
+}
+
+describe('the store of what was missed', () => {
+  const answer = {
+    action: 'subscribe',
+    success: true,
+    recovered: true,
+    recovery: { 'system.cpu': { count: 2 }, b: { count: 1 } },
+  };
+
+  it('counts what fills the gaps, by topic and in order', () => {
+    const link = new Link();
+    const recovery = createRecovery(link);
+    let changes = 0;
+    recovery.subscribe(() => changes++);
+    link.message('system.cpu', 4, false);
+    link.message('b', 9, false);
+    link.tell('state', { state: 'reconnecting' });
+    link.tell('state', { state: 'reconnecting' });
+    expect([recovery.get().away, changes]).toEqual([true, 1]);
+    link.stats.reconnectCount = 1;
+    link.tell('state', { state: 'live' });
+    link.message('system.cpu', 5, true);
+    link.message('system.cpu', 6, true);
+    link.message('b', 11, true);
+    link.tell('answer', answer);
+    link.message('system.cpu', 7, false);
+    expect(recovery.get()).toMatchObject({ away: false, reconnects: 1, back: { recovered: true, replayed: 3, late: 2 } });
+    expect(recovery.get().back?.gaps).toMatchObject([
+      { topic: 'system.cpu', from: 5, to: 6, count: 2, ordered: true },
+      { topic: 'b', count: 1, ordered: false },
+    ]);
   });
 
-  it('takes the word of the server only for what could not be recovered', () => {
-    const positions = new Positions();
-    positions.take(at(5));
-    positions.told({ a: { epoch: '0a1b2c3d', offset: 9, recovered: true } });
-    positions.told(undefined);
-    expect(positions.of(['a', 'b'])).toEqual({ a: { epoch: '0a1b2c3d', offset: 5 } });
-    positions.told({ a: { epoch: '0a1b2c3d', offset: 9, recovered: false } });
-    expect(positions.take(at(9))).toBe('again');
-    expect(positions.take(at(10))).toBe('new');
+  it('says nothing of a first connection that took several attempts', () => {
+    const link = new Link();
+    const recovery = createRecovery(link);
+    link.tell('state', { state: 'reconnecting' });
+    link.tell('answer', answer);
+    expect(recovery.get()).toEqual({ away: false, reconnects: 0, back: null });
   });
+});
 
-  it('asks once for what is missing, until there is an answer', () => {
-    const positions = new Positions();
-    positions.take(at(5));
-    expect([positions.mayAsk('a'), positions.mayAsk('a'), positions.mayAsk('b')]).toEqual([true, false, true]);
-    positions.told({ a: { epoch: '0a1b2c3d', offset: 9, recovered: true } });
-    expect(positions.mayAsk('a')).toBe(true);
+describe('the bundle of the page', () => {
+  it('says its first mistake in one line', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'wse-bundle-'));
+    const entry = join(folder, 'app.jsx');
+    writeFileSync(entry, "import './missing.js';\nlet a = <b>;\n");
+    const path = new URL('../../../examples/dashboard/bundle.mjs', import.meta.url).href;
+    const { bundlePage } = (await import(path)) as { bundlePage(entry: string): Promise<Map<string, Uint8Array>> };
+    await expect(bundlePage(entry)).rejects.toThrow(/^the page cannot be made: .*app\.jsx:\d+: [^\n]+$/);
   });
 });
 

@@ -1,37 +1,36 @@
 // The page: which message goes to which part of it.
 //
-// Owns: the table of message types, the pace at which figures are written, and what happens when the tab is hidden or
-// comes back.
+// Owns: the table of message types, the pace at which figures are written, React's root with the provider of the client.
 // Never: draws, formats, decodes. An unknown type is ignored: a newer server may send more than this page knows.
 
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { WSEProvider } from 'wse-client/react';
 import { createChat } from './chat.js';
-import { Connection } from './connection.js';
-import { createCut } from './cut.js';
+import { configure, findEngine } from './client.js';
+import { $ } from './dom.js';
+import { Link } from './link.js';
+import { Own } from './own.jsx';
 import { createPanels } from './panels.js';
 import { createProcessTable } from './processes.js';
+import { createRecovery } from './recovery.js';
 import { createRun } from './run.js';
-import { createTabs, ownTab } from './tabs.js';
 import { createTiles } from './tiles.js';
 import { TOPICS } from './topics.mjs';
 
 const WRITE_EVERY_MS = 250;
 const DESCRIBE_EVERY_MS = 5000;
 
-const tab = ownTab();
-const connection = new Connection(TOPICS, tab);
+const link = new Link();
 const panels = createPanels();
 const processes = createProcessTable();
-const tiles = createTiles(connection);
-const chat = createChat(connection);
-const cut = createCut(connection);
-const run = createRun(connection);
-const tabs = createTabs(connection, tab);
+const tiles = createTiles(link);
+const chat = createChat(link);
+const run = createRun(link);
+const recovery = createRecovery(link);
 
 const handlers = {
-  'system.cpu'(p, late) {
-    panels.reading('cpu', p, late);
-    if (late) cut.late();
-  },
+  'system.cpu': (p, late) => panels.reading('cpu', p, late),
   'system.memory': (p, late) => panels.reading('memory', p, late),
   'system.network': (p, late) => panels.reading('network', p, late),
   'system.disk': (p, late) => panels.reading('disk', p, late),
@@ -41,9 +40,6 @@ const handlers = {
     chat.listening(p.listening);
   },
   'load.state': (p) => run.take(p),
-  tabs: (p) => tabs.list(p),
-  presence_join: (p) => tabs.joined(p),
-  presence_leave: (p) => tabs.left(p),
   chat: (p) => chat.add(p),
   error(p) {
     const text = typeof p?.message === 'string' ? p.message : 'The server refused that.';
@@ -59,8 +55,8 @@ const handlers = {
   },
 };
 
-connection.addEventListener('message', ({ detail: { t, p, late } }) => {
-  if (Object.hasOwn(handlers, t)) handlers[t](p, late);
+link.addEventListener('message', ({ detail: { type, payload, late } }) => {
+  if (Object.hasOwn(handlers, type)) handlers[type](payload, late);
 });
 
 setInterval(() => {
@@ -70,9 +66,11 @@ setInterval(() => {
 }, WRITE_EVERY_MS);
 setInterval(() => panels.describe(), DESCRIBE_EVERY_MS);
 
-addEventListener('online', () => connection.nudge());
-addEventListener('pageshow', (event) => event.persisted && connection.nudge());
-addEventListener('pagehide', () => connection.stop());
-document.addEventListener('visibilitychange', () => document.hidden || connection.nudge());
-
-connection.start();
+const config = configure(await findEngine(), (client) => link.follow(client));
+createRoot($('own')).render(
+  <StrictMode>
+    <WSEProvider {...config} topics={TOPICS}>
+      <Own recovery={recovery} />
+    </WSEProvider>
+  </StrictMode>,
+);
