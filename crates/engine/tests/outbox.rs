@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wse_engine::ConnId;
 use wse_engine::config::{Config, InboundOverflow, Outbox};
-use wse_protocol::codec::compress;
+use wse_protocol::codec::{compress, from_json};
 use wse_protocol::frame::{Opcode, push_masked_frame};
 use wse_testkit::{Event, Peer, Request, Server, auth, config, token, wait_until};
 
@@ -78,18 +78,14 @@ fn a_message_comes_without_its_number_and_is_acknowledged() {
         peer.send_text(&format!(r#"{{"ob":["{STREAM}",41], "payload":1,"type":"y"}}"#));
         assert_eq!(peer.text(), ack(STREAM, 41));
         assert_eq!(server.events.message(), json!({ "t": "y", "p": 1 }), "what else is done to messages is done");
-        // In any encoding.
-        peer.send_binary(&compress(message(STREAM, 42).as_bytes()));
-        assert_eq!(peer.text(), ack(STREAM, 42));
-        assert_eq!(server.events.message(), plain(42));
         // What the engine answers itself is taken once, too.
-        let ping = format!(r#"{{"ob":["{STREAM}",43],"t":"ping","p":{{"timestamp":7}}}}"#);
+        let ping = format!(r#"{{"ob":["{STREAM}",42],"t":"ping","p":{{"timestamp":7}}}}"#);
         peer.send_text(&ping);
         assert!(peer.text().contains("PONG"));
-        assert_eq!(peer.text(), ack(STREAM, 43));
+        assert_eq!(peer.text(), ack(STREAM, 42));
         peer.send_text(&ping);
-        assert_eq!(peer.text(), ack(STREAM, 43));
-        assert_eq!(server.counter("wse_outbox_messages_total"), 43);
+        assert_eq!(peer.text(), ack(STREAM, 42));
+        assert_eq!(server.counter("wse_outbox_messages_total"), 42);
         assert_eq!((server.counter("wse_outbox_repeats_total"), server.metric("wse_outbox_streams")), (1, 1.0));
     });
 }
@@ -135,6 +131,29 @@ fn what_comes_again_is_refused_and_acknowledged_again() {
         assert_eq!(peer.text(), ack("stream-2", 1));
         assert_eq!(server.events.message(), plain(1));
         assert_eq!(server.events.drain(), []);
+    });
+}
+
+#[test]
+fn only_what_a_text_frame_begins_with_counts() {
+    on_both(config, |mut server| {
+        let (mut peer, id) = greeted(&mut server);
+        for n in 1..=2 {
+            let text = message(STREAM, n);
+            let value = serde_json::from_str::<Value>(&text).unwrap();
+            for packed in [compress(text.as_bytes()), from_json(&value)] {
+                peer.send_binary(&packed);
+                assert_eq!(server.events.message(), value, "as it came");
+            }
+            peer.send_text(&format!("U{text}"));
+            assert_eq!(server.events.event(), Event::Message(id, text.clone()));
+            peer.send_binary(text.as_bytes());
+            assert_eq!(server.events.event(), Event::Binary(id, text.into()));
+        }
+        assert_eq!(acknowledged(&mut peer, 0), 0);
+        peer.send_text(&message(STREAM, 1));
+        assert_eq!(peer.text(), ack(STREAM, 1));
+        assert_eq!(server.counter("wse_outbox_messages_total"), 1);
     });
 }
 

@@ -89,8 +89,9 @@ impl<'a> MessageHandler<'a> {
         self.heard.loss.add(loss);
     }
 
-    /// Takes a JSON object, from whichever encoding; false when the text is none.
-    fn object(&mut self, text: &[u8]) -> bool {
+    /// Takes a JSON object, from whichever encoding; false when the text is none. `plain`: it is a whole text frame, which only a message
+    /// out of an outbox can be: whatever is decoded may not be decoded at all, and then nobody would know that a number is missing.
+    fn object(&mut self, text: &[u8], plain: bool) -> bool {
         let max_depth = self.context.shared.config.max_json_depth;
         let keep = self.keeps();
         if self.context.shaped_event(self.stream, self.peer.id, text, max_depth, keep) {
@@ -99,7 +100,7 @@ impl<'a> MessageHandler<'a> {
             return true;
         }
         if text.starts_with(OB_MEMBER) {
-            return self.with_ob(text, max_depth);
+            return self.with_ob(text, max_depth, plain);
         }
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
         if !self.intercept(&scan) {
@@ -113,8 +114,8 @@ impl<'a> MessageHandler<'a> {
     /// The same for one that begins with `ob`. It is never learned as a shape, or others like it would not come here.
     #[cold]
     #[inline(never)]
-    fn with_ob(&mut self, text: &[u8], max_depth: u32) -> bool {
-        if Outboxed::is_claimed(text) && self.context.outboxes.is_sender(self.peer.id) {
+    fn with_ob(&mut self, text: &[u8], max_depth: u32, plain: bool) -> bool {
+        if plain && Outboxed::is_claimed(text) && self.context.outboxes.is_sender(self.peer.id) {
             let failed = match Outboxed::read(text) {
                 Some(outboxed) => self.outboxed(outboxed, max_depth).err(),
                 None => Some(OutboxFailure::Beginning),
@@ -283,7 +284,7 @@ impl<'a> MessageHandler<'a> {
         self.context.charge_decoded(produced);
         let Some(text) = decoded.filter(|text| std::str::from_utf8(text).is_ok()) else { return false };
         let (_, body) = codec::strip_category_prefix(&text);
-        self.object(body)
+        self.object(body, false)
     }
 }
 
@@ -297,7 +298,7 @@ impl MessageSink for MessageHandler<'_> {
             return self.event(Kind::Raw, text.as_bytes());
         }
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
-        if body.first() != Some(&b'{') || !self.object(body) {
+        if body.first() != Some(&b'{') || !self.object(body, body.len() == text.len()) {
             self.event(Kind::Raw, text.as_bytes());
         }
     }
