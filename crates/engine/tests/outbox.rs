@@ -157,6 +157,40 @@ fn only_what_a_text_frame_begins_with_counts() {
     });
 }
 
+#[test]
+fn an_older_connection_goes_on_when_the_newer_one_is_gone() {
+    on_both(config, |mut server| {
+        let (mut old, _) = greeted(&mut server);
+        let (mut middle, _) = greeted(&mut server);
+        let (mut new, id) = greeted(&mut server);
+        for n in 1..=2 {
+            new.send_text(&message(STREAM, n));
+            assert_eq!(new.text(), ack(STREAM, n));
+            assert_eq!(server.events.message(), plain(n));
+        }
+        for n in [3, 4] {
+            old.send_text(&message(STREAM, n));
+        }
+        assert_eq!(acknowledged(&mut old, 0), 0, "both are there");
+        drop(new);
+        server.events.disconnected(id);
+        // What it was refused comes first, or it would be acknowledged by what is behind it.
+        old.send_text(&message(STREAM, 5));
+        assert_eq!(acknowledged(&mut old, 0), 0);
+        for n in 3..=5 {
+            old.send_text(&message(STREAM, n));
+            assert_eq!(old.text(), ack(STREAM, n));
+            assert_eq!(server.events.message(), plain(n));
+        }
+        middle.send_text(&message(STREAM, 6));
+        assert_eq!(middle.text(), ack(STREAM, 6));
+        assert_eq!(server.events.message(), plain(6));
+        old.send_text(&message(STREAM, 7));
+        assert_eq!(acknowledged(&mut old, 0), 0, "a newer one has taken it over");
+        assert_eq!(server.events.drain(), []);
+    });
+}
+
 /// Bits 21 to 26 of an id.
 fn shard_of(id: ConnId) -> u64 {
     (id.as_u64() >> 21) & 63
@@ -446,4 +480,35 @@ fn what_is_shed_is_not_acknowledged_and_nothing_overtakes_it() {
     assert!(rounds > 3, "{rounds} rounds: much was shed");
     // The first of each round is shed, and what is behind it must not overtake it.
     assert!(server.counter("wse_inbound_dropped_total") > 0 && server.counter("wse_outbox_deferred_total") > 0);
+}
+
+#[test]
+fn what_was_shed_is_not_forgotten_with_its_stream() {
+    let mut server = Server::start(Config {
+        max_inbound_events: 16,
+        inbound_overflow: InboundOverflow::Drop,
+        outbox: Some(Outbox { max_streams: 4, ttl: Duration::from_secs(600) }),
+        shards: 1,
+        ..config()
+    });
+    let (mut peer, _) = greeted(&mut server);
+    let (mut other, _) = greeted(&mut server);
+    // Until nothing more is taken.
+    while server.counter("wse_inbound_dropped_total") == 0 {
+        (0..100).for_each(|_| other.send_text(r#"{"t":"flood"}"#));
+        acknowledged(&mut other, 0);
+    }
+    peer.send_text(&message(STREAM, 1));
+    assert_eq!(acknowledged(&mut peer, 0), 0);
+    (0..8).for_each(|n| other.send_text(&message(&format!("other-{n:03}"), 1)));
+    acknowledged(&mut other, 0);
+    assert!(server.counter("wse_outbox_evicted_total") >= 4, "its stream is forgotten");
+    server.events.drain();
+    peer.send_text(&message(STREAM, 2));
+    assert_eq!(acknowledged(&mut peer, 0), 0, "1 has not come");
+    for n in 1..=2 {
+        peer.send_text(&message(STREAM, n));
+        assert_eq!(peer.text(), ack(STREAM, n));
+        assert_eq!(server.events.message(), plain(n));
+    }
 }

@@ -138,22 +138,36 @@ impl<'a> MessageHandler<'a> {
     fn outboxed<'m>(&mut self, outboxed: Outboxed<'m>, max_depth: u32) -> Result<(), OutboxFailure<'m>> {
         let Outboxed { stream, number, .. } = outboxed;
         let (shared, now) = (Arc::clone(&self.context.shared), self.context.shared.clock.elapsed_ms());
-        let Some(sending) = self.context.outboxes.sending(self.peer.id, stream, &shared.windows, now) else {
+        let (id, shard) = (self.peer.id, self.peer.id.shard());
+        let Some(sending) = self.context.outboxes.sending(id, stream, &shared.windows, now) else {
             return Err(OutboxFailure::Streams(outboxed));
         };
-        let shard = self.peer.id.shard();
         // Locked until the message is in the batch: another connection that sends it again acknowledges it.
-        let Some(mut window) = sending.window.lock(now) else { return Ok(()) };
-        match window.judge(sending.sender, shard, number) {
+        let Some(mut window) = sending.window.lock(now) else {
+            // Forgotten since it was found.
+            self.context.counters.outbox_deferred.add(1);
+            self.context.outboxes.note_missed(id, &sending, number);
+            return Ok(());
+        };
+        let verdict = window.judge(sending.sender, shard, sending.missed, number);
+        let Context { counters, outboxes, .. } = &mut *self.context;
+        match verdict {
             Verdict::Repeat(last) => {
-                self.context.counters.outbox_repeats.add(1);
-                self.context.outboxes.owe(stream, &sending.window, last);
+                counters.outbox_repeats.add(1);
+                outboxes.owe(stream, &sending.window, last);
             }
-            Verdict::Refused => self.context.counters.outbox_repeats.add(1),
-            Verdict::Behind => self.context.counters.outbox_deferred.add(1),
+            Verdict::Held => counters.outbox_repeats.add(1),
+            Verdict::Refused => {
+                counters.outbox_repeats.add(1);
+                outboxes.note_missed(id, &sending, number);
+            }
+            Verdict::Behind => {
+                counters.outbox_deferred.add(1);
+                outboxes.note_missed(id, &sending, number);
+            }
             Verdict::Fresh if !self.keeps() => {
-                window.shed(number);
                 self.context.counters.inbound_dropped.add(1);
+                self.context.outboxes.note_missed(id, &sending, number);
             }
             Verdict::Fresh => {
                 if !self.certain(&outboxed.message(), max_depth) {
@@ -161,6 +175,7 @@ impl<'a> MessageHandler<'a> {
                 }
                 window.take(shard, number);
                 self.context.counters.outbox_messages.add(1);
+                self.context.outboxes.note_missed(id, &sending, 0);
                 self.context.outboxes.owe(stream, &sending.window, number);
             }
         }
