@@ -3,7 +3,7 @@
  * error whose getters throw. Whoever reports it must not fail at that. Throws nothing, reports nothing.
  */
 
-import { WSEStateError } from './errors.js';
+import { WSERequestError, WSEStateError } from './errors.js';
 
 /** A thrown value for a process warning. @internal */
 export interface Thrown {
@@ -37,6 +37,18 @@ export function nameThrown(thrown: unknown): string {
  */
 export function isStopped(thrown: unknown): boolean {
   return attempt(() => thrown instanceof WSEStateError && thrown.code === 'WSE_STOPPED') ?? false;
+}
+
+/**
+ * What the client is told by a {@link WSERequestError} that a handler has thrown; undefined for anything else, and for one that cannot
+ * be read.
+ *
+ * @internal
+ */
+export function refusalOf(thrown: unknown): readonly [code: string, message: string] | undefined {
+  return attempt(() =>
+    thrown instanceof WSERequestError ? ([String(thrown.code), String(thrown.message)] as const) : undefined,
+  );
 }
 
 function isError(value: unknown): value is Error {

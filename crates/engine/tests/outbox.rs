@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wse_engine::ConnId;
 use wse_engine::config::{Config, InboundOverflow, Outbox};
-use wse_protocol::codec::compress;
+use wse_protocol::codec::{compress, from_json};
 use wse_protocol::frame::{Opcode, push_masked_frame};
 use wse_testkit::{Event, Peer, Request, Server, auth, config, token, wait_until};
 
@@ -78,18 +78,14 @@ fn a_message_comes_without_its_number_and_is_acknowledged() {
         peer.send_text(&format!(r#"{{"ob":["{STREAM}",41], "payload":1,"type":"y"}}"#));
         assert_eq!(peer.text(), ack(STREAM, 41));
         assert_eq!(server.events.message(), json!({ "t": "y", "p": 1 }), "what else is done to messages is done");
-        // In any encoding.
-        peer.send_binary(&compress(message(STREAM, 42).as_bytes()));
-        assert_eq!(peer.text(), ack(STREAM, 42));
-        assert_eq!(server.events.message(), plain(42));
         // What the engine answers itself is taken once, too.
-        let ping = format!(r#"{{"ob":["{STREAM}",43],"t":"ping","p":{{"timestamp":7}}}}"#);
+        let ping = format!(r#"{{"ob":["{STREAM}",42],"t":"ping","p":{{"timestamp":7}}}}"#);
         peer.send_text(&ping);
         assert!(peer.text().contains("PONG"));
-        assert_eq!(peer.text(), ack(STREAM, 43));
+        assert_eq!(peer.text(), ack(STREAM, 42));
         peer.send_text(&ping);
-        assert_eq!(peer.text(), ack(STREAM, 43));
-        assert_eq!(server.counter("wse_outbox_messages_total"), 43);
+        assert_eq!(peer.text(), ack(STREAM, 42));
+        assert_eq!(server.counter("wse_outbox_messages_total"), 42);
         assert_eq!((server.counter("wse_outbox_repeats_total"), server.metric("wse_outbox_streams")), (1, 1.0));
     });
 }
@@ -139,12 +135,77 @@ fn what_comes_again_is_refused_and_acknowledged_again() {
 }
 
 #[test]
+fn only_what_a_text_frame_begins_with_counts() {
+    on_both(config, |mut server| {
+        let (mut peer, id) = greeted(&mut server);
+        for n in 1..=2 {
+            let text = message(STREAM, n);
+            let value = serde_json::from_str::<Value>(&text).unwrap();
+            for packed in [compress(text.as_bytes()), from_json(&value)] {
+                peer.send_binary(&packed);
+                assert_eq!(server.events.message(), value, "as it came");
+            }
+            peer.send_text(&format!("U{text}"));
+            assert_eq!(server.events.event(), Event::Message(id, text.clone()));
+            peer.send_binary(text.as_bytes());
+            assert_eq!(server.events.event(), Event::Binary(id, text.into()));
+        }
+        assert_eq!(acknowledged(&mut peer, 0), 0);
+        peer.send_text(&message(STREAM, 1));
+        assert_eq!(peer.text(), ack(STREAM, 1));
+        assert_eq!(server.counter("wse_outbox_messages_total"), 1);
+    });
+}
+
+#[test]
+fn an_older_connection_goes_on_when_the_newer_one_is_gone() {
+    on_both(config, |mut server| {
+        let (mut old, _) = greeted(&mut server);
+        let (mut middle, _) = greeted(&mut server);
+        let (mut new, id) = greeted(&mut server);
+        for n in 1..=2 {
+            new.send_text(&message(STREAM, n));
+            assert_eq!(new.text(), ack(STREAM, n));
+            assert_eq!(server.events.message(), plain(n));
+        }
+        for n in [3, 4] {
+            old.send_text(&message(STREAM, n));
+        }
+        assert_eq!(acknowledged(&mut old, 0), 0, "both are there");
+        drop(new);
+        server.events.disconnected(id);
+        // What it was refused comes first, or it would be acknowledged by what is behind it.
+        old.send_text(&message(STREAM, 5));
+        assert_eq!(acknowledged(&mut old, 0), 0);
+        for n in 3..=5 {
+            old.send_text(&message(STREAM, n));
+            assert_eq!(old.text(), ack(STREAM, n));
+            assert_eq!(server.events.message(), plain(n));
+        }
+        middle.send_text(&message(STREAM, 6));
+        assert_eq!(middle.text(), ack(STREAM, 6));
+        assert_eq!(server.events.message(), plain(6));
+        old.send_text(&message(STREAM, 7));
+        assert_eq!(acknowledged(&mut old, 0), 0, "a newer one has taken it over");
+        assert_eq!(server.events.drain(), []);
+    });
+}
+
+/// Bits 21 to 26 of an id.
+fn shard_of(id: ConnId) -> u64 {
+    (id.as_u64() >> 21) & 63
+}
+
+#[test]
 fn a_new_connection_goes_on_whatever_its_shard() {
     let mut server = Server::start(Config { shards: 4, ..config() });
     let mut shards = std::collections::HashSet::new();
+    // One that is there takes up its shard, and the next goes to the one with the fewest: two of them are of two shards.
+    let (_other, other) = server.connect();
+    shards.insert(shard_of(other));
     for round in 0..12u64 {
         let (mut peer, id) = greeted(&mut server);
-        shards.insert(id.as_u64() >> 21 & 63);
+        shards.insert(shard_of(id));
         for n in round..round + 3 {
             peer.send_text(&message(STREAM, n + 1));
         }
@@ -195,8 +256,10 @@ fn connections_at_once_deliver_each_number_once_and_in_order() {
         for sender in senders {
             sender.join().unwrap();
         }
-        wait_until("all are gone", || server.engine.connection_count() == 0);
-        assert!(server.events.drain().iter().all(|event| matches!(event, Event::Disconnect(_))));
+        for _ in 0..3 {
+            let event = server.events.event();
+            assert!(matches!(event, Event::Disconnect(_)), "{event:?}");
+        }
     }
     assert_eq!(server.counter("wse_outbox_messages_total"), 5 * COUNT);
 }
@@ -417,4 +480,35 @@ fn what_is_shed_is_not_acknowledged_and_nothing_overtakes_it() {
     assert!(rounds > 3, "{rounds} rounds: much was shed");
     // The first of each round is shed, and what is behind it must not overtake it.
     assert!(server.counter("wse_inbound_dropped_total") > 0 && server.counter("wse_outbox_deferred_total") > 0);
+}
+
+#[test]
+fn what_was_shed_is_not_forgotten_with_its_stream() {
+    let mut server = Server::start(Config {
+        max_inbound_events: 16,
+        inbound_overflow: InboundOverflow::Drop,
+        outbox: Some(Outbox { max_streams: 4, ttl: Duration::from_secs(600) }),
+        shards: 1,
+        ..config()
+    });
+    let (mut peer, _) = greeted(&mut server);
+    let (mut other, _) = greeted(&mut server);
+    // Until nothing more is taken.
+    while server.counter("wse_inbound_dropped_total") == 0 {
+        (0..100).for_each(|_| other.send_text(r#"{"t":"flood"}"#));
+        acknowledged(&mut other, 0);
+    }
+    peer.send_text(&message(STREAM, 1));
+    assert_eq!(acknowledged(&mut peer, 0), 0);
+    (0..8).for_each(|n| other.send_text(&message(&format!("other-{n:03}"), 1)));
+    acknowledged(&mut other, 0);
+    assert!(server.counter("wse_outbox_evicted_total") >= 4, "its stream is forgotten");
+    server.events.drain();
+    peer.send_text(&message(STREAM, 2));
+    assert_eq!(acknowledged(&mut peer, 0), 0, "1 has not come");
+    for n in 1..=2 {
+        peer.send_text(&message(STREAM, n));
+        assert_eq!(peer.text(), ack(STREAM, n));
+        assert_eq!(server.events.message(), plain(n));
+    }
 }

@@ -2,10 +2,15 @@
 
 import { WSERequestError } from '../errors.js';
 import type { WSEEvent, WSEMessage } from '../events.js';
+import { refusalOf } from '../thrown.js';
 import { failureText, replyText } from './request-wire.js';
 
 /** What a client is told of a failure that says nothing of itself: neither its text nor where it was. */
 const FAILED: readonly [code: string, message: string] = ['HANDLER_FAILED', 'The request could not be handled'];
+/** What a client is told that gives a request the name of one that is open. */
+const DUPLICATE: readonly [code: string, message: string] = ['DUPLICATE_REQUEST', 'A request of this name is open'];
+/** Characters of a request's name, at most. */
+const MAX_ID = 128;
 /** The longest timer there is, milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -93,27 +98,45 @@ export class Answers {
   admit(event: WSEEvent): boolean {
     const [type, conn, payload] = event;
     if (type === 'msg') {
-      if (payload['rq'] !== undefined) this.#begin(conn, payload);
-      else if (payload.c === 'WSE' && payload.t === 'cancel' && typeof payload['cid'] === 'string') {
+      if (payload['rq'] !== undefined) return this.#begin(conn, payload);
+      if (payload.c === 'WSE' && payload.t === 'cancel' && typeof payload['cid'] === 'string') {
         this.#byConn.get(conn)?.get(payload['cid'])?.end(new WSERequestError('CANCELLED', 'the client has cancelled'));
         return false;
       }
     } else if (type === 'disconnect' && this.#byConn.size > 0) {
-      const gone = new WSERequestError('DISCONNECTED', 'the client is gone');
-      for (const request of this.#byConn.get(conn)?.values() ?? []) request.end(gone);
+      this.#leave(conn);
     }
     return true;
   }
 
-  #begin(conn: number, payload: WSEMessage): void {
+  /** Ends the requests of connections that are gone, whose last event nobody has taken: a reader that is full, or ends, takes none. */
+  sweep(isOpen: (conn: number) => boolean): void {
+    for (const conn of [...this.#byConn.keys()]) if (!isOpen(conn)) this.#leave(conn);
+  }
+
+  #leave(conn: number): void {
+    const gone = new WSERequestError('DISCONNECTED', 'the client is gone');
+    // Who is told may end one of them at once.
+    for (const request of [...(this.#byConn.get(conn)?.values() ?? [])]) request.end(gone);
+  }
+
+  /** False: the name is taken, and that was the answer. */
+  #begin(conn: number, payload: WSEMessage): boolean {
     const { cid, rq } = payload;
     // Without both there is nobody to answer: an ordinary message.
-    if (typeof cid !== 'string' || typeof rq !== 'number' || !(rq > 0)) return;
+    if (typeof cid !== 'string' || cid.length < 1 || cid.length > MAX_ID) return true;
+    if (typeof rq !== 'number' || !(rq > 0)) return true;
+    const own = this.#byConn.get(conn);
+    // One that is over may have a handler still, whose signal is aborted.
+    if (own?.get(cid)?.isOver === false) {
+      this.#fail(conn, cid, DUPLICATE);
+      return false;
+    }
     const request = new OpenRequest(conn, cid, rq);
     this.#open.set(payload, request);
-    const own = this.#byConn.get(conn);
     if (own === undefined) this.#byConn.set(conn, new Map([[cid, request]]));
     else own.set(cid, request);
+    return true;
   }
 
   /** The request that this message is. */
@@ -141,26 +164,18 @@ export class Answers {
 
   /** Says that there is no answer. True: that was all there is to say about `error`, which was meant for the client. */
   refuse(request: OpenRequest, error: unknown): boolean {
-    const meant = isRequestError(error);
-    if (!request.isOver) {
-      const [code, message] = meant ? [error.code, error.message] : FAILED;
-      try {
-        this.#send(request.conn, failureText(request.id, String(code), String(message)));
-      } catch {
-        // Nothing goes out any more: its client sees that.
-      }
+    const meant = refusalOf(error);
+    if (!request.isOver) this.#fail(request.conn, request.id, meant ?? FAILED);
+    return meant !== undefined || request.isReason(error);
+  }
+
+  #fail(conn: number, id: string, [code, message]: readonly [code: string, message: string]): void {
+    try {
+      this.#send(conn, failureText(id, code, message));
+    } catch {
+      // Nothing goes out any more: its client sees that.
     }
-    return meant || request.isReason(error);
   }
 }
 
 export type { OpenRequest };
-
-/** Anything can be thrown, also what throws when it is looked at. */
-function isRequestError(error: unknown): error is WSERequestError {
-  try {
-    return error instanceof WSERequestError;
-  } catch {
-    return false;
-  }
-}

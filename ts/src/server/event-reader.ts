@@ -156,6 +156,7 @@ export class EventReader {
       settle: () => this.#engine.deliver(),
       close: closing,
       send: (conn, text) => void this.#engine.outbox.send(conn, text),
+      isOpen: (conn) => this.#engine.raw((native) => native.connectionInfo(conn)) !== null,
       excuse: () => this.#engine.raw((native) => native.excuseReader()),
       onReading: (stop) => {
         this.#endServing = stop;

@@ -39,6 +39,8 @@ export interface Served {
   close(conn: number, code: number): void;
   /** Sends text to a connection. */
   send(conn: number, text: string): void;
+  /** Whether there is such a connection. */
+  isOpen(conn: number): boolean;
   /** This reader is busy, and will come for more. */
   excuse(): void;
   /** Called with what ends the reading; undefined once it has ended. */
@@ -78,7 +80,11 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
     });
     // A reader that is full is not one that has stopped reading, as long as handlers come to an end.
     const excuse = setInterval(() => {
-      if ((lanes.isFull || ending) && lanes.done !== seen) served.excuse();
+      if (lanes.isFull || ending) {
+        if (lanes.done !== seen) served.excuse();
+        // Nor is anything read then that would say so.
+        answers.sweep(served.isOpen);
+      }
       seen = lanes.done;
     }, EXCUSE_MS);
     excuse.unref();

@@ -185,6 +185,115 @@ describe('what handlers return', () => {
     expect((await replies(client, 2)).map(({ cid }) => cid)).toEqual(['q-3', 'q-6']);
   });
 
+  it('is one for each name: a second request of a name that is open is refused, and hangs nothing', async () => {
+    const requests: IncomingRequest[] = [];
+    const { client, port } = await start(
+      {
+        message(_, payload, request) {
+          if (request === undefined || (payload as WSEMessage).t === 'now') return (payload as WSEMessage).p;
+          requests.push(request);
+          return new Promise((_resolve, reject) => request.signal.addEventListener('abort', () => reject(request.signal.reason)));
+        },
+      },
+      { concurrency: 2 },
+    );
+    const others = [await Client.open(port), await Client.open(port)];
+    for (const other of others) {
+      for (let n = 0; n < 3; n += 1) ask(other, 'wait', 'same', null, 1e308);
+      const err = { code: 'DUPLICATE_REQUEST', message: 'A request of this name is open' };
+      const refusal = { c: 'WSE', t: 'reply', cid: 'same', err };
+      expect(await replies(other, 2)).toEqual([refusal, refusal]);
+    }
+    // Both places are taken; each comes back, and with it what waits behind it.
+    for (const other of others) other.socket.terminate();
+    ask(client, 'now', 'mine', 7);
+    expect(await replies(client, 1)).toEqual([{ c: 'U', t: 'reply', p: 7, cid: 'mine' }]);
+    await waitUntil(() => requests.every(({ signal }) => signal.aborted), 'all of them');
+    expect(requests.map(reasonOf)).toEqual(['DISCONNECTED', 'DISCONNECTED']);
+    // A name that is open no more is anybody's; one that was cancelled is not, though its handler may be at work still.
+    for (let n = 0; n < 3; n += 1) ask(client, 'now', 'mine', n);
+    expect((await replies(client, 4)).slice(1).map(({ p }) => p)).toEqual([0, 1, 2]);
+    ask(client, 'wait', 'given up');
+    await waitUntil(() => requests.length === 3, 'third');
+    cancel(client, 'given up');
+    ask(client, 'now', 'given up', 8);
+    expect((await replies(client, 5))[4]).toEqual({ c: 'U', t: 'reply', p: 8, cid: 'given up' });
+  });
+
+  it('is not waited for by handlers whose client is gone while nothing is read', async () => {
+    const requests: IncomingRequest[] = [];
+    const { client, port } = await start(
+      {
+        message(_, payload, request) {
+          if (request === undefined || (payload as WSEMessage).t === 'now') return (payload as WSEMessage).p;
+          requests.push(request);
+          return new Promise((_resolve, reject) => request.signal.addEventListener('abort', () => reject(request.signal.reason)));
+        },
+      },
+      { concurrency: 1, maxWaiting: 4 },
+    );
+    const other = await Client.open(port);
+    ask(other, 'wait', 'first', null, 1e308);
+    await waitUntil(() => requests.length === 1, 'first');
+    // So many wait that nothing more is read, also not that it is gone.
+    for (let n = 0; n < 8; n += 1) ask(other, 'wait', `more-${n}`, null, 1e308);
+    await pause(50);
+    other.socket.terminate();
+    ask(client, 'now', 'mine', 7);
+    expect(await replies(client, 1)).toEqual([{ c: 'U', t: 'reply', p: 7, cid: 'mine' }]);
+    expect(reasonOf(requests[0])).toBe('DISCONNECTED');
+  });
+
+  it('has a name of 1 to 128 characters, or is none', async () => {
+    const heard: unknown[] = [];
+    const { client } = await start({
+      message(_, payload, request) {
+        heard.push([(payload as WSEMessage).p, request?.id.length]);
+        return 1;
+      },
+    });
+    for (const length of [0, 1, 128, 129]) ask(client, 'x', 'n'.repeat(length), length);
+    await waitUntil(() => heard.length === 4, 'all of them');
+    expect(heard).toEqual([
+      [0, undefined],
+      [1, 1],
+      [128, 128],
+      [129, undefined],
+    ]);
+    expect((await replies(client, 2)).map(({ cid }) => cid.length)).toEqual([1, 128]);
+  });
+
+  it('is HANDLER_FAILED for an error that cannot be read, and nothing leaks', async () => {
+    const errors: unknown[] = [];
+    const evil = (name: string): WSERequestError =>
+      Object.create(WSERequestError.prototype, {
+        [name]: {
+          get(): never {
+            throw new Error('evil');
+          },
+        },
+      }) as WSERequestError;
+    const { client } = await start(
+      {
+        message(_, payload) {
+          const { t } = payload as WSEMessage;
+          if (t === 'now') throw evil('code');
+          return t === 'later' ? Promise.reject(evil('message')) : t;
+        },
+        error: (error) => void errors.push(error),
+      },
+      { concurrency: 1 },
+    );
+    for (const type of ['now', 'later', 'sound']) ask(client, type, type);
+    const said = await replies(client, 3);
+    expect(said.map(({ cid, err, p }) => [cid, err?.code ?? p])).toEqual([
+      ['now', 'HANDLER_FAILED'],
+      ['later', 'HANDLER_FAILED'],
+      ['sound', 'sound'],
+    ]);
+    expect(errors.length).toBe(2);
+  });
+
   it('leaves messages of applications alone that look alike', async () => {
     const heard: unknown[] = [];
     const { client } = await start({ message: (_, payload) => void heard.push(payload) });

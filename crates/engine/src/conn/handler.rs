@@ -89,8 +89,9 @@ impl<'a> MessageHandler<'a> {
         self.heard.loss.add(loss);
     }
 
-    /// Takes a JSON object, from whichever encoding; false when the text is none.
-    fn object(&mut self, text: &[u8]) -> bool {
+    /// Takes a JSON object, from whichever encoding; false when the text is none. `plain`: it is a whole text frame, which only a message
+    /// out of an outbox can be: whatever is decoded may not be decoded at all, and then nobody would know that a number is missing.
+    fn object(&mut self, text: &[u8], plain: bool) -> bool {
         let max_depth = self.context.shared.config.max_json_depth;
         let keep = self.keeps();
         if self.context.shaped_event(self.stream, self.peer.id, text, max_depth, keep) {
@@ -99,7 +100,7 @@ impl<'a> MessageHandler<'a> {
             return true;
         }
         if text.starts_with(OB_MEMBER) {
-            return self.with_ob(text, max_depth);
+            return self.with_ob(text, max_depth, plain);
         }
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
         if !self.intercept(&scan) {
@@ -113,8 +114,8 @@ impl<'a> MessageHandler<'a> {
     /// The same for one that begins with `ob`. It is never learned as a shape, or others like it would not come here.
     #[cold]
     #[inline(never)]
-    fn with_ob(&mut self, text: &[u8], max_depth: u32) -> bool {
-        if Outboxed::is_claimed(text) && self.context.outboxes.is_sender(self.peer.id) {
+    fn with_ob(&mut self, text: &[u8], max_depth: u32, plain: bool) -> bool {
+        if plain && Outboxed::is_claimed(text) && self.context.outboxes.is_sender(self.peer.id) {
             let failed = match Outboxed::read(text) {
                 Some(outboxed) => self.outboxed(outboxed, max_depth).err(),
                 None => Some(OutboxFailure::Beginning),
@@ -137,22 +138,36 @@ impl<'a> MessageHandler<'a> {
     fn outboxed<'m>(&mut self, outboxed: Outboxed<'m>, max_depth: u32) -> Result<(), OutboxFailure<'m>> {
         let Outboxed { stream, number, .. } = outboxed;
         let (shared, now) = (Arc::clone(&self.context.shared), self.context.shared.clock.elapsed_ms());
-        let Some(sending) = self.context.outboxes.sending(self.peer.id, stream, &shared.windows, now) else {
+        let (id, shard) = (self.peer.id, self.peer.id.shard());
+        let Some(sending) = self.context.outboxes.sending(id, stream, &shared.windows, now) else {
             return Err(OutboxFailure::Streams(outboxed));
         };
-        let shard = self.peer.id.shard();
         // Locked until the message is in the batch: another connection that sends it again acknowledges it.
-        let Some(mut window) = sending.window.lock(now) else { return Ok(()) };
-        match window.judge(sending.sender, shard, number) {
+        let Some(mut window) = sending.window.lock(now) else {
+            // Forgotten since it was found.
+            self.context.counters.outbox_deferred.add(1);
+            self.context.outboxes.note_missed(id, &sending, number);
+            return Ok(());
+        };
+        let verdict = window.judge(sending.sender, shard, sending.missed, number);
+        let Context { counters, outboxes, .. } = &mut *self.context;
+        match verdict {
             Verdict::Repeat(last) => {
-                self.context.counters.outbox_repeats.add(1);
-                self.context.outboxes.owe(stream, &sending.window, last);
+                counters.outbox_repeats.add(1);
+                outboxes.owe(stream, &sending.window, last);
             }
-            Verdict::Refused => self.context.counters.outbox_repeats.add(1),
-            Verdict::Behind => self.context.counters.outbox_deferred.add(1),
+            Verdict::Held => counters.outbox_repeats.add(1),
+            Verdict::Refused => {
+                counters.outbox_repeats.add(1);
+                outboxes.note_missed(id, &sending, number);
+            }
+            Verdict::Behind => {
+                counters.outbox_deferred.add(1);
+                outboxes.note_missed(id, &sending, number);
+            }
             Verdict::Fresh if !self.keeps() => {
-                window.shed(number);
                 self.context.counters.inbound_dropped.add(1);
+                self.context.outboxes.note_missed(id, &sending, number);
             }
             Verdict::Fresh => {
                 if !self.certain(&outboxed.message(), max_depth) {
@@ -160,6 +175,7 @@ impl<'a> MessageHandler<'a> {
                 }
                 window.take(shard, number);
                 self.context.counters.outbox_messages.add(1);
+                self.context.outboxes.note_missed(id, &sending, 0);
                 self.context.outboxes.owe(stream, &sending.window, number);
             }
         }
@@ -283,7 +299,7 @@ impl<'a> MessageHandler<'a> {
         self.context.charge_decoded(produced);
         let Some(text) = decoded.filter(|text| std::str::from_utf8(text).is_ok()) else { return false };
         let (_, body) = codec::strip_category_prefix(&text);
-        self.object(body)
+        self.object(body, false)
     }
 }
 
@@ -297,7 +313,7 @@ impl MessageSink for MessageHandler<'_> {
             return self.event(Kind::Raw, text.as_bytes());
         }
         let (_, body) = codec::strip_category_prefix(text.as_bytes());
-        if body.first() != Some(&b'{') || !self.object(body) {
+        if body.first() != Some(&b'{') || !self.object(body, body.len() == text.len()) {
             self.event(Kind::Raw, text.as_bytes());
         }
     }

@@ -29,6 +29,18 @@ struct Sender {
 struct Stream {
     name: Box<str>,
     window: Arc<Window>,
+    /// The last number that was not taken from this connection, unless its client began again since, from there or from below; 0 = none.
+    /// It is kept here because a window may be forgotten, and because what one connection has missed another need not have.
+    missed: u64,
+}
+
+/// Whoever is gone holds no stream.
+impl Drop for Sender {
+    fn drop(&mut self) {
+        for stream in &self.streams {
+            stream.window.release(self.number);
+        }
+    }
 }
 
 /// What is to be acknowledged: everything of a stream up to a number.
@@ -43,6 +55,10 @@ pub(super) struct Sending {
     pub(super) window: Arc<Window>,
     /// The number of its sender.
     pub(super) sender: u64,
+    /// The last number its sender has missed; 0 = none.
+    pub(super) missed: u64,
+    /// Its place among those of its sender.
+    at: usize,
 }
 
 impl Outboxes {
@@ -67,18 +83,26 @@ impl Outboxes {
     pub(super) fn sending(&mut self, id: ConnId, stream: &str, windows: &Windows, now: u64) -> Option<Sending> {
         let Sender { number, user, streams } = self.senders.get_mut(&id.as_u64())?.as_mut();
         let sender = *number;
-        if let Some(known) = streams.iter_mut().find(|known| &*known.name == stream) {
-            if known.window.lock(now).is_none() {
-                known.window = windows.find(user.as_ref(), stream, now);
-            }
-            return Some(Sending { window: Arc::clone(&known.window), sender });
-        }
-        if streams.len() == MAX_STREAMS {
+        let at = streams.iter().position(|known| &*known.name == stream).unwrap_or(streams.len());
+        if at == MAX_STREAMS {
             return None;
         }
-        let window = windows.find(user.as_ref(), stream, now);
-        streams.push(Stream { name: stream.into(), window: Arc::clone(&window) });
-        Some(Sending { window, sender })
+        if at == streams.len() {
+            let window = windows.find(user.as_ref(), stream, now);
+            streams.push(Stream { name: stream.into(), window, missed: 0 });
+        }
+        let known = &mut streams[at];
+        if known.window.is_gone() {
+            known.window = windows.find(user.as_ref(), stream, now);
+        }
+        Some(Sending { window: Arc::clone(&known.window), sender, missed: known.missed, at })
+    }
+
+    /// What the sender of a stream has missed last, from now on; 0 = nothing.
+    pub(super) fn note_missed(&mut self, id: ConnId, sending: &Sending, missed: u64) {
+        if let Some(sender) = self.senders.get_mut(&id.as_u64()).filter(|_| sending.missed != missed) {
+            sender.streams[sending.at].missed = missed;
+        }
     }
 
     /// Everything of a stream up to `number` is to be acknowledged to the connection whose turn it is.

@@ -54,10 +54,8 @@ pub(crate) struct Window {
 pub(crate) struct State {
     /// The last number that was taken.
     last: u64,
-    /// Who sends, as [`Windows::sender`] numbers them: the last to have come.
+    /// Who sends, as [`Windows::sender`] numbers them: of those that have sent and are not gone the last to have come; 0 = nobody.
     sender: u64,
-    /// The highest number that was shed, and not taken since; 0 = none.
-    shed: u64,
     /// The shard that has taken the last one and not given it to the host yet.
     holder: Option<usize>,
 }
@@ -69,12 +67,14 @@ pub(crate) enum Verdict {
     Fresh,
     /// It was taken before, as everything up to this number.
     Repeat(u64),
-    /// It would overtake one before it, which was shed, and which it would acknowledge; or which another shard has not given to the
-    /// host yet. It is shed, too.
+    /// It would overtake one before it, which its connection has missed, and which it would acknowledge; or which another shard has not
+    /// given to the host yet. It is missed, too.
     Behind,
-    /// It is not taken, and there is nothing to say: its stream has gone on by a newer connection, which sends again what this one has
-    /// not heard of; or it was taken before, and the shard that has it has not given it to the host yet.
+    /// It is missed, and there is nothing to say: its stream has gone on by a newer connection, which sends again what this one has
+    /// not heard of.
     Refused,
+    /// It was taken before, and the shard that has it has not given it to the host yet: there is nothing to say so far.
+    Held,
 }
 
 impl Windows {
@@ -194,30 +194,37 @@ impl Table {
 }
 
 impl Window {
+    /// Whether it is forgotten.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
     /// Its state, locked; `None` when it is forgotten.
     pub(crate) fn lock(&self, now: u64) -> Option<MutexGuard<'_, State>> {
-        if self.gone.load(Relaxed) {
+        if self.is_gone() {
             return None;
         }
         self.used.store(now, Relaxed);
         Some(self.state.lock())
     }
+
+    /// `sender` is gone: the stream is free for those that came before it, too.
+    pub(crate) fn release(&self, sender: u64) {
+        self.state.lock().release(sender);
+    }
 }
 
 impl State {
-    /// Looks at a number that `sender`, a connection of `shard`, sends.
-    pub(crate) fn judge(&mut self, sender: u64, shard: usize, number: u64) -> Verdict {
-        if sender > self.sender {
-            self.sender = sender;
-            self.shed = 0;
-        }
+    /// Looks at a number that `sender`, a connection of `shard`, sends. `missed` was not taken from it, the last of those since it began
+    /// (again) to send; 0 = all were. What was taken by another connection meanwhile is missed no more.
+    pub(crate) fn judge(&mut self, sender: u64, shard: usize, missed: u64, number: u64) -> Verdict {
+        self.sender = self.sender.max(sender);
         let held = self.holder.is_some_and(|holder| holder != shard);
-        if number <= self.last && !held {
-            Verdict::Repeat(self.last)
-        } else if number <= self.last || sender < self.sender {
+        if number <= self.last {
+            if held { Verdict::Held } else { Verdict::Repeat(self.last) }
+        } else if sender < self.sender {
             Verdict::Refused
-        } else if self.shed > 0 && number > self.shed || held {
-            self.shed = number;
+        } else if missed > self.last && number > missed || held {
             Verdict::Behind
         } else {
             Verdict::Fresh
@@ -227,8 +234,13 @@ impl State {
     /// Its message is taken: `shard` will give it to the host.
     pub(crate) fn take(&mut self, shard: usize, number: u64) {
         self.last = number;
-        self.shed = 0;
         self.holder = Some(shard);
+    }
+
+    fn release(&mut self, sender: u64) {
+        if self.sender == sender {
+            self.sender = 0;
+        }
     }
 
     /// `shard` has given the host what it has taken.
@@ -236,11 +248,6 @@ impl State {
         if self.holder == Some(shard) {
             self.holder = None;
         }
-    }
-
-    /// Its message is shed: nothing above is taken until its client begins again, from there or from below.
-    pub(crate) fn shed(&mut self, number: u64) {
-        self.shed = number;
     }
 }
 
@@ -251,7 +258,7 @@ mod tests {
     fn take(windows: &Windows, stream: &str, number: u64, now: u64) -> Verdict {
         let window = windows.find(None, stream, now);
         let mut state = window.lock(now).unwrap();
-        let verdict = state.judge(1, 0, number);
+        let verdict = state.judge(1, 0, 0, number);
         if verdict == Verdict::Fresh {
             state.take(0, number);
         }
@@ -268,34 +275,49 @@ mod tests {
         assert_eq!(take(&windows, "b", 1, 0), Verdict::Fresh, "streams do not know each other");
         let mine: Arc<str> = "me".into();
         let window = windows.find(Some(&mine), "a", 0);
-        assert_eq!(window.lock(0).unwrap().judge(2, 0, 1), Verdict::Fresh, "nor do users");
+        assert_eq!(window.lock(0).unwrap().judge(2, 0, 0, 1), Verdict::Fresh, "nor do users");
     }
 
     #[test]
-    fn nothing_overtakes_what_was_shed() {
+    fn nothing_overtakes_what_its_connection_has_missed() {
         let mut state = State::default();
-        assert_eq!(state.judge(1, 0, 1), Verdict::Fresh);
-        state.shed(1);
-        assert_eq!([2, 3].map(|n| state.judge(1, 0, n)), [Verdict::Behind; 2]);
+        assert_eq!([2, 3].map(|n| state.judge(1, 0, 1, n)), [Verdict::Behind; 2]);
         // Its client begins again; 1 has expired there.
-        assert_eq!(state.judge(1, 0, 2), Verdict::Fresh);
+        assert_eq!(state.judge(1, 0, 3, 2), Verdict::Fresh);
         state.take(0, 2);
-        assert_eq!(state.judge(1, 0, 3), Verdict::Fresh);
-        state.shed(3);
-        // A new connection begins anew, and what the old one has not said yet does not count any more.
-        assert_eq!(state.judge(2, 0, 4), Verdict::Fresh);
-        assert_eq!([5, 2].map(|n| state.judge(1, 0, n)), [Verdict::Refused, Verdict::Repeat(2)]);
+        // A new connection begins anew, whatever the old one has missed.
+        assert_eq!(state.judge(2, 0, 0, 4), Verdict::Fresh);
+        assert_eq!([5, 2].map(|n| state.judge(1, 0, 3, n)), [Verdict::Refused, Verdict::Repeat(2)]);
+        state.take(0, 5);
+        state.release(2);
+        assert_eq!(state.judge(1, 0, 5, 6), Verdict::Fresh, "what it has missed was taken from the other");
     }
 
     #[test]
     fn nothing_overtakes_what_another_shard_has() {
         let mut state = State::default();
-        assert_eq!(state.judge(1, 0, 1), Verdict::Fresh);
+        assert_eq!(state.judge(1, 0, 0, 1), Verdict::Fresh);
         state.take(0, 1);
-        assert_eq!([1, 2, 3].map(|n| state.judge(2, 1, n)), [Verdict::Refused, Verdict::Behind, Verdict::Behind]);
+        assert_eq!([1, 2].map(|n| state.judge(2, 1, 0, n)), [Verdict::Held, Verdict::Behind]);
         state.given(0);
-        assert_eq!(state.judge(2, 1, 4), Verdict::Behind, "2 and 3 were shed");
-        assert_eq!(state.judge(2, 1, 2), Verdict::Fresh);
+        assert_eq!([3, 2].map(|n| state.judge(2, 1, 2, n)), [Verdict::Behind, Verdict::Fresh]);
+    }
+
+    #[test]
+    fn a_stream_is_the_newest_connections_until_that_is_gone() {
+        let mut state = State::default();
+        assert_eq!(state.judge(3, 0, 0, 1), Verdict::Fresh);
+        assert_eq!(state.judge(1, 0, 0, 1), Verdict::Refused);
+        state.release(1);
+        assert_eq!(state.judge(2, 0, 0, 1), Verdict::Refused, "who is gone had nothing to give");
+        state.release(3);
+        assert_eq!(
+            [2, 1].map(|n| state.judge(1, 0, 1, n)),
+            [Verdict::Behind, Verdict::Fresh],
+            "from where it was refused"
+        );
+        assert_eq!(state.judge(2, 0, 0, 1), Verdict::Fresh, "a newer one has come");
+        assert_eq!(state.judge(1, 0, 0, 2), Verdict::Refused);
     }
 
     #[test]
