@@ -177,16 +177,18 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     wanted = true;
     if (pumping) return;
     pumping = true;
-    void (async () => {
+    void run().catch(report);
+  }
+  async function run(): Promise<void> {
+    try {
       while (wanted) {
         wanted = false;
         await step(turn);
       }
-    })()
-      .catch(report)
-      .finally(() => {
-        pumping = false;
-      });
+    } finally {
+      // In the turn in which nothing was wanted: a call after that begins anew.
+      pumping = false;
+    }
   }
   async function step(mine: number): Promise<void> {
     while (again.length > 0 && mayWrite(mine)) {

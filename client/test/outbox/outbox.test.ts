@@ -155,6 +155,27 @@ describe('an outbox', () => {
     expect([outbox.size, heard]).toEqual([0, ['delivered c']]);
   });
 
+  it('misses no call that comes as it ends what it did', async () => {
+    // At some number of turns of the loop after the connection the store is open: whichever that is, everything goes out.
+    for (let turns = 0; turns < 20; turns += 1) {
+      const store = new LastingStore();
+      const last = (seq: number) => ({ stream: 'left-behind', seq, n: 0, at: Date.now(), priority: 5, json: `{"type":"${seq}"}` });
+      store.streams.set('left-behind', { last: 0, records: new Map([[1, last(1)]]) });
+      let opens = (): void => {};
+      const opened = new Promise<void>((resolve) => {
+        opens = resolve;
+      });
+      const open = store.open.bind(store);
+      store.open = async (own, adopt) => opened.then(() => open(own, adopt));
+      const host = new FakeHost(createOutbox({ store }));
+      await settled();
+      opens();
+      for (let i = 0; i < turns; i += 1) await null;
+      await host.connect();
+      expect(host.take(), `${turns} turns`).toEqual(['1:1']);
+    }
+  });
+
   it('waits while the socket has too much to carry', async () => {
     const host = new FakeHost(createOutbox());
     await host.connect();
