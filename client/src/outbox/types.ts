@@ -61,9 +61,9 @@ export interface OutboxOptions {
   readonly maxBytes?: number;
   /** Bytes of JSON of one message: what the server takes, less some for the envelope. @default 1000000 */
   readonly maxMessageBytes?: number;
-  /** Messages that are sent and not acknowledged; the others wait here, where priority counts. @default 64 */
+  /** Messages of a stream that are sent and not acknowledged; the others wait here, where priority counts. @default 64 */
   readonly window?: number;
-  /** Without an acknowledgement for so long, everything that waits for one is sent again. @default 10000 */
+  /** Without an acknowledgement for so long, what waits for one in the same stream is sent again. @default 10000 */
   readonly ackTimeout?: number;
   /** Which of what `client.send()` is given the outbox takes. @default all of it */
   readonly takes?: (type: string, payload: unknown, options: SendOptions) => boolean;
@@ -80,7 +80,7 @@ export interface OutboxMessage {
 export type OutboxLoss =
   /** It is older than `maxAge`; where it was sent, it may have arrived. */
   | 'expired'
-  /** The server cannot take it: it is too large, or `MALFORMED_OUTBOX`, or `OUTBOX_STREAMS`. */
+  /** It cannot be sent: it is too large, or the server says `MALFORMED_OUTBOX`. */
   | 'refused'
   /** It was sent to a server that acknowledges nothing, and the connection broke before it had left: it may have arrived. */
   | 'unconfirmed';
@@ -91,7 +91,7 @@ export interface OutboxNotices {
   delivered: { readonly message: OutboxMessage; readonly confirmed: boolean };
   /** It was kept and is given up. */
   lost: { readonly message: OutboxMessage; readonly reason: OutboxLoss; readonly sent: boolean };
-  /** The store has failed: from here on messages are kept in memory alone. */
+  /** The store has failed: from here on new messages are kept in memory alone. */
   storage: { readonly error: unknown };
   /** As many are kept as this says. */
   size: { readonly size: number; readonly bytes: number };
