@@ -6,6 +6,7 @@
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { resolve as absolute, dirname } from 'node:path';
 import { Journal } from './journal.js';
+import { UNKNOWN } from './sound.js';
 import type { OutboxStore } from './types.js';
 
 /** What a file store can be told. */
@@ -116,7 +117,7 @@ export function fileStore(path: string, { sync = 'none' }: FileStoreOptions = {}
 
   return {
     durable: true,
-    async open(_own, adopt) {
+    async open(_own, adopt, unreadable) {
       await mkdir(dirname(file), { recursive: true });
       release = await lock(file);
       try {
@@ -127,6 +128,10 @@ export function fileStore(path: string, { sync = 'none' }: FileStoreOptions = {}
             throw error;
           }),
         );
+        if (journal.bad > 0) {
+          unreadable(`${journal.bad} lines of ${file}`);
+          journal.skip(UNKNOWN);
+        }
         // Without what the last process has begun and not ended.
         await rewrite();
       } catch (error) {

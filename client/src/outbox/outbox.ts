@@ -12,6 +12,7 @@ import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import { type Item, type Line, Places, sendAgain, streamName, wroteOldest } from './line.js';
 import { memoryStore } from './memory.js';
 import { bytesOf, messageOf, Shelf } from './shelf.js';
+import { soundOf } from './sound.js';
 import { guard } from './store-guard.js';
 import type { OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
 
@@ -267,14 +268,22 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     else host.clock.setTimeout(() => watchLeaving(mine), LOOK_MS);
   }
 
-  const adopt = ({ name, last, records }: StoredStream): void => {
+  /** What cannot be read is skipped, and said so. */
+  const unreadable = (what: string): void => void notices.emit('storage', { error: new Error(`unreadable: ${what}`) });
+  const adopt = (stored: StoredStream): void => {
+    const { left, bad } = soundOf(stored);
+    const { name, records } = left;
     const line = shelf.line(name);
-    line.last = Math.max(line.last, last);
+    line.last = Math.max(line.last, left.last);
+    if (bad.length > 0) {
+      unreadable(`${bad.length} of ${name}`);
+      void store.run((kept) => kept.remove(name, bad), true);
+    }
     // Those with numbers by these, the others by age.
     for (const record of [...records].sort((a, b) => a.n - b.n || a.seq - b.seq)) {
       // By the time of day, which may have jumped: at worst all of `maxAge` is left, or nothing.
-      const left = maxAge - Math.min(maxAge, Math.max(0, Date.now() - record.at));
-      shelf.put({ record, bytes: bytesOf(record.json), until: now() + left });
+      const age = Math.min(maxAge, Math.max(0, Date.now() - record.at));
+      shelf.put({ record, bytes: bytesOf(record.json), until: now() + maxAge - age });
     }
     // Ours come last: what others have left is older.
     for (const ours of new Set([own, home])) {
@@ -407,7 +416,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       if (host) throw new WSEError('WSE_ARGUMENT', 'an outbox belongs to one client');
       host = to;
       void store
-        .run((kept) => kept.open(own, adopt))
+        .run((kept) => kept.open(own, adopt, unreadable))
         .then(() => {
           open = true;
           pump();

@@ -4,7 +4,7 @@ import { type Item, type Line, newLine } from './line.js';
 import type { OutboxMessage, OutboxRecord } from './types.js';
 
 /** Priorities, in the order they are sent. */
-const LEVELS = [10, 8, 5, 3, 1];
+export const LEVELS: readonly number[] = [10, 8, 5, 3, 1];
 const encoder = new TextEncoder();
 
 /** Bytes of a text in UTF-8. */

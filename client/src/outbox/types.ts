@@ -32,9 +32,9 @@ export interface OutboxStore {
   readonly durable: boolean;
   /**
    * Begins. `own` is the stream of this outbox alone, new; each stream whose owner is gone is handed to `adopt`, before or after this
-   * resolves, and belongs to this outbox alone from there on.
+   * resolves, and belongs to this outbox alone from there on. What cannot be read is skipped, and told `unreadable`.
    */
-  open(own: string, adopt: (left: StoredStream) => void): Promise<void>;
+  open(own: string, adopt: (left: StoredStream) => void, unreadable: (what: string) => void): Promise<void>;
   /** Keeps a record. */
   put(record: OutboxRecord): Promise<void>;
   /** Keeps the numbers of records, and the highest of their stream, all or none. */
@@ -91,7 +91,7 @@ export interface OutboxNotices {
   delivered: { readonly message: OutboxMessage; readonly confirmed: boolean };
   /** It was kept and is given up. */
   lost: { readonly message: OutboxMessage; readonly reason: OutboxLoss; readonly sent: boolean };
-  /** The store has failed: from here on new messages are kept in memory alone. */
+  /** The store has failed: new messages are kept in memory alone, `durable` is false. Or something in it could not be read, and is skipped. */
   storage: { readonly error: unknown };
   /** As many are kept as this says. */
   size: { readonly size: number; readonly bytes: number };

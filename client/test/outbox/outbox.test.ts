@@ -183,6 +183,20 @@ describe('an outbox', () => {
     }
   });
 
+  it('gives up what cannot be written, and goes on', async () => {
+    const outbox = createOutbox();
+    const heard = hear(outbox);
+    const host = new FakeHost(outbox);
+    const write = host.write.bind(host);
+    host.write = (message) => {
+      if (message.type === 'bad') throw new Error('no text');
+      return write(message);
+    };
+    for (const type of ['a', 'bad', 'b']) await host.send(type);
+    await host.connect();
+    expect([host.take(), heard, host.reported.length]).toEqual([['a:1', 'b:3'], ['refused bad sent'], 1]);
+  });
+
   it('waits while the socket has too much to carry', async () => {
     const host = new FakeHost(createOutbox());
     await host.connect();
