@@ -2,9 +2,20 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { build } from 'esbuild';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { fileStore } from '../../src/outbox/file.js';
@@ -195,6 +206,68 @@ describe('a file', () => {
       // Of a process before this one, with its number.
       utimesSync(`${path}.lock`, 1000, 1000);
       expect((await found(path)).length, stale).toBe(1);
+    }
+  });
+
+  it.runIf(process.platform === 'linux')('is not a process’s that has the number of its owner', async () => {
+    const path = join(folder(), 'outbox.jsonl');
+    await (await opened(path)).put(record(1));
+    const [pid, start] = readFileSync(`${path}.lock`, 'utf8').split('\n');
+    expect([pid, Number(start) > 0]).toEqual([`${process.pid}`, true]);
+    const other = join(folder(), 'outbox.jsonl');
+    writeFileSync(`${other}.lock`, `${process.pid}\n${start}`);
+    await expect(found(other)).rejects.toThrow(`process ${process.pid}`);
+    writeFileSync(`${other}.lock`, `${process.pid}\n${Number(start) - 1}`);
+    expect(await found(other)).toEqual([]);
+    // Who took such a lock and died while nobody else might leaves that, too.
+    writeFileSync(`${other}.lock`, '999999999');
+    writeFileSync(`${other}.lock.turn`, '999999999');
+    expect(await found(other)).toEqual([]);
+    expect(readdirSync(dirname(other))).toEqual(['outbox.jsonl']);
+  });
+
+  it('goes to one of many that find a lock left behind', async () => {
+    const path = folder();
+    const program = join(path, 'thread.mjs');
+    await build({
+      stdin: {
+        contents: `
+          import { parentPort, workerData } from 'node:worker_threads';
+          import { fileStore } from './file.js';
+          const gate = new Int32Array(workerData.gate);
+          const stores = (globalThis.stores = []);
+          for (let round = 0; round < workerData.rounds; round += 1) {
+            Atomics.wait(gate, 0, round);
+            const store = fileStore(workerData.path + round);
+            stores.push(store);
+            const owns = await store.open('own', () => {}, () => {}).then(() => true, () => false);
+            parentPort.postMessage(owns);
+          }`,
+        resolveDir: join(import.meta.dirname, '../../src/outbox'),
+        loader: 'ts',
+      },
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile: program,
+    });
+    const [rounds, threads] = [40, 6];
+    const shared = new SharedArrayBuffer(4);
+    const gate = new Int32Array(shared);
+    const file = join(path, 'outbox-');
+    for (let round = 0; round < rounds; round += 1) writeFileSync(`${file}${round}.lock`, '999999999');
+    const heard: boolean[] = [];
+    const workers = Array.from(
+      { length: threads },
+      () => new Worker(program, { workerData: { gate: shared, path: file, rounds } }),
+    );
+    for (const worker of workers) worker.on('message', (owns: boolean) => heard.push(owns));
+    onTestFinished(async () => void (await Promise.all(workers.map((worker) => worker.terminate()))));
+    for (let round = 0; round < rounds; round += 1) {
+      Atomics.store(gate, 0, round + 1);
+      Atomics.notify(gate, 0);
+      await expect.poll(() => heard.length, { interval: 2 }).toBe(threads);
+      expect(heard.splice(0).filter((owns) => owns).length, `round ${round}`).toBe(1);
     }
   });
 
