@@ -5,16 +5,16 @@
 
 import type { TimerHandle } from '../core/clock.js';
 import { WSEError } from '../core/errors.js';
-import { createEmitter, type Off } from '../core/events.js';
-import type { Extension, ExtensionHooks, ExtensionHost } from '../core/extension.js';
+import { createEmitter } from '../core/events.js';
+import type { ExtensionHooks, ExtensionHost } from '../core/extension.js';
 import { levelOf, type SendOptions } from '../core/outgoing.js';
-import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { WSEEvent } from '../protocol/types.js';
 import { type Item, type Line, Places, sendAgain, streamName, wroteOldest } from './line.js';
 import { memoryStore } from './memory.js';
-import { bytesOf, messageOf, Shelf } from './shelf.js';
+import { bytesOf, messageOf, outgoing, Shelf } from './shelf.js';
 import { soundOf } from './sound.js';
 import { guard } from './store-guard.js';
-import type { OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
+import type { Outbox, OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
 
 /** Bytes a socket may have taken and not sent before messages wait here. */
 const HIGH_WATER = 262_144;
@@ -26,18 +26,6 @@ const STEP = 32;
 const ENVELOPE = 256;
 /** The longest timer there is, ms. */
 const MAX_TIMER = 2 ** 31 - 1;
-
-/** An outbox, for `connect(url, { extensions: [outbox] })`; it belongs to one client. */
-export interface Outbox extends Extension {
-  /** Messages that are kept. */
-  readonly size: number;
-  /** Bytes of JSON they take. */
-  readonly bytes: number;
-  /** Whether they would survive this page or process. */
-  readonly durable: boolean;
-  /** Hears of what becomes of messages. */
-  on<K extends keyof OutboxNotices>(name: K, fn: (notice: OutboxNotices[K]) => void): Off;
-}
 
 /**
  * Makes an outbox. With it `client.send()` resolves once the message is kept, and rejects with `WSE_QUEUE_FULL` or `WSE_TOO_LARGE` where it
@@ -120,12 +108,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   function expire(): void {
     if (!host || closed) return;
     host.clock.clearTimeout(ageTimer);
-    const old: Item[] = [];
-    let next = Number.POSITIVE_INFINITY;
-    for (const item of shelf.all()) {
-      if (item.until <= now()) old.push(item);
-      else next = Math.min(next, item.until);
-    }
+    const { old, next } = shelf.old(now());
     const wait = Math.min(MAX_TIMER, Math.max(1, next - now()));
     ageTimer = next < Number.POSITIVE_INFINITY ? host.clock.setTimeout(expire, wait) : undefined;
     lose(
@@ -148,14 +131,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
 
   /** False: there is no connection. What cannot be sent at all is given up. */
   const write = (item: Item, numbered: boolean): boolean => {
-    const { stream, n, priority, json } = item.record;
     try {
-      const message = {
-        ...(JSON.parse(json) as Outgoing),
-        ...(priority !== 5 && { priority }),
-        ...(numbered && { outbox: [stream, n] as const }),
-      };
-      if (!(host as ExtensionHost).write(message)) return false;
+      if (!(host as ExtensionHost).write(outgoing(item.record, numbered))) return false;
       item.wrote = now();
       if (numbered) armAck();
     } catch (error) {
@@ -192,10 +169,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     }
     return numbered.filter((item) => shelf.has(item));
   };
-  const next = (line: Line): number => {
-    line.last += 1;
-    return line.last;
-  };
+  const next = (line: Line): number => ++line.last;
 
   const room = (line: Line): number => {
     if (line.stuck || line.again.length > 0) return 0;
@@ -275,10 +249,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     const { name, records } = left;
     const line = shelf.line(name);
     line.last = Math.max(line.last, left.last);
-    if (bad.length > 0) {
-      unreadable(`${bad.length} of ${name}`);
-      void store.run((kept) => kept.remove(name, bad), true);
-    }
+    if (bad.length > 0) unreadable(`${bad.length} of ${name}`);
+    if (bad.length > 0) void store.run((kept) => kept.remove(name, bad), true);
     // Those with numbers by these, the others by age.
     for (const record of [...records].sort((a, b) => a.n - b.n || a.seq - b.seq)) {
       // By the time of day, which may have jumped: at worst all of `maxAge` is left, or nothing.

@@ -1,5 +1,6 @@
 /** The messages of an outbox as they are kept in memory: by stream and number where they were sent, by priority and age where not. Sends and stores nothing. */
 
+import type { Outgoing } from '../protocol/types.js';
 import { type Item, type Line, newLine } from './line.js';
 import type { OutboxMessage, OutboxRecord } from './types.js';
 
@@ -14,6 +15,15 @@ export const bytesOf = (text: string): number => encoder.encode(text).length;
 export function messageOf({ json }: OutboxRecord): OutboxMessage {
   const { type, payload, id } = JSON.parse(json) as OutboxMessage;
   return { type, payload, id };
+}
+
+/** A record as it is sent; `numbered`: with its place in its stream. */
+export function outgoing({ stream, n, priority, json }: OutboxRecord, numbered: boolean): Outgoing {
+  return {
+    ...(JSON.parse(json) as Outgoing),
+    ...(priority !== 5 && { priority }),
+    ...(numbered && { outbox: [stream, n] as const }),
+  };
 }
 
 /** The shelf of one outbox. */
@@ -73,6 +83,17 @@ export class Shelf {
 
   *all(): Generator<Item> {
     for (const { items } of this.lines.values()) yield* items.values();
+  }
+
+  /** What is to be given up at `now`, and when the next one is. */
+  old(now: number): { readonly old: Item[]; readonly next: number } {
+    const old: Item[] = [];
+    let next = Number.POSITIVE_INFINITY;
+    for (const item of this.all()) {
+      if (item.until <= now) old.push(item);
+      else next = Math.min(next, item.until);
+    }
+    return { old, next };
   }
 
   /** Records by their streams. */

@@ -1,5 +1,7 @@
 /** The words of the outbox: what it keeps, where, and what it says of it. Types alone. */
 
+import type { Off } from '../core/events.js';
+import type { Extension } from '../core/extension.js';
 import type { SendOptions } from '../core/outgoing.js';
 
 /** One message that is kept. */
@@ -95,4 +97,16 @@ export interface OutboxNotices {
   storage: { readonly error: unknown };
   /** As many are kept as this says. */
   size: { readonly size: number; readonly bytes: number };
+}
+
+/** An outbox, for `connect(url, { extensions: [outbox] })`; it belongs to one client. */
+export interface Outbox extends Extension {
+  /** Messages that are kept. */
+  readonly size: number;
+  /** Bytes of JSON they take. */
+  readonly bytes: number;
+  /** Whether they would survive this page or process. */
+  readonly durable: boolean;
+  /** Hears of what becomes of messages. */
+  on<K extends keyof OutboxNotices>(name: K, fn: (notice: OutboxNotices[K]) => void): Off;
 }
