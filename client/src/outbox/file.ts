@@ -3,9 +3,11 @@
  * the last has left, however that ended.
  */
 
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { resolve as absolute, dirname } from 'node:path';
 import { Journal } from './journal.js';
+import { lock } from './lock.js';
+import { UNKNOWN } from './sound.js';
 import type { OutboxStore } from './types.js';
 
 /** What a file store can be told. */
@@ -19,50 +21,6 @@ export interface FileStoreOptions {
 
 /** Bytes of lines that say nothing any more, before the file is written anew. */
 const GARBAGE = 1_048_576;
-/** Files of this very thread. */
-const mine = new Set<string>();
-
-/** Whether a process lives. */
-function lives(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as { code?: unknown }).code === 'EPERM';
-  }
-}
-
-/** Takes the file for this process. @throws where another one has it. */
-async function lock(path: string): Promise<() => Promise<void>> {
-  if (mine.has(path)) throw new Error(`${path} is open already`);
-  mine.add(path);
-  try {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        await writeFile(`${path}.lock`, `${process.pid}`, { flag: 'wx' });
-        break;
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== 'EEXIST' || attempt === 3) throw error;
-      }
-      const owner = Number(await readFile(`${path}.lock`, 'utf8').catch(() => ''));
-      const written = await stat(`${path}.lock`).then(
-        ({ mtimeMs }) => mtimeMs,
-        () => 0,
-      );
-      // A process that is gone may have had our number; another thread of ours has written it since we began.
-      const before = owner === process.pid && written < Date.now() - process.uptime() * 1000;
-      if (owner > 0 && lives(owner) && !before) throw new Error(`${path} belongs to process ${owner}`);
-      await rm(`${path}.lock`, { force: true });
-    }
-  } catch (error) {
-    mine.delete(path);
-    throw error;
-  }
-  return async () => {
-    mine.delete(path);
-    await rm(`${path}.lock`, { force: true });
-  };
-}
 
 /**
  * A store in the file at `path`, which is made where it is missing. A lock file stands beside it; a process that finds it in use by another
@@ -96,9 +54,10 @@ export function fileStore(path: string, { sync = 'none' }: FileStoreOptions = {}
       await fresh.close();
       throw error;
     }
-    await handle?.close();
+    const old = handle;
     handle = fresh;
     length = Buffer.byteLength(text);
+    await old?.close().catch(() => {});
   };
   const append = async (line: string): Promise<void> => {
     if (!handle) throw new Error('the file is closed');
@@ -111,14 +70,17 @@ export function fileStore(path: string, { sync = 'none' }: FileStoreOptions = {}
       throw error;
     }
     journal.read(line);
-    if (length - journal.live > GARBAGE && length > 2 * journal.live) await rewrite();
+    if (length - journal.live > GARBAGE && length > 2 * journal.live) {
+      // The line is kept all the same: to say it is not would have it sent twice.
+      await rewrite().catch(() => {});
+    }
   };
 
   return {
     durable: true,
-    async open(_own, adopt) {
+    async open(_own, adopt, unreadable) {
       await mkdir(dirname(file), { recursive: true });
-      release = await lock(file);
+      release = await lock(`${file}.lock`);
       try {
         journal = new Journal();
         journal.read(
@@ -127,6 +89,10 @@ export function fileStore(path: string, { sync = 'none' }: FileStoreOptions = {}
             throw error;
           }),
         );
+        if (journal.bad > 0) {
+          unreadable(`${journal.bad} lines of ${file}`);
+          journal.skip(UNKNOWN);
+        }
         // Without what the last process has begun and not ended.
         await rewrite();
       } catch (error) {

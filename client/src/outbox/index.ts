@@ -2,8 +2,9 @@
 
 export { indexedDBStore } from './indexeddb.js';
 export { memoryStore } from './memory.js';
-export { createOutbox, type Outbox } from './outbox.js';
+export { createOutbox } from './outbox.js';
 export type {
+  Outbox,
   OutboxLoss,
   OutboxMessage,
   OutboxNotices,

@@ -21,6 +21,8 @@ const line = (entry: Line): string => `${JSON.stringify(entry)}\n`;
 /** What all lines so far come to. */
 export class Journal {
   readonly #streams = new Map<string, Kept>();
+  /** Lines that could not be read. */
+  bad = 0;
   /** Bytes, about, of what would have to be written anew. */
   live = 0;
 
@@ -45,9 +47,10 @@ export class Journal {
     const lines = text.split('\n');
     for (const one of lines.slice(0, -1)) {
       try {
-        this.#apply(JSON.parse(one) as Line);
+        if (one) this.#apply(JSON.parse(one) as Line);
       } catch {
         // A power cut may leave anything.
+        this.bad += 1;
       }
     }
   }
@@ -55,10 +58,13 @@ export class Journal {
   #apply(entry: Line): void {
     if (entry[0] === 'put') {
       const record = entry[1];
-      if (typeof record.stream !== 'string' || typeof record.json !== 'string' || !(record.seq > 0)) return;
+      if (typeof record.stream !== 'string' || typeof record.json !== 'string' || !(record.seq > 0))
+        throw new TypeError('no record');
       this.#keep(this.#stream(record.stream), record);
       return;
     }
+    if (!['assign', 'remove', 'forget'].includes(entry[0]) || typeof entry[1] !== 'string') throw new TypeError('no line');
+    if (entry[0] === 'assign' && !Number.isSafeInteger(entry[2])) throw new TypeError('no number');
     const kept = this.#stream(entry[1]);
     if (entry[0] === 'assign') {
       kept.last = Math.max(kept.last, entry[2]);
@@ -92,6 +98,11 @@ export class Journal {
     if (!record) return;
     kept.records.delete(seq);
     this.live -= Journal.put(record).length;
+  }
+
+  /** Gives up so many numbers of each stream: which were given is not known. */
+  skip(numbers: number): void {
+    for (const kept of this.#streams.values()) kept.last += numbers;
   }
 
   /** The streams that hold something, or have given numbers. */

@@ -5,14 +5,16 @@
 
 import type { TimerHandle } from '../core/clock.js';
 import { WSEError } from '../core/errors.js';
-import { createEmitter, type Off } from '../core/events.js';
-import type { Extension, ExtensionHooks, ExtensionHost } from '../core/extension.js';
+import { createEmitter } from '../core/events.js';
+import type { ExtensionHooks, ExtensionHost } from '../core/extension.js';
 import { levelOf, type SendOptions } from '../core/outgoing.js';
-import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { WSEEvent } from '../protocol/types.js';
+import { type Item, type Line, Places, sendAgain, streamName, wroteOldest } from './line.js';
 import { memoryStore } from './memory.js';
-import { bytesOf, type Item, messageOf, Shelf } from './shelf.js';
+import { bytesOf, messageOf, outgoing, Shelf } from './shelf.js';
+import { soundOf } from './sound.js';
 import { guard } from './store-guard.js';
-import type { OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord } from './types.js';
+import type { Outbox, OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
 
 /** Bytes a socket may have taken and not sent before messages wait here. */
 const HIGH_WATER = 262_144;
@@ -24,24 +26,6 @@ const STEP = 32;
 const ENVELOPE = 256;
 /** The longest timer there is, ms. */
 const MAX_TIMER = 2 ** 31 - 1;
-
-/** An outbox, for `connect(url, { extensions: [outbox] })`; it belongs to one client. */
-export interface Outbox extends Extension {
-  /** Messages that are kept. */
-  readonly size: number;
-  /** Bytes of JSON they take. */
-  readonly bytes: number;
-  /** Whether they would survive this page or process. */
-  readonly durable: boolean;
-  /** Hears of what becomes of messages. */
-  on<K extends keyof OutboxNotices>(name: K, fn: (notice: OutboxNotices[K]) => void): Off;
-}
-
-/** 128 bits that nobody guesses, as a stream's name. */
-function streamName(): string {
-  const parts = [...crypto.getRandomValues(new Uint32Array(4))];
-  return `ob-${parts.map((part) => part.toString(36)).join('-')}`;
-}
 
 /**
  * Makes an outbox. With it `client.send()` resolves once the message is kept, and rejects with `WSE_QUEUE_FULL` or `WSE_TOO_LARGE` where it
@@ -60,7 +44,11 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   let host: ExtensionHost | undefined;
   const report = (error: unknown): void => host?.report(error);
   const notices = createEmitter<OutboxNotices>(report);
+  /** Where messages are added. What the store has is numbered there alone: who finds it after us would give those numbers again. */
+  let home = own;
   const store = guard(given, (error) => {
+    home = streamName();
+    shelf.line(home, false);
     notices.emit('storage', { error });
     report(error);
   });
@@ -72,8 +60,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   let mode: 'once' | 'plain' | undefined;
   /** Counts connections: what was meant for one is not sent on the next. */
   let turn = 0;
-  /** What has to be sent again on this connection, in order. */
-  let again: Item[] = [];
+  const places = new Places();
   /** What was written to a server that acknowledges nothing, and may be in the socket still. */
   const leaving: OutboxRecord[] = [];
   /** The store has said what was left behind: that goes first. */
@@ -88,20 +75,23 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   const told = (): void => void notices.emit('size', { size: shelf.size, bytes: shelf.bytes });
   const now = (): number => (host as ExtensionHost).clock.now();
 
+  /** What others have left is nobody's once it is sent. */
+  const leave = (line: Line): void => {
+    if (line.items.size > 0 || line.name === home) return;
+    shelf.lines.delete(line.name);
+    places.leave(line.name, home);
+    if (line.stored) void store.run((kept) => kept.forget(line.name), true);
+  };
   /** Forgets records, in memory at once and in the store behind what it does. */
   const drop = (records: readonly OutboxRecord[]): void => {
     for (const record of records) shelf.remove(record);
-    for (const [name, { items }] of [...shelf.lines]) {
-      const seqs = records.filter(({ stream }) => stream === name).map(({ seq }) => seq);
-      if (seqs.length > 0) void store.run((used) => used.remove(name, seqs));
-      // What others have left is nobody's any more.
-      if (items.size === 0 && name !== own) {
-        shelf.lines.delete(name);
-        void store.run((used) => used.forget(name));
-      }
+    for (const [line, of] of shelf.group(records)) {
+      const seqs = of.map(({ seq }) => seq);
+      if (line.stored) void store.run((kept) => kept.remove(line.name, seqs), true);
+      leave(line);
     }
     told();
-    armAge();
+    if (shelf.size === 0) expire();
   };
   const lose = (records: readonly OutboxRecord[], reason: OutboxLoss): void => {
     if (records.length === 0) return;
@@ -115,55 +105,78 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   };
 
   /** Gives up what is too old, and looks again when the next one is. */
-  function armAge(): void {
-    if (!host) return;
-    host.clock.clearTimeout(ageTimer);
-    if (closed || shelf.size === 0) return;
-    let next = Number.POSITIVE_INFINITY;
-    for (const { until } of shelf.all()) next = Math.min(next, until);
-    ageTimer = host.clock.setTimeout(expire, Math.min(MAX_TIMER, Math.max(1, next - now())));
-  }
   function expire(): void {
-    const old = [...shelf.all()].filter(({ until }) => until <= now());
+    if (!host || closed) return;
+    host.clock.clearTimeout(ageTimer);
+    const { old, next } = shelf.old(now());
+    const wait = Math.min(MAX_TIMER, Math.max(1, next - now()));
+    ageTimer = next < Number.POSITIVE_INFINITY ? host.clock.setTimeout(expire, wait) : undefined;
     lose(
       old.map(({ record }) => record),
       'expired',
     );
-    armAge();
   }
 
-  /** Everything that waits for an acknowledgement is to be sent again. */
-  const resend = (): void => {
-    again = shelf.sent();
+  function armAck(): void {
+    if (ackTimer !== undefined || mode !== 'once' || closed) return;
+    const first = Math.min(...[...shelf.lines.values()].map(wroteOldest));
+    if (first < Number.POSITIVE_INFINITY) ackTimer = host?.clock.setTimeout(late, Math.max(1, first + ackTimeout - now()));
+  }
+  function late(): void {
+    ackTimer = undefined;
+    for (const line of shelf.lines.values()) if (wroteOldest(line) + ackTimeout <= now()) sendAgain(line);
+    armAck();
     pump();
-  };
-  const armAck = (): void => {
-    host?.clock.clearTimeout(ackTimer);
-    if (mode === 'once' && !closed && shelf.sent().length > 0) ackTimer = host?.clock.setTimeout(resend, ackTimeout);
-  };
+  }
 
-  const write = ({ record: { stream, n, priority, json } }: Item, numbered: boolean): boolean => {
-    const message = JSON.parse(json) as Outgoing;
-    return (host as ExtensionHost).write({
-      ...message,
-      ...(priority !== 5 && { priority }),
-      ...(numbered && { outbox: [stream, n] as const }),
+  /** False: there is no connection. What cannot be sent at all is given up. */
+  const write = (item: Item, numbered: boolean): boolean => {
+    try {
+      if (!(host as ExtensionHost).write(outgoing(item.record, numbered))) return false;
+      item.wrote = now();
+      if (numbered) armAck();
+    } catch (error) {
+      report(error);
+      lose([item.record], 'refused');
+    }
+    return true;
+  };
+  /** Goes on in the stream of this outbox's memory. */
+  const move = (item: Item): void => {
+    const { record } = item;
+    shelf.remove(record);
+    shelf.put({ ...item, record: { ...record, stream: home, seq: shelf.line(home).seq + 1, n: 0 } });
+  };
+  /** Gives items their numbers, in the store before they are sent: after a crash they have the same. */
+  const number = async (items: readonly Item[], numberOf: (line: Line) => number): Promise<Item[]> => {
+    const numbered = items.map((item) => {
+      const { record } = item;
+      return { ...item, record: { ...record, n: numberOf(shelf.line(record.stream)) } };
     });
+    for (const [line, records] of shelf.group(numbered.map(({ record }) => record))) {
+      const { name, last, stored } = line;
+      const ok = !stored || (await store.run((kept) => kept.assign(name, last, records), true));
+      const seqs = records.map(({ seq }) => seq);
+      // What the store does not number it must not have: it would be sent once more by whoever finds it.
+      line.stuck = !ok && !(await store.run((kept) => kept.remove(name, seqs), true));
+      if (line.stuck) continue;
+      for (const item of numbered) {
+        if (item.record.stream !== name || !line.items.has(item.record.seq)) continue;
+        if (ok) shelf.put(item);
+        else move(item);
+      }
+      leave(line);
+    }
+    return numbered.filter((item) => shelf.has(item));
   };
-  /** Gives records their numbers, in the store before they are sent: after a crash they have the same. */
-  const number = async (items: readonly Item[], numberOf: (record: OutboxRecord) => number): Promise<Item[]> => {
-    const numbered = items.map((item) => ({ ...item, record: { ...item.record, n: numberOf(item.record) } }));
-    numbered.forEach((item) => shelf.put(item));
-    await Promise.all(
-      [...new Set(numbered.map(({ record }) => record.stream))].map((name) => {
-        const records = numbered.map(({ record }) => record).filter(({ stream }) => stream === name);
-        const { last } = shelf.line(name);
-        return store.run((used) => used.assign(name, last, records));
-      }),
-    );
-    return numbered.filter(({ record }) => shelf.has(record));
+  const next = (line: Line): number => ++line.last;
+
+  const room = (line: Line): number => {
+    if (line.stuck || line.again.length > 0) return 0;
+    if (mode === 'plain') return STEP;
+    const left = window - line.sent.size;
+    return left > 0 && places.take(line.name, home) ? left : 0;
   };
-  const next = ({ stream }: OutboxRecord): number => ++shelf.line(stream).last;
 
   /** Whether something more may go to the socket now; looks again later where it has too much. */
   const mayWrite = (mine: number): boolean => {
@@ -177,39 +190,48 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     wanted = true;
     if (pumping) return;
     pumping = true;
-    void (async () => {
+    void run().catch(report);
+  }
+  async function run(): Promise<void> {
+    try {
       while (wanted) {
         wanted = false;
         await step(turn);
       }
-    })()
-      .catch(report)
-      .finally(() => {
-        pumping = false;
-      });
+    } finally {
+      // In the turn in which nothing was wanted: a call after that begins anew.
+      pumping = false;
+    }
   }
   async function step(mine: number): Promise<void> {
-    while (again.length > 0 && mayWrite(mine)) {
-      const item = again[0] as Item;
-      if (shelf.has(item.record) && !write(item, true)) return;
-      again.shift();
-      armAck();
+    for (const line of [...shelf.lines.values()]) {
+      while (line.again.length > 0 && places.take(line.name, home)) {
+        if (!mayWrite(mine)) return;
+        const item = line.again.shift() as Item;
+        if (!shelf.has(item) || write(item, true)) continue;
+        line.again.unshift(item);
+        return;
+      }
     }
-    while (again.length === 0 && mayWrite(mine)) {
+    while (mayWrite(mine)) {
       const once = mode === 'once';
-      const room = once ? window - shelf.sent().length : STEP;
-      const items = await number(shelf.unsent().slice(0, Math.max(0, Math.min(room, STEP))), once ? next : () => -1);
-      if (items.length === 0) return;
+      const chosen = shelf.next(STEP, room);
+      if (chosen.length === 0) return;
+      const items = await number(chosen, once ? next : () => -1);
+      if (once && turn !== mine) {
+        // The next connection began without them: there they are the newest.
+        if (mode === 'once') for (const item of items) shelf.line(item.record.stream).again.push(item);
+        return;
+      }
       let at = 0;
       while (turn === mine && at < items.length && write(items[at] as Item, once)) at += 1;
-      if (once) armAck();
-      else {
-        leaving.push(...items.slice(0, at).map(({ record }) => record));
+      if (!once) {
+        leaving.push(...items.slice(0, at).flatMap((item) => (shelf.has(item) ? item.record : [])));
         watchLeaving(mine);
       }
       if (at === items.length) continue;
       // What has a number and finds no connection is sent again on the next one; what has none never left.
-      if (!once) await number(items.slice(at), () => 0);
+      if (!once) await number(items.slice(at).reverse(), () => 0);
       return;
     }
   }
@@ -220,29 +242,35 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     else host.clock.setTimeout(() => watchLeaving(mine), LOOK_MS);
   }
 
-  const adopt = ({ name, last, records }: { name: string; last: number; records: readonly OutboxRecord[] }): void => {
-    const line = shelf.line(name, last);
-    line.last = Math.max(line.last, last);
-    for (const record of [...records].sort((a, b) => a.seq - b.seq)) {
+  /** What cannot be read is skipped, and said so. */
+  const unreadable = (what: string): void => void notices.emit('storage', { error: new Error(`unreadable: ${what}`) });
+  const adopt = (stored: StoredStream): void => {
+    const { left, bad } = soundOf(stored);
+    const { name, records } = left;
+    const line = shelf.line(name);
+    line.last = Math.max(line.last, left.last);
+    if (bad.length > 0) unreadable(`${bad.length} of ${name}`);
+    if (bad.length > 0) void store.run((kept) => kept.remove(name, bad), true);
+    // Those with numbers by these, the others by age.
+    for (const record of [...records].sort((a, b) => a.n - b.n || a.seq - b.seq)) {
       // By the time of day, which may have jumped: at worst all of `maxAge` is left, or nothing.
-      const left = maxAge - Math.min(maxAge, Math.max(0, Date.now() - record.at));
-      shelf.put({ record, bytes: bytesOf(record.json), until: now() + left });
+      const age = Math.min(maxAge, Math.max(0, Date.now() - record.at));
+      shelf.put({ record, bytes: bytesOf(record.json), until: now() + maxAge - age });
     }
     // Ours come last: what others have left is older.
-    const mine = shelf.lines.get(own);
-    if (mine) {
-      shelf.lines.delete(own);
-      shelf.lines.set(own, mine);
+    for (const ours of new Set([own, home])) {
+      const mine = shelf.lines.get(ours);
+      if (mine && shelf.lines.delete(ours)) shelf.lines.set(ours, mine);
     }
     lose(
       records.filter(({ n }) => n < 0),
       'unconfirmed',
     );
-    if (records.length === 0) drop([]);
+    leave(line);
     expire();
     told();
-    if (mode === 'once') resend();
-    else pump();
+    if (mode === 'once') sendAgain(line);
+    pump();
   };
 
   const add = async (type: string, payload: unknown, { priority, correlationId, signal }: SendOptions): Promise<void> => {
@@ -258,38 +286,45 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     if (closed) throw new WSEError('WSE_CLOSED', 'the client has ended');
     const bytes = bytesOf(json);
     if (bytes > Math.min(maxMessageBytes, maxServer)) throw new WSEError('WSE_TOO_LARGE', `${type}: ${bytes} bytes`);
-    const line = shelf.line(own);
+    const line = shelf.line(home);
     if (shelf.size >= maxSize) throw new WSEError('WSE_QUEUE_FULL', `${maxSize} messages wait`);
     if (shelf.bytes + bytes > maxBytes) throw new WSEError('WSE_QUEUE_FULL', `${maxBytes} bytes wait`);
-    const record: OutboxRecord = { stream: own, seq: line.seq + 1, n: 0, at: Date.now(), priority: level, json };
-    shelf.put({ record, bytes, until: now() + maxAge });
+    const record: OutboxRecord = { stream: home, seq: line.seq + 1, n: 0, at: Date.now(), priority: level, json };
+    const item = { record, bytes, until: now() + maxAge };
+    shelf.put(item, false);
     told();
-    armAge();
-    const kept = store.run((used) => used.put(record));
+    if (ageTimer === undefined) expire();
+    const stored = !line.stored || (await store.run((kept) => kept.put(record)));
+    if (shelf.has(item)) {
+      if (stored) shelf.put(item);
+      else move(item);
+    }
     pump();
-    await kept;
   };
 
   const acknowledge = (payload: unknown): void => {
     const { stream, n } = (payload ?? {}) as { stream?: unknown; n?: unknown };
     const line = shelf.lines.get(String(stream));
     if (!line || typeof n !== 'number') return;
-    const records = [...line.items.values()].map(({ record }) => record).filter((record) => record.n > 0 && record.n <= n);
-    deliver(
-      records.sort((a, b) => a.n - b.n),
-      true,
-    );
-    armAck();
+    const records: OutboxRecord[] = [];
+    for (const { record } of line.sent.values()) {
+      if (record.n > n) break;
+      records.push(record);
+    }
+    deliver(records, true);
     pump();
   };
   const refuse = (payload: unknown): boolean => {
     const { code, stream, n } = (payload ?? {}) as { code?: unknown; stream?: unknown; n?: unknown };
-    if (code !== 'MALFORMED_OUTBOX' && code !== 'OUTBOX_STREAMS') return false;
-    const items = [...(shelf.lines.get(String(stream))?.items.values() ?? [])];
-    lose(
-      items.filter(({ record }) => record.n > 0 && record.n === n).map(({ record }) => record),
-      'refused',
-    );
+    const streams = code === 'OUTBOX_STREAMS';
+    if (code !== 'MALFORMED_OUTBOX' && !streams) return false;
+    const line = shelf.lines.get(String(stream));
+    const item = line?.sent.get(n as number);
+    if (line && streams) {
+      // Another connection has a place for it.
+      places.refuse(line.name);
+      sendAgain(line);
+    } else if (item) lose([item.record], 'refused');
     pump();
     return true;
   };
@@ -306,15 +341,20 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
         'refused',
       );
       mode = features['outbox'] === true ? 'once' : 'plain';
-      again = mode === 'once' ? shelf.sent() : [];
-      void store.run(async (used) => used.scan?.());
+      places.clear();
+      for (const line of shelf.lines.values()) {
+        line.stuck = false;
+        line.again = [];
+        if (mode === 'once') sendAgain(line);
+      }
+      void store.run((kept) => kept.scan?.());
       pump();
     },
     disconnected() {
       turn += 1;
       mode = undefined;
-      again = [];
       host?.clock.clearTimeout(ackTimer);
+      ackTimer = undefined;
       lose(leaving.splice(0), 'unconfirmed');
     },
     event({ type, category, payload }: WSEEvent) {
@@ -327,8 +367,8 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       closed = true;
       turn += 1;
       for (const timer of [look, ackTimer, ageTimer]) host?.clock.clearTimeout(timer);
-      if (shelf.line(own).items.size === 0) void store.run((used) => used.forget(own));
-      await store.run((used) => used.close());
+      if (!shelf.lines.get(own)?.items.size) void store.run((kept) => kept.forget(own), true);
+      await store.run((kept) => kept.close(), true);
     },
   };
 
@@ -348,7 +388,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
       if (host) throw new WSEError('WSE_ARGUMENT', 'an outbox belongs to one client');
       host = to;
       void store
-        .run((used) => used.open(own, adopt))
+        .run((kept) => kept.open(own, adopt, unreadable))
         .then(() => {
           open = true;
           pump();

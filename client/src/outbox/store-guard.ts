@@ -1,38 +1,42 @@
-/** A store as its outbox uses it: one call after the other, and once one fails the memory is all there is. Decides nothing else. */
+/** A store as its outbox uses it: one call after the other, and what becomes of them. Decides nothing else. */
 
-import { memoryStore } from './memory.js';
 import type { OutboxStore } from './types.js';
 
 /** A store that may fail. */
 export interface Guarded {
   /** Whether what is kept survives. */
   readonly durable: boolean;
-  /** Runs a call behind those before it; never rejects. */
-  run(call: (store: OutboxStore) => Promise<void>): Promise<void>;
+  /**
+   * Runs a call behind those before it. Never rejects; false: it has kept nothing. Once one has failed none is run, but those that are
+   * about what the store holds already (`held`).
+   */
+  run(call: (store: OutboxStore) => Promise<void> | undefined, held?: boolean): Promise<boolean>;
 }
 
-/** @param failed called once, when the store fails; from there on nothing is stored */
+/** @param failed called once, when the store fails: it gets nothing more, and keeps what it has, and its locks, until it is closed */
 export function guard(store: OutboxStore, failed: (error: unknown) => void): Guarded {
-  let current = store;
-  let chain: Promise<void> = Promise.resolve();
+  let broken = false;
+  let chain: Promise<unknown> = Promise.resolve();
   return {
     get durable() {
-      return current.durable;
+      return !broken && store.durable;
     },
-    run(call) {
-      chain = chain.then(async () => {
-        const used = current;
+    run(call, held = false) {
+      const done = chain.then(async () => {
+        if (broken && !held) return false;
         try {
-          await call(used);
+          await call(store);
+          return true;
         } catch (error) {
-          if (used !== current) return;
-          current = memoryStore();
-          failed(error);
-          // It gives up what it holds, as far as it can.
-          await used.close().catch(() => {});
+          if (!broken) {
+            broken = true;
+            failed(error);
+          }
+          return false;
         }
       });
-      return chain;
+      chain = done;
+      return done;
     },
   };
 }

@@ -1,5 +1,7 @@
 /** The words of the outbox: what it keeps, where, and what it says of it. Types alone. */
 
+import type { Off } from '../core/events.js';
+import type { Extension } from '../core/extension.js';
 import type { SendOptions } from '../core/outgoing.js';
 
 /** One message that is kept. */
@@ -32,9 +34,9 @@ export interface OutboxStore {
   readonly durable: boolean;
   /**
    * Begins. `own` is the stream of this outbox alone, new; each stream whose owner is gone is handed to `adopt`, before or after this
-   * resolves, and belongs to this outbox alone from there on.
+   * resolves, and belongs to this outbox alone from there on. What cannot be read is skipped, and told `unreadable`.
    */
-  open(own: string, adopt: (left: StoredStream) => void): Promise<void>;
+  open(own: string, adopt: (left: StoredStream) => void, unreadable: (what: string) => void): Promise<void>;
   /** Keeps a record. */
   put(record: OutboxRecord): Promise<void>;
   /** Keeps the numbers of records, and the highest of their stream, all or none. */
@@ -61,9 +63,9 @@ export interface OutboxOptions {
   readonly maxBytes?: number;
   /** Bytes of JSON of one message: what the server takes, less some for the envelope. @default 1000000 */
   readonly maxMessageBytes?: number;
-  /** Messages that are sent and not acknowledged; the others wait here, where priority counts. @default 64 */
+  /** Messages of a stream that are sent and not acknowledged; the others wait here, where priority counts. @default 64 */
   readonly window?: number;
-  /** Without an acknowledgement for so long, everything that waits for one is sent again. @default 10000 */
+  /** Without an acknowledgement for so long, what waits for one in the same stream is sent again. @default 10000 */
   readonly ackTimeout?: number;
   /** Which of what `client.send()` is given the outbox takes. @default all of it */
   readonly takes?: (type: string, payload: unknown, options: SendOptions) => boolean;
@@ -80,7 +82,7 @@ export interface OutboxMessage {
 export type OutboxLoss =
   /** It is older than `maxAge`; where it was sent, it may have arrived. */
   | 'expired'
-  /** The server cannot take it: it is too large, or `MALFORMED_OUTBOX`, or `OUTBOX_STREAMS`. */
+  /** It cannot be sent: it is too large, or the server says `MALFORMED_OUTBOX`. */
   | 'refused'
   /** It was sent to a server that acknowledges nothing, and the connection broke before it had left: it may have arrived. */
   | 'unconfirmed';
@@ -91,8 +93,20 @@ export interface OutboxNotices {
   delivered: { readonly message: OutboxMessage; readonly confirmed: boolean };
   /** It was kept and is given up. */
   lost: { readonly message: OutboxMessage; readonly reason: OutboxLoss; readonly sent: boolean };
-  /** The store has failed: from here on messages are kept in memory alone. */
+  /** The store has failed: new messages are kept in memory alone, `durable` is false. Or something in it could not be read, and is skipped. */
   storage: { readonly error: unknown };
   /** As many are kept as this says. */
   size: { readonly size: number; readonly bytes: number };
+}
+
+/** An outbox, for `connect(url, { extensions: [outbox] })`; it belongs to one client. */
+export interface Outbox extends Extension {
+  /** Messages that are kept. */
+  readonly size: number;
+  /** Bytes of JSON they take. */
+  readonly bytes: number;
+  /** Whether they would survive this page or process. */
+  readonly durable: boolean;
+  /** Hears of what becomes of messages. */
+  on<K extends keyof OutboxNotices>(name: K, fn: (notice: OutboxNotices[K]) => void): Off;
 }

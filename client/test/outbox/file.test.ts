@@ -2,9 +2,20 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { build } from 'esbuild';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { fileStore } from '../../src/outbox/file.js';
@@ -30,7 +41,11 @@ const record = (seq: number, stream = 'stream-1'): OutboxRecord => ({
 async function found(path: string): Promise<StoredStream[]> {
   const store = fileStore(path);
   const left: StoredStream[] = [];
-  await store.open('own-stream', (stream) => left.push(stream));
+  await store.open(
+    'own-stream',
+    (stream) => left.push(stream),
+    () => {},
+  );
   await store.close();
   return left;
 }
@@ -38,7 +53,11 @@ async function found(path: string): Promise<StoredStream[]> {
 async function opened(path: string): Promise<OutboxStore> {
   const store = fileStore(path);
   onTestFinished(() => store.close());
-  await store.open('own-stream', () => {});
+  await store.open(
+    'own-stream',
+    () => {},
+    () => {},
+  );
   return store;
 }
 
@@ -98,6 +117,39 @@ describe('a file', () => {
     }
   });
 
+  it('goes on without what is no record, and says so', async () => {
+    const one = JSON.stringify(['put', { ...record(1), at: Date.now() }]);
+    const cases = {
+      json: one.replace('{\\"type', '[\\"type'),
+      'json that was sent': one.replace('{\\"type', '[\\"type').replace('"n":0', '"n":1'),
+      'no type': one.replace('\\"type', '\\"typo'),
+      stream: one.replace('stream-1', 'stream 1'),
+      last: '["assign","stream-1","x",[]]',
+      priority: one.replace('"priority":5', '"priority":null'),
+      at: one.replace(/"at":\d+/, '"at":"x"'),
+      'n: x': one.replace('"n":0', '"n":"x"'),
+      'n: NaN': one.replace('"n":0', '"n":null'),
+      'n: 2^53-1': one.replace('"n":0', '"n":9007199254740991'),
+    };
+    for (const [name, bad] of Object.entries(cases)) {
+      const path = join(folder(), 'outbox.jsonl');
+      const good = JSON.stringify(['put', { ...record(2), at: Date.now() }]);
+      writeFileSync(path, `${bad}\n${good}\n`);
+      const outbox = createOutbox({ store: fileStore(path) });
+      const heard = hear(outbox);
+      const host = new FakeHost(outbox);
+      await host.send('new');
+      await host.connect();
+      await expect.poll(() => host.written.map(({ type }) => type)).toEqual(['2', 'new']);
+      expect(heard, name).toEqual([expect.stringContaining('storage unreadable: 1 ')]);
+      // Which numbers were given is not known.
+      expect(host.written[0]?.outbox?.[1], name).toBeGreaterThanOrEqual(name === 'stream' ? 1 : 2 ** 32);
+      expect([outbox.durable, host.reported]).toEqual([true, []]);
+      await host.hooks.close?.();
+      expect((await found(path)).flatMap(({ records }) => records.map(({ seq }) => seq)).sort(), name).toEqual([1, 2]);
+    }
+  });
+
   it('is written anew when most of it says nothing any more', async () => {
     const path = join(folder(), 'outbox.jsonl');
     const store = await opened(path);
@@ -115,11 +167,23 @@ describe('a file', () => {
     const path = join(folder(), 'outbox.jsonl');
     const store = await opened(path);
     await store.put(record(1));
-    await expect(fileStore(path).open('x', () => {})).rejects.toThrow('open already');
+    await expect(
+      fileStore(path).open(
+        'x',
+        () => {},
+        () => {},
+      ),
+    ).rejects.toThrow('open already');
     await store.close();
     // Of a process that lives: the one that runs this.
     writeFileSync(`${path}.lock`, `${process.ppid}`);
-    await expect(fileStore(path).open('x', () => {})).rejects.toThrow(`process ${process.ppid}`);
+    await expect(
+      fileStore(path).open(
+        'x',
+        () => {},
+        () => {},
+      ),
+    ).rejects.toThrow(`process ${process.ppid}`);
     const outbox = createOutbox({ store: fileStore(path) });
     const heard = hear(outbox);
     const host = new FakeHost(outbox);
@@ -130,12 +194,80 @@ describe('a file', () => {
     expect([outbox.durable, host.take()]).toEqual([false, ['a:1']]);
     // Of another thread of this process.
     writeFileSync(`${path}.lock`, `${process.pid}`);
-    await expect(fileStore(path).open('x', () => {})).rejects.toThrow(`process ${process.pid}`);
+    await expect(
+      fileStore(path).open(
+        'x',
+        () => {},
+        () => {},
+      ),
+    ).rejects.toThrow(`process ${process.pid}`);
     for (const stale of ['999999999', `${process.pid}`, '', 'rubbish']) {
       writeFileSync(`${path}.lock`, stale);
       // Of a process before this one, with its number.
       utimesSync(`${path}.lock`, 1000, 1000);
       expect((await found(path)).length, stale).toBe(1);
+    }
+  });
+
+  it.runIf(process.platform === 'linux')('is not a process’s that has the number of its owner', async () => {
+    const path = join(folder(), 'outbox.jsonl');
+    await (await opened(path)).put(record(1));
+    const [pid, start] = readFileSync(`${path}.lock`, 'utf8').split('\n');
+    expect([pid, Number(start) > 0]).toEqual([`${process.pid}`, true]);
+    const other = join(folder(), 'outbox.jsonl');
+    writeFileSync(`${other}.lock`, `${process.pid}\n${start}`);
+    await expect(found(other)).rejects.toThrow(`process ${process.pid}`);
+    writeFileSync(`${other}.lock`, `${process.pid}\n${Number(start) - 1}`);
+    expect(await found(other)).toEqual([]);
+    // Who took such a lock and died while nobody else might leaves that, too.
+    writeFileSync(`${other}.lock`, '999999999');
+    writeFileSync(`${other}.lock.turn`, '999999999');
+    expect(await found(other)).toEqual([]);
+    expect(readdirSync(dirname(other))).toEqual(['outbox.jsonl']);
+  });
+
+  it('goes to one of many that find a lock left behind', async () => {
+    const path = folder();
+    const program = join(path, 'thread.mjs');
+    await build({
+      stdin: {
+        contents: `
+          import { parentPort, workerData } from 'node:worker_threads';
+          import { fileStore } from './file.js';
+          const gate = new Int32Array(workerData.gate);
+          const stores = (globalThis.stores = []);
+          for (let round = 0; round < workerData.rounds; round += 1) {
+            Atomics.wait(gate, 0, round);
+            const store = fileStore(workerData.path + round);
+            stores.push(store);
+            const owns = await store.open('own', () => {}, () => {}).then(() => true, () => false);
+            parentPort.postMessage(owns);
+          }`,
+        resolveDir: join(import.meta.dirname, '../../src/outbox'),
+        loader: 'ts',
+      },
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile: program,
+    });
+    const [rounds, threads] = [40, 6];
+    const shared = new SharedArrayBuffer(4);
+    const gate = new Int32Array(shared);
+    const file = join(path, 'outbox-');
+    for (let round = 0; round < rounds; round += 1) writeFileSync(`${file}${round}.lock`, '999999999');
+    const heard: boolean[] = [];
+    const workers = Array.from(
+      { length: threads },
+      () => new Worker(program, { workerData: { gate: shared, path: file, rounds } }),
+    );
+    for (const worker of workers) worker.on('message', (owns: boolean) => heard.push(owns));
+    onTestFinished(async () => void (await Promise.all(workers.map((worker) => worker.terminate()))));
+    for (let round = 0; round < rounds; round += 1) {
+      Atomics.store(gate, 0, round + 1);
+      Atomics.notify(gate, 0);
+      await expect.poll(() => heard.length, { interval: 2 }).toBe(threads);
+      expect(heard.splice(0).filter((owns) => owns).length, `round ${round}`).toBe(1);
     }
   });
 
@@ -148,7 +280,7 @@ describe('a file', () => {
           import { fileStore } from './file.js';
           const store = fileStore(process.argv[2]);
           let from = 0;
-          await store.open('own', ({ records }) => { for (const { seq } of records) from = Math.max(from, seq); });
+          await store.open('own', ({ records }) => { for (const { seq } of records) from = Math.max(from, seq); }, () => {});
           for (let seq = from + 1; ; seq += 1) {
             await store.put({ stream: 'stream-1', seq, n: 0, at: 1, priority: 5, json: JSON.stringify({ seq, pad: 'x'.repeat(seq % 5000) }) });
             process.stdout.write(seq + '\\n');
