@@ -129,7 +129,14 @@ export function connect<E extends object = Record<string, unknown>>(
     positions: resume.positions,
     forget: resume.forget,
   });
-  const tokens = createTokens({ source: settings.token, clock, timeout: patience, signal: life.signal, write });
+  const tokens = createTokens({
+    source: settings.token,
+    clock,
+    timeout: patience,
+    signal: life.signal,
+    write,
+    report,
+  });
   const requests = createRequests({
     clock,
     timeout: patience,

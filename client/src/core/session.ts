@@ -147,9 +147,7 @@ export function createSession(host: SessionHost): Session {
       if (/^RATE_LIMIT/.test(String(p['code']))) limiter?.warn(p);
       if (p['code'] === 'AUTH_REFRESH_FAILED') tokens.refused(p);
     },
-    auth_expiring() {
-      if (tokens.renewable) tokens.exchange().catch(host.report);
-    },
+    auth_expiring: ({ payload }) => tokens.expiring(object(payload)),
     auth_refreshed: ({ payload }) => tokens.accepted(object(payload)),
   };
   const take = (event: WSEEvent, raw: Raw): void => {

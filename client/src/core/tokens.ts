@@ -4,7 +4,7 @@
  */
 
 import type { Outgoing } from '../protocol/types.js';
-import type { Clock } from './clock.js';
+import type { Clock, TimerHandle } from './clock.js';
 import { WSEError } from './errors.js';
 import type { TokenRequest, TokenSource } from './options.js';
 import { createWait, type Wait } from './wait.js';
@@ -21,6 +21,7 @@ export interface TokensHost {
   /** Ended with the client. */
   readonly signal: AbortSignal;
   write(message: Outgoing): boolean;
+  report(error: unknown): void;
 }
 
 /** The tokens of one client. */
@@ -31,6 +32,8 @@ export interface Tokens {
   get(reason: TokenRequest['reason']): Promise<string | undefined>;
   /** Gives the server this token, or what the function has now; resolves with its expiry, Unix seconds, or null where none closes. */
   exchange(token?: string): Promise<number | null>;
+  /** `auth_expiring`: another one is exchanged for it, if there can be one. */
+  expiring(payload: Readonly<Record<string, unknown>>): void;
   /** `auth_refreshed`. */
   accepted(payload: Readonly<Record<string, unknown>>): void;
   /** `AUTH_REFRESH_FAILED`. */
@@ -40,23 +43,33 @@ export interface Tokens {
 }
 
 /** Tokens from a source. */
-export function createTokens({ source, clock, timeout, signal, write }: TokensHost): Tokens {
+export function createTokens({ source, clock, timeout, signal, write, report }: TokensHost): Tokens {
   let current: Wait<number | null> | undefined;
   let again: (() => void) | undefined;
+  let soon: TimerHandle | undefined;
+  let exchanged = false;
   let tries = 0;
   let last: Promise<unknown> = Promise.resolve();
 
   const get: Tokens['get'] = async (reason) =>
     (typeof source === 'function' ? await source({ reason, signal }) : source) || undefined;
-  const lost = (): void => current?.fail('WSE_CONNECTION_LOST', 'the connection ended before the token was exchanged');
-  return {
-    renewable: typeof source === 'function',
+  const lost = (): void => current?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
+  const renewable = typeof source === 'function';
+  const tokens: Tokens = {
+    renewable,
     get,
+    expiring({ expires_in: seconds }) {
+      if (!renewable) return;
+      // One that lives no longer than the warning is announced as soon as it is accepted: half of its life passes first.
+      const life = exchanged ? Number(seconds) || 1 : 0;
+      clock.clearTimeout(soon);
+      soon = clock.setTimeout(() => tokens.exchange().catch(report), life * 500);
+    },
     exchange(given) {
       const run = async (): Promise<number | null> => {
         const token = given ?? (await get('expiring'));
         if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
-        const wait = createWait<number | null>(clock, 'the token was not looked at', timeout, undefined, () => {
+        const wait = createWait<number | null>(clock, 'no answer to the token', timeout, undefined, () => {
           current = undefined;
         });
         current = wait;
@@ -74,6 +87,7 @@ export function createTokens({ source, clock, timeout, signal, write }: TokensHo
       return result;
     },
     accepted({ expires_at: expires }) {
+      exchanged = true;
       current?.resolve(typeof expires === 'number' ? expires : null);
     },
     refused({ reason }) {
@@ -82,6 +96,10 @@ export function createTokens({ source, clock, timeout, signal, write }: TokensHo
         if (again) clock.setTimeout(again, AGAIN_MS * tries);
       } else current?.fail('WSE_AUTH_FAILED', `the token was refused: ${reason}`);
     },
-    disconnected: lost,
+    disconnected() {
+      clock.clearTimeout(soon);
+      lost();
+    },
   };
+  return tokens;
 }

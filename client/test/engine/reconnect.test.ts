@@ -192,6 +192,24 @@ describe('tokens', () => {
     await expect(client.refreshToken(tokenOf(60, 'eve'))).rejects.toMatchObject({ code: 'WSE_AUTH_FAILED' });
     expect(states.map(({ state }) => state)).toEqual(['connecting', 'connected']);
   });
+
+  it('are exchanged once in half of their life where that is shorter than the warning', async () => {
+    const server = await startServer({ jwt: { secret: SECRET, expiryWarning: 60 } });
+    const asked: number[] = [];
+    const { client, states } = open(`ws://127.0.0.1:${server.port}`, {
+      ...FAST,
+      token() {
+        asked.push(performance.now());
+        return tokenOf(20);
+      },
+    });
+    await client.connected(5_000);
+    await waitUntil(() => asked.length === 2, 'the first exchange');
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(asked.length).toBe(2);
+    await waitUntil(() => asked.length === 3, 'the second');
+    expect(states.map(({ state }) => state)).toEqual(['connecting', 'connected']);
+  });
 });
 
 describe('a subscription nobody answers', () => {
