@@ -5,7 +5,7 @@
 // A test that fails is run once more when everything else is over, its file alone. What passes then is named as flaky: it is a
 // fault of the test or of what it tests, but not of the change at hand. More than MAX_FLAKY of them fail the run.
 
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { ensureBrowser, ensurePythonClient } from './lib/peers.mjs';
@@ -179,8 +179,9 @@ async function rust() {
   ]);
   await cargoTests('cargo test', ['--workspace']);
   // By their names within the workspace: `-p wse-engine` has other features, and would build everything again.
-  const programs = readdirSync(join(ROOT, 'crates', 'engine', 'tests')).filter((file) => file.endsWith('.rs'));
-  await cargoTests('cargo test, inline', ['--workspace', ...programs.map((file) => `--test=${basename(file, '.rs')}`)], INLINE);
+  const tests = join(ROOT, 'crates', 'engine', 'tests');
+  const programs = readdirSync(tests).filter((name) => name.endsWith('.rs') || existsSync(join(tests, name, 'main.rs')));
+  await cargoTests('cargo test, inline', ['--workspace', ...programs.map((name) => `--test=${basename(name, '.rs')}`)], INLINE);
 }
 
 async function ts() {
