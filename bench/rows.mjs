@@ -150,7 +150,9 @@ export const ROWS = {
   // As many bytes on the wire without a stamp as with one: what is left is the work on it.
   'stamped-flood-100-same-bytes': { ...flood(100), ...STAMPED, peer: { wse: { size: 167 } } },
   'stamped-flood-100-512': { ...flood(100, { size: 512 }), ...STAMPED },
+  'stamped-flood-100-512-same-bytes': { ...flood(100, { size: 512 }), ...STAMPED, peer: { wse: { size: 551 } } },
   'stamped-flood-1000': { ...flood(1000), ...STAMPED },
+  'stamped-flood-1000-same-bytes': { ...flood(1000), ...STAMPED, peer: { wse: { size: 167 } } },
   'stamped-paced-10k-100': { ...paced(100, 10_000), ...STAMPED },
   'recover-10000': STORM,
   'recover-10000-acl': { ...STORM, acl: true, peers: ['wse-recovery'], server: { 'wse-recovery': ['--acl'] } },

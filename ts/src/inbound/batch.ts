@@ -9,7 +9,7 @@
  *    text region  `[` + the JSON of every `msg` of kind 2 or 10, joined by `,` + `]`
  *    columns      empty, or `[` + per shape its template and its columns, joined by `,` + `]` (`columns.ts`)
  *    data region  the payloads of all other events, one after the other
- *    longs        the long strings of the messages of kind 10, in ASCII (`long.ts`)
+ *    longs        the long strings of the messages of kind 10, then those of columns, in ASCII (`long.ts`)
  * ```
  *
  * Kind 16 + k is a `msg` as well: the next row of shape k. All messages cost one `JSON.parse` or two; nothing that is handed
@@ -114,9 +114,9 @@ function decode(
   const encoding = (flag: number): BufferEncoding => ((flags & flag) !== 0 ? 'latin1' : 'utf8');
   const dataEncoding = encoding(FLAG_ASCII_DATA);
   const messages = textLen <= EMPTY_TEXT ? undefined : messagesOf(bytes, textAt, columnsAt, encoding(FLAG_ASCII_TEXT));
+  const longs = new LongStrings(bytes, dataAt + dataLen, byteLength);
   // No net as above: a shape's values have passed the same scanner, and their message's own text did not cross.
-  const tables = columnsLen === 0 ? [] : readTables(bytes.toString(encoding(FLAG_ASCII_COLUMNS), columnsAt, dataAt));
-  const longs = new LongStrings(bytes, dataAt + dataLen);
+  const tables = columnsLen === 0 ? [] : readTables(bytes.toString(encoding(FLAG_ASCII_COLUMNS), columnsAt, dataAt), longs);
 
   const firstConn = HEADER_BYTES / 8;
   const firstLength = HEADER_BYTES / 4 + count * 2;

@@ -1,12 +1,13 @@
 /**
  * Messages that crossed as columns: per shape a template, and per value of the template that is no object an array with one
- * element per message, or with a single one when it is the same primitive in all. An object of the template is one level
+ * element per message, or with a single one when it is the same primitive in all; strings that are long stand elsewhere (`long.ts`). An object of the template is one level
  * deep; what a message holds below that is in the arrays.
  *
  * A message cannot be told from `JSON.parse` of its text, and shares no object with another.
  */
 
 import type { JsonObject, JsonValue, WSEMessage } from '../events.js';
+import type { LongStrings } from './long.js';
 
 /** A constructor of objects without members. */
 type Maker = new () => JsonObject;
@@ -70,17 +71,20 @@ export class Table {
 /**
  * The tables of a columns region.
  *
+ * @param longs where columns of long strings stand: `{"at":…,"lengths":[…]}` is one
  * @throws RangeError when the text is none.
  */
-export function readTables(text: string): Table[] {
+export function readTables(text: string, longs: LongStrings): Table[] {
   const parts = parse(text);
   const tables: Table[] = [];
   let at = 0;
   const column = (): JsonValue[] => {
     const part = parts[at];
     at += 1;
-    if (!Array.isArray(part) || part.length === 0) throw misfit();
-    return part;
+    if (Array.isArray(part) && part.length > 0) return part;
+    const { at: place, lengths } = (part ?? {}) as { at?: unknown; lengths?: unknown };
+    if (typeof place !== 'number' || !Array.isArray(lengths) || lengths.length === 0) throw misfit();
+    return longs.column(place, lengths as number[]);
   };
   while (at < parts.length) {
     const template = parts[at];

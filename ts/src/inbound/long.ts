@@ -1,6 +1,6 @@
 /**
- * Puts a long string back into its message. The engine lets the string most of a large message is cross beside it, so that it is
- * neither searched nor copied by the parser; in the message's JSON a stand-in says how long it is.
+ * The long strings of a batch. The engine lets the string most of a large message is, and columns of long strings, cross beside the
+ * JSON, so that they are neither searched nor copied by the parser: in a message's JSON a stand-in says how long its string is.
  */
 
 import type { WSEMessage } from '../events.js';
@@ -12,11 +12,13 @@ const STAND_IN = '~wse~';
 export class LongStrings {
   readonly #bytes: Buffer;
   readonly #start: number;
+  readonly #end: number;
 
-  /** @param start where they begin in `bytes`; they are ASCII */
-  constructor(bytes: Buffer, start: number) {
+  /** @param start where they begin in `bytes`, and `end` where they end; they are ASCII */
+  constructor(bytes: Buffer, start: number, end: number) {
     this.#bytes = bytes;
     this.#start = start;
+    this.#end = end;
   }
 
   /**
@@ -27,6 +29,22 @@ export class LongStrings {
     if (typeof message === 'string') return message.replace(/~wse~\d+\+\d+/, (standIn) => this.#find(standIn));
     this.#fill(message as Record<string, unknown>);
     return message;
+  }
+
+  /**
+   * A column of strings, which stand one after the other.
+   *
+   * @throws RangeError when they do not fit
+   */
+  column(at: number, lengths: readonly number[]): string[] {
+    let start = this.#start + at;
+    return lengths.map((length) => {
+      const end = start + length;
+      if (!(start >= this.#start && end >= start && end <= this.#end)) throw new RangeError('batch: its long strings do not fit');
+      const string = this.#bytes.toString('latin1', start, end);
+      start = end;
+      return string;
+    });
   }
 
   /** Whether it was in there. The engine has bounded the depth. */

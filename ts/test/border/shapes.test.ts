@@ -67,6 +67,12 @@ const KINDS: ((n: number) => Sent)[] = [
   () => '{}',
   (n) => `{"t":"doc","p":{"2":"${n}","text":"${'lorem '.repeat(900 + (n % 7))}","1":${value(n)}},"v":"ž"}`,
   (n) => `{"p":[[${value(n)},{"~":"${'~wse~0+9'.repeat(1000)}"}]],"t":"~wse${n % 2 === 0 ? '~' : ''}0+9"}`,
+  (n) =>
+    `{"t":"column","p":{"n":${n},"text":"${String(n)
+      .repeat(n % 3 === 2 ? 700 : 1500)
+      .padEnd(2048, '~wse~0+9')}"}}`,
+  (n) =>
+    `{"t":"column","v":[${n}],"p":{"text":"${'long '.repeat(420 + n)}${n % 40 === 39 ? value(n).replaceAll('"', '') : ''}"}}`,
   (n) => `{"__proto__":"${'z'.repeat(4500)}","n":${n}}`,
   (n) => `{"p":{"__proto__":{"x":"${'z'.repeat(4500)}"}},"n":${n}}`,
   (n) => `{"a":"${'y'.repeat(4500)}","a":${n % 3 === 0 ? `"${n}"` : value(n)}}`,
@@ -131,6 +137,10 @@ describe('messages of many shapes', () => {
     expect(
       parse.mock.calls.some(([text]) => text.includes(template)),
       'columns were used',
+    ).toBe(true);
+    expect(
+      parse.mock.calls.some(([text]) => text.includes('],{"at":')),
+      'columns of long strings were used',
     ).toBe(true);
   });
 

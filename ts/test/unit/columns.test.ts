@@ -1,19 +1,24 @@
 import { describe, expect, it } from 'vitest';
 import type { WSEBatch } from '../../src/events.js';
 import { decodeBatch } from '../../src/inbound/batch.js';
-import { readTables } from '../../src/inbound/columns.js';
+import { readTables, type Table } from '../../src/inbound/columns.js';
+import { LongStrings } from '../../src/inbound/long.js';
 import { buildBatch, inMemory } from './build-batch.js';
 
-/** A batch of these kinds, on connection 1, with this columns region. */
-const decode = (kinds: readonly number[], columns: string): WSEBatch =>
+/** A batch of these kinds, on connection 1, with this columns region, and these strings beside it. */
+const decode = (kinds: readonly number[], columns: string, longs = ''): WSEBatch =>
   decodeBatch(
     ...inMemory(
       buildBatch(
         kinds.map((kind) => ({ kind, conn: 1, bytes: kind === 2 ? '{"plain":1}' : 'raw' })),
         columns,
+        longs,
       ),
     ),
   );
+
+/** The tables of a columns region without long strings. */
+const tables = (columns: string): Table[] => readTables(columns, new LongStrings(Buffer.alloc(0), 0, 0));
 
 /** The keys of every object in a value, in order. */
 const keys = (value: unknown): unknown =>
@@ -38,8 +43,27 @@ describe('columns', () => {
     ]);
   });
 
+  it('of long strings stand beside the text', () => {
+    const columns = '[{"n":0,"a":0},[1,2],{"at":3,"lengths":[2,0]},{"b":0},{"at":0,"lengths":[3]}]';
+    const events = decode([16, 17, 3, 16], columns, 'abcde');
+    expect(events.map(([, , payload]) => payload)).toEqual([{ n: 1, a: 'de' }, { b: 'abc' }, 'raw', { n: 2, a: '' }]);
+  });
+
+  it.each([
+    ['longer than they are', '{"at":0,"lengths":[3,3]}'],
+    ['before them', '{"at":-8,"lengths":[1,1]}'],
+    ['of no length', '{"at":0,"lengths":[1,-1]}'],
+    ['of a length that is none', '{"at":0,"lengths":[1,"1"]}'],
+    ['none', '{"at":0,"lengths":[]}'],
+    ['without lengths', '{"at":0}'],
+    ['without a place', '{"lengths":[1,1]}'],
+    ['null', 'null'],
+  ])('of long strings that are %s are refused', (_, column) => {
+    expect(() => decode([16, 16], `[{"a":0},${column}]`, 'abcde')).toThrow(RangeError);
+  });
+
   it('make objects like those of JSON.parse', () => {
-    const [table] = readTables(
+    const [table] = tables(
       '[{"z":0,"constructor":0,"p":{"toString":0,"a":0},"a b":0},[1,"s"],["x","y"],[null,1e400],[true],[0,{}]]',
     );
     for (const text of [
@@ -60,7 +84,7 @@ describe('columns', () => {
     let called = 0;
     Object.defineProperty(Object.prototype, 'seq', { configurable: true, set: () => (called += 1) });
     try {
-      const [table] = readTables('[{"seq":0,"p":{"seq":0}},[1,2],[{"seq":3},4]]');
+      const [table] = tables('[{"seq":0,"p":{"seq":0}},[1,2],[{"seq":3},4]]');
       expect([table?.next(), table?.next()].map((message) => JSON.stringify(message))).toEqual([
         '{"seq":1,"p":{"seq":{"seq":3}}}',
         '{"seq":2,"p":{"seq":4}}',
@@ -72,7 +96,7 @@ describe('columns', () => {
   });
 
   it('share nothing between messages', () => {
-    const [table] = readTables('[{"a":0,"p":{"b":0}},["same"],["same"]]');
+    const [table] = tables('[{"a":0,"p":{"b":0}},["same"],["same"]]');
     const [one, two] = [table?.next() as { p: object }, table?.next() as { p: object }];
     expect(one.p).not.toBe(two.p);
     Object.assign(one.p, { b: 1, more: 2 });

@@ -5,9 +5,9 @@
 //! u32 textLen | u32 dataLen | u32 columnsLen | u32 longsLen
 //! f64[count] connections | u32[count] lengths | u8[count] kinds | zeros up to a multiple of 8
 //! text: '[' + the JSON of the `msg` events of kinds 2 and 10 joined by ',' + ']'
-//! columns: '[' + per shape its template and one array per leaf, joined by ',' + ']'; empty without shapes
+//! columns: '[' + per shape its template and one column per leaf, joined by ',' + ']'; empty without shapes
 //! data: the payloads of all other events, one after the other
-//! longs: the long strings of the messages of kind 10, one after the other, ASCII
+//! longs: the long strings of the messages of kind 10, then those of columns, one after the other, ASCII
 //! ```
 //!
 //! Kind 10 is a `msg` event whose longest string stands in the longs region; in its JSON `~wse~`, its place
@@ -15,8 +15,8 @@
 //! it has found its place, unless a later member of the same name has replaced it.
 //!
 //! Kind 16 + k is a `msg` event too: the next row of the crossing's shape k. The template is a message with 0 for each leaf;
-//! the arrays follow in the order of the leaves, with a value per row, or a single one when all rows have the same
-//! primitive.
+//! the columns follow in the order of the leaves: an array with a value per row, or a single one when all rows have the same
+//! primitive, or, for long strings, `{"at":…,"lengths":[…]}`, their place in the longs region and how long they are.
 //!
 //! One or two `JSON.parse` thus build every message of a crossing, and the messages were validated before they got here.
 
@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::batch::{Batch, Kind, MAX_SHAPES, Part, is_message, length, shape_of, shaped};
-use super::columns::{Row, Tables};
+use super::columns::{Longs, Row, Tables};
 use super::cursor::Cursor;
 use wse_protocol::json::STAND_IN;
 
@@ -148,15 +148,15 @@ fn write<'a>(taking: &Taking<'a>, mut tables: Tables<'a>, count: usize, out: &mu
     write_lengths(taking, &mut flat);
     write_kinds(taking, &tables, &mut flat);
     flat.fill_to(head);
-    let longs = write_text(taking, &mut tables, &mut flat);
+    let mut longs = write_text(taking, &mut tables, &mut flat);
     let text_end = flat.at();
-    tables.write(&mut flat);
+    tables.write(&mut longs, &mut flat);
     let columns_end = flat.at();
     for (batch, part, _) in taking.each() {
         flat.put(&batch.data[batch.taken.data..batch.taken.data + part.data]);
     }
     let data_end = flat.at();
-    longs.iter().for_each(|long| flat.put(long));
+    longs.write(&mut flat);
     let end = flat.at();
     let regions = [head..text_end, columns_end..data_end, text_end..columns_end];
     write_header(flat.into_inner(), count, regions, end - data_end);
@@ -206,8 +206,8 @@ fn write_kinds(taking: &Taking<'_>, tables: &Tables<'_>, flat: &mut Cursor<'_>) 
 }
 
 /// One JSON array of the plain messages; those with a table become its next rows. Returns the long strings it has left out.
-fn write_text<'a>(taking: &Taking<'a>, tables: &mut Tables<'a>, flat: &mut Cursor<'_>) -> Vec<&'a [u8]> {
-    let (mut left_out, mut place) = (Vec::new(), 0);
+fn write_text<'a>(taking: &Taking<'a>, tables: &mut Tables<'a>, flat: &mut Cursor<'_>) -> Longs<'a> {
+    let mut left_out = Longs::default();
     flat.put(b"[");
     let first = flat.at();
     for (batch, _, range) in taking.each() {
@@ -240,9 +240,8 @@ fn write_text<'a>(taking: &Taking<'a>, tables: &mut Tables<'a>, flat: &mut Curso
                 Some(long) if taking.columns => {
                     let (start, end) = (long.start as usize, long.end as usize);
                     flat.put(&message[..start]);
-                    flat.put(stand_in(place, long.end - long.start).as_bytes());
+                    flat.put(stand_in(length(left_out.at()), long.end - long.start).as_bytes());
                     flat.put(&message[end..]);
-                    place += long.end - long.start;
                     left_out.push(&message[start..end]);
                 }
                 _ => flat.put(message),

@@ -1,4 +1,5 @@
-//! The string a large message mostly is: found, so that it may cross beside its message and is not parsed. Never decodes anything.
+//! Strings that may cross beside their messages and are not parsed: the one a large message mostly is, and plain ones. Never decodes
+//! anything.
 
 use std::ops::Range;
 
@@ -37,6 +38,12 @@ pub fn long_string(text: &[u8]) -> Option<Range<usize>> {
     None
 }
 
+/// The content of `value`, a valid JSON value, if it is a string that means what is written: ASCII, without escapes.
+pub fn plain_string(value: &[u8]) -> Option<&[u8]> {
+    let content = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    (content.is_ascii() && memchr(b'\\', content).is_none()).then_some(content)
+}
+
 /// The next quote, if no backslash comes first.
 fn plain_quote(text: &[u8]) -> Option<usize> {
     memchr2(b'"', b'\\', text).filter(|at| text[*at] == b'"')
@@ -65,6 +72,15 @@ mod tests {
         assert!(!found(r#"{"t":""#, &long, &half), "only two thirds");
         let first = format!(r#"{{"a":"{}","t":""#, "y".repeat(2000));
         assert!(found(&first, &long, r#""}"#), "behind a shorter one");
+    }
+
+    #[test]
+    fn a_plain_string_is_what_is_written() {
+        assert_eq!(plain_string(b"\"a b~wse~\""), Some(b"a b~wse~".as_slice()));
+        assert_eq!(plain_string(b"\"\""), Some(b"".as_slice()));
+        for value in [r#""\n""#, r#""\""#, "\"\u{e9}\"", "1", "null", "[\"a\"]", "{}"] {
+            assert_eq!(plain_string(value.as_bytes()), None, "{value}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod shape_tests;
 mod tests;
 
 pub use alias::normalise_aliases;
-pub use long::{MIN_LONG_TEXT, STAND_IN, long_string};
+pub use long::{MIN_LONG_TEXT, STAND_IN, long_string, plain_string};
 pub use scan::{JsonError, MAX_DEPTH, Member, Scan, member, scan_object};
 pub use shape::{LeafEnds, MAX_LEAVES, MAX_TEXT, Shape};
 pub use value::{int_value, string_value};

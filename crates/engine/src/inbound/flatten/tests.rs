@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wse_protocol::json::{MAX_LEAVES, Shape};
 
-use super::super::columns::{MAX_TABLES, MIN_ROWS};
+use super::super::columns::{LONG_VALUE, MAX_TABLES, MIN_ROWS};
 use super::*;
 use crate::id::ConnId;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ fn decode(bytes: &[u8]) -> (Vec<Heard>, usize) {
     for shape in 0u8.. {
         let Some(template) = parts.next() else { break };
         let rows = kinds.iter().filter(|kind| **kind == 16 + shape).count();
-        tables.push(rebuild(&template, rows, &mut parts).into_iter());
+        let mut columns = parts.by_ref().map(|column| beside(column, longs, &mut used));
+        tables.push(rebuild(&template, rows, &mut columns).into_iter());
     }
     let shaped = kinds.iter().filter(|kind| **kind >= 16).count();
     let events = (0..count).map(|index| {
@@ -118,6 +119,19 @@ fn restored(value: &Value, longs: &[u8], used: &mut usize) -> Value {
         },
         other => other.clone(),
     }
+}
+
+/// A column, wherever its strings stand.
+fn beside(column: Value, longs: &[u8], used: &mut usize) -> Value {
+    let Value::Object(place) = &column else { return column };
+    let mut at = usize::try_from(place["at"].as_u64().unwrap()).unwrap();
+    let strings = place["lengths"].as_array().unwrap().iter().map(|length| {
+        let length = usize::try_from(length.as_u64().unwrap()).unwrap();
+        let string = std::str::from_utf8(&longs[at..at + length]).unwrap();
+        (at, *used) = (at + length, *used + length);
+        Value::from(string)
+    });
+    strings.collect()
 }
 
 fn rebuild(template: &Value, rows: usize, columns: &mut impl Iterator<Item = Value>) -> Vec<Value> {
@@ -297,6 +311,33 @@ fn few_messages_of_a_shape_are_plain() {
         let (heard, shaped) = decode(&flat(&mut [batch].into(), 100, true).unwrap().0);
         assert_eq!(shaped, if count < MIN_ROWS { 0 } else { count });
         assert!(heard.iter().enumerate().all(|(n, heard)| heard.2 == json!({"n": n, "constant": false})));
+    }
+}
+
+#[test]
+fn columns_of_long_strings_stand_beside_the_text() {
+    let id = ConnId::new(0, 1, 1);
+    let shape = learn(r#"{"n":0,"text":""}"#);
+    // One that is none, or not what is written, takes its whole column along.
+    for (odd, is_beside) in [("", true), ("é", false), (r"\n", false), ("~wse~0+9", true)] {
+        let text = |n: usize| {
+            let odd = if n == 5 { odd } else { "" };
+            format!(r#"{{"n":{n},"text":"{odd}{}"}}"#, "x".repeat(LONG_VALUE + n))
+        };
+        let mut batch = Batch::default();
+        batch.push(Kind::Raw, id, b"raw");
+        (0..9).for_each(|n| push_shaped(&mut batch, id, &text(n), &shape));
+        batch.push(Kind::Message, id, format!(r#"{{"doc":"{}"}}"#, "y".repeat(5000)).as_bytes());
+        let (bytes, _) = flat(&mut [batch].into(), 100, true).unwrap();
+        let longs = words(&bytes)[5] as usize;
+        let strings = 9 * LONG_VALUE + (0..9).sum::<usize>() + odd.len();
+        assert_eq!(longs, 5000 + if is_beside { strings } else { 0 }, "{odd}");
+        let (heard, shaped) = decode(&bytes);
+        assert_eq!(shaped, 9);
+        for (n, Heard(_, _, value)) in heard[1..10].iter().enumerate() {
+            assert_eq!(*value, serde_json::from_str::<Value>(&text(n)).unwrap());
+        }
+        assert_eq!(heard[10].2["doc"].as_str().map(str::len), Some(5000));
     }
 }
 
