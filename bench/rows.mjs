@@ -249,7 +249,7 @@ export const ROWS = {
     jwt: true,
     without: ['socketio'],
     metrics: [{ key: 'bytes_per_connection', label: 'RSS per connection', unit: 'B', better: 'lower' }],
-    targets: [{ metric: 'bytes_per_connection', max: 2048 }],
+    targets: [{ metric: 'bytes_per_connection', max: 1024 }],
   },
   'idle-10000': {
     row: 'idle',
@@ -257,7 +257,7 @@ export const ROWS = {
     jwt: true,
     without: ['socketio'],
     metrics: [{ key: 'bytes_per_connection', label: 'RSS per connection', unit: 'B', better: 'lower' }],
-    targets: [{ metric: 'bytes_per_connection', max: 2048 }],
+    targets: [{ metric: 'bytes_per_connection', max: 1024 }],
   },
   'idle-10000-presence': {
     row: 'idle',
