@@ -9,7 +9,7 @@ import { WebSocket } from 'ws';
 import { age } from './feed.mjs';
 
 /** Messages between two words to the publisher of how far this reader is. */
-const ACK = 1024;
+const ACK = 2048;
 /** Milliseconds without a message after which what is missing counts as lost. */
 const PATIENCE = 3000;
 
