@@ -121,7 +121,7 @@ class Child {
     this.#heard.delete(op);
     if (early) return early;
     if (this.#failed) throw this.#failed;
-    return new Promise((resolve, reject) => {
+    const answer = new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no ${op} within ${PATIENCE / 1000} s`)), PATIENCE);
       const settled = (how) => (value) => {
         clearTimeout(timer);
@@ -129,6 +129,9 @@ class Child {
       };
       this.#waits.set(op, { resolve: settled(resolve), reject: settled(reject) });
     });
+    // Whoever asked may be waiting for another process, which has gone.
+    answer.catch(() => {});
+    return answer;
   }
 
   ask(op, order) {
