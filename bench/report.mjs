@@ -27,7 +27,8 @@ const COLOURS = { wse: '#2f6f4f', 'wse-recovery': '#5f9f7f', bun: '#c9a227', ws:
 function newest() {
   const folder = path.join(HERE, 'results');
   const files = (existsSync(folder) ? readdirSync(folder) : [])
-    .filter((name) => name.endsWith('.json'))
+    // `client-…` are those of `client.mjs`.
+    .filter((name) => /^\d.*\.json$/.test(name))
     .map((name) => path.join(folder, name));
   const runs = files.map((file) => {
     const { mode, pinned } = read(file);

@@ -17,6 +17,7 @@ import { parseArgs, promisify } from 'node:util';
 import { PROFILE } from '../scripts/lib/addon.mjs';
 import { failWith } from '../scripts/lib/run.mjs';
 import { checkRust, ensureBuilt, ensurePackages } from '../scripts/lib/steps.mjs';
+import { machine } from './machine.mjs';
 import { encodeToken } from './peers/token.mjs';
 import { generatorArguments, listing, neighbours, peersOf, ROWS, summary, valid } from './rows.mjs';
 
@@ -240,27 +241,6 @@ async function ceiling(connections) {
   return JSON.parse(stdout);
 }
 
-function facts() {
-  const git = (...args) => {
-    try {
-      return execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-    } catch {
-      return '';
-    }
-  };
-  const version = (name) => JSON.parse(readFileSync(path.join(HERE, 'node_modules', name, 'package.json'), 'utf8')).version;
-  return {
-    cpu: os.cpus()[0]?.model ?? 'unknown',
-    cores: os.availableParallelism(),
-    memoryGiB: Math.round(os.totalmem() / 2 ** 30),
-    kernel: os.release(),
-    load: os.loadavg()[0],
-    // Results are what a run adds, not what it measures.
-    commit: `${git('rev-parse', '--short', 'HEAD') || 'unknown'}${git('status', '--porcelain', '--', '.', ':!bench/results') && '-dirty'}`,
-    versions: { node: process.versions.node, bun: version('bun'), ws: version('ws'), 'socket.io': version('socket.io') },
-  };
-}
-
 function resultFile({ commit }, date) {
   const base = path.join(HERE, 'results', `${date.slice(0, 10)}-${commit}${pinned ? '-pinned' : ''}`);
   for (let n = 1; ; n++) {
@@ -284,7 +264,7 @@ const result = {
   seconds,
   pinned,
   options: process.argv.slice(2).filter((word, n, all) => ![word, all[n - 1]].includes('--out') && !word.startsWith('--out=')),
-  machine: facts(),
+  machine: machine(['bun', 'ws', 'socket.io']),
   // Of files only the names: a result is published, and says nothing about whose disk it was.
   overrides: Object.fromEntries(
     OVERRIDES.map((name) => [name, name.endsWith('OPTIONS') ? process.env[name] : path.basename(process.env[name])]),
