@@ -12,7 +12,6 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Batch;
 use super::flatten::{Flattened, flatten};
 use super::watch::Watch;
-use crate::id::MAX_SHARDS;
 
 /// Emptied batches a consumer keeps for its shards.
 const SPARE: usize = 8;
@@ -113,8 +112,13 @@ impl Consumer {
     /// [`Self::note_paused`]: comes behind a fence.
     pub(crate) fn take_paused(&self) -> impl Iterator<Item = usize> {
         let waits = self.paused.load(SeqCst) != 0 && self.is_relieved();
-        let shards = if waits { self.paused.swap(0, SeqCst) } else { 0 };
-        (0..MAX_SHARDS).filter(move |shard| shards & (1 << shard) != 0)
+        let mut shards = if waits { self.paused.swap(0, SeqCst) } else { 0 };
+        // Each crossing asks, and mostly there are none.
+        std::iter::from_fn(move || {
+            let next = (shards != 0).then(|| shards.trailing_zeros() as usize);
+            shards &= shards.wrapping_sub(1);
+            next
+        })
     }
 
     fn holds(&self, Limits { events, bytes }: Limits) -> bool {

@@ -92,11 +92,12 @@ impl Shard {
         batch.list = Vec::from(commands);
         batch.arena = self.delivery.finish();
         self.note_memory(0);
-        self.context.counters.fan_out.record(began.elapsed());
+        let now = Instant::now();
+        self.context.counters.fan_out.record(now - began);
         let shared = &self.context.shared;
         let mailbox = &shared.shards[self.index].mailbox;
         if let Some(since) = batch.since {
-            self.pacer.observe(batch.weight, since.elapsed(), writes);
+            self.pacer.observe(batch.weight, now - since, writes);
         }
         if mailbox.done(batch, self.pacer.mark()) {
             shared.relieve();
