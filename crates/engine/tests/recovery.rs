@@ -485,3 +485,13 @@ fn storms_are_slowed_down_and_everybody_is_served_in_the_end() {
         assert_eq!(offsets(&mut peer, 100), (1..=100).collect::<Vec<u64>>());
     }
 }
+
+/// Nobody is there for whose sake a shard looks at the time.
+#[test]
+fn what_is_old_goes_where_nobody_is_connected() {
+    let ring = Some(RingPolicy { size: 8, ttl: Some(Duration::from_millis(100)) });
+    let server = Server::start(with(Recovery { ring, ..recovery() }));
+    std::thread::sleep(Duration::from_millis(300));
+    publish(&server, "a", 3);
+    wait_until("it is forgotten", || server.health("recovery_topic_count") == 0);
+}

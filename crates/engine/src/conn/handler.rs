@@ -139,7 +139,7 @@ impl<'a> MessageHandler<'a> {
         let Outboxed { stream, number, .. } = outboxed;
         let (shared, now) = (Arc::clone(&self.context.shared), self.context.shared.clock.elapsed_ms());
         let (id, shard) = (self.peer.id, self.peer.id.shard());
-        let Some(sending) = self.context.outboxes.sending(id, stream, &shared.windows, now) else {
+        let Some(sending) = self.context.outboxes.sending(id, stream, &shared, now) else {
             return Err(OutboxFailure::Streams(outboxed));
         };
         // Locked until the message is in the batch: another connection that sends it again acknowledges it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::flow::{Window, Windows};
 use crate::id::ConnId;
 use crate::registry::Peer;
+use crate::shared::Shared;
 
 /// Streams one connection may use: its own, and those it has adopted from clients that are gone.
 const MAX_STREAMS: usize = 64;
@@ -80,7 +81,7 @@ impl Outboxes {
     }
 
     /// The window of a stream of a sender, at `now`, milliseconds since the start. `None`: it has used as many as it may.
-    pub(super) fn sending(&mut self, id: ConnId, stream: &str, windows: &Windows, now: u64) -> Option<Sending> {
+    pub(super) fn sending(&mut self, id: ConnId, stream: &str, shared: &Shared, now: u64) -> Option<Sending> {
         let Sender { number, user, streams } = self.senders.get_mut(&id.as_u64())?.as_mut();
         let sender = *number;
         let at = streams.iter().position(|known| &*known.name == stream).unwrap_or(streams.len());
@@ -88,12 +89,12 @@ impl Outboxes {
             return None;
         }
         if at == streams.len() {
-            let window = windows.find(user.as_ref(), stream, now);
+            let window = shared.window(user.as_ref(), stream, now);
             streams.push(Stream { name: stream.into(), window, missed: 0 });
         }
         let known = &mut streams[at];
         if known.window.is_gone() {
-            known.window = windows.find(user.as_ref(), stream, now);
+            known.window = shared.window(user.as_ref(), stream, now);
         }
         Some(Sending { window: Arc::clone(&known.window), sender, missed: known.missed, at })
     }

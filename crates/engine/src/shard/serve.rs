@@ -318,12 +318,11 @@ impl Shard {
 
     /// Whether time alone may give it something to do.
     pub(super) fn needs_ticks(&self) -> bool {
-        let rings = || self.index == 0 && self.context.shared.topics.rings().is_some_and(|rings| rings.streams() > 0);
         self.connections.len() > 0
             || self.waiting.len() > 0
             || self.memory.is_waiting(self.held())
             || !self.departures.is_empty()
-            || rings()
+            || (self.index == 0 && self.context.shared.ages())
     }
 
     /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.

@@ -2,6 +2,7 @@
 //! whether it all fits is known to the shard alone.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use crate::lock::MutexGuard;
 
@@ -10,7 +11,7 @@ use crate::frames::RingSlice;
 use crate::id::ConnId;
 use crate::mailbox::Command;
 use crate::recovery::{Asked, Found, Recover, Request, Wish};
-use crate::topics::{LineState, Missed, Position, Stream};
+use crate::topics::{LineState, Missed, Position, Rings, Stream, TopicEntry};
 
 impl Shared {
     /// Has the connection's shard subscribe it, reply and replay in one step. Without topics that can be recovered this is no more
@@ -67,11 +68,17 @@ impl Shared {
         drop(locked);
         self.replayed(to, bytes, now);
         if let Some(rings) = self.topics.rings() {
-            unlisted.into_iter().for_each(|entry| rings.list(entry, now));
+            unlisted.into_iter().for_each(|entry| self.list(rings, entry, now));
             if rings.is_over() {
                 self.topics.reclaim();
             }
         }
+    }
+
+    /// Puts a topic whose stream has begun into the order in which they age.
+    pub(super) fn list(&self, rings: &Rings, entry: &Arc<TopicEntry>, now: u64) {
+        rings.list(entry, now);
+        self.begin_aging();
     }
 
     /// Whether something may be replayed to a connection now.
@@ -107,7 +114,7 @@ impl Shared {
             Some((stream.position(), rings.weigh(stream)))
         });
         match begun {
-            Some((_, true)) => rings.list(&entry, now),
+            Some((_, true)) => self.list(rings, &entry, now),
             Some(_) => {}
             None => self.topics.sweep(&entry),
         }

@@ -137,17 +137,39 @@ fn what_was_not_used_for_the_ttl_is_forgotten() {
     on_both(
         || Config { outbox: Some(Outbox { max_streams: 4, ttl: Duration::from_millis(300) }), ..config() },
         |mut server| {
-            let (mut peer, _) = greeted(&mut server);
+            let (mut peer, id) = greeted(&mut server);
             peer.send_text(&message(STREAM, 1));
             assert_eq!(peer.text(), ack(STREAM, 1));
             assert_eq!(server.events.message(), plain(1));
+            // Also where there is nobody any more for whose sake its shard looks at the time.
+            drop(peer);
+            server.events.disconnected(id);
             wait_until("it is forgotten", || server.metric("wse_outbox_streams") == 0.0);
             assert_eq!(server.counter("wse_outbox_expired_total"), 1);
+            let (mut peer, _) = greeted(&mut server);
             peer.send_text(&message(STREAM, 1));
             assert_eq!(peer.text(), ack(STREAM, 1));
             assert_eq!(server.events.message(), plain(1));
         },
     );
+}
+
+#[test]
+fn a_stream_of_another_shard_is_forgotten_though_the_first_one_sleeps() {
+    let outbox = Some(Outbox { max_streams: 4, ttl: Duration::from_millis(300) });
+    let mut server = Server::start(Config { outbox, shards: 2, ..config() });
+    // One that is there takes up the first shard, and the next goes to the other.
+    let (first, id) = server.connect();
+    let (mut peer, other) = greeted(&mut server);
+    drop(first);
+    server.events.disconnected(id);
+    std::thread::sleep(Duration::from_millis(300));
+    peer.send_text(&message(STREAM, 1));
+    assert_eq!(peer.text(), ack(STREAM, 1));
+    assert_eq!(server.events.message(), plain(1));
+    drop(peer);
+    server.events.disconnected(other);
+    wait_until("it is forgotten", || server.metric("wse_outbox_streams") == 0.0);
 }
 
 #[test]
