@@ -425,6 +425,27 @@ fn a_host_that_asks_again_for_what_is_on_its_way_has_it_replayed_once() {
     assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 6);
 }
 
+/// What is not replayed again costs nothing of what may be replayed, and waits for nothing.
+#[test]
+fn what_is_on_its_way_is_paid_for_once() {
+    // A second's worth is less than one replay.
+    let mut server = Server::start(with(Recovery { connection_replay_rate: 5_000, ..recovery() }));
+    let text = format!(r#"{{"p":"{}"}}"#, "x".repeat(1000));
+    for _ in 0..20 {
+        server.engine.broadcast("a", &text);
+    }
+    let (mut peer, id) = server.connect();
+    let from = Position { offset: 0, ..position(&server, "a") };
+    let counts: Vec<u32> = (0..50).map(|_| recover(&server, id, &[("a", Some(from))])["a"].count).collect();
+    assert_eq!((counts[0], counts[1..].iter().sum::<u32>()), (20, 0));
+    assert_eq!(offsets(&mut peer, 20), (1..=20).collect::<Vec<u64>>());
+    assert_eq!(server.counter("wse_recovery_coalesced_total"), 49);
+    assert_eq!(server.counter("wse_recovery_replayed_total"), 20);
+    // Another position waits for what was replayed, and for no more than that.
+    let other = Position { offset: 19, ..from };
+    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
+}
+
 #[test]
 fn where_a_topic_begins_is_known_before_anybody_publishes() {
     let mut server = Server::start(with(Recovery { memory_budget: 8192, ..recovery() }));

@@ -144,6 +144,29 @@ fn a_gap_is_filled_once_however_often_it_is_asked_for() {
     assert_eq!(server.counter("wse_recovery_replayed_total"), 16);
 }
 
+/// A client that is in debt for its replay asks again meanwhile, and hears at once that it is on its way.
+#[test]
+fn a_gap_that_is_asked_for_again_is_paid_for_once() {
+    let mut server = Server::start(with(Recovery { connection_replay_rate: 5_000, ..recovery() }));
+    let (mut peer, _) = server.connect();
+    subscribe(&mut peer, &["a"]);
+    let text = format!(r#"{{"p":"{}"}}"#, "x".repeat(1000));
+    for _ in 0..20 {
+        server.engine.broadcast("a", &text);
+    }
+    assert_eq!((0..20).map(|_| peer.json()).count(), 20);
+    let epoch = format!("{:08x}", server.engine.topic_position("a").unwrap().epoch);
+    let at = json!({ "a": { "epoch": epoch, "offset": 0 } });
+    for _ in 0..50 {
+        send(&mut peer, &json!({ "action": "subscribe", "topics": ["a"], "recover": true, "recovery": at }));
+    }
+    for n in 0..50 {
+        let (replayed, reply) = reply(&mut peer);
+        assert_eq!((replayed.len(), &reply["recovered"]), (if n == 0 { 20 } else { 0 }, &json!(true)), "{n}");
+    }
+    assert_eq!(server.counter("wse_recovery_coalesced_total"), 49);
+}
+
 #[test]
 fn a_pattern_brings_the_topics_whose_positions_are_named() {
     let mut server = Server::start(with(recovery()));

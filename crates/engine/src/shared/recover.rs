@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::lock::MutexGuard;
 
 use super::Shared;
+use crate::flow::ReplayRate;
 use crate::frames::RingSlice;
 use crate::id::ConnId;
 use crate::mailbox::Command;
@@ -34,7 +35,7 @@ impl Shared {
         let most = self.topics.rings().map_or(0, |rings| rings.config.max_messages);
         // In one order whoever asks, and each once.
         topics.sort_by_key(|asked| (asked.entry.id, Reverse(asked.wish.replays())));
-        let (mut found, mut unlisted, mut bytes) = (Vec::with_capacity(topics.len()), Vec::new(), 0);
+        let (mut found, mut unlisted, mut spent) = (Vec::with_capacity(topics.len()), Vec::new(), 0);
         let entries: Vec<_> = topics.iter().map(|asked| asked.entry.clone()).collect();
         let mut locked: Vec<MutexGuard<'_, LineState>> = Vec::new();
         for (index, (asked, entry)) in topics.into_iter().zip(&entries).enumerate() {
@@ -54,7 +55,7 @@ impl Shared {
                 locked.push(state);
             }
             if let Some(Missed::Frames(slices)) = &missed {
-                bytes += slices.iter().map(|slice| slice.run().size()).sum::<usize>();
+                spent += RingSlice::size_of(slices);
             }
             found.push(Found { asked, at, missed, last });
         }
@@ -64,9 +65,11 @@ impl Shared {
             topics: found,
             answer,
             waited,
+            spent,
         })));
         drop(locked);
-        self.replayed(to, bytes, now);
+        // Not while lines are locked, which who holds the details of a connection may wait for.
+        self.change_replay_rates(to, spent, |rate| rate.spend(spent));
         if let Some(rings) = self.topics.rings() {
             unlisted.into_iter().for_each(|entry| self.list(rings, entry, now));
             if rings.is_over() {
@@ -87,12 +90,17 @@ impl Shared {
         self.replay_rate.lock().allows(now) && self.registry.get(to).is_none_or(|peer| peer.may_replay(now))
     }
 
-    /// Notes what was.
-    fn replayed(&self, to: ConnId, bytes: usize, now: u64) {
+    /// Gives back what a request has used of what may be replayed, and was not: its shard may know before that is taken.
+    pub(crate) fn refund_replay(&self, to: ConnId, bytes: usize) {
+        self.change_replay_rates(to, bytes, |rate| rate.refund(bytes));
+    }
+
+    /// Changes what may be replayed to all, and to one connection, if there are any `bytes`.
+    fn change_replay_rates(&self, to: ConnId, bytes: usize, change: impl Fn(&mut ReplayRate)) {
         let Some(rings) = self.topics.rings().filter(|_| bytes > 0) else { return };
-        self.replay_rate.lock().spend(bytes);
+        change(&mut self.replay_rate.lock());
         if let Some(peer) = self.registry.get(to) {
-            peer.replayed(bytes, rings.config.connection_replay_rate, now);
+            peer.change_replay_rate(rings.config.connection_replay_rate, self.clock.elapsed_ms(), change);
         }
     }
 
@@ -136,7 +144,6 @@ fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Opt
     let (missed, wants_last) = match asked.wish {
         Wish::Nothing => (None, false),
         Wish::Last | Wish::LastAgain => (None, true),
-        Wish::OnItsWay(_) => (Some(Missed::Frames(Vec::new())), false),
         Wish::Behind(from) => (Some(stream.since(from, most)), false),
         Wish::Missed(from) => {
             let missed = stream.since(from, most);
