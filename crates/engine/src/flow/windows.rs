@@ -1,5 +1,5 @@
 //! The last number of each stream of messages out of clients' outboxes, over all connections: what comes again is not taken again
-//! (docs/protocol.md §17). Knows no connection and no clock.
+//! (docs/protocol.md §17). Locked by many threads; knows connections as numbers only, and is told the time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
