@@ -154,7 +154,7 @@ impl<'a> MessageHandler<'a> {
         match verdict {
             Verdict::Repeat(last) => {
                 counters.outbox_repeats.add(1);
-                outboxes.owe(stream, &sending.window, last);
+                outboxes.owe(id, stream, &sending.window, last);
             }
             Verdict::Held => counters.outbox_repeats.add(1),
             Verdict::Refused => {
@@ -176,7 +176,7 @@ impl<'a> MessageHandler<'a> {
                 window.take(shard, number);
                 self.context.counters.outbox_messages.add(1);
                 self.context.outboxes.note_missed(id, &sending, 0);
-                self.context.outboxes.owe(stream, &sending.window, number);
+                self.context.outboxes.owe(id, stream, &sending.window, number);
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Which connections of a shard send out of an outbox, by which streams, and what is to be acknowledged to the one whose turn it is
+//! Which connections of a shard send out of an outbox, by which streams, and what is to be acknowledged to those that have had their turns
 //! (docs/protocol.md §17). A connection that does not costs nothing here. Never decides about a number: that is the window's.
 
 use std::collections::HashMap;
@@ -13,10 +13,18 @@ use crate::shared::Shared;
 const MAX_STREAMS: usize = 64;
 
 /// One shard's.
-#[derive(Default)]
 pub(crate) struct Outboxes {
+    shard: usize,
     senders: HashMap<u64, Box<Sender>, foldhash::fast::RandomState>,
-    pub(super) owed: Vec<Owed>,
+    /// That of one turn of a connection together.
+    owed: Vec<Owed>,
+}
+
+/// A shard that a panic has left behind holds no stream: another may go on.
+impl Drop for Outboxes {
+    fn drop(&mut self) {
+        self.give();
+    }
 }
 
 /// A connection whose client has an outbox.
@@ -44,10 +52,12 @@ impl Drop for Sender {
     }
 }
 
-/// What is to be acknowledged: everything of a stream up to a number.
+/// What is to be acknowledged to a connection: everything of a stream up to a number.
 pub(crate) struct Owed {
+    /// Whom.
+    pub(crate) to: ConnId,
     pub(super) stream: Box<str>,
-    pub(super) window: Arc<Window>,
+    window: Arc<Window>,
     pub(super) number: u64,
 }
 
@@ -63,6 +73,10 @@ pub(super) struct Sending {
 }
 
 impl Outboxes {
+    pub(super) fn new(shard: usize) -> Self {
+        Self { shard, senders: HashMap::default(), owed: Vec::new() }
+    }
+
     /// From here on the messages of this connection may have numbers.
     pub(super) fn begin(&mut self, peer: &Peer, windows: &Windows) {
         self.senders
@@ -107,11 +121,20 @@ impl Outboxes {
     }
 
     /// Everything of a stream up to `number` is to be acknowledged to the connection whose turn it is.
-    pub(super) fn owe(&mut self, stream: &str, window: &Arc<Window>, number: u64) {
-        match self.owed.iter_mut().find(|owed| &*owed.stream == stream) {
+    pub(super) fn owe(&mut self, to: ConnId, stream: &str, window: &Arc<Window>, number: u64) {
+        let mut own = self.owed.iter_mut().rev().take_while(|owed| owed.to == to);
+        match own.find(|owed| &*owed.stream == stream) {
             Some(owed) => owed.number = owed.number.max(number),
-            None => self.owed.push(Owed { stream: stream.into(), window: Arc::clone(window), number }),
+            None => self.owed.push(Owed { to, stream: stream.into(), window: Arc::clone(window), number }),
         }
+    }
+
+    /// The host has it: other shards may go on with its streams.
+    pub(super) fn give(&mut self) -> Vec<Owed> {
+        for Owed { window, .. } in &self.owed {
+            window.given(self.shard);
+        }
+        std::mem::take(&mut self.owed)
     }
 
     /// Whether anything is.

@@ -208,6 +208,11 @@ impl Window {
         Some(self.state.lock())
     }
 
+    /// `shard` has given the host what it has taken.
+    pub(crate) fn given(&self, shard: usize) {
+        self.state.lock().given(shard);
+    }
+
     /// `sender` is gone: the stream is free for those that came before it, too.
     pub(crate) fn release(&self, sender: u64) {
         self.state.lock().release(sender);
@@ -243,8 +248,7 @@ impl State {
         }
     }
 
-    /// `shard` has given the host what it has taken.
-    pub(crate) fn given(&mut self, shard: usize) {
+    fn given(&mut self, shard: usize) {
         if self.holder == Some(shard) {
             self.holder = None;
         }
