@@ -12,7 +12,7 @@ use crate::frames::RingSlice;
 use crate::id::ConnId;
 use crate::mailbox::Command;
 use crate::recovery::{Asked, Found, Recover, Request, Wish};
-use crate::topics::{LineState, Missed, Position, Rings, Stream, TopicEntry};
+use crate::topics::{Line, LineState, Missed, Position, Rings, Stream, TopicEntry};
 
 impl Shared {
     /// Has the connection's shard subscribe it, reply and replay in one step. Without topics that can be recovered this is no more
@@ -43,9 +43,8 @@ impl Shared {
             let (mut at, mut missed, mut last) = (None, asked.wish.replays().then_some(Missed::Lost), None);
             if let (Some(line), Some(rings), false) = (&entry.line, self.topics.rings(), repeated) {
                 let mut state = line.lock();
-                // Who only subscribes begins a stream, so that it can recover what it misses from here on; not where memory is scarce.
-                let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() };
-                if let Some(stream) = stream {
+                // Who only subscribes begins a stream, so that it can recover what it misses from here on.
+                if let Some(stream) = stream_of(line, rings, &mut state, &entry.name, now) {
                     (missed, last) = read(stream, &asked, most, line.keeps_last());
                     at = Some(stream.position());
                     if rings.weigh(stream) {
@@ -118,7 +117,7 @@ impl Shared {
         let now = self.clock.elapsed_ms();
         let begun = entry.line.as_ref().and_then(|line| {
             let mut state = line.lock();
-            let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() }?;
+            let stream = stream_of(line, rings, &mut state, &entry.name, now)?;
             Some((stream.position(), rings.weigh(stream)))
         });
         match begun {
@@ -139,6 +138,22 @@ impl Shared {
     }
 }
 
+/// The stream of a topic nobody publishes to now, without what is too old of it; where memory is scarce none begins.
+fn stream_of<'a>(
+    line: &Line,
+    rings: &Rings,
+    state: &'a mut LineState,
+    topic: &str,
+    now: u64,
+) -> Option<&'a mut Stream> {
+    if rings.may_begin() {
+        return line.stream(state, topic, now);
+    }
+    let stream = state.live()?;
+    stream.look(line, now);
+    Some(stream)
+}
+
 /// What a stream has of what is asked.
 fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Option<Missed>, Option<Vec<RingSlice>>) {
     let (missed, wants_last) = match asked.wish {
@@ -154,4 +169,40 @@ fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Opt
     let covered = asked.covered && asked.wish != Wish::LastAgain;
     let last = if wants_last && keeps_last && !covered { stream.last() } else { None };
     (missed, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::tests::config;
+    use crate::config::{Config, Recovery, RingPolicy};
+    use crate::recovery::{Answer, Settle};
+    use crate::shared::Payloads;
+
+    #[test]
+    fn what_is_too_old_is_not_replayed_where_memory_is_scarce() {
+        let recovery = Recovery {
+            rules: Vec::new(),
+            ring: Some(RingPolicy { size: 16, ttl: Some(Duration::from_millis(5)) }),
+            memory_budget: 1 << 16,
+            max_messages: 100,
+            replay_rate: 1 << 20,
+            connection_replay_rate: 1 << 20,
+            last_values: Vec::new(),
+        };
+        let shared = Shared::new(Config { recovery: Some(recovery), ..config() });
+        shared.publish("t", Payloads::Texts(&["{}"]), None);
+        let full = (0..1000).find(|n| shared.begin(&format!("idle {n}")).is_none());
+        assert!(full.is_some(), "no other stream begins");
+        std::thread::sleep(Duration::from_millis(20));
+        let wish = Wish::Missed(Position { offset: 0, ..shared.position("t").expect("it is there still") });
+        let asked = Asked { entry: shared.topics.get("t").unwrap(), registered: false, covered: true, wish };
+        let answer = Answer::Host(Settle::new(|_| ()));
+        shared.recover(Request { to: ConnId::new(0, 0, 1), topics: vec![asked], answer });
+        let list = shared.shards[0].mailbox.take().unwrap().list;
+        let Some(Command::Recover(recover)) = list.first() else { panic!("it was not asked") };
+        assert!(matches!(recover.topics[0].missed, Some(Missed::Lost)));
+    }
 }
