@@ -70,7 +70,12 @@ impl<'a> MessageHandler<'a> {
     }
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
-        if self.keeps() {
+        let keep = self.keeps();
+        self.keep_event(kind, payload, keep);
+    }
+
+    fn keep_event(&mut self, kind: Kind, payload: &[u8], keep: bool) {
+        if keep {
             self.heard.asked = true;
             self.context.event(self.stream, kind, self.peer.id, payload);
         } else {
@@ -102,16 +107,24 @@ impl<'a> MessageHandler<'a> {
         if text.starts_with(OB_MEMBER) {
             return self.with_ob(text, max_depth, plain);
         }
+        self.unshaped(text, max_depth, keep)
+    }
+
+    /// Takes a JSON object of no known shape: answers it, or tells the host of it if it is to be kept; false when the text is none.
+    fn unshaped(&mut self, text: &[u8], max_depth: u32, keep: bool) -> bool {
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
-        if !self.intercept(&scan) {
-            self.context.shapes.missed(text, max_depth);
-            let text = json::normalise_aliases(text, &scan);
-            self.event(Kind::Message, &text);
+        if self.intercept(&scan) {
+            return true;
         }
+        // One with a number is never learned as a shape, or others like it would not come where their numbers are looked at.
+        if !text.starts_with(OB_MEMBER) {
+            self.context.shapes.missed(text, max_depth);
+        }
+        self.keep_event(Kind::Message, &json::normalise_aliases(text, &scan), keep);
         true
     }
 
-    /// The same for one that begins with `ob`. It is never learned as a shape, or others like it would not come here.
+    /// The same for one that begins with `ob`.
     #[cold]
     #[inline(never)]
     fn with_ob(&mut self, text: &[u8], max_depth: u32, plain: bool) -> bool {
@@ -126,12 +139,8 @@ impl<'a> MessageHandler<'a> {
             }
             return true;
         }
-        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
-        if !self.intercept(&scan) {
-            let text = json::normalise_aliases(text, &scan);
-            self.event(Kind::Message, &text);
-        }
-        true
+        let keep = self.keeps();
+        self.unshaped(text, max_depth, keep)
     }
 
     /// Takes a message out of an outbox, unless it was taken before.
@@ -185,18 +194,8 @@ impl<'a> MessageHandler<'a> {
     /// Takes a JSON object that is kept for certain; false when the text is none.
     fn certain(&mut self, text: &[u8], max_depth: u32) -> bool {
         self.heard.asked = true;
-        let (stream, id) = (self.stream, self.peer.id);
-        if self.context.shaped_event(stream, id, text, max_depth, true) {
-            return true;
-        }
-        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
-        if !self.intercept(&scan) {
-            if !text.starts_with(OB_MEMBER) {
-                self.context.shapes.missed(text, max_depth);
-            }
-            self.context.event(stream, Kind::Message, id, &json::normalise_aliases(text, &scan));
-        }
-        true
+        self.context.shaped_event(self.stream, self.peer.id, text, max_depth, true)
+            || self.unshaped(text, max_depth, true)
     }
 
     /// Answers the engine's own messages; true when this was one.
