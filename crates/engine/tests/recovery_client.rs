@@ -1,12 +1,13 @@
 //! Recovery as clients ask for it (`subscriptions: 'acl'`): the engine answers, and replay, reply and live frames are one sequence.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wse_engine::Payloads;
 use wse_engine::config::{Config, Recovery, Snapshots, Subscriptions};
 use wse_protocol::topic::Pattern;
-use wse_testkit::{Event, Peer, Server, config, recovery};
+use wse_testkit::{Event, Peer, Server, config, recovery, wait_until};
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), subscriptions: Subscriptions::Acl, ..config() }
@@ -280,15 +281,19 @@ fn rights_that_change_while_it_asks_for_everything_stop_nobody() {
     let (mut peer, id) = server.connect();
     let topics: Vec<String> = (0..500).map(|n| format!("t{n}")).collect();
     subscribe(&mut peer, &topics.iter().map(String::as_str).collect::<Vec<_>>());
-    let engine = std::sync::Arc::clone(&server.engine);
-    let host = std::thread::spawn(move || {
-        for _ in 0..3000 {
-            engine.set_topic_acl(id, &[], &["none".into()]).unwrap();
+    let changes = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            for _ in 0..200 {
+                let before = changes.load(Relaxed);
+                peer.send_text(r#"{"t":"sync_request"}"#);
+                while peer.json()["t"] != "snapshot_complete" {}
+                wait_until("the host is at it", || changes.load(Relaxed) > before);
+            }
+        });
+        while !client.is_finished() {
+            server.engine.set_topic_acl(id, &[], &["none".into()]).unwrap();
+            changes.fetch_add(1, Relaxed);
         }
     });
-    for _ in 0..200 {
-        peer.send_text(r#"{"t":"sync_request"}"#);
-        while peer.json()["t"] != "snapshot_complete" {}
-    }
-    host.join().unwrap();
 }

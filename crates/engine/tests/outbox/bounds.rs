@@ -35,6 +35,9 @@ fn who_has_not_asked_has_no_outbox() {
             other.send_text(&message(STREAM, 1));
             assert_eq!(other.text(), ack(STREAM, 1));
         }
+        // All of it was looked at.
+        peer.send_text(r#"{"t":"ping"}"#);
+        assert_eq!(peer.json()["t"], "PONG");
         assert_eq!(server.metric("wse_outbox_messages_total"), f64::from(u8::from(id.is_some() && !asks)));
     }
 }
