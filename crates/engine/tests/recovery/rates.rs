@@ -60,10 +60,11 @@ fn what_is_on_its_way_is_paid_for_once() {
     }
     let (mut peer, id) = server.connect();
     let from = Position { offset: 0, ..position(&server, "a") };
-    let counts: Vec<u32> = (0..50).map(|_| recover(&server, id, &[("a", Some(from))])["a"].count).collect();
+    // A few: what was replayed is remembered for two seconds, on a busy machine, too.
+    let counts: Vec<u32> = (0..8).map(|_| recover(&server, id, &[("a", Some(from))])["a"].count).collect();
     assert_eq!((counts[0], counts[1..].iter().sum::<u32>()), (20, 0));
     assert_eq!(offsets(&mut peer, 20), (1..=20).collect::<Vec<u64>>());
-    assert_eq!(server.counter("wse_recovery_coalesced_total"), 49);
+    assert_eq!(server.counter("wse_recovery_coalesced_total"), 7);
     assert_eq!(server.counter("wse_recovery_replayed_total"), 20);
     // Another position waits for what was replayed, and for no more than that.
     let other = Position { offset: 19, ..from };
