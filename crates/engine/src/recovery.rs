@@ -29,8 +29,6 @@ pub(crate) enum Wish {
     Missed(Position),
     /// The same, behind the reply: the client is told the state of the topic as it was there.
     Behind(Position),
-    /// What is behind this was asked for a moment ago: it is on its way.
-    OnItsWay(Position),
 }
 
 impl Wish {
@@ -65,6 +63,8 @@ pub(crate) struct Recover {
     pub(crate) answer: Answer,
     /// It has waited for its turn: its connection may have ended some of it meanwhile.
     pub(crate) waited: bool,
+    /// Bytes it has used of what may be replayed: what is not replayed of them is given back.
+    pub(crate) spent: usize,
 }
 
 /// Who is told.

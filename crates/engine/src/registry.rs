@@ -236,11 +236,11 @@ impl Peer {
         rate.is_none_or(|rate| rate.allows(now))
     }
 
-    /// Notes that `bytes` were, of `per_second` that may be.
-    pub(crate) fn replayed(&self, bytes: usize, per_second: u64, now: u64) {
+    /// Changes what may be, of `per_second` bytes.
+    pub(crate) fn change_replay_rate(&self, per_second: u64, now: u64, change: impl FnOnce(&mut ReplayRate)) {
         let mut details = self.details.lock();
         let rate = &mut details.extras.get_or_insert_default().replay_rate;
-        rate.get_or_insert_with(|| Box::new(ReplayRate::new(per_second, now))).spend(bytes);
+        change(rate.get_or_insert_with(|| Box::new(ReplayRate::new(per_second, now))));
     }
 
     /// From here on nothing reaches it.

@@ -197,7 +197,9 @@ fn what_all_rings_take_adds_up_to_nothing_when_they_are_gone() {
     }
     drop(peers);
     wait_until("all is given back", || {
-        ["recovery_topic_count", "recovery_total_bytes", "topics"].map(|name| server.health(name)) == [0; 3]
+        ["recovery_topic_count", "recovery_total_bytes", "recovery_idle_bytes", "topics"]
+            .map(|name| server.health(name))
+            == [0; 4]
     });
     wait_until("subscriptions, too", || server.health("subscription_bytes") == 0);
     assert!(server.health("recovery_waiting") == 0);
@@ -273,4 +275,6 @@ fn who_subscribes_to_everything_erases_nothing_that_was_published() {
     let outcome = told.recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!((outcome.recovered(), outcome.topics[0].1.count), (true, 100));
     assert!(server.health("recovery_topic_count") > 100, "others have had their share");
+    let idle = server.health("recovery_idle_bytes");
+    assert!((400_000..600_000).contains(&idle), "half of the budget: {idle}");
 }

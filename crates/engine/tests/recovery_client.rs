@@ -1,12 +1,13 @@
 //! Recovery as clients ask for it (`subscriptions: 'acl'`): the engine answers, and replay, reply and live frames are one sequence.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wse_engine::Payloads;
 use wse_engine::config::{Config, Recovery, Snapshots, Subscriptions};
 use wse_protocol::topic::Pattern;
-use wse_testkit::{Event, Peer, Server, config, recovery};
+use wse_testkit::{Event, Peer, Server, config, recovery, wait_until};
 
 fn with(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), subscriptions: Subscriptions::Acl, ..config() }
@@ -144,6 +145,29 @@ fn a_gap_is_filled_once_however_often_it_is_asked_for() {
     assert_eq!(server.counter("wse_recovery_replayed_total"), 16);
 }
 
+/// A client that is in debt for its replay asks again meanwhile, and hears at once that it is on its way.
+#[test]
+fn a_gap_that_is_asked_for_again_is_paid_for_once() {
+    let mut server = Server::start(with(Recovery { connection_replay_rate: 5_000, ..recovery() }));
+    let (mut peer, _) = server.connect();
+    subscribe(&mut peer, &["a"]);
+    let text = format!(r#"{{"p":"{}"}}"#, "x".repeat(1000));
+    for _ in 0..20 {
+        server.engine.broadcast("a", &text);
+    }
+    assert_eq!((0..20).map(|_| peer.json()).count(), 20);
+    let epoch = format!("{:08x}", server.engine.topic_position("a").unwrap().epoch);
+    let at = json!({ "a": { "epoch": epoch, "offset": 0 } });
+    for _ in 0..8 {
+        send(&mut peer, &json!({ "action": "subscribe", "topics": ["a"], "recover": true, "recovery": at }));
+    }
+    for n in 0..8 {
+        let (replayed, reply) = reply(&mut peer);
+        assert_eq!((replayed.len(), &reply["recovered"]), (if n == 0 { 20 } else { 0 }, &json!(true)), "{n}");
+    }
+    assert_eq!(server.counter("wse_recovery_coalesced_total"), 7);
+}
+
 #[test]
 fn a_pattern_brings_the_topics_whose_positions_are_named() {
     let mut server = Server::start(with(recovery()));
@@ -257,15 +281,19 @@ fn rights_that_change_while_it_asks_for_everything_stop_nobody() {
     let (mut peer, id) = server.connect();
     let topics: Vec<String> = (0..500).map(|n| format!("t{n}")).collect();
     subscribe(&mut peer, &topics.iter().map(String::as_str).collect::<Vec<_>>());
-    let engine = std::sync::Arc::clone(&server.engine);
-    let host = std::thread::spawn(move || {
-        for _ in 0..3000 {
-            engine.set_topic_acl(id, &[], &["none".into()]).unwrap();
+    let changes = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            for _ in 0..200 {
+                let before = changes.load(Relaxed);
+                peer.send_text(r#"{"t":"sync_request"}"#);
+                while peer.json()["t"] != "snapshot_complete" {}
+                wait_until("the host is at it", || changes.load(Relaxed) > before);
+            }
+        });
+        while !client.is_finished() {
+            server.engine.set_topic_acl(id, &[], &["none".into()]).unwrap();
+            changes.fetch_add(1, Relaxed);
         }
     });
-    for _ in 0..200 {
-        peer.send_text(r#"{"t":"sync_request"}"#);
-        while peer.json()["t"] != "snapshot_complete" {}
-    }
-    host.join().unwrap();
 }

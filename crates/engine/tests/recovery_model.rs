@@ -12,7 +12,7 @@ use recovering::world::{Life, ROOMY, World};
 use recovering::{PEERS, Step, TOPICS};
 
 /// Lives of every ordinary run.
-const CASES: u32 = 32;
+const CASES: u32 = 64;
 
 fn cases() -> u32 {
     std::env::var("WSE_MODEL_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)

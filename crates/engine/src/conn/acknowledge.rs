@@ -1,5 +1,5 @@
-//! What becomes of what a connection has sent out of its outbox, at the end of its turn: it goes to where the host finds it, and only
-//! then is acknowledged. Keeps nothing.
+//! What becomes of what connections have sent out of their outboxes, once all that were ready have had their turns: it goes to where the
+//! host finds it, and only then is acknowledged. Keeps nothing.
 
 use wse_protocol::envelope::outbox_ack;
 
@@ -8,26 +8,19 @@ use super::outboxes::Owed;
 use super::{Connection, Context};
 
 impl Context {
-    /// Gives the host what the connection whose turn it is has sent; what is to be acknowledged to it, if it is there still.
+    /// Gives the host what was sent; what is to be acknowledged, that of one turn of a connection together.
     pub(crate) fn give_outboxed(&mut self) -> Vec<Owed> {
         self.deliver();
-        let (now, shard) = (self.shared.clock.elapsed_ms(), self.index);
-        let owed = std::mem::take(&mut self.outboxes.owed);
-        for Owed { window, .. } in &owed {
-            if let Some(mut window) = window.lock(now) {
-                window.given(shard);
-            }
-        }
-        owed
+        self.outboxes.give()
     }
 }
 
 impl Connection {
-    /// Acknowledges what it has sent out of its outbox in this turn, once that is where the host finds it.
-    pub(crate) fn acknowledge(&mut self, context: &mut Context) {
+    /// Acknowledges what it has sent out of its outbox, which is where the host finds it.
+    pub(crate) fn acknowledge(&mut self, owed: &[Owed], context: &mut Context) {
         let mut ledger = Ledger::default();
-        for Owed { stream, number, .. } in context.give_outboxed() {
-            let loss = self.account().offer(Offer::Reply(&outbox_ack(&stream, number)), &mut ledger);
+        for Owed { stream, number, .. } in owed {
+            let loss = self.account().offer(Offer::Reply(&outbox_ack(stream, *number)), &mut ledger);
             if !loss.is_none() {
                 self.lose(loss, context);
             }

@@ -7,11 +7,10 @@ use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::{Decoder, MessageSource, close_payload};
 
 use super::account::{Account, Report};
-use super::convoy::{Census, YOUNG_MS};
 use super::ending::By;
-use super::lag::{Found, Lag};
+use super::lag::Lag;
 use super::{Context, Transport};
-use crate::clock::{Millis, millis};
+use crate::clock::Millis;
 use crate::config::Config;
 use crate::id::ConnId;
 use crate::inbound::Consumer;
@@ -43,11 +42,11 @@ pub(crate) struct Connection {
     /// Listed for the flush at the end of the batch.
     listed: bool,
     /// Its queue is above the congestion mark.
-    congested: bool,
+    pub(super) congested: bool,
     /// How far behind it is; absent while it is not.
-    lag: Option<Box<Lag>>,
+    pub(super) lag: Option<Box<Lag>>,
     /// The last window in which it was sent anything.
-    active_in: u8,
+    pub(super) active_in: u8,
     /// Consecutive pings at which the queue was found full.
     pub(super) full_pings: u8,
     /// When a frame of it began or ended last.
@@ -146,7 +145,7 @@ impl Connection {
     /// A connection that was just accepted.
     pub(crate) fn open(opening: Opening, config: &Config, now: Millis) -> Self {
         let Opening { peer, transport, early, greeting, stream, expires } = opening;
-        Self {
+        let mut connection = Self {
             transport,
             decoder: Decoder::new(config.max_message_size),
             unread: !early.is_empty(),
@@ -163,14 +162,16 @@ impl Connection {
             active_in: 0,
             full_pings: 0,
             last_heard: now,
-            next_ping: now.after(stagger(peer.id, millis(config.ping_interval))),
+            next_ping: now,
             close: CloseProgress { began: now, progressed: now },
             parting: None,
             timer: Millis::default(),
             expires: u32::try_from(expires).unwrap_or(0),
             warned: false,
             peer,
-        }
+        };
+        connection.spread_pings(config, now);
+        connection
     }
 
     /// Who it is to the other threads.
@@ -281,83 +282,6 @@ impl Connection {
         }
     }
 
-    fn look_behind(&mut self, context: &mut Context) {
-        let (owed, now) = (self.account.out.owed(), context.now());
-        let young = now.since(self.close.began) < YOUNG_MS;
-        let lag = self.lag.get_or_insert_with(|| {
-            context.convoy.watch(self.peer.id);
-            Box::new(Lag::new(owed, now))
-        });
-        let behind = lag.is_behind(owed, self.congested, context.target_delay, now);
-        context.convoy.behind(lag.count(behind));
-        let may_press =
-            !young || lag.is_proved() || context.convoy.young().is_left() || !context.convoy.few_are_behind();
-        let found = lag.look(owed, behind, may_press, now);
-        note_lag(found, context);
-    }
-
-    /// Its socket took `written` bytes.
-    #[inline]
-    pub(super) fn moved_on(&mut self, written: usize, context: &mut Context) {
-        context.convoy.count(&mut self.active_in);
-        if let Some(lag) = &mut self.lag {
-            lag.wrote(written, self.account.out.owed(), context.now());
-        }
-    }
-
-    /// Whether publishers waited for it as long as for the slowest, in the window that ends now.
-    pub(crate) fn is_of_the_slowest(&self, now: Millis) -> bool {
-        self.lag.as_ref().is_some_and(|lag| lag.is_of_the_slowest(now))
-    }
-
-    /// A regular look at a connection that is behind; at the end of a window it is judged beside the others. False when it is
-    /// behind no longer.
-    pub(crate) fn watch(&mut self, window: Option<Census>, context: &mut Context) -> bool {
-        let Some(lag) = &mut self.lag else { return false };
-        let now = context.now();
-        let (others, look) = context.convoy.pace();
-        lag.compare(others, look, now);
-        let found = match window {
-            Some(census) => lag.judge(census, now),
-            None => lag.stand_still(now),
-        };
-        note_lag(found, context);
-        self.hold_back_young(true, context);
-        if let Some(mut lag) = self.lag.take_if(|lag| lag.is_over()) {
-            context.convoy.behind(lag.count(false));
-        }
-        let behind = self.lag.is_some();
-        if behind {
-            self.look_behind(context);
-        }
-        behind
-    }
-
-    /// The shard stood still: nothing is held against the connection for it.
-    pub(crate) fn excuse(&mut self, context: &Context) {
-        if let Some(lag) = &mut self.lag {
-            lag.excuse(context.now());
-        }
-    }
-
-    /// Publishers wait for the young that are few no longer than their credit lasts; `charge`: it is charged with the time
-    /// since the last look.
-    pub(crate) fn hold_back_young(&mut self, charge: bool, context: &mut Context) {
-        let Some(lag) = self.lag.as_mut().filter(|lag| lag.presses() && !lag.is_proved()) else { return };
-        let now = context.now();
-        if now.since(self.close.began) >= YOUNG_MS || !context.convoy.few_are_behind() {
-            return;
-        }
-        let credit = context.convoy.young();
-        if charge {
-            credit.charge();
-        }
-        if !credit.is_left() {
-            let found = lag.release(now);
-            note_lag(found, context);
-        }
-    }
-
     /// Whether a visit of the wheel that was due at `due` is the one it waits for.
     pub(crate) fn is_due(&self, due: Millis) -> bool {
         self.timer == due
@@ -376,11 +300,7 @@ impl Connection {
         context.counters.outbound_bytes.shift(weight, 0);
         context.counters.abandoned_bytes.add(self.account.out.owed() as u64);
         context.counters.congested.shift(usize::from(self.congested), 0);
-        if let Some(mut lag) = self.lag.take() {
-            context.convoy.behind(lag.count(false));
-            note_lag(lag.release(context.now()), context);
-        }
-        context.convoy.leave(self.active_in);
+        self.leave_convoy(context);
         self.report_losses(Report::Leaving, context);
         context.outboxes.forget(self.peer.id);
         let ending = context.take_end(self.peer.id.slot());
@@ -389,43 +309,9 @@ impl Connection {
     }
 }
 
-/// Keeps count of the connections that publishers wait for; the last one lets them go on.
-fn note_lag(found: Found, context: &Context) {
-    match found {
-        Found::Nothing => return,
-        Found::Pressing => return context.counters.pressing.add(1),
-        Found::Released => {}
-        Found::Slow => context.counters.slow_consumers.add(1),
-    }
-    context.counters.pressing.shift(1, 0);
-    if context.counters.pressing.get() == 0 {
-        context.shared.relieve();
-    }
-}
-
-/// Spreads first pings over the interval, so that many connections opened at once are not pinged at once.
-fn stagger(id: ConnId, interval: u32) -> u32 {
-    // Fibonacci hashing: neighbouring ids land far apart.
-    let spread = id.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let part = (spread * u64::from(interval)) >> 32;
-    u32::try_from(part).unwrap_or(0).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn first_pings_of_those_who_came_together_are_spread_over_the_interval() {
-        const INTERVAL: u32 = 25_000;
-        let mut tenths = [0; 10];
-        for slot in 0..1000 {
-            let at = stagger(ConnId::from_u64(slot), INTERVAL);
-            assert!((1..=INTERVAL).contains(&at), "{at}");
-            tenths[(at.min(INTERVAL - 1) / (INTERVAL / 10)) as usize] += 1;
-        }
-        assert!(tenths.iter().all(|count| (80..=120).contains(count)), "{tenths:?}");
-    }
 
     #[test]
     #[cfg(target_pointer_width = "64")]

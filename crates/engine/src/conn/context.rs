@@ -82,7 +82,7 @@ impl Context {
             read_buffer: vec![0; READ_BYTES],
             scratch: Vec::new(),
             shapes: Shapes::new(),
-            outboxes: Outboxes::default(),
+            outboxes: Outboxes::new(index),
             wheel,
             convoy,
             target_delay,

@@ -70,7 +70,12 @@ impl<'a> MessageHandler<'a> {
     }
 
     fn event(&mut self, kind: Kind, payload: &[u8]) {
-        if self.keeps() {
+        let keep = self.keeps();
+        self.keep_event(kind, payload, keep);
+    }
+
+    fn keep_event(&mut self, kind: Kind, payload: &[u8], keep: bool) {
+        if keep {
             self.heard.asked = true;
             self.context.event(self.stream, kind, self.peer.id, payload);
         } else {
@@ -102,16 +107,24 @@ impl<'a> MessageHandler<'a> {
         if text.starts_with(OB_MEMBER) {
             return self.with_ob(text, max_depth, plain);
         }
+        self.unshaped(text, max_depth, keep)
+    }
+
+    /// Takes a JSON object of no known shape: answers it, or tells the host of it if it is to be kept; false when the text is none.
+    fn unshaped(&mut self, text: &[u8], max_depth: u32, keep: bool) -> bool {
         let Ok(scan) = json::scan_object(text, max_depth) else { return false };
-        if !self.intercept(&scan) {
-            self.context.shapes.missed(text, max_depth);
-            let text = json::normalise_aliases(text, &scan);
-            self.event(Kind::Message, &text);
+        if self.intercept(&scan) {
+            return true;
         }
+        // One with a number is never learned as a shape, or others like it would not come where their numbers are looked at.
+        if !text.starts_with(OB_MEMBER) {
+            self.context.shapes.missed(text, max_depth);
+        }
+        self.keep_event(Kind::Message, &json::normalise_aliases(text, &scan), keep);
         true
     }
 
-    /// The same for one that begins with `ob`. It is never learned as a shape, or others like it would not come here.
+    /// The same for one that begins with `ob`.
     #[cold]
     #[inline(never)]
     fn with_ob(&mut self, text: &[u8], max_depth: u32, plain: bool) -> bool {
@@ -126,12 +139,8 @@ impl<'a> MessageHandler<'a> {
             }
             return true;
         }
-        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
-        if !self.intercept(&scan) {
-            let text = json::normalise_aliases(text, &scan);
-            self.event(Kind::Message, &text);
-        }
-        true
+        let keep = self.keeps();
+        self.unshaped(text, max_depth, keep)
     }
 
     /// Takes a message out of an outbox, unless it was taken before.
@@ -139,7 +148,7 @@ impl<'a> MessageHandler<'a> {
         let Outboxed { stream, number, .. } = outboxed;
         let (shared, now) = (Arc::clone(&self.context.shared), self.context.shared.clock.elapsed_ms());
         let (id, shard) = (self.peer.id, self.peer.id.shard());
-        let Some(sending) = self.context.outboxes.sending(id, stream, &shared.windows, now) else {
+        let Some(sending) = self.context.outboxes.sending(id, stream, &shared, now) else {
             return Err(OutboxFailure::Streams(outboxed));
         };
         // Locked until the message is in the batch: another connection that sends it again acknowledges it.
@@ -154,7 +163,7 @@ impl<'a> MessageHandler<'a> {
         match verdict {
             Verdict::Repeat(last) => {
                 counters.outbox_repeats.add(1);
-                outboxes.owe(stream, &sending.window, last);
+                outboxes.owe(id, stream, &sending.window, last);
             }
             Verdict::Held => counters.outbox_repeats.add(1),
             Verdict::Refused => {
@@ -176,7 +185,7 @@ impl<'a> MessageHandler<'a> {
                 window.take(shard, number);
                 self.context.counters.outbox_messages.add(1);
                 self.context.outboxes.note_missed(id, &sending, 0);
-                self.context.outboxes.owe(stream, &sending.window, number);
+                self.context.outboxes.owe(id, stream, &sending.window, number);
             }
         }
         Ok(())
@@ -185,18 +194,8 @@ impl<'a> MessageHandler<'a> {
     /// Takes a JSON object that is kept for certain; false when the text is none.
     fn certain(&mut self, text: &[u8], max_depth: u32) -> bool {
         self.heard.asked = true;
-        let (stream, id) = (self.stream, self.peer.id);
-        if self.context.shaped_event(stream, id, text, max_depth, true) {
-            return true;
-        }
-        let Ok(scan) = json::scan_object(text, max_depth) else { return false };
-        if !self.intercept(&scan) {
-            if !text.starts_with(OB_MEMBER) {
-                self.context.shapes.missed(text, max_depth);
-            }
-            self.context.event(stream, Kind::Message, id, &json::normalise_aliases(text, &scan));
-        }
-        true
+        self.context.shaped_event(self.stream, self.peer.id, text, max_depth, true)
+            || self.unshaped(text, max_depth, true)
     }
 
     /// Answers the engine's own messages; true when this was one.

@@ -6,6 +6,7 @@
 
 mod account;
 mod acknowledge;
+mod behind;
 mod connection;
 mod context;
 mod control;

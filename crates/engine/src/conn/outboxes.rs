@@ -1,4 +1,4 @@
-//! Which connections of a shard send out of an outbox, by which streams, and what is to be acknowledged to the one whose turn it is
+//! Which connections of a shard send out of an outbox, by which streams, and what is to be acknowledged to those that have had their turns
 //! (docs/protocol.md §17). A connection that does not costs nothing here. Never decides about a number: that is the window's.
 
 use std::collections::HashMap;
@@ -7,15 +7,24 @@ use std::sync::Arc;
 use crate::flow::{Window, Windows};
 use crate::id::ConnId;
 use crate::registry::Peer;
+use crate::shared::Shared;
 
 /// Streams one connection may use: its own, and those it has adopted from clients that are gone.
 const MAX_STREAMS: usize = 64;
 
 /// One shard's.
-#[derive(Default)]
 pub(crate) struct Outboxes {
+    shard: usize,
     senders: HashMap<u64, Box<Sender>, foldhash::fast::RandomState>,
-    pub(super) owed: Vec<Owed>,
+    /// That of one turn of a connection together.
+    owed: Vec<Owed>,
+}
+
+/// A shard that a panic has left behind holds no stream: another may go on.
+impl Drop for Outboxes {
+    fn drop(&mut self) {
+        self.give();
+    }
 }
 
 /// A connection whose client has an outbox.
@@ -43,10 +52,12 @@ impl Drop for Sender {
     }
 }
 
-/// What is to be acknowledged: everything of a stream up to a number.
+/// What is to be acknowledged to a connection: everything of a stream up to a number.
 pub(crate) struct Owed {
+    /// Whom.
+    pub(crate) to: ConnId,
     pub(super) stream: Box<str>,
-    pub(super) window: Arc<Window>,
+    window: Arc<Window>,
     pub(super) number: u64,
 }
 
@@ -62,6 +73,10 @@ pub(super) struct Sending {
 }
 
 impl Outboxes {
+    pub(super) fn new(shard: usize) -> Self {
+        Self { shard, senders: HashMap::default(), owed: Vec::new() }
+    }
+
     /// From here on the messages of this connection may have numbers.
     pub(super) fn begin(&mut self, peer: &Peer, windows: &Windows) {
         self.senders
@@ -80,7 +95,7 @@ impl Outboxes {
     }
 
     /// The window of a stream of a sender, at `now`, milliseconds since the start. `None`: it has used as many as it may.
-    pub(super) fn sending(&mut self, id: ConnId, stream: &str, windows: &Windows, now: u64) -> Option<Sending> {
+    pub(super) fn sending(&mut self, id: ConnId, stream: &str, shared: &Shared, now: u64) -> Option<Sending> {
         let Sender { number, user, streams } = self.senders.get_mut(&id.as_u64())?.as_mut();
         let sender = *number;
         let at = streams.iter().position(|known| &*known.name == stream).unwrap_or(streams.len());
@@ -88,12 +103,12 @@ impl Outboxes {
             return None;
         }
         if at == streams.len() {
-            let window = windows.find(user.as_ref(), stream, now);
+            let window = shared.window(user.as_ref(), stream, now);
             streams.push(Stream { name: stream.into(), window, missed: 0 });
         }
         let known = &mut streams[at];
         if known.window.is_gone() {
-            known.window = windows.find(user.as_ref(), stream, now);
+            known.window = shared.window(user.as_ref(), stream, now);
         }
         Some(Sending { window: Arc::clone(&known.window), sender, missed: known.missed, at })
     }
@@ -106,11 +121,20 @@ impl Outboxes {
     }
 
     /// Everything of a stream up to `number` is to be acknowledged to the connection whose turn it is.
-    pub(super) fn owe(&mut self, stream: &str, window: &Arc<Window>, number: u64) {
-        match self.owed.iter_mut().find(|owed| &*owed.stream == stream) {
+    pub(super) fn owe(&mut self, to: ConnId, stream: &str, window: &Arc<Window>, number: u64) {
+        let mut own = self.owed.iter_mut().rev().take_while(|owed| owed.to == to);
+        match own.find(|owed| &*owed.stream == stream) {
             Some(owed) => owed.number = owed.number.max(number),
-            None => self.owed.push(Owed { stream: stream.into(), window: Arc::clone(window), number }),
+            None => self.owed.push(Owed { to, stream: stream.into(), window: Arc::clone(window), number }),
         }
+    }
+
+    /// The host has it: other shards may go on with its streams.
+    pub(super) fn give(&mut self) -> Vec<Owed> {
+        for Owed { window, .. } in &self.owed {
+            window.given(self.shard);
+        }
+        std::mem::take(&mut self.owed)
     }
 
     /// Whether anything is.

@@ -9,6 +9,7 @@ use super::connection::{Intake, Phase};
 use super::{Connection, Context};
 use crate::clock::{Millis, millis, unix_millis};
 use crate::config::Config;
+use crate::id::ConnId;
 
 /// A Close waits behind what is queued for as long as that gets on, but not for longer than this, milliseconds.
 const MAX_CLOSING_MS: u32 = 60_000;
@@ -90,6 +91,11 @@ impl Connection {
         }
     }
 
+    /// Spreads first pings over the interval, so that many connections opened at once are not pinged at once.
+    pub(super) fn spread_pings(&mut self, config: &Config, now: Millis) {
+        self.next_ping = now.after(stagger(self.peer.id, millis(config.ping_interval)));
+    }
+
     /// When the wheel must visit next.
     pub(super) fn next_timer(&self, config: &Config, now: Millis) -> Millis {
         if let Some(parting) = &self.parting {
@@ -108,5 +114,30 @@ impl Connection {
             next = next.earlier(now.after(self.until_expiry(config)));
         }
         next
+    }
+}
+
+/// The part of an interval after which a connection is pinged first, milliseconds.
+fn stagger(id: ConnId, interval: u32) -> u32 {
+    // Fibonacci hashing: neighbouring ids land far apart.
+    let spread = id.as_u64().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let part = (spread * u64::from(interval)) >> 32;
+    u32::try_from(part).unwrap_or(0).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_pings_of_those_who_came_together_are_spread_over_the_interval() {
+        const INTERVAL: u32 = 25_000;
+        let mut tenths = [0; 10];
+        for slot in 0..1000 {
+            let at = stagger(ConnId::from_u64(slot), INTERVAL);
+            assert!((1..=INTERVAL).contains(&at), "{at}");
+            tenths[(at.min(INTERVAL - 1) / (INTERVAL / 10)) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (80..=120).contains(count)), "{tenths:?}");
     }
 }

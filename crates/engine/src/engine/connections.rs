@@ -119,7 +119,8 @@ impl Engine {
     pub fn set_topic_acl(&self, to: ConnId, allow: &[String], deny: &[String]) -> Result<bool, AclError> {
         let acl = Acl::new(allow, deny)?;
         let Some(peer) = self.shared.registry.get(to) else { return Ok(false) };
-        peer.set_acl((!acl.is_unrestricted()).then(|| Arc::new(acl)));
+        let counted = self.shared.topics.rings().is_some();
+        peer.set_acl((!acl.is_unrestricted()).then(|| Arc::new(acl)), counted);
         // The shard has answers of the old one stored.
         self.shared.shards[to.shard()].mailbox.command(Command::AclChanged);
         self.shared.vanish_where_denied(&peer);

@@ -159,6 +159,12 @@ const METRICS: &[Metric] = &[
         "Bytes it may take.",
         Read::Count(|shared| shared.topics.rings().map_or(0, |rings| rings.config.memory_budget)),
     ),
+    gauge(
+        "recovery_idle_bytes",
+        "wse_recovery_idle_bytes",
+        "Bytes of positions without a message: at half of what may be taken, a subscription alone begins no other.",
+        Read::Count(|shared| shared.topics.rings().map_or(0, Rings::idle)),
+    ),
     counter(
         "recovery_evicted",
         "wse_recovery_evicted_total",

@@ -1,4 +1,4 @@
-//! Flow control as pure tables: rate limits, deduplication, what outboxes have sent. Time is passed in; nothing here waits or knows a socket.
+//! Flow control as tables: rate limits, deduplication, what outboxes have sent. Time is passed in; nothing here waits for it or knows a socket.
 
 mod dedup;
 mod pacer;

@@ -27,10 +27,16 @@ impl ReplayRate {
         self.left > 0.0
     }
 
-    /// Notes that `bytes` were.
+    /// Notes that `bytes` are about to be.
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub(crate) fn spend(&mut self, bytes: usize) {
         self.left -= bytes as f64;
+    }
+
+    /// Notes that `bytes` that were spent, or are about to be, were not replayed.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub(crate) fn refund(&mut self, bytes: usize) {
+        self.left += bytes as f64;
     }
 }
 
@@ -47,5 +53,12 @@ mod tests {
         assert!(rate.allows(100_000));
         rate.spend(1001);
         assert!(!rate.allows(100_000));
+        rate.refund(1001);
+        rate.spend(999);
+        assert!(rate.allows(100_000));
+        rate.refund(999_999);
+        assert!(rate.allows(100_000));
+        rate.spend(1001);
+        assert!(!rate.allows(100_000), "no more than a second is saved so");
     }
 }

@@ -1,5 +1,5 @@
 //! The last number of each stream of messages out of clients' outboxes, over all connections: what comes again is not taken again
-//! (docs/protocol.md §17). Knows no connection and no clock.
+//! (docs/protocol.md §17). Locked by many threads; knows connections as numbers only, and is told the time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -208,6 +208,11 @@ impl Window {
         Some(self.state.lock())
     }
 
+    /// `shard` has given the host what it has taken.
+    pub(crate) fn given(&self, shard: usize) {
+        self.state.lock().given(shard);
+    }
+
     /// `sender` is gone: the stream is free for those that came before it, too.
     pub(crate) fn release(&self, sender: u64) {
         self.state.lock().release(sender);
@@ -243,8 +248,7 @@ impl State {
         }
     }
 
-    /// `shard` has given the host what it has taken.
-    pub(crate) fn given(&mut self, shard: usize) {
+    fn given(&mut self, shard: usize) {
         if self.holder == Some(shard) {
             self.holder = None;
         }

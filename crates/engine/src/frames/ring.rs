@@ -36,6 +36,11 @@ impl RingSlice {
         self.run
     }
 
+    /// Bytes of slices.
+    pub(crate) fn size_of(slices: &[Self]) -> usize {
+        slices.iter().map(|slice| slice.run.size()).sum()
+    }
+
     /// The chunk it points into.
     pub(crate) const fn chunk(&self) -> &Arc<Chunk> {
         &self.chunk

@@ -60,19 +60,22 @@ impl Peer {
         true
     }
 
-    /// The host says what it may have; tokens do not change that any more.
-    pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>) {
+    /// The host says what it may have; tokens do not change that any more. `counted`: somebody may ask for [`Self::rights`], for which
+    /// nobody else pays.
+    pub(crate) fn set_acl(&self, acl: Option<Arc<Acl>>, counted: bool) {
         let mut details = self.details.lock();
-        let extras = details.extras.get_or_insert_default();
-        // Before it changes: who sees the new one sees this.
-        extras.rights = extras.rights.wrapping_add(1);
-        if let Some(credential) = extras.credential.as_deref_mut() {
+        if counted {
+            // Before it changes: who sees the new one sees this.
+            let extras = details.extras.get_or_insert_default();
+            extras.rights = extras.rights.wrapping_add(1);
+        }
+        if let Some(credential) = details.extras.as_deref_mut().and_then(|extras| extras.credential.as_deref_mut()) {
             credential.rights = Rights::Host;
         }
         *self.acl.write() = acl;
     }
 
-    /// How often what it may have has become something else.
+    /// How often what it may have has become something else, as far as that is counted.
     pub(crate) fn rights(&self) -> u32 {
         self.details.lock().extras.as_ref().map_or(0, |extras| extras.rights)
     }
@@ -96,5 +99,21 @@ impl Registry {
         let meant =
             self.peers.iter().filter(|peer| !peer.is_closing() && peer.token_is(|token| revocation.matches(token)));
         meant.map(|peer| peer.id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Speech;
+
+    #[test]
+    fn who_gets_other_rights_pays_for_their_count_only_where_somebody_asks() {
+        let peer = Peer::new(ConnId::new(0, 0, 1), uuid::Uuid::nil(), Speech::Json, None, &Arc::default());
+        let deny = || Acl::new(&[], &["a".to_owned()]).ok().map(Arc::new);
+        peer.set_acl(deny(), false);
+        assert!(!peer.allows("a") && peer.details.lock().extras.is_none());
+        peer.set_acl(None, true);
+        assert_eq!((peer.allows("a"), peer.rights()), (true, 1));
     }
 }

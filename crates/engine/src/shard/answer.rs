@@ -92,12 +92,12 @@ impl Shard {
         let mut asked = Vec::new();
         // The host is asked about no more than the connection may have.
         let left = shared.subscriptions_left(&peer);
-        // What it asks to have replayed of a topic it holds through a pattern is no new subscription; without a position it is one.
-        let gap = update.recover && update.topics.len() == 1;
+        let alone = update.topics.len() == 1;
         for (topic, verdict) in &mut update.topics {
-            let replays = gap && update.positions.get(topic).is_some_and(Option::is_some);
+            // Without a position it is a subscription in any case.
+            let replays = update.recover && update.positions.get(topic).is_some_and(Option::is_some);
             let held = replays
-                && self.topics.holds_by_pattern(topic, slot)
+                && self.fills_gap(slot, topic, alone)
                 && peer.allows(topic)
                 && shared.topics.is_recoverable(topic);
             *verdict = if held { Verdict::Held } else { self.sift(slot, &peer, topic) };

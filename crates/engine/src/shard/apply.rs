@@ -9,7 +9,7 @@ use wse_protocol::topic::{Pattern, is_pattern, is_valid_name};
 
 use super::Shard;
 use super::applying::{Applying, Results};
-use super::served::Since;
+use super::recover::Allows;
 use super::shots::Shots;
 use super::subscribe::{BYTES, CHANGE};
 use super::update::{Action, Update, Verdict};
@@ -20,7 +20,7 @@ use crate::inbound::Kind;
 use crate::presence::Refused;
 use crate::recovery::{Answer, Asked, Found, Request, Wish};
 use crate::registry::Peer;
-use crate::topics::{Position, Refusal};
+use crate::topics::Refusal;
 
 /// Topics an update may have recovered beside those it names.
 const COVERED: usize = 512;
@@ -70,12 +70,12 @@ impl Shard {
     }
 
     /// Makes its user present on what it is subscribed to now.
-    pub(super) fn make_present(&mut self, slot: u32, applying: &mut Applying, topics: &[Found]) {
+    pub(super) fn make_present(&mut self, slot: u32, applying: &mut Applying, topics: &[Found], allows: &Allows<'_>) {
         let Some(data) = applying.update.as_ref().and_then(|update| update.presence.as_deref()) else { return };
         let Some(peer) = self.connections.get(slot).map(|connection| Arc::clone(connection.peer())) else { return };
         let shared = &self.context.shared;
         let has = |asked: &Asked| (asked.registered && !asked.covered) || self.topics.holds(&asked.entry, slot);
-        let has = topics.iter().map(|found| &found.asked).filter(|asked| has(asked) && peer.allows(&asked.entry.name));
+        let has = topics.iter().map(|found| &found.asked).filter(|asked| has(asked) && allows(&asked.entry.name));
         let held: Vec<_> = has.map(|asked| Arc::clone(&asked.entry)).collect();
         applying.results.presence_refused = if data.starts_with('{') {
             shared.appear(&peer, &held, Some(data), || {}).why
@@ -109,25 +109,29 @@ impl Shard {
         let slot = peer.id.slot();
         let topics: Vec<_> = topics.into_iter().collect();
         let pins = shots.pins();
-        // Published clients ask so for what they have missed of a topic, however they came by it.
-        let gap = update.recover && topics.len() == 1;
+        let alone = topics.len() == 1;
         let mut asked = Vec::with_capacity(topics.len());
         for (topic, verdict) in topics {
-            let from = update.positions.get(&topic).copied().flatten().filter(|_| update.recover);
+            let from = update.position(&topic);
             let known = shared.topics.get(&topic);
             if let Some(entry) = known.filter(|entry| self.topics.holds(entry, slot)) {
                 // Held, but the ACL may be another one since: nothing is replayed that would not be delivered.
                 let from = from.filter(|_| peer.allows(&topic));
-                asked.push(Asked { registered: false, covered: true, wish: self.wish(slot, entry.id, from), entry });
+                asked.push(Asked {
+                    registered: false,
+                    covered: true,
+                    wish: from.map_or(Wish::Nothing, Wish::Missed),
+                    entry,
+                });
                 results.succeeded.push(topic);
                 continue;
             }
-            if let Some(from) =
-                from.filter(|_| gap && self.topics.holds_by_pattern(&topic, slot) && peer.allows(&topic))
+            if let Some(from) = from
+                && self.fills_gap(slot, &topic, alone)
+                && peer.allows(&topic)
                 && let Some(entry) = shared.topics.recoverable(&topic)
             {
-                let wish = self.wish(slot, entry.id, Some(from));
-                asked.push(Asked { registered: false, covered: true, wish, entry });
+                asked.push(Asked { registered: false, covered: true, wish: Wish::Missed(from), entry });
                 results.succeeded.push(topic);
                 continue;
             }
@@ -182,21 +186,10 @@ impl Shard {
             .collect()
     }
 
-    /// What is wanted of a topic that is held already.
-    fn wish(&self, slot: u32, topic: u64, from: Option<Position>) -> Wish {
-        let Some(from) = from else { return Wish::Nothing };
-        if self.is_on_its_way(slot, topic, from) { Wish::OnItsWay(from) } else { Wish::Missed(from) }
-    }
-
-    /// Whether what is behind a position was queued for the connection a moment ago, and nothing of it was lost since: that counts as
-    /// one request.
-    pub(super) fn is_on_its_way(&self, slot: u32, topic: u64, from: Position) -> bool {
-        self.served.is_on_its_way(slot, topic, from, self.since(slot), self.context.now())
-    }
-
-    pub(super) fn since(&self, slot: u32) -> Since {
-        let connection = self.connections.get(slot);
-        connection.map_or_else(Since::default, |found| Since { lost: found.lost(), rights: found.peer().rights() })
+    /// Whether a request for what a topic has behind a position only fills a gap in what comes through a pattern, and is no subscription.
+    /// Published clients ask so for what they have missed of a topic, however they came by it, and then it is `alone` in its request.
+    pub(super) fn fills_gap(&self, slot: u32, topic: &str, alone: bool) -> bool {
+        alone && !is_pattern(topic) && self.topics.holds_by_pattern(topic, slot)
     }
 
     /// Unsubscribes; a topic that is not held succeeds too, a name that is none does not.

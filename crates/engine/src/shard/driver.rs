@@ -229,14 +229,15 @@ impl Driver {
         }
     }
 
-    /// Serves connections that are ready, while there is time; one at least.
+    /// Serves connections that are ready, while there is time; one at least. What they have sent is acknowledged to all of them together.
     fn serve_ready(&self, over: impl Fn() -> bool) {
         while let Some(id) = self.ready.pop() {
             self.shard.borrow_mut().serve(id);
             if over() {
-                return;
+                break;
             }
         }
+        self.shard.borrow_mut().acknowledge();
     }
 
     /// Where several sockets are at it, those that are ready too are read before another thread is woken: every hand-over between

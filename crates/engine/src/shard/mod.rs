@@ -9,6 +9,7 @@ mod applying;
 mod departures;
 mod driver;
 mod memory;
+mod plan;
 mod recover;
 mod refresh;
 mod refreshes;

@@ -6,21 +6,25 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::applying::Applying;
+use super::plan::Plan;
+use super::served::Since;
 use super::subscribe::CHANGE;
-use crate::conn::{Account, Offer};
-use crate::frames::RingSlice;
 use crate::id::ConnId;
-use crate::recovery::{Answer, Asked, Found, Outcome, Recover, Request, TopicOutcome, Unsettled, Wish};
-use crate::topics::{Missed, Position};
+use crate::recovery::{Answer, Asked, Found, Outcome, Recover, Request, Unsettled, Wish};
+use crate::topics::Missed;
 
 /// Requests that get their turn in one tick.
 const A_TICK: usize = 4096;
-/// Bytes a reply has for each topic beside its name, roughly.
-const REPLY_BYTES: usize = 128;
+
+/// Whether a connection may have a topic.
+pub(super) type Allows<'a> = dyn Fn(&str) -> bool + 'a;
 
 impl Shard {
-    /// Has a request wait for its turn.
+    /// Has a request wait for its turn, unless all that it asks for is on its way and nothing need be replayed.
     pub(super) fn recover_later(&mut self, request: Request) {
+        if self.find(request.to).is_some() && self.needs_nothing(&request) {
+            return self.send_waiting(request);
+        }
         let Err(request) = self.waiting.add(request) else {
             self.context.counters.replays_waiting.add(1);
             return;
@@ -34,7 +38,7 @@ impl Shard {
             // It is subscribed, and told that nothing is recovered.
             Answer::Client => {
                 let asked = topics.into_iter().map(|asked| Asked { wish: Wish::Nothing, ..asked });
-                self.context.shared.recover_now(Request { to, topics: asked.collect(), answer: Answer::Client }, false);
+                self.send_waiting(Request { to, topics: asked.collect(), answer: Answer::Client });
             }
         }
     }
@@ -51,14 +55,31 @@ impl Shard {
             }
             self.context.counters.replays_waiting.shift(1, 0);
             if here {
-                self.waiting.send(request.to);
-                shared.recover_now(request, true);
+                self.send_waiting(request);
                 continue;
             }
             // Nothing is replayed to who has gone, and nobody waits for that.
             self.waiting.forget(request.to);
             self.give_up(request.to, request.topics.into_iter());
         }
+    }
+
+    /// Sends a request that has waited through the lines of its topics.
+    fn send_waiting(&mut self, request: Request) {
+        self.waiting.send(request.to);
+        self.context.shared.recover_now(request, true);
+    }
+
+    /// Whether all that is behind the positions a request names was queued a moment ago.
+    fn needs_nothing(&self, Request { to, topics, .. }: &Request) -> bool {
+        let (slot, alone) = (to.slot(), topics.len() == 1);
+        let since = self.since(slot);
+        let asked = topics.iter().filter(|asked| asked.wish.replays() && asked.entry.line.is_some());
+        let on_its_way = |asked: &Asked| {
+            let held = self.is_held(slot, asked) || self.fills_gap(slot, &asked.entry.name, alone);
+            held && self.is_on_its_way(slot, asked, since)
+        };
+        asked.into_iter().all(on_its_way)
     }
 
     /// Gives back what was registered for topics that are not subscribed.
@@ -82,41 +103,46 @@ impl Shard {
     /// Finds out what a connection holds already: of that it gets what it has missed, and no last value again. A single topic it
     /// holds through a pattern, and has missed some of, is not subscribed by name as well: published clients ask for those.
     fn note_held(&self, slot: u32, topics: &mut [Found]) {
-        let single = topics.len() == 1;
+        let alone = topics.len() == 1;
         for Found { asked, last, .. } in topics {
-            let gap = single && asked.wish.replays() && !asked.entry.is_pattern;
-            asked.covered |= gap && self.topics.holds_by_pattern(&asked.entry.name, slot);
-            let held = asked.covered || self.topics.holds(&asked.entry, slot);
-            if held && asked.wish != Wish::LastAgain {
+            asked.covered |= asked.wish.replays() && self.fills_gap(slot, &asked.entry.name, alone);
+            if self.is_held(slot, asked) && asked.wish != Wish::LastAgain {
                 *last = None;
             }
         }
     }
 
-    /// What was queued a moment ago is not queued again. For what clients ask themselves nothing was read then; if that is needed after
-    /// all, because of what has become of the connection meanwhile, the client is told that it has not recovered.
-    fn coalesce(&self, slot: u32, topics: &mut [Found]) {
+    /// Whether the connection receives what is asked.
+    fn is_held(&self, slot: u32, asked: &Asked) -> bool {
+        asked.covered || self.topics.holds(&asked.entry, slot)
+    }
+
+    /// Whether what is behind the position a topic is asked for with was queued for the connection a moment ago, and nothing has become
+    /// of it since.
+    fn is_on_its_way(&self, slot: u32, asked: &Asked, since: Since) -> bool {
+        let now = self.context.now();
+        matches!(asked.wish, Wish::Missed(from) if self.served.is_on_its_way(slot, asked.entry.id, from, since, now))
+    }
+
+    /// What was queued a moment ago is not queued again: that counts as one request, whatever is kept of it now.
+    fn coalesce(&self, slot: u32, topics: &mut [Found], since: Since) {
         for Found { asked, missed, .. } in topics.iter_mut().filter(|found| found.missed.is_some()) {
-            let (from, read) = match asked.wish {
-                Wish::Missed(from) => (from, missed.as_ref().map_or(0, Missed::count) > 0),
-                Wish::OnItsWay(from) => (from, false),
-                _ => continue,
-            };
-            let held = asked.covered || self.topics.holds(&asked.entry, slot);
-            let on_its_way = held && self.is_on_its_way(slot, asked.entry.id, from);
-            if on_its_way && (read || asked.wish == Wish::OnItsWay(from)) {
+            if self.is_held(slot, asked) && self.is_on_its_way(slot, asked, since) {
                 *missed = Some(Missed::Frames(Vec::new()));
                 self.context.counters.replays_coalesced.add(1);
-            } else if asked.wish == Wish::OnItsWay(from) {
-                *missed = Some(Missed::Lost);
             }
         }
     }
 
+    /// What makes it need again what it was sent, as it is now.
+    fn since(&self, slot: u32) -> Since {
+        let connection = self.connections.get(slot);
+        connection.map_or_else(Since::default, |found| Since { lost: found.lost(), rights: found.peer().rights() })
+    }
+
     /// Of what a connection may not have any more it gets nothing: its rights may have changed since it asked.
-    fn forget_denied(&self, slot: u32, topics: &mut [Found]) {
-        let Some(connection) = self.connections.get(slot) else { return };
-        for found in topics.iter_mut().filter(|found| !connection.peer().allows(&found.asked.entry.name)) {
+    fn forget_denied(topics: &mut [Found], allows: &Allows<'_>) {
+        for found in topics.iter_mut().filter(|found| !allows(&found.asked.entry.name)) {
             found.at = None;
             found.missed = None;
             found.last = None;
@@ -125,8 +151,9 @@ impl Shard {
 
     /// Applies a request. Returns the work it was, in deliveries.
     pub(super) fn catch_up(&mut self, recover: Recover) -> usize {
-        let Recover { to, mut topics, answer, waited } = recover;
+        let Recover { to, mut topics, answer, waited, spent } = recover;
         let work = (topics.len() + 1) * CHANGE;
+        let slot = to.slot();
         if waited {
             let left = self.waiting.come_back(to);
             if !left.is_empty() {
@@ -134,30 +161,21 @@ impl Shard {
                 self.give_up(to, ended.into_iter().map(|found| found.asked));
             }
         }
-        if self.find(to).is_none() {
+        // What it may have is asked once: the host may change it meanwhile, and what the client is told is what is done.
+        let acl = self.find(to).map(|connection| connection.peer().acl());
+        let allows = |topic: &str| acl.as_ref().and_then(Option::as_ref).is_none_or(|acl| acl.allows(topic));
+        let plan = if acl.is_some() { self.prepare(slot, &mut topics, &allows) } else { None };
+        self.context.shared.refund_replay(to, spent.saturating_sub(plan.as_ref().map_or(0, Plan::replayed)));
+        let Some(plan) = plan else {
             self.give_up(to, topics.into_iter().map(|found| found.asked));
             return work;
-        }
-        let slot = to.slot();
-        self.note_held(slot, &mut topics);
-        self.coalesce(slot, &mut topics);
-        self.forget_denied(slot, &mut topics);
-        {
-            // What is staged for it was published before.
-            let (delivery, mut floor) = self.delivery();
-            delivery.unstage_for(&mut floor, slot);
-        }
-        if !self.make_room(slot, &topics) {
-            self.give_up(to, topics.into_iter().map(|found| found.asked));
-            return work;
-        }
-        let plan = self.plan(slot, &topics);
+        };
         let Plan { outcome, replays, behind, lasts, lasting, mut reserve } = plan;
         self.replay(slot, &replays, &mut reserve);
         let settle = match answer {
             Answer::Host(settle) => Some(settle),
             Answer::Client => {
-                self.tell_applied(slot, &topics, &outcome);
+                self.tell_applied(slot, &topics, &outcome, &allows);
                 None
             }
         };
@@ -169,9 +187,8 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot) {
             self.delivery.list(slot, connection);
         }
-        let peer = self.connections.get(slot).map(|connection| Arc::clone(connection.peer()));
         // A host's subscription stays, whatever its ACL becomes, and delivers what that allows; a client has been told that it failed.
-        let may = |asked: &Asked| settle.is_some() || peer.as_ref().is_some_and(|peer| peer.allows(&asked.entry.name));
+        let may = |asked: &Asked| settle.is_some() || allows(&asked.entry.name);
         let (subscribed, others): (Vec<_>, Vec<_>) = topics
             .into_iter()
             .map(|found| found.asked)
@@ -186,99 +203,40 @@ impl Shard {
         work
     }
 
-    /// Flushes a connection whose queue has no room for all that; false: that ended it.
-    fn make_room(&mut self, slot: u32, topics: &[Found]) -> bool {
-        let wanted = names(topics) + topics.iter().map(cost).sum::<usize>();
-        let Some(connection) = self.connections.get_mut(slot) else { return false };
-        let tight = connection.account().room() < wanted && !connection.is_blocked();
-        !tight || self.flush(slot)
-    }
-
-    /// Decides what a connection gets: a topic's frames all or none.
-    fn plan(&mut self, slot: u32, topics: &[Found]) -> Plan {
-        // The reply has its place first: without it nobody would know what came.
-        let reserve = names(topics);
+    /// Finds out what a connection gets. `None`: it has ended.
+    fn prepare(&mut self, slot: u32, topics: &mut [Found], allows: &Allows<'_>) -> Option<Plan> {
+        self.note_held(slot, topics);
+        {
+            // What is staged for it was published before.
+            let (delivery, mut floor) = self.delivery();
+            delivery.unstage_for(&mut floor, slot);
+        }
+        // Behind that, of which it may have lost some.
         let since = self.since(slot);
-        let room = self.connections.get_mut(slot).map_or(0, |connection| connection.account().room());
-        let mut room = room.saturating_sub(reserve);
-        let mut plan = Plan { reserve, ..Plan::default() };
-        for (index, Found { asked, at, missed, last }) in topics.iter().enumerate() {
-            if index > 0 && topics[index - 1].asked.entry.id == asked.entry.id {
-                // Named twice: told, and replayed, once.
-                continue;
-            }
-            let slices = match missed {
-                Some(Missed::Frames(slices)) => Some(slices),
-                _ => None,
-            };
-            let fits = slices.filter(|slices| take(&mut room, slices));
-            let last = if fits.is_none() { last.as_ref().filter(|last| take(&mut room, last)) } else { None };
-            let became = match (asked.wish, fits) {
-                (Wish::Behind(pin), Some(slices)) => {
-                    plan.behind.extend(slices.iter().cloned());
-                    TopicOutcome { position: Some(pin), ..TopicOutcome::default() }
-                }
-                (_, Some(slices)) => {
-                    plan.replays.extend(slices.iter().cloned());
-                    let count = missed.as_ref().map_or(0, Missed::count);
-                    if let Wish::Missed(from) = asked.wish
-                        && count > 0
-                    {
-                        self.served.note(slot, asked.entry.id, from, since, self.context.now());
-                    }
-                    TopicOutcome { position: *at, recovered: true, count }
-                }
-                (_, None) => {
-                    plan.lasts.extend(last.into_iter().flatten().cloned());
-                    plan.lasting.extend(last.map(|_| asked.entry.name.clone()));
-                    // The last value is live: whoever takes the position for its own must not have passed it already.
-                    let before = u64::from(last.is_some());
-                    let position = at.map(|at| Position { offset: at.offset - before, ..at });
-                    TopicOutcome { position, ..TopicOutcome::default() }
-                }
-            };
-            plan.outcome.topics.push((asked.entry.name.clone(), became));
-        }
-        let slices = plan.replays.iter().chain(&plan.behind).chain(&plan.lasts);
-        plan.reserve += slices.map(Account::least_cost).sum::<usize>();
-        plan
-    }
-
-    /// Queues slices that fit; `reserve` bytes are to be kept for them and what follows.
-    fn replay(&mut self, slot: u32, slices: &[RingSlice], reserve: &mut usize) {
-        let Self { connections, context, .. } = self;
-        let Some(connection) = connections.get_mut(slot) else { return };
-        for slice in slices {
-            *reserve -= Account::least_cost(slice);
-            let loss = connection.offer(Offer::Kept { slice, reserve: *reserve }, context);
-            context.counters.replayed_bytes.add(slice.run().size() as u64);
-            context.counters.replayed.add(u64::from(slice.run().count()));
-            if !loss.is_none() {
-                connection.lose(loss, context);
-            }
-        }
+        self.coalesce(slot, topics, since);
+        Self::forget_denied(topics, allows);
+        self.make_room(slot, topics).then(|| self.plan(slot, topics, since))
     }
 
     /// What a client has lost again, or may not have any more, since it asked: that has failed.
-    fn forget_ended(&self, slot: u32, topics: &[Found], applying: &mut Applying) {
-        let Some(peer) = self.connections.get(slot).map(|connection| connection.peer()) else { return };
+    fn forget_ended(topics: &[Found], applying: &mut Applying, allows: &Allows<'_>) {
         let left: HashSet<&str, foldhash::fast::RandomState> =
-            topics.iter().map(|found| &*found.asked.entry.name).filter(|name| peer.allows(name)).collect();
+            topics.iter().map(|found| &*found.asked.entry.name).filter(|name| allows(name)).collect();
         let results = &mut applying.results;
         let ended: Vec<String> = results.succeeded.extract_if(.., |topic| !left.contains(&**topic)).collect();
         results.changed.retain(|topic| left.contains(&**topic));
         for topic in ended {
-            let reason = if peer.allows(&topic) { "unsubscribed" } else { "not_allowed" };
+            let reason = if allows(&topic) { "unsubscribed" } else { "not_allowed" };
             results.refuse(topic, reason.into());
         }
     }
 
     /// Tells a client what became of its request, behind what was replayed: it takes the positions for its own, and must not lose its
     /// connection between the two. Then come the states of topics, and what was published since.
-    fn tell_applied(&mut self, slot: u32, topics: &[Found], outcome: &Outcome) {
+    fn tell_applied(&mut self, slot: u32, topics: &[Found], outcome: &Outcome, allows: &Allows<'_>) {
         let Some(mut applying) = self.updates.applied(slot) else { return };
-        self.forget_ended(slot, topics, &mut applying);
-        self.make_present(slot, &mut applying, topics);
+        Self::forget_ended(topics, &mut applying, allows);
+        self.make_present(slot, &mut applying, topics, allows);
         let has_lines = topics.iter().any(|found| found.asked.entry.line.is_some());
         if let Some(reply) = applying.reply(has_lines.then_some(outcome)) {
             self.tell(slot, &reply);
@@ -301,44 +259,4 @@ impl Shard {
         }
         self.report_applied(slot, &applying);
     }
-}
-
-/// What a connection gets, in this order.
-#[derive(Default)]
-struct Plan {
-    outcome: Outcome,
-    /// What it has missed.
-    replays: Vec<RingSlice>,
-    /// What was published since the states it is told.
-    behind: Vec<RingSlice>,
-    /// Last values.
-    lasts: Vec<RingSlice>,
-    /// The topics whose they are.
-    lasting: Vec<Box<str>>,
-    /// Bytes all of that takes at least, the reply included.
-    reserve: usize,
-}
-
-/// Bytes a reply about these topics has, roughly.
-fn names(topics: &[Found]) -> usize {
-    topics.iter().map(|found| found.asked.entry.name.len() + REPLY_BYTES).sum()
-}
-
-/// The least a topic's frames are charged with.
-fn cost(found: &Found) -> usize {
-    let missed = match &found.missed {
-        Some(Missed::Frames(slices)) => slices.as_slice(),
-        _ => found.last.as_deref().unwrap_or_default(),
-    };
-    missed.iter().map(Account::least_cost).sum()
-}
-
-/// Takes the room for slices, if there is enough.
-fn take(room: &mut usize, slices: &[RingSlice]) -> bool {
-    let cost = slices.iter().map(Account::least_cost).sum();
-    let fits = *room >= cost;
-    if fits {
-        *room -= cost;
-    }
-    fits
 }

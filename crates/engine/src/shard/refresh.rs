@@ -168,8 +168,9 @@ impl Shard {
             let held = held.inspect(|entry| patterns |= entry.is_pattern);
             held.filter(|entry| !allows(&entry.name)).map(|entry| entry.name.clone()).collect()
         };
+        // Also where the subscription is on its way still, and will not be allowed.
+        shared.vanish_where_denied(peer);
         if !names.is_empty() {
-            shared.vanish(peer, Some(names.iter().map(|name| &**name)), || {});
             self.unsubscribe(peer.id, Some(&names));
         }
         let mut ended: IndexSet<_, _> = names.into_iter().collect();

@@ -31,41 +31,51 @@ enum Served {
 }
 
 impl Shard {
-    /// A connection's turn, if it still is one. A panic in it ends this connection and nothing else.
+    /// A connection's turn, if it still is one.
     pub(super) fn serve(&mut self, id: ConnId) {
-        let served = catch_unwind(AssertUnwindSafe(|| {
-            let served = self.serve_some(id);
-            if self.context.outboxes.owes() {
-                self.acknowledge(id);
+        self.guard(id, |shard| {
+            if matches!(shard.serve_some(id), Served::More) {
+                shard.serve_again(id);
             }
-            if matches!(served, Served::More) {
-                self.serve_again(id);
-            }
-        }));
-        if served.is_ok() {
+        });
+    }
+
+    /// Gives the host what came out of outboxes since it was last called, all of it at once, and acknowledges it to those that still are
+    /// connections.
+    pub(super) fn acknowledge(&mut self) {
+        if !self.context.outboxes.owes() {
+            return;
+        }
+        let Ok(given) = catch_unwind(AssertUnwindSafe(|| self.context.give_outboxed())) else {
+            self.recover();
+            // The rest of it is not forgotten.
+            return self.context.shared.shards[self.index].mailbox.nudge();
+        };
+        for owed in given.chunk_by(|owed, next| owed.to == next.to) {
+            let id = owed[0].to;
+            self.guard(id, |shard| {
+                let Self { connections, context, .. } = shard;
+                if let Some(connection) = connections.get_mut(id.slot()).filter(|connection| connection.id() == id) {
+                    connection.acknowledge(owed, context);
+                    shard.flush(id.slot());
+                }
+            });
+        }
+    }
+
+    /// Does something for a connection. A panic in it ends this connection and nothing else.
+    fn guard(&mut self, id: ConnId, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
         }
         let mended = catch_unwind(AssertUnwindSafe(|| {
             self.recover();
-            self.context.give_outboxed();
             self.abandon(id, CloseCode::INTERNAL_ERROR);
         }));
         if mended.is_err() {
             // Nobody would serve what is left of it: the shard begins again.
             self.broken = true;
             self.context.shared.shards[self.index].mailbox.nudge();
-        }
-    }
-
-    /// Acknowledges what it has sent out of an outbox in its turn, if it still is a connection.
-    fn acknowledge(&mut self, id: ConnId) {
-        let Self { connections, context, .. } = self;
-        match connections.get_mut(id.slot()).filter(|connection| connection.id() == id) {
-            Some(connection) => {
-                connection.acknowledge(context);
-                self.flush(id.slot());
-            }
-            None => drop(context.give_outboxed()),
         }
     }
 
@@ -318,12 +328,11 @@ impl Shard {
 
     /// Whether time alone may give it something to do.
     pub(super) fn needs_ticks(&self) -> bool {
-        let rings = || self.index == 0 && self.context.shared.topics.rings().is_some_and(|rings| rings.streams() > 0);
         self.connections.len() > 0
             || self.waiting.len() > 0
             || self.memory.is_waiting(self.held())
             || !self.departures.is_empty()
-            || rings()
+            || (self.index == 0 && self.context.shared.ages())
     }
 
     /// Notes the bytes held for peers, and `more`: after a burst they go back to the system.

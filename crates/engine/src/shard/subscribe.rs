@@ -49,13 +49,13 @@ impl Shard {
     pub(super) fn unsubscribe(&mut self, to: ConnId, names: Option<&[Box<str>]>) -> usize {
         let ended = self.waiting.end(to, names);
         self.give_up(to, ended.into_iter());
-        // What was replayed to it may be needed again once it subscribes anew.
-        self.served.forget(to.slot());
         let shared = Arc::clone(&self.context.shared);
-        let Self { connections, topics, delivery, index, .. } = self;
+        let Self { connections, topics, delivery, served, index, .. } = self;
         let Some(connection) = connections.get_mut(to.slot()).filter(|connection| connection.id() == to) else {
             return CHANGE;
         };
+        // What was replayed to it may be needed again once it subscribes anew.
+        served.forget(to.slot());
         let peer = Arc::clone(connection.peer());
         let mut work = CHANGE + names.map_or(0, <[_]>::len);
         // One walk however many names there are, and none for what is not held: a peer chooses both numbers

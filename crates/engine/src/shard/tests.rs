@@ -1,14 +1,18 @@
-//! A shard that meets panics where nothing closer by catches them.
+//! A shard that meets panics where nothing closer by catches them, and what is seen of one from within only.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::{Admitted, SharedShard, spawn};
+use wse_protocol::frame::{Opcode, push_masked_frame};
+
+use super::{Admitted, Caller, Driver, Equipment, SharedShard, Step, spawn};
 use crate::admission::Place;
 use crate::config::tests::config;
-use crate::config::{Config, Presence};
+use crate::config::{Config, Outbox, Presence};
 use crate::id::ConnId;
 use crate::inbound::{Consumer, Kind, Taken};
 use crate::mailbox::{Command, Incoming};
@@ -150,4 +154,64 @@ fn a_panic_that_costs_a_shard_its_connections_leaves_nobody_present() {
         shared.shards[0].mailbox.command(Command::Stop);
         thread.join().unwrap();
     }
+}
+
+/// Nobody is woken for each of them.
+#[test]
+fn what_several_connections_send_out_of_their_outboxes_at_once_is_delivered_together() {
+    const ROUNDS: usize = 20;
+    fn enrolled(shared: Arc<Shared>, shard: SharedShard, incoming: Incoming, _: bool) {
+        enroll(&shared, &shard, incoming, None);
+    }
+    fn send(mut stream: &TcpStream, text: &str) {
+        let mut frame = Vec::new();
+        push_masked_frame(&mut frame, true, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+        stream.write_all(&frame).unwrap();
+    }
+    let outbox = Some(Outbox { max_streams: 100, ttl: Duration::from_secs(600) });
+    let shared = Arc::new(Shared::new(Config { outbox, ..config() }));
+    let (consumer, _) = shared.inbound.join(0, None, &|_| None);
+    let equipment = Equipment::new().unwrap();
+    let mut driver = Driver::new(Arc::clone(&shared), 0, Caller::Host, enrolled, equipment).unwrap();
+    let mut turn = |until: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        loop {
+            driver.reactor().look(Some(Duration::ZERO), |_| {}).unwrap();
+            while driver.step() == Step::More {}
+            if until() {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10));
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let streams: Vec<TcpStream> = (0..PEERS)
+        .map(|_| {
+            arrive(&shared, &listener);
+            listener.accept().unwrap().0
+        })
+        .collect();
+    turn(&|| shared.inbound.depth() == PEERS);
+    for stream in &streams {
+        send(stream, r#"{"t":"client_hello","p":{"features":{"outbox":true}}}"#);
+    }
+    let counters = &shared.shards[0].counters;
+    turn(&|| counters.messages_received.get() == PEERS as u64);
+    take(&consumer);
+    let deliveries = Arc::new(AtomicUsize::new(0));
+    let (count, taker) = (Arc::clone(&deliveries), Arc::clone(&consumer));
+    consumer.on_batch(Some(Arc::new(move || {
+        count.fetch_add(1, SeqCst);
+        take(&taker);
+    })));
+    for round in 1..=ROUNDS {
+        for (place, stream) in streams.iter().enumerate() {
+            send(stream, &format!(r#"{{"ob":["stream-{place}",{round}],"t":"x"}}"#));
+        }
+        turn(&|| counters.outbox_messages.get() == (PEERS * round) as u64);
+    }
+    assert_eq!(shared.inbound.depth(), 0);
+    // A busy machine may split some of them.
+    let deliveries = deliveries.load(SeqCst);
+    assert!((ROUNDS..3 * ROUNDS).contains(&deliveries), "{deliveries} deliveries for {ROUNDS} times {PEERS} at once");
 }

@@ -22,7 +22,7 @@ use crate::admission::{Admission, Place};
 use crate::asking::Asking;
 use crate::clock::{Clock, millis};
 use crate::config::Config;
-use crate::flow::{DedupWindow, ReplayRate, Windows};
+use crate::flow::{DedupWindow, ReplayRate, Window, Windows};
 use crate::inbound::{Inbound, Limits, Parted};
 use crate::liveness::Liveness;
 use crate::mailbox::{Command, Mailbox};
@@ -86,6 +86,8 @@ pub(super) struct Shared {
     pub(super) inline: AtomicBool,
     /// It is over.
     pub(super) inline_ended: AtomicBool,
+    /// The first shard has been told that something ages.
+    aging: AtomicBool,
     writable: Mutex<Vec<OnWritable>>,
 }
 
@@ -161,6 +163,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             inline: AtomicBool::new(false),
             inline_ended: AtomicBool::new(false),
+            aging: AtomicBool::new(false),
             writable: Mutex::default(),
             config,
         }
@@ -184,6 +187,33 @@ impl Shared {
     /// Whether what clients send out of outboxes is taken once: there is somebody to take it.
     pub(crate) fn takes_outboxes(&self) -> bool {
         self.config.outbox.is_some() && !self.config.discard_inbound
+    }
+
+    /// The window of a stream out of a client's outbox, a new one where none is known.
+    pub(crate) fn window(&self, user: Option<&Arc<str>>, stream: &str, now: u64) -> Arc<Window> {
+        let window = self.windows.find(user, stream, now);
+        self.begin_aging();
+        window
+    }
+
+    /// Something that ages has come: the first shard forgets it in time, and may be asleep with nobody to look at the time for.
+    fn begin_aging(&self) {
+        // Pairs with the fence in `ages`.
+        fence(SeqCst);
+        if !self.aging.swap(true, SeqCst) {
+            self.shards[0].mailbox.nudge();
+        }
+    }
+
+    /// Whether anything ages that all share; what comes later wakes the first shard.
+    pub(super) fn ages(&self) -> bool {
+        let any = || self.windows.streams() > 0 || self.topics.rings().is_some_and(|rings| rings.streams() > 0);
+        any() || {
+            self.aging.store(false, SeqCst);
+            // Whoever has seen it set before has counted what it has brought before.
+            fence(SeqCst);
+            any()
+        }
     }
 
     /// Whether there is no place for one more connection.

@@ -137,7 +137,7 @@ impl Shared {
             Some((self.distribute(entry, frames, payloads.len(), except), unlisted))
         })?;
         if unlisted {
-            rings.list(entry, now);
+            self.list(rings, entry, now);
         }
         if rings.is_over() {
             self.topics.reclaim();

@@ -2,15 +2,17 @@
 //! whether it all fits is known to the shard alone.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use crate::lock::MutexGuard;
 
 use super::Shared;
+use crate::flow::ReplayRate;
 use crate::frames::RingSlice;
 use crate::id::ConnId;
 use crate::mailbox::Command;
 use crate::recovery::{Asked, Found, Recover, Request, Wish};
-use crate::topics::{LineState, Missed, Position, Stream};
+use crate::topics::{Line, LineState, Missed, Position, Rings, Stream, TopicEntry};
 
 impl Shared {
     /// Has the connection's shard subscribe it, reply and replay in one step. Without topics that can be recovered this is no more
@@ -33,7 +35,7 @@ impl Shared {
         let most = self.topics.rings().map_or(0, |rings| rings.config.max_messages);
         // In one order whoever asks, and each once.
         topics.sort_by_key(|asked| (asked.entry.id, Reverse(asked.wish.replays())));
-        let (mut found, mut unlisted, mut bytes) = (Vec::with_capacity(topics.len()), Vec::new(), 0);
+        let (mut found, mut unlisted, mut spent) = (Vec::with_capacity(topics.len()), Vec::new(), 0);
         let entries: Vec<_> = topics.iter().map(|asked| asked.entry.clone()).collect();
         let mut locked: Vec<MutexGuard<'_, LineState>> = Vec::new();
         for (index, (asked, entry)) in topics.into_iter().zip(&entries).enumerate() {
@@ -41,9 +43,8 @@ impl Shared {
             let (mut at, mut missed, mut last) = (None, asked.wish.replays().then_some(Missed::Lost), None);
             if let (Some(line), Some(rings), false) = (&entry.line, self.topics.rings(), repeated) {
                 let mut state = line.lock();
-                // Who only subscribes begins a stream, so that it can recover what it misses from here on; not where memory is scarce.
-                let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() };
-                if let Some(stream) = stream {
+                // Who only subscribes begins a stream, so that it can recover what it misses from here on.
+                if let Some(stream) = stream_of(line, rings, &mut state, &entry.name, now) {
                     (missed, last) = read(stream, &asked, most, line.keeps_last());
                     at = Some(stream.position());
                     if rings.weigh(stream) {
@@ -53,7 +54,7 @@ impl Shared {
                 locked.push(state);
             }
             if let Some(Missed::Frames(slices)) = &missed {
-                bytes += slices.iter().map(|slice| slice.run().size()).sum::<usize>();
+                spent += RingSlice::size_of(slices);
             }
             found.push(Found { asked, at, missed, last });
         }
@@ -63,15 +64,23 @@ impl Shared {
             topics: found,
             answer,
             waited,
+            spent,
         })));
         drop(locked);
-        self.replayed(to, bytes, now);
+        // Not while lines are locked, which who holds the details of a connection may wait for.
+        self.change_replay_rates(to, spent, |rate| rate.spend(spent));
         if let Some(rings) = self.topics.rings() {
-            unlisted.into_iter().for_each(|entry| rings.list(entry, now));
+            unlisted.into_iter().for_each(|entry| self.list(rings, entry, now));
             if rings.is_over() {
                 self.topics.reclaim();
             }
         }
+    }
+
+    /// Puts a topic whose stream has begun into the order in which they age.
+    pub(super) fn list(&self, rings: &Rings, entry: &Arc<TopicEntry>, now: u64) {
+        rings.list(entry, now);
+        self.begin_aging();
     }
 
     /// Whether something may be replayed to a connection now.
@@ -80,12 +89,17 @@ impl Shared {
         self.replay_rate.lock().allows(now) && self.registry.get(to).is_none_or(|peer| peer.may_replay(now))
     }
 
-    /// Notes what was.
-    fn replayed(&self, to: ConnId, bytes: usize, now: u64) {
+    /// Gives back what a request has used of what may be replayed, and was not: its shard may know before that is taken.
+    pub(crate) fn refund_replay(&self, to: ConnId, bytes: usize) {
+        self.change_replay_rates(to, bytes, |rate| rate.refund(bytes));
+    }
+
+    /// Changes what may be replayed to all, and to one connection, if there are any `bytes`.
+    fn change_replay_rates(&self, to: ConnId, bytes: usize, change: impl Fn(&mut ReplayRate)) {
         let Some(rings) = self.topics.rings().filter(|_| bytes > 0) else { return };
-        self.replay_rate.lock().spend(bytes);
+        change(&mut self.replay_rate.lock());
         if let Some(peer) = self.registry.get(to) {
-            peer.replayed(bytes, rings.config.connection_replay_rate, now);
+            peer.change_replay_rate(rings.config.connection_replay_rate, self.clock.elapsed_ms(), change);
         }
     }
 
@@ -103,11 +117,11 @@ impl Shared {
         let now = self.clock.elapsed_ms();
         let begun = entry.line.as_ref().and_then(|line| {
             let mut state = line.lock();
-            let stream = if rings.may_begin() { line.stream(&mut state, &entry.name, now) } else { state.live() }?;
+            let stream = stream_of(line, rings, &mut state, &entry.name, now)?;
             Some((stream.position(), rings.weigh(stream)))
         });
         match begun {
-            Some((_, true)) => rings.list(&entry, now),
+            Some((_, true)) => self.list(rings, &entry, now),
             Some(_) => {}
             None => self.topics.sweep(&entry),
         }
@@ -124,12 +138,27 @@ impl Shared {
     }
 }
 
+/// The stream of a topic nobody publishes to now, without what is too old of it; where memory is scarce none begins.
+fn stream_of<'a>(
+    line: &Line,
+    rings: &Rings,
+    state: &'a mut LineState,
+    topic: &str,
+    now: u64,
+) -> Option<&'a mut Stream> {
+    if rings.may_begin() {
+        return line.stream(state, topic, now);
+    }
+    let stream = state.live()?;
+    stream.look(line, now);
+    Some(stream)
+}
+
 /// What a stream has of what is asked.
 fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Option<Missed>, Option<Vec<RingSlice>>) {
     let (missed, wants_last) = match asked.wish {
         Wish::Nothing => (None, false),
         Wish::Last | Wish::LastAgain => (None, true),
-        Wish::OnItsWay(_) => (Some(Missed::Frames(Vec::new())), false),
         Wish::Behind(from) => (Some(stream.since(from, most)), false),
         Wish::Missed(from) => {
             let missed = stream.since(from, most);
@@ -140,4 +169,40 @@ fn read(stream: &mut Stream, asked: &Asked, most: u32, keeps_last: bool) -> (Opt
     let covered = asked.covered && asked.wish != Wish::LastAgain;
     let last = if wants_last && keeps_last && !covered { stream.last() } else { None };
     (missed, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::tests::config;
+    use crate::config::{Config, Recovery, RingPolicy};
+    use crate::recovery::{Answer, Settle};
+    use crate::shared::Payloads;
+
+    #[test]
+    fn what_is_too_old_is_not_replayed_where_memory_is_scarce() {
+        let recovery = Recovery {
+            rules: Vec::new(),
+            ring: Some(RingPolicy { size: 16, ttl: Some(Duration::from_millis(5)) }),
+            memory_budget: 1 << 16,
+            max_messages: 100,
+            replay_rate: 1 << 20,
+            connection_replay_rate: 1 << 20,
+            last_values: Vec::new(),
+        };
+        let shared = Shared::new(Config { recovery: Some(recovery), ..config() });
+        shared.publish("t", Payloads::Texts(&["{}"]), None);
+        let full = (0..1000).find(|n| shared.begin(&format!("idle {n}")).is_none());
+        assert!(full.is_some(), "no other stream begins");
+        std::thread::sleep(Duration::from_millis(20));
+        let wish = Wish::Missed(Position { offset: 0, ..shared.position("t").expect("it is there still") });
+        let asked = Asked { entry: shared.topics.get("t").unwrap(), registered: false, covered: true, wish };
+        let answer = Answer::Host(Settle::new(|_| ()));
+        shared.recover(Request { to: ConnId::new(0, 0, 1), topics: vec![asked], answer });
+        let list = shared.shards[0].mailbox.take().unwrap().list;
+        let Some(Command::Recover(recover)) = list.first() else { panic!("it was not asked") };
+        assert!(matches!(recover.topics[0].missed, Some(Missed::Lost)));
+    }
 }

@@ -72,6 +72,11 @@ impl Rings {
         self.used.load(Relaxed)
     }
 
+    /// What those of it take that keep no message.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.load(Relaxed)
+    }
+
     /// Topics with a stream.
     pub(crate) fn streams(&self) -> usize {
         self.streams.load(Relaxed)
@@ -90,7 +95,7 @@ impl Rings {
     /// Whether a stream may begin that only a subscriber wants. Streams that keep no message take at most a part of the budget: who
     /// subscribes to names of their own making leaves the rest to what was published.
     pub(crate) fn may_begin(&self) -> bool {
-        self.bytes() < self.config.memory_budget && self.idle.load(Relaxed) < self.config.memory_budget / IDLE_PART
+        self.bytes() < self.config.memory_budget && self.idle() < self.config.memory_budget / IDLE_PART
     }
 
     /// Whether memory has to be given back.

@@ -149,3 +149,25 @@ fn those_who_go_together_are_not_told_of_each_other() {
     let left = events.drain().into_iter().filter(|event| matches!(event, Event::PresenceLeave(_))).count();
     assert_eq!(left, COUNT);
 }
+
+/// Its subscription comes behind the new token, its presence was there before.
+#[test]
+fn who_gets_a_token_without_the_topic_while_it_subscribes_is_not_present_there() {
+    let engine = Arc::new(Engine::new(Config { shards: 1, ..with(limits()) }));
+    let mut events = Events::join(&engine);
+    let mut inline = engine.start_inline(engine.bind().unwrap()).unwrap();
+    let address = inline.address().unwrap();
+    let client = std::thread::spawn(move || Peer::connect_with(address, &request("ada")));
+    let id = loop {
+        inline.step(true);
+        if let Some(Event::AuthConnect(id, _)) = events.drain().pop() {
+            break id;
+        }
+    };
+    let _peer = client.join().unwrap();
+    let narrow = token("ada", json!({ "wse_topics": { "deny": [ROOM] } }));
+    engine.refresh_token(id, &narrow, |refreshed| assert!(refreshed.is_ok()));
+    assert_eq!(engine.subscribe_present(id, &[ROOM.into()], Some("{}")).0, Subscribed::Accepted(1));
+    while inline.step(true) == Step::More || inline.has_work() {}
+    assert_eq!((engine.topic_subscribers(ROOM), engine.presence(ROOM)), (0, Vec::new()));
+}

@@ -12,8 +12,6 @@ pub const OB_MEMBER: &[u8] = br#"{"ob":"#;
 const NAME: std::ops::RangeInclusive<usize> = 8..=64;
 /// The largest number, the last one that JavaScript counts to: 2^53 - 1.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
-/// Digits of [`MAX_NUMBER`].
-const MAX_DIGITS: usize = 16;
 
 /// The beginning of a message out of an outbox: `{"ob":["<stream>",<number>],`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +40,7 @@ impl<'a> Outboxed<'a> {
         let (name, rest) = rest.split_at_checked(length).filter(|_| NAME.contains(&length))?;
         let rest = rest.strip_prefix(b"\",")?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (number, rest) = rest.split_at_checked(digits).filter(|_| (1..=MAX_DIGITS).contains(&digits))?;
+        let (number, rest) = rest.split_at_checked(digits)?;
         let rest = rest.strip_prefix(b"],")?;
         let number = std::str::from_utf8(number).ok()?;
         let is_plain = !number.starts_with('0') && !matches!(rest.trim_ascii_start().first(), None | Some(b'}'));
@@ -111,6 +109,13 @@ mod tests {
         let read = Outboxed::read(br#"{"ob":["tab_1-aZ9",9007199254740991], "t":"x","p":{}}"#).unwrap();
         assert_eq!((read.stream, read.number), ("tab_1-aZ9", MAX_NUMBER));
         assert_eq!(read.message(), br#"{ "t":"x","p":{}}"#);
+    }
+
+    #[test]
+    fn a_number_is_one_to_which_javascript_counts() {
+        for number in ["", "0", "01", "9007199254740992", "18446744073709551617", "99999999999999999999999999"] {
+            assert_eq!(Outboxed::read(format!(r#"{{"ob":["abcdefgh",{number}],"t":1}}"#).as_bytes()), None, "{number}");
+        }
     }
 
     #[test]

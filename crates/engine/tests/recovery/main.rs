@@ -10,6 +10,9 @@ use wse_engine::{ConnId, HistoryQuery, Outcome, Payloads, Position, Settle, Subs
 use wse_protocol::topic::Pattern;
 use wse_testkit::{Peer, Server, config, recovery, wait_until};
 
+mod memory;
+mod rates;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn with(recovery: Recovery) -> Config {
@@ -216,29 +219,6 @@ fn recovery_while_others_publish_has_no_hole_and_no_repetition() {
 }
 
 #[test]
-fn a_gap_is_repaired_without_a_second_subscription() {
-    let mut server = Server::start(with(recovery()));
-    let (mut peer, id) = server.connect();
-    server.subscribe(id, &["a", "p*"]);
-    publish(&server, "a", 10);
-    publish(&server, "px", 10);
-    assert_eq!(offsets(&mut peer, 20).len(), 20);
-    for topic in ["a", "px"] {
-        let head = position(&server, topic);
-        assert!(recover(&server, id, &[(topic, Some(Position { offset: 4, ..head }))])[topic].recovered);
-        assert_eq!(offsets(&mut peer, 6), [5, 6, 7, 8, 9, 10]);
-        publish(&server, topic, 1);
-        assert_eq!(offsets(&mut peer, 1), [11], "live goes on, once");
-    }
-    let subscribers = ["a", "px"].map(|topic| server.engine.topic_subscribers(topic));
-    assert_eq!(subscribers, [1, 0], "who holds a pattern needs no name");
-    server.engine.unsubscribe(id, Some(&["p*".to_owned()]));
-    publish(&server, "px", 1);
-    publish(&server, "a", 1);
-    assert_eq!(peer.json()["tp"], "a");
-}
-
-#[test]
 fn groups_get_no_stamp_and_who_is_left_out_sees_no_hole() {
     let mut server = Server::start(with(recovery()));
     let (mut member, group) = server.connect();
@@ -302,150 +282,6 @@ fn what_a_slow_peer_lost_is_repaired_and_what_does_not_fit_is_declared() {
 }
 
 #[test]
-fn rules_say_what_is_kept_and_last_values_are_there_for_whoever_comes() {
-    let rule = |topics: &str, ring| RecoveryRule { topics: Pattern::new(topics).unwrap(), ring };
-    let mut server = Server::start(with(Recovery {
-        rules: vec![rule("off:*", None), rule("small:*", Some(RingPolicy { size: 4, ttl: None }))],
-        last_values: vec![Pattern::new("last:*").unwrap()],
-        ..recovery()
-    }));
-    let (mut peer, id) = server.connect();
-    for topic in ["off:1", "small:1", "last:1", "last:2"] {
-        publish(&server, topic, if topic == "last:2" { 0 } else { 50 });
-    }
-    assert_eq!(server.engine.topic_position("off:1"), None);
-    let small = position(&server, "small:1");
-    for (missing, recovered) in [(4, true), (6, false)] {
-        let from = Position { offset: small.offset - missing, ..small };
-        assert_eq!(recover(&server, id, &[("small:1", Some(from))])["small:1"].recovered, recovered, "{missing}");
-    }
-    assert_eq!(offsets(&mut peer, 4), [47, 48, 49, 50]);
-    let last = position(&server, "last:1");
-    let found = recover(&server, id, &[("last:1", None), ("last:2", None), ("off:1", None)]);
-    let before = TopicOutcome { position: Some(Position { offset: 49, ..last }), recovered: false, count: 0 };
-    assert_eq!((found["last:1"], found["off:1"].position), (before, None));
-    assert_eq!(found["last:2"].position.unwrap().offset, 0);
-    assert_eq!(offsets(&mut peer, 1), [50], "its last value");
-    assert_eq!(recover(&server, id, &[("last:1", None)])["last:1"].position, Some(last), "who holds it has it");
-    publish(&server, "last:1", 1);
-    assert_eq!(offsets(&mut peer, 1), [51]);
-}
-
-#[test]
-fn age_and_memory_are_bounded_while_rings_fill() {
-    let ttl = Some(Duration::from_millis(300));
-    let mut server = Server::start(with(Recovery { ring: Some(RingPolicy { size: 16, ttl }), ..recovery() }));
-    let (_peer, id) = server.connect();
-    let kept = recover(&server, id, &[("held", None)])["held"].position.unwrap();
-    publish(&server, "held", 5);
-    (0..1000).for_each(|n| publish(&server, &format!("t{n}"), 1));
-    wait_until("what is old is forgotten", || server.health("recovery_topic_count") == 1);
-    assert_eq!(server.engine.topic_position("t1"), None);
-    let found = recover(&server, id, &[("held", Some(kept))])["held"];
-    assert_eq!((found.recovered, found.position), (false, Some(Position { offset: 5, ..kept })), "its epoch goes on");
-    // Memory: what was written longest ago goes first, and the gauge never says more than a little over the budget.
-    let budget = 1 << 20;
-    let mut server = Server::start(with(Recovery { memory_budget: budget, ..recovery() }));
-    let text = format!(r#"{{"p":"{}"}}"#, "x".repeat(1000));
-    for n in 0..5000 {
-        server.engine.broadcast(&format!("t{n}"), &text);
-        server.engine.broadcast("often", &text);
-        assert!(server.health("recovery_total_bytes") < budget as u64 + 70_000);
-    }
-    assert!(server.health("recovery_topic_count") > 100);
-    assert_eq!(server.engine.topic_position("t0"), None, "the oldest is gone");
-    assert!(server.engine.topic_position("t4999").is_some() && position(&server, "often").offset == 5000);
-    let (_peer, id) = server.connect();
-    let often = position(&server, "often");
-    assert!(recover(&server, id, &[("often", Some(Position { offset: 4900, ..often }))])["often"].recovered);
-    assert!(server.counter("wse_recovery_evicted_total") > 1000);
-}
-
-#[test]
-fn a_million_topics_subscribed_once_each_leave_no_more_than_their_budget() {
-    let budget = 4 << 20;
-    let mut server = Server::start(with(Recovery { memory_budget: budget, ..recovery() }));
-    let (peer, id) = server.connect();
-    for thousand in 0..1000 {
-        let names: Vec<_> = (0..1000).map(|n| (format!("room:{thousand}:{n}"), None)).collect();
-        let (tell, told) = channel();
-        server.engine.subscribe_with_recovery(id, &names, Settle::new(move |outcome| tell.send(outcome).unwrap()));
-        told.recv_timeout(PATIENCE).unwrap().unwrap();
-        assert!(server.health("recovery_total_bytes") < budget as u64 + 70_000);
-    }
-    drop(peer);
-    server.events.disconnected(id);
-    publish(&server, "other", 1);
-    assert!(server.health("recovery_total_bytes") < budget as u64 + 70_000);
-}
-
-#[test]
-fn history_and_positions_are_there_for_the_host() {
-    let server = Server::start(with(recovery()));
-    assert_eq!(server.engine.history("a", HistoryQuery { since: 0, limit: 10, reverse: false }), None);
-    publish(&server, "a", 30);
-    let look = |since, limit, reverse| {
-        let history = server.engine.history("a", HistoryQuery { since, limit, reverse }).unwrap();
-        assert_eq!(history.position.offset, server.engine.topic_position("a").unwrap().offset);
-        for (offset, text) in &history.messages {
-            assert_eq!(serde_json::from_str::<Value>(text).unwrap()["o"].as_u64(), Some(*offset));
-        }
-        (history.complete, history.messages.iter().map(|(offset, _)| *offset).collect::<Vec<_>>())
-    };
-    assert_eq!(look(0, 3, false), (true, vec![1, 2, 3]));
-    assert_eq!(look(27, 10, false), (true, vec![28, 29, 30]));
-    assert_eq!(look(0, 2, true), (true, vec![30, 29]));
-    assert_eq!(look(30, 2, true), (true, vec![]));
-    assert_eq!(look(u64::MAX, 2, false), (true, vec![]));
-    publish(&server, "a", 300);
-    assert!(!look(0, 1, false).0, "the first are not kept");
-}
-
-#[test]
-fn a_host_that_asks_again_for_what_is_on_its_way_has_it_replayed_once() {
-    let mut server = Server::start(with(recovery()));
-    publish(&server, "a", 20);
-    let (mut peer, id) = server.connect();
-    let from = Position { offset: 12, ..position(&server, "a") };
-    let counts: Vec<u32> = (0..50).map(|_| recover(&server, id, &[("a", Some(from))])["a"].count).collect();
-    assert_eq!((counts[0], counts[1..].iter().sum::<u32>()), (8, 0));
-    assert!(recover(&server, id, &[("a", Some(from))])["a"].recovered);
-    publish(&server, "a", 1);
-    assert_eq!(offsets(&mut peer, 9), (13..=21).collect::<Vec<u64>>());
-    assert_eq!(server.counter("wse_recovery_coalesced_total"), 50);
-    // Another position is another request, and so is one behind the end of the subscription.
-    let other = Position { offset: 20, ..from };
-    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
-    server.engine.unsubscribe(id, None);
-    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 1);
-    // What was kept from it for a while is not on its way.
-    server.engine.set_topic_acl(id, &["*".into()], &["a".into()]).unwrap();
-    publish(&server, "a", 5);
-    server.engine.set_topic_acl(id, &["*".into()], &[]).unwrap();
-    assert_eq!(recover(&server, id, &[("a", Some(other))])["a"].count, 6);
-}
-
-#[test]
-fn where_a_topic_begins_is_known_before_anybody_publishes() {
-    let mut server = Server::start(with(Recovery { memory_budget: 8192, ..recovery() }));
-    let begun = server.engine.begin_topic("a").unwrap();
-    assert_eq!(
-        (begun.offset, server.engine.topic_position("a"), server.engine.begin_topic("a")),
-        (0, Some(begun), Some(begun))
-    );
-    publish(&server, "a", 3);
-    let (_peer, id) = server.connect();
-    assert_eq!(recover(&server, id, &[("a", Some(begun))])["a"].count, 3);
-    assert_eq!(server.engine.begin_topic("a*"), None, "a pattern has no position");
-    // Topics nobody needs are no more than the budget has room for.
-    for n in 0..1000 {
-        server.engine.begin_topic(&format!("room:{n}"));
-    }
-    assert!(server.health("recovery_total_bytes") < 8192 + 2048, "{}", server.health("recovery_total_bytes"));
-    assert!(server.health("topics") < 100, "{}", server.health("topics"));
-}
-
-#[test]
 fn who_is_gone_is_settled_and_refusals_are_told() {
     let mut server = Server::start(with(recovery()));
     let (peer, id) = server.connect();
@@ -462,26 +298,4 @@ fn who_is_gone_is_settled_and_refusals_are_told() {
     drop(peer);
     server.events.disconnected(id);
     assert_eq!(ask(&server, id, &[("ok", None)]).recv_timeout(PATIENCE).unwrap(), Err(Unsettled::Gone));
-}
-
-#[test]
-fn storms_are_slowed_down_and_everybody_is_served_in_the_end() {
-    let mut server =
-        Server::start(with(Recovery { replay_rate: 200_000, connection_replay_rate: 1 << 30, ..recovery() }));
-    let text = format!(r#"{{"p":"{}"}}"#, "x".repeat(1000));
-    for _ in 0..100 {
-        server.engine.broadcast("a", &text);
-    }
-    let start = Position { offset: 0, ..position(&server, "a") };
-    let peers: Vec<_> = (0..8).map(|_| server.connect()).collect();
-    let began = std::time::Instant::now();
-    let asked: Vec<_> = peers.iter().map(|(_, id)| ask(&server, *id, &[("a", Some(start))])).collect();
-    for told in asked {
-        assert!(told.recv_timeout(PATIENCE).unwrap().unwrap().recovered());
-    }
-    // 8 times 100 KB at 200 KB a second, of which the first second's worth and the last debt are free.
-    assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
-    for (mut peer, _) in peers {
-        assert_eq!(offsets(&mut peer, 100), (1..=100).collect::<Vec<u64>>());
-    }
 }
