@@ -71,7 +71,12 @@ export class EngineHandle {
     this.#outbox?.settle();
   }
 
-  /** The same in nobody's call: what goes wrong becomes a process warning. */
+  /** Keeps what is collected from here on until {@link deliver}, which is called before this turn ends. */
+  hold(): void {
+    this.#outbox?.hold();
+  }
+
+  /** {@link settle} in nobody's call: what goes wrong becomes a process warning. */
   deliver(): void {
     this.#outbox?.deliver();
   }

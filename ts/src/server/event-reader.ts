@@ -153,6 +153,7 @@ export class EventReader {
     };
     return serve(handlers, options, {
       open: (notify) => this.#openPlain(notify),
+      hold: () => this.#engine.hold(),
       settle: () => this.#engine.deliver(),
       close: closing,
       send: (conn, text) => void this.#engine.outbox.send(conn, text),
@@ -292,6 +293,7 @@ export class EventReader {
     let over = false;
     const pumping = pump({
       open: (notify) => this.#openPlain(notify),
+      hold: () => this.#engine.hold(),
       settle: () => this.#engine.deliver(),
       handle: (event) => call(this.#callbacks ?? {}, event),
       over: (error) => {

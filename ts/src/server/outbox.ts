@@ -3,7 +3,8 @@
  *
  * Everything is handed over when the running code gives way (a microtask), when {@link FLUSH_BYTES} or {@link SENDS} have come
  * together, before this facade commands the engine anything else, and before this thread blocks in `drainInbound()`: order is
- * that of the calls. Questions hand nothing over. How much room the engine has is asked once per turn, and again with each crossing.
+ * that of the calls. Questions hand nothing over. How much room the engine has is asked once per turn, and again with each crossing;
+ * who only sends to single connections does not ask while there was plenty.
  *
  * The layout of a crossing is told in `crates/engine/src/outbox.rs`; `spec/vectors/outbox.json` shows it to both sides.
  */
@@ -41,6 +42,9 @@ const byteLengthOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8
   this: Uint8Array,
 ) => number;
 
+/** Room that is plenty for what crosses together to single connections: an old answer will do. */
+const PLENTY = 4 * FLUSH_BYTES;
+
 /** Those of this thread that may hold something. */
 const open = new Set<Outbox>();
 
@@ -71,7 +75,10 @@ export class Outbox {
   #pressure = false;
   /** `#room` and `#pressure` are of this turn, and this facade has not commanded the engine anything else since. */
   #fresh = false;
+  /** What is collected will be handed over. */
   #scheduled = false;
+  /** Among those that may hold something. */
+  #listed = false;
 
   constructor(calls: NativeCalls, handle: number) {
     this.#calls = calls;
@@ -140,8 +147,8 @@ export class Outbox {
    * @throws as {@link publish}
    */
   send(conn: number, text: string): boolean {
-    this.#begin();
     const isOpen = this.#liveness.isOpen(conn);
+    this.#beginTo(isOpen);
     if (isOpen === false) return this.#nobody();
     const most = 3 * text.length + OVERHEAD_BYTES;
     if (isOpen === undefined || text.length > LARGE || !this.#fits(most)) {
@@ -160,8 +167,8 @@ export class Outbox {
    * @throws as {@link publish}
    */
   sendBytes(conn: number, bytes: Uint8Array): boolean {
-    this.#begin();
     const isOpen = this.#liveness.isOpen(conn);
+    this.#beginTo(isOpen);
     if (isOpen === false) return this.#nobody();
     const length = byteLengthOf.call(bytes);
     if (isOpen === undefined || length > LARGE || !this.#fits(length + OVERHEAD_BYTES)) {
@@ -178,8 +185,14 @@ export class Outbox {
   /** Hands over what has been collected; what comes next asks the engine anew how it stands. */
   settle(): void {
     this.#fresh = false;
+    this.#listed = false;
     open.delete(this);
     this.#flush();
+  }
+
+  /** From here on nothing is handed over at the end of the turn: whoever calls this calls {@link deliver} before it gives way. */
+  hold(): void {
+    this.#scheduled = true;
   }
 
   /** {@link settle}, unless another thread has stopped the engine: then nobody is left to deliver to. */
@@ -195,6 +208,19 @@ export class Outbox {
     if (!this.#fresh) {
       this.#measure(native(() => this.#calls.room(this.#handle, 0)));
       this.#fresh = true;
+    }
+    this.#list();
+  }
+
+  /** The same for a message to one connection. While the table names it the engine runs, and there is no pressure to tell of. */
+  #beginTo(isOpen: boolean | undefined): void {
+    if (isOpen !== true || this.#room < PLENTY) this.#begin();
+    else this.#list();
+  }
+
+  #list(): void {
+    if (!this.#listed) {
+      this.#listed = true;
       open.add(this);
     }
     if (!this.#scheduled) {
@@ -289,13 +315,11 @@ export class Outbox {
     this.#room = room < 0 ? -1 - room : room;
   }
 
-  readonly #endOfTurn = (): void => {
-    this.#scheduled = false;
-    this.deliver();
-  };
+  readonly #endOfTurn = (): void => this.deliver();
 
   /** {@link settle} in nobody's call: what goes wrong becomes a process warning. */
   deliver(): void {
+    this.#scheduled = false;
     try {
       this.settleIfRunning();
     } catch (error) {

@@ -6,6 +6,8 @@ import type { WSEBatch, WSEEvent } from '../events.js';
 export interface Pumped {
   /** Begins to read: `notify` is called when there is something to take, and at the end. */
   open(notify: () => void): PumpSource;
+  /** What is sent from here on is handed over by `settle()`, which is called in the same turn. */
+  hold(): void;
   /** Hands over what was sent meanwhile. */
   settle(): void;
   /** Deals with one event; throws nothing. */
@@ -41,41 +43,56 @@ export interface Pump {
  * Deals with each event of each batch, as soon as the engine says that there is one, until the events end. Other handles of the
  * event loop have their turn between two batches.
  */
-export function pump({ open, settle, handle, isFull = () => false, isDone = () => true, over }: Pumped): Pump {
+export function pump({ open, hold, settle, handle, isFull = () => false, isDone = () => true, over }: Pumped): Pump {
   let waiting: WSEBatch | null = null;
   /** A turn is on its way. */
   let due = false;
   let ended = false;
   let busy = false;
   let stopped = false;
+  /** Nothing more comes, as was said when nothing was there. */
+  let dry = false;
   const end = (error?: unknown): void => {
     ended = true;
     source.close();
     over(error);
   };
-  const next = (): WSEBatch | null => (stopped ? null : (source.take() ?? (source.isOver() ? source.take() : null)));
+  const next = (): WSEBatch | null => {
+    if (stopped) return null;
+    const batch = source.take();
+    if (batch !== null) return batch;
+    dry = source.isOver();
+    // What came between the look that found nothing and the end.
+    return dry ? source.take() : null;
+  };
   const turn = (): void => {
     if (ended || busy) return;
     due = false;
     if (isFull() && !stopped) return;
     busy = true;
+    dry = false;
     try {
       const batch = waiting ?? next();
       waiting = null;
       if (batch !== null) {
-        for (const event of batch) handle(event);
         if (!source.runsHere) {
+          for (const event of batch) handle(event);
           // Whoever answers later in this turn is not done with it.
           due = true;
           setImmediate(turn);
           return;
         }
-        settle();
+        hold();
+        try {
+          for (const event of batch) handle(event);
+        } finally {
+          settle();
+        }
         if (!isFull()) waiting = next();
       }
       due = waiting !== null;
       if (due) setImmediate(turn);
-      else if (stopped ? isDone() : source.isOver() && !isFull()) end();
+      else if (stopped ? isDone() : dry && !isFull()) end();
     } catch (error) {
       end(error);
     } finally {

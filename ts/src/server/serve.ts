@@ -34,6 +34,7 @@ export interface ServeOptions {
 /** What serving works with. @internal */
 export interface Served {
   open(notify: () => void): PumpSource;
+  hold(): void;
   settle(): void;
   /** Closes a connection. */
   close(conn: number, code: number): void;
@@ -105,6 +106,7 @@ export function serve(given: WSEHandlers, options: ServeOptions, served: Served)
     try {
       reading = pump({
         open: served.open,
+        hold: served.hold,
         settle: served.settle,
         // Before it waits for its turn: what cancels a request must not wait for the request.
         handle: (event) => {
