@@ -67,6 +67,39 @@ it('the store shows a client, and components hear of it', async () => {
   expect(useWSEStore.getState()).toMatchObject({ connectionState: 'pending', activeTopics: [] });
 });
 
+it('the store shows no topic as subscribed that is not, and no refusal that is over', async () => {
+  const peer = await Peer.start();
+  const { client } = open(peer.url, { topics: ['a', 'b'] });
+  onTestFinished(bindStore(client));
+  const connection = await peer.connection(0);
+  connection.ready();
+  const answer = (action: string, topics: readonly string[], failed: readonly string[] = []): void =>
+    connection.send({ c: 'WSE', t: 'subscription_update', p: { action, success_topics: topics, failed_topics: failed } });
+  const { subscriptions } = useWSEStore.getState();
+  const shown = () => useWSEStore.getState().subscriptions;
+  expect(subscriptions).toMatchObject({ pendingSubscriptions: ['a', 'b'], failedSubscriptions: [] });
+  answer('subscribe', ['a'], ['b']);
+  await waitUntil(() => shown().failedSubscriptions.length === 1, 'a refusal');
+  expect(useWSEStore.getState().activeTopics).toEqual(['a']);
+  expect(shown().pendingSubscriptions).toEqual([]);
+  answer('subscribe', ['b']);
+  await waitUntil(() => useWSEStore.getState().activeTopics.length === 2, 'b');
+  expect(shown().failedSubscriptions).toEqual([]);
+
+  const lists = new Set<string>();
+  onTestFinished(useWSEStore.subscribe(({ activeTopics }) => lists.add(activeTopics.join())));
+  void client.unsubscribe(['a']);
+  answer('unsubscribe', ['a']);
+  await waitUntil(() => useWSEStore.getState().activeTopics.length === 1, 'b alone');
+  expect([...lists].filter((list) => list !== 'a,b')).toEqual(['b']);
+  void client.unsubscribe(['b']);
+  // Refused: `b` is subscribed still, and wanted by nobody.
+  answer('unsubscribe', [], ['b']);
+  answer('unsubscribe', ['c']);
+  await waitUntil(() => client.getStats().messagesReceived >= 6, 'both answers');
+  expect(shown().failedSubscriptions).toEqual([]);
+});
+
 it('the queue keeps order and bounds', () => {
   const queue = useMessageQueueStore.getState();
   const message = (id: string, priority: number, timestamp: number) => ({ id, type: 't', payload: id, priority, timestamp });
