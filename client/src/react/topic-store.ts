@@ -80,8 +80,8 @@ interface Cell {
   load?: PresenceOptions['load'];
   /** Members that nobody has seen yet, and that may be changed. */
   fresh?: Map<string, unknown> | undefined;
-  /** What was told since `load` was called. */
-  told?: WSEEvent[] | undefined;
+  /** What was told last of each user since `load` was called, which may never end. */
+  told?: Map<string, WSEEvent> | undefined;
 }
 
 const NOBODY: TopicState['members'] = new Map();
@@ -183,7 +183,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   };
   const load = (cell: Cell): void => {
     if (!client?.isConnected || !cell.load) return;
-    const told: WSEEvent[] = [];
+    const told = new Map<string, WSEEvent>();
     cell.told = told;
     const from = client;
     cell.load(from).then(
@@ -192,7 +192,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
         if (cell.told !== told) return;
         cell.told = undefined;
         cell.fresh = new Map(Object.entries(list));
-        for (const event of told) apply(cell.fresh, event);
+        for (const event of told.values()) apply(cell.fresh, event);
         change(cell, { members: cell.fresh });
       },
       (error) => {
@@ -217,7 +217,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     for (const [name, cell] of of(topic)) {
       const { value, count, members } = cell.live;
       if (presence) {
-        cell.told?.push(event);
+        cell.told?.set((payload as PresenceEvent).user_id, event);
         cell.fresh ??= new Map(members);
         apply(cell.fresh, event);
         change(cell, { members: cell.fresh });
