@@ -75,7 +75,10 @@ export interface Session {
 export const NOWHERE: ConnectionInfo = {
   state: 'pending',
   isConnected: false,
+  url: undefined,
   attempt: 0,
+  retryIn: undefined,
+  code: undefined,
   reason: '',
   topics: [],
   losses: 0,
