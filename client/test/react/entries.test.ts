@@ -7,9 +7,10 @@ import { waitUntil } from '../../../ts/test/support/wait.js';
 import { connect, networkQuality } from '../../src/index.js';
 import { ADAPTIVE_DEFAULTS, adaptQueryClient, useTopicQuery } from '../../src/query/index.js';
 import { useTopic, useWSE } from '../../src/react/index.js';
-import { bindStore, useMessageQueueStore, useWSEStore } from '../../src/store/index.js';
+import { bindStore, type QueuedMessage, useMessageQueueStore, useWSEStore } from '../../src/store/index.js';
 import { startTestServer, type TestServer } from '../../src/testing/index.js';
 import { open } from '../support/client.js';
+import { seeded } from '../support/random.js';
 import { Frames, provide, render, show } from '../support/react.js';
 import { Peer } from '../support/wse.js';
 
@@ -118,6 +119,48 @@ it('the queue keeps order and bounds', () => {
   expect(queue.dequeue(5).map(({ id }) => id)).toEqual(['e', 'c']);
   expect(queue.getOldestMessageAge()).toBe(0);
   queue.setCapacity(10_000);
+});
+
+it('the queue finds a place without looking at every message', () => {
+  const queue = useMessageQueueStore.getState();
+  const random = seeded(11);
+  let reads = 0;
+  const message = (n: number): QueuedMessage => {
+    const priority = [1, 3, 5, 8, 10][Math.floor(random() * 5)] as number;
+    return {
+      id: String(n),
+      type: 't',
+      payload: priority,
+      get priority() {
+        reads += 1;
+        return priority;
+      },
+      timestamp: n,
+    };
+  };
+  queue.clearQueue();
+  queue.setCapacity(1_000);
+  let model: QueuedMessage[] = [];
+  for (let n = 0; n < 1_500; n += 1) {
+    const next = message(n);
+    model = [...model, next].sort((a, b) => (b.payload as number) - (a.payload as number));
+    const lowest = model.at(-1)?.payload;
+    if (model.length > 1_000)
+      model.splice(
+        model.findIndex(({ payload }) => payload === lowest),
+        1,
+      );
+    reads = 0;
+    queue.enqueue(next);
+    expect(reads).toBeLessThan(50);
+  }
+  const ids = (messages: readonly QueuedMessage[]): string[] => messages.map(({ id }) => id);
+  expect(ids(useMessageQueueStore.getState().messages)).toEqual(ids(model));
+  expect(useMessageQueueStore.getState().getOldestMessageAge()).toBeGreaterThan(0);
+  queue.setCapacity(10);
+  expect(ids(useMessageQueueStore.getState().messages)).toEqual(ids(model.filter(({ payload }) => payload === 10).slice(-10)));
+  queue.setCapacity(10_000);
+  queue.clearQueue();
 });
 
 it('errors are kept, the last hundred', async () => {
