@@ -207,11 +207,13 @@ try {
   await check('modules', node('scripts/check-modules.mjs'));
   if (parts.includes('rust')) await rust();
   if (parts.includes('ts')) await ts();
-  await settle();
 } catch (error) {
   if (!(error instanceof Problem)) failWith(error);
   console.error(`wse: ${error.message}`);
   failed('setup');
+} finally {
+  // What failed before the run broke off is named, too.
+  await settle();
 }
 
 if (flaky.length > 0) console.log(`\nflaky, passed when run alone:\n  ${flaky.join('\n  ')}`);
