@@ -418,7 +418,8 @@ describe('server.request', () => {
     expect(((await failureOf(server.request(conn, 'x'))) as WSEError).code).toBe('WSE_REQUEST_DISCONNECTED');
     expect(server.pendingRequests).toBe(0);
     expect(await failureOf(server.request(conn, 'x', new Map()))).toBeInstanceOf(TypeError);
-    expect(await failureOf(server.request(conn, 'x', null, { timeout: 5000 }))).toBeInstanceOf(WSEError);
+    const tooLong = await failureOf(server.request(conn, 'x', null, { timeout: 5000 }));
+    expect(tooLong).toMatchObject({ code: 'WSE_CONFIG_INVALID', path: 'timeout' });
   });
 
   it('rejects when the server stops', async () => {
