@@ -1,6 +1,7 @@
 /** The provider and its hooks, against a real engine: who connects, when, how often, and what is drawn. */
 
-import { createElement, useEffect } from 'react';
+import { createElement, useEffect, version } from 'react';
+import { version as domVersion } from 'react-dom';
 import { renderToString } from 'react-dom/server';
 import { describe, expect, it } from 'vitest';
 import { waitUntil } from '../../../ts/test/support/wait.js';
@@ -9,6 +10,11 @@ import { Frames, provide, render, serve, show } from '../support/react.js';
 
 const connects = (events: readonly (readonly [string, unknown, unknown])[]): number =>
   events.filter(([type]) => type === 'connect').length;
+
+it('is drawn by the React that is asked for', () => {
+  const major = process.env['WSE_TEST_REACT'] ?? '19';
+  expect([version, domVersion].map((text) => text.split('.')[0])).toEqual([major, major]);
+});
 
 describe('a provider', () => {
   it('has one socket in StrictMode, and shows state and topic', async () => {
