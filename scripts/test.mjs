@@ -14,7 +14,9 @@ import { checkNode, checkRust, ensureAddon, ensureClient, ensureFacade, ensurePa
 
 const PARTS = ['rust', 'ts'];
 const BROWSER_TESTS = [
-  ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page', 'vite-react'].map((name) => `ts/test/peers/${name}.test.ts`),
+  ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page', 'vite-react'].map(
+    (name) => `ts/test/peers/${name}.test.ts`,
+  ),
   ...['engine/browser', 'outbox/indexeddb', 'proof/browser', 'react/page'].map((name) => `client/test/${name}.test.ts`),
 ];
 /** Programs that may be impossible to get here, and the files of tests that need each. */
