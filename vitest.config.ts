@@ -44,8 +44,8 @@ const config: ViteUserConfig = defineConfig({
         resolve: {
           alias: {
             ...ours,
-            react: at('client/test/react-18/node_modules/react'),
-            'react-dom': at('client/test/react-18/node_modules/react-dom'),
+            react: at('ts/test/react-18/node_modules/react'),
+            'react-dom': at('ts/test/react-18/node_modules/react-dom'),
           },
         },
         test: {
