@@ -105,13 +105,19 @@ it('keeps its socket while its components are edited', async () => {
   await tab.page.evaluate(() => Object.assign(globalThis, { marked: true }));
 
   const file = join(folder, 'src', 'app.jsx');
-  for (const [from, to] of [
-    ['<h1>Prices and a room</h1>', '<h1>Edited once</h1>'],
-    ['<h1>Edited once</h1>', '<h1>Edited twice</h1>'],
-  ] as const) {
-    writeFileSync(file, readFileSync(file, 'utf8').replace(from, to));
-    await tab.page.getByText(to.slice(4, -5)).waitFor();
-  }
+  const edit = (...changes: [from: string, to: string][]): void => {
+    let text = readFileSync(file, 'utf8');
+    for (const [from, to] of changes) {
+      expect(text).toContain(from);
+      text = text.replace(from, to);
+    }
+    writeFileSync(file, text);
+  };
+  edit(['<h1>Prices and a room</h1>', '<h1>Edited</h1>']);
+  await tab.page.getByText('Edited').waitFor();
+  // With another hook React unmounts the component and mounts it anew, the provider and all.
+  edit(['<h1>Edited</h1>', '<h1>Edited {again}</h1>'], ['const [name', "const [again] = useState('again');\n  const [name"]);
+  await tab.page.getByText('Edited again').waitFor();
   const price = tab.page.locator('article', { hasText: 'ACME' }).locator('output');
   const before = await price.textContent();
   await waitUntil(async () => (await price.textContent()) !== before, 'another price', PATIENCE_MS);
