@@ -63,8 +63,6 @@ export const useMessageQueueStore: UseBoundStore<StoreApi<MessageQueueState>> = 
   (set, get) => {
     const put = (messages: readonly QueuedMessage[], stats?: Partial<QueueStats>): void =>
       set((state) => ({ messages, size: messages.length, stats: { ...state.stats, ...stats } }));
-    const oldest = (count: number): Set<QueuedMessage> =>
-      new Set([...get().messages].sort((a, b) => a.timestamp - b.timestamp).slice(0, count));
     /** From the lowest priority up, the oldest of each first, until there is room. */
     const cut = (messages: QueuedMessage[]): QueuedMessage[] => {
       const { capacity } = get();
@@ -107,13 +105,14 @@ export const useMessageQueueStore: UseBoundStore<StoreApi<MessageQueueState>> = 
       },
       getByPriority: (priority) => get().messages.filter((message) => message.priority === priority),
       removeOldest(count = 1) {
-        const gone = oldest(count);
-        put(get().messages.filter((message) => !gone.has(message)));
+        const { messages } = get();
+        const gone = new Set([...messages].sort((a, b) => a.timestamp - b.timestamp).slice(0, count));
+        put(messages.filter((message) => !gone.has(message)));
       },
       hasBackpressure: () => get().size >= 0.8 * get().capacity,
       getOldestMessageAge() {
         const now = Date.now();
-        return get().messages.reduce((age, { timestamp }) => Math.max(age, now - timestamp), 0);
+        return now - get().messages.reduce((first, { timestamp }) => Math.min(first, timestamp), now);
       },
     };
   },
