@@ -4,6 +4,10 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 // Above what a test's own waits may take together (`ts/test/support/wait.ts`): those say what did not come.
 const border = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } } as const;
 
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+// `wse-client/testing` starts the engine of this checkout.
+const ours = { 'wse-server': at('ts/src/index.ts') };
+
 const config: ViteUserConfig = defineConfig({
   test: {
     projects: [
@@ -32,9 +36,26 @@ const config: ViteUserConfig = defineConfig({
       { test: { ...border, name: 'attack', include: ['ts/test/attack/**/*.test.ts'], testTimeout: 120_000 } },
       // Against engines of their own, like those: both drivers.
       {
-        // `wse-client/testing` starts the engine of this checkout.
-        resolve: { alias: { 'wse-server': fileURLToPath(new URL('ts/src/index.ts', import.meta.url)) } },
+        resolve: { alias: ours },
         test: { ...border, name: 'client', include: ['client/test/**/*.test.ts'] },
+      },
+      // What is drawn, once more with React 18.
+      {
+        resolve: {
+          alias: {
+            ...ours,
+            react: at('ts/test/react-18/node_modules/react'),
+            'react-dom': at('ts/test/react-18/node_modules/react-dom'),
+          },
+        },
+        test: {
+          ...border,
+          name: 'react-18',
+          include: ['provider', 'use-wse', 'hydrate', 'entries'].map((name) => `client/test/react/${name}.test.ts`),
+          env: { WSE_TEST_REACT: '18' },
+          // What imports React by its name: not by Node, which knows no alias.
+          server: { deps: { inline: ['zustand', '@tanstack/react-query'] } },
+        },
       },
       { test: { ...border, name: 'docs', include: ['ts/test/docs/**/*.test.ts'] } },
       // Half a minute of it is waiting for the Python client's heartbeats: other files run meanwhile, on two cores too.

@@ -1,11 +1,12 @@
-// npm run build: packages, addon and facade, without running anything.
+// npm run build: packages, addon, facade and client, without running anything.
 
 import { failWith } from './lib/run.mjs';
-import { ensureBuilt, say } from './lib/steps.mjs';
+import { ensureBuilt, ensureClient, say } from './lib/steps.mjs';
 
 try {
   const { file } = await ensureBuilt();
-  say(`built: dist/ and ${file}`);
+  await ensureClient();
+  say(`built: dist/, client/dist/ and ${file}`);
 } catch (error) {
   failWith(error);
 }

@@ -1,4 +1,4 @@
-// Publishes the platform packages and then, when all of them are there, the root package that names them. What is
+// Publishes the platform packages, then, when all of them are there, the root package that names them, and then the client. What is
 // already published is skipped, so that a run that broke off can be repeated. Only the release workflow calls it.
 //
 // Why not `napi pre-publish`: it goes on when a platform is missing, stops at one that is there, and gives no provenance.
@@ -6,7 +6,7 @@
 //
 //   node scripts/publish.mjs [--dry-run]
 
-import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { failWith, npm, Problem, ROOT, read } from './lib/run.mjs';
 import { say } from './lib/steps.mjs';
@@ -16,7 +16,7 @@ const manifestFile = join(ROOT, 'package.json');
 const readManifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
 
 /** The licence lies in the root only; npm packs it from the package's own folder. */
-async function publishPlatform(folder) {
+async function publishWithLicence(folder) {
   const licence = join(folder, 'LICENSE');
   copyFileSync(join(ROOT, 'LICENSE'), licence);
   try {
@@ -45,7 +45,7 @@ try {
   if (!dryRun && tag !== `v${manifest.version}`) throw new Problem(`the tag ${tag} is not v${manifest.version}`);
 
   const folders = readdirSync(join(ROOT, 'npm')).map((platform) => join(ROOT, 'npm', platform));
-  for (const folder of folders) await publishPlatform(folder);
+  for (const folder of folders) await publishWithLicence(folder);
 
   // Only the published manifest names them: in a checkout they would be looked for and not be there.
   const optionalDependencies = Object.fromEntries(folders.map((folder) => [readManifest(folder).name, manifest.version]));
@@ -56,6 +56,10 @@ try {
   } finally {
     writeFileSync(manifestFile, before);
   }
+
+  const client = join(ROOT, 'client');
+  if (!existsSync(join(client, 'dist', 'index.js'))) throw new Problem('client/dist is missing: npm run build:client');
+  await publishWithLicence(client);
 } catch (error) {
   failWith(error);
 }

@@ -14,8 +14,10 @@ import { checkNode, checkRust, ensureAddon, ensureClient, ensureFacade, ensurePa
 
 const PARTS = ['rust', 'ts'];
 const BROWSER_TESTS = [
-  ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page'].map((name) => `ts/test/peers/${name}.test.ts`),
-  'client/test/engine/browser.test.ts',
+  ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page', 'vite-react'].map(
+    (name) => `ts/test/peers/${name}.test.ts`,
+  ),
+  ...['engine/browser', 'outbox/indexeddb', 'proof/browser', 'react/page'].map((name) => `client/test/${name}.test.ts`),
 ];
 /** Programs that may be impossible to get here, and the files of tests that need each. */
 const PEERS = [
@@ -207,11 +209,13 @@ try {
   await check('modules', node('scripts/check-modules.mjs'));
   if (parts.includes('rust')) await rust();
   if (parts.includes('ts')) await ts();
-  await settle();
 } catch (error) {
   if (!(error instanceof Problem)) failWith(error);
   console.error(`wse: ${error.message}`);
   failed('setup');
+} finally {
+  // What failed before the run broke off is named, too.
+  await settle();
 }
 
 if (flaky.length > 0) console.log(`\nflaky, passed when run alone:\n  ${flaky.join('\n  ')}`);

@@ -48,7 +48,7 @@ export function createHub({ server, publisher, feed, load }) {
         const failed = asked.filter((topic) => !allowed.includes(topic));
         return returning
           .comeBack(conn, allowed, failed, recovery)
-          .then(() => allowed.includes(TABS) && welcomeTab(server, conn, reply))
+          .then((granted) => granted.includes(TABS) && welcomeTab(server, conn, reply))
           .catch(report);
       }
       const done = allowed.length > 0 && Object.hasOwn(change, action) && change[action](conn, allowed);

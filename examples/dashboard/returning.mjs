@@ -19,7 +19,7 @@ export function createReturning({ server, reply, picture }) {
   return {
     positions,
 
-    /** Resolves when the tab has been told. Its replay is queued by then, and so are the readings of that moment. */
+    /** Resolves when the tab has been told, with the topics it has. Its replay is queued by then, and so are the readings of that moment. */
     async comeBack(conn, topics, failed, recovery) {
       const given = typeof recovery === 'object' && recovery !== null ? recovery : {};
       const answer = (fields) => reply(conn, 'subscription_update', { action: 'subscribe', ...fields });
@@ -28,9 +28,11 @@ export function createReturning({ server, reply, picture }) {
         result = await server.subscribeWithRecovery(conn, topics, { positions: given });
       } catch (error) {
         if (!REFUSED.has(error?.code)) throw error;
-        return answer({ success: false, success_topics: [], failed_topics: [...topics, ...failed] });
+        answer({ success: false, success_topics: [], failed_topics: [...topics, ...failed] });
+        return [];
       }
-      if (result === null) return; // it has left again
+      if (result === null) return []; // it has left again
+      const granted = topics.filter((topic) => result.topics[topic]?.error === undefined);
       const asked = Object.entries(result.topics).filter(([topic]) => Object.hasOwn(given, topic));
       const lost = asked.filter(([, { recovered }]) => !recovered).map(([topic]) => topic);
       const found = asked
@@ -38,13 +40,14 @@ export function createReturning({ server, reply, picture }) {
         .map(([topic, { epoch, offset, count }]) => [topic, { epoch, offset, recovered: true, count }]);
       // Only this thread publishes, and nothing is awaited from here on: reply and picture are of one moment.
       answer({
-        success: true,
-        success_topics: topics,
-        failed_topics: failed,
+        success: granted.length > 0,
+        success_topics: granted,
+        failed_topics: [...topics.filter((topic) => !granted.includes(topic)), ...failed],
         recovered: lost.length === 0,
         recovery: { ...Object.fromEntries(found), ...positions(lost) },
       });
       if (lost.length > 0) picture(conn);
+      return granted;
     },
   };
 }

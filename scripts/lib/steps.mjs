@@ -98,6 +98,5 @@ export async function ensureBuilt(options) {
   await ensurePackages();
   const addon = await ensureAddon(options);
   await ensureFacade();
-  await ensureClient();
   return addon;
 }

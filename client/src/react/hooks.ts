@@ -53,31 +53,31 @@ export function useAbove(): Session {
 /** The session above, if there is one. Internal to this folder. */
 export const useMaybeAbove = (): Session | undefined => useContext(Context);
 
-/** A getter of what `select` makes of a state: the same result for the same state. */
-const selected = <S, R>(get: () => S, select: (state: S) => R): (() => R) => {
+/** What `select` makes of a state: the same result for the same state. */
+const selected = <S, R>(select: (state: S) => R): ((state: S) => R) => {
   let memo: readonly [state: S, result: R] | undefined;
-  return () => {
-    const state = get();
+  return (state) => {
     if (memo?.[0] !== state) memo = [state, select(state)];
     return memo[1];
   };
 };
 
-/** Shows the connection of a session. Internal to this folder. */
-export function useInfo<R>(session: Session, select: (info: ConnectionInfo) => R): R {
-  const [get, began] = useMemo(
-    () => [selected(() => session.info, select), selected(() => NOWHERE, select)] as const,
-    [session, select],
-  );
-  return useSyncExternalStore(session.watch, get, began);
-}
-
 const same = <T>(value: T): T => value;
+
+/** Shows the connection of a session. Internal to this folder. */
+export function useInfo<R = ConnectionInfo>(session: Session, select: (info: ConnectionInfo) => R = same as never): R {
+  const pick = useMemo(() => selected(select), [select]);
+  return useSyncExternalStore(
+    session.watch,
+    () => pick(session.info),
+    () => pick(NOWHERE),
+  );
+}
 
 /** The connection: state, quality, confirmed topics. With a selector a component is drawn again only when its result changes. */
 export function useConnection(): ConnectionInfo;
 export function useConnection<R>(select: (info: ConnectionInfo) => R): R;
-export function useConnection<R>(select: (info: ConnectionInfo) => R = same as never): R {
+export function useConnection<R>(select?: (info: ConnectionInfo) => R): R {
   return useInfo(useAbove(), select);
 }
 
@@ -89,25 +89,29 @@ export function useTopic<T = unknown>(topic: string): T | undefined;
 export function useTopic<T, R>(topic: string, select: (value: T | undefined, state: TopicState<T>) => R): R;
 export function useTopic<T, R>(topic: string, select: (value: T | undefined, state: TopicState<T>) => R = same as never): R {
   const { store } = useAbove();
-  const [watch, get, began] = useMemo(() => {
-    const pick = (state: TopicState): R => select(state.value as T | undefined, state as TopicState<T>);
-    return [
-      (fn: () => void) => store.watch(topic, fn),
-      selected(() => store.get(topic), pick),
-      selected(() => store.began(topic), pick),
-    ] as const;
-  }, [store, topic, select]);
-  return useSyncExternalStore(watch, get, began);
+  const watch = useMemo(() => (fn: () => void) => store.watch(topic, fn), [store, topic]);
+  const pick = useMemo(() => selected((state: TopicState) => select(state.value as T, state as TopicState<T>)), [select]);
+  return useSyncExternalStore(
+    watch,
+    () => pick(store.get(topic)),
+    () => pick(store.began(topic)),
+  );
+}
+
+/** What was drawn last, for what happens later. */
+function useLatest<T>(value: T): { readonly current: T } {
+  const latest = useRef(value);
+  useEffect(() => {
+    latest.current = value;
+  });
+  return latest;
 }
 
 /** Calls a function for each message of a topic, as it comes: drawn by nobody, lost by nobody. The latest function counts. */
 export function useTopicEvents<T = unknown>(topic: string, handler: (event: WSEEvent<string, T>) => void): void {
   const { store } = useAbove();
-  const latest = useRef(handler);
-  useEffect(() => {
-    latest.current = handler;
-  });
-  useEffect(() => store.listen(topic, (event) => latest.current(event as WSEEvent<string, T>)), [store, topic]);
+  const latest = useLatest(handler);
+  useEffect(() => store.listen(topic, (event) => latest.current(event as WSEEvent<string, T>)), [store, topic, latest]);
 }
 
 /**
@@ -118,15 +122,12 @@ export function usePresence<D = unknown>(topic: string, { data, load }: Presence
   const { store } = useAbove();
   const members = useTopic(topic, membersOf);
   const text = data && JSON.stringify(data);
-  const latest = useRef(load);
-  useEffect(() => {
-    latest.current = load;
-  });
+  const latest = useLatest(load);
   const loads = load !== undefined;
   useEffect(() => {
     const get: PresenceOptions['load'] = (client) => latest.current?.(client) ?? Promise.resolve({});
-    return store.present(topic, { ...(text && { data: JSON.parse(text) }), ...(loads && { load: get }) });
-  }, [store, topic, text, loads]);
+    return store.present(topic, { data: text && JSON.parse(text), load: loads ? get : undefined });
+  }, [store, topic, text, loads, latest]);
   return members as ReadonlyMap<string, D>;
 }
 const membersOf = (_: unknown, { members }: TopicState): TopicState['members'] => members;

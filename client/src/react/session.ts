@@ -14,7 +14,7 @@ import {
   type WSEClient,
   WSEError,
 } from '../index.js';
-import { createTopicStore, type TopicStore, type TopicStoreOptions } from './topic-store.js';
+import { createTopicStore, enter, type TopicStore, type TopicStoreOptions } from './topic-store.js';
 
 /** How a session connects. `url`, a `token` that is a string, `tokenIn`, `protocols`, `headers`, `name` and `identity` are compared by value: another one is another connection. The rest counts as it is when the connection is made; functions may change at any time. */
 export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions' | 'signal' | 'extensions'>, TopicStoreOptions {
@@ -61,7 +61,7 @@ export interface Session {
   readonly client: WSEClient | undefined;
   /** What functions are called from now on. */
   configure(config: SessionConfig): void;
-  /** Somebody is there: connects, until the function it returns was called as often. */
+  /** Somebody is there: connects, until what it returns is called, once. */
   acquire(): Off;
   /** Gives the client up and makes another one. */
   replace(): void;
@@ -93,32 +93,30 @@ interface Listed extends Session {
 }
 
 const sessions = new Map<string, Listed>();
-const inPage = (): boolean => 'window' in globalThis;
 
-/** What makes two connections the same, and what makes one the successor of the other. */
-const keysOf = ({ url, name, identity, token, tokenIn, protocols, headers }: SessionConfig): [key: string, place: string] => {
-  const place = JSON.stringify([url, name]);
-  return [
-    JSON.stringify([place, typeof token === 'string' ? token : typeof token, identity, tokenIn, protocols, headers]),
-    place,
-  ];
+/** What makes one connection the successor of another. */
+const placeOf = ({ url, name }: SessionConfig): string => JSON.stringify([url, name]);
+
+/** What makes two connections the same. */
+export const keyOf = (config: SessionConfig): string => {
+  const { identity, token, tokenIn, protocols, headers } = config;
+  const who = typeof token === 'string' ? token : typeof token;
+  return JSON.stringify([placeOf(config), who, identity, tokenIn, protocols, headers]);
 };
-
-/** Names the connection this asks for. */
-export const keyOf = (config: SessionConfig): string => keysOf(config)[0];
 
 /** The page's session for a config, or a new one. */
 export function sessionFor(config: SessionConfig): Session {
-  const [key, place] = keysOf(config);
+  const key = keyOf(config);
   const known = sessions.get(key);
   if (known) return known;
-  const session = createSession(config, key, place);
+  const session = createSession(config, key);
   // A server renders for many: nothing of one request may be found by another.
-  if (inPage()) sessions.set(key, session);
+  if ('window' in globalThis) sessions.set(key, session);
   return session;
 }
 
-function createSession(given: SessionConfig, key: string, place: string): Listed {
+function createSession(given: SessionConfig, key: string): Listed {
+  const place = placeOf(given);
   const store = createTopicStore(given);
   const listeners = new Set<() => void>();
   let config = given;
@@ -126,18 +124,17 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
   let offs: Off[] = [];
   let uses = 0;
   let timer: unknown;
-  let over = false;
   let info = NOWHERE;
-  let next: Partial<ConnectionInfo> | undefined;
+  let next: Partial<ConnectionInfo> = {};
   let losses = 0;
 
   const draw = (): void => {
     info = { ...info, ...next };
-    next = undefined;
+    next = {};
     for (const fn of [...listeners]) fn();
   };
   const change = (part: Partial<ConnectionInfo>): void => {
-    if (!next) store.draw(draw);
+    store.draw(draw);
     next = { ...next, ...part };
   };
   const close = (): void => {
@@ -145,6 +142,9 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
     offs = [];
     void client?.close();
     client = undefined;
+    // What was said of the last one is true of no other.
+    info = NOWHERE;
+    next = {};
   };
   const open = (): WSEClient => {
     const { url = '/wse', initial = {}, token, extensions, ...rest } = config;
@@ -157,21 +157,17 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
       positions,
       ...(extensions && { extensions: extensions() }),
       // The latest function counts, at each attempt.
-      token:
-        typeof token === 'function'
-          ? (request) => (typeof config.token === 'function' ? config.token(request) : '')
-          : (token ?? ''),
+      token: typeof token === 'function' ? (request) => (config.token as typeof token)(request) : (token ?? ''),
     };
     const made = connect(url as string, options);
     client = made;
     losses = 0;
-    const topics = (): string[] => [...made.subscribedTopics];
+    const tell = (part?: Partial<ConnectionInfo>): void =>
+      change({ ...part, isConnected: made.isConnected, url: made.url, topics: [...made.subscribedTopics] });
     offs = [
       store.attach(made),
-      made.watch('state', ({ previous: _, error: __, ...rest }) => {
-        change({ ...rest, isConnected: made.isConnected, url: made.url, topics: topics() });
-      }),
-      made.watch('subscription', () => change({ topics: topics() })),
+      made.watch('state', ({ previous: _, error: __, ...rest }) => tell(rest)),
+      made.watch('subscription', () => tell()),
       made.watch('quality', change),
       made.watch('lost', () => change({ losses: ++losses })),
     ];
@@ -189,7 +185,7 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
       return info;
     },
     use() {
-      if (!client && (over || !inPage())) throw new WSEError('WSE_CLOSED', 'nobody is connected');
+      if (!client && sessions.get(key) !== session) throw new WSEError('WSE_CLOSED', 'nobody is connected');
       return client ?? open();
     },
     configure(latest) {
@@ -197,35 +193,26 @@ function createSession(given: SessionConfig, key: string, place: string): Listed
     },
     acquire() {
       uses += 1;
-      over = false;
       clearTimeout(timer as number);
-      for (const other of sessions.values()) if (other !== session && other.place === place) other.retire();
+      for (const other of sessions.values()) if (other.place === place) other.retire();
       sessions.set(key, session);
       session.use();
-      let left = false;
       return () => {
-        if (!left && --uses === 0) timer = setTimeout(session.retire, config.linger ?? 5_000);
-        left = true;
+        if (--uses === 0) timer = setTimeout(session.retire, config.linger ?? 5_000);
       };
     },
     retire() {
       if (uses > 0) return;
-      clearTimeout(timer as number);
-      over = true;
       if (sessions.get(key) === session) sessions.delete(key);
       if (!client) return;
       close();
-      change(NOWHERE);
+      change({});
     },
     replace() {
       close();
-      session.use();
+      open();
     },
-    watch(fn) {
-      const entry = (): void => fn();
-      listeners.add(entry);
-      return () => void listeners.delete(entry);
-    },
+    watch: (fn) => enter(listeners, fn),
   };
   return session;
 }

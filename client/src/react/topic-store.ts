@@ -42,9 +42,9 @@ export interface TopicStoreOptions {
 /** How somebody is present on a topic. */
 export interface PresenceOptions {
   /** Be present yourself, with these data, until the topic is not used any more. */
-  readonly data?: Readonly<Record<string, unknown>>;
+  readonly data?: Readonly<Record<string, unknown>> | undefined;
   /** Gets who is there: asked after each connect. Without it a list begins empty, with those who come. */
-  readonly load?: (client: WSEClient) => Promise<Readonly<Record<string, unknown>>>;
+  readonly load?: ((client: WSEClient) => Promise<Readonly<Record<string, unknown>>>) | undefined;
 }
 
 /** Topics of one connection after the other. */
@@ -65,7 +65,7 @@ export interface TopicStore {
   topics(): string[];
   /** Takes its messages from a client from now on, and asks it for what is wanted. */
   attach(client: WSEClient): Off;
-  /** Calls `fn` with the next drawing. */
+  /** Calls `fn` with the next drawing, once however often it was asked for. */
   draw(fn: () => void): void;
 }
 
@@ -80,35 +80,41 @@ interface Cell {
   load?: PresenceOptions['load'];
   /** Members that nobody has seen yet, and that may be changed. */
   fresh?: Map<string, unknown> | undefined;
-  /** What was told since `load` was called. */
-  told?: WSEEvent[] | undefined;
+  /** What was told last of each user since `load` was called, which may never end. */
+  told?: Map<string, WSEEvent> | undefined;
 }
 
 const NOBODY: TopicState['members'] = new Map();
 const EMPTY: TopicState = { value: undefined, event: undefined, count: 0, members: NOBODY };
 
+/** Puts one entry into a set for each caller, even of the same function; what it returns takes it out, and tells whether it was there. */
+export const enter = <T>(fns: Set<(value: T) => void>, fn: (value: T) => void): (() => boolean) => {
+  const entry = (value: T): void => fn(value);
+  fns.add(entry);
+  return () => fns.delete(entry);
+};
+
 /** A store without a client. */
 export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule = nextFrame }: TopicStoreOptions): TopicStore {
   const begun = new Map(Object.entries(initial).map(([topic, { value }]) => [topic, { ...EMPTY, value }]));
-  const began = (topic: string): TopicState => begun.get(topic) ?? EMPTY;
-  /** Topics that nobody wanted any more: what they began with is out of date. */
-  const left = new Set<string>();
-  const first = (topic: string): TopicState => (left.has(topic) ? EMPTY : began(topic));
+  /** The same without topics that nobody wanted any more: what they began with is out of date. */
+  const first = new Map(begun);
   const cells = new Map<string, Cell>();
   const dirty = new Set<Cell>();
-  let drawing: (() => void)[] = [];
+  let drawing = new Set<() => void>();
   let client: WSEClient | undefined;
   let asked = new Set<string>();
-  let due = false;
+  let settling = false;
 
   const draw = (fn: () => void): void => {
-    if (drawing.push(fn) === 1) {
-      schedule(() => {
-        const all = drawing;
-        drawing = [];
-        for (const one of all) one();
-      });
-    }
+    const due = drawing.size > 0;
+    drawing.add(fn);
+    if (due) return;
+    schedule(() => {
+      const all = drawing;
+      drawing = new Set();
+      for (const one of all) one();
+    });
   };
   const flush = (): void => {
     const all = [...dirty];
@@ -122,8 +128,8 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   };
   const change = (cell: Cell, state: Partial<TopicState>): void => {
     cell.live = { ...cell.live, ...state };
-    if (dirty.size === 0) draw(flush);
     dirty.add(cell);
+    draw(flush);
   };
   let patterns = false;
   const of = (topic: string): [string, Cell][] => {
@@ -134,19 +140,20 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
 
   /** Asks for what is wanted and not asked for, and gives back what nobody wants: once for all that happen in one turn. */
   const settle = (): void => {
-    due = false;
-    for (const [topic, { uses }] of cells) {
-      if (uses > 0) continue;
-      cells.delete(topic);
-      if (begun.has(topic)) left.add(topic);
+    settling = false;
+    patterns = false;
+    for (const [topic, { uses, covers }] of cells) {
+      if (uses > 0) patterns ||= !!covers;
+      else {
+        cells.delete(topic);
+        first.delete(topic);
+      }
     }
-    patterns = [...cells.values()].some(({ covers }) => covers);
     if (!client) return;
-    const wanted = new Set(store.topics());
+    const wanted = new Set(cells.keys());
     void client.unsubscribe([...asked].filter((topic) => !wanted.has(topic)));
     const more: string[] = [];
-    for (const topic of wanted) {
-      const presence = cells.get(topic)?.data;
+    for (const [topic, { data: presence }] of cells) {
       if (asked.has(topic)) continue;
       if (presence) void client.subscribe([topic], { presence });
       else more.push(topic);
@@ -155,13 +162,13 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     asked = wanted;
   };
   const later = (): void => {
-    if (!due) queueMicrotask(settle);
-    due = true;
+    if (!settling) queueMicrotask(settle);
+    settling = true;
   };
   const use = (topic: string): Cell => {
     let cell = cells.get(topic);
     if (!cell) {
-      const state = first(topic);
+      const state = first.get(topic) ?? EMPTY;
       const covers = /[*?]/.test(topic) ? matcher([topic]) : undefined;
       cell = { covers, listeners: new Set(), handlers: new Set(), uses: 0, state, live: state };
       cells.set(topic, cell);
@@ -176,30 +183,38 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     later();
   };
 
-  const apply = (members: Map<string, unknown>, { type, payload }: WSEEvent): void => {
-    const { user_id: user, data } = payload as PresenceEvent;
-    if (/leave$/.test(type)) members.delete(user);
-    else members.set(user, data);
+  const join = (topic: string, place: 'listeners' | 'handlers', fn: (event: WSEEvent) => void): Off => {
+    const cell = use(topic);
+    const off = enter<WSEEvent>(cell[place], fn);
+    return () => {
+      if (off()) leave(cell);
+    };
+  };
+
+  const meet = (cell: Cell, events: Iterable<WSEEvent>): void => {
+    cell.fresh ??= new Map(cell.live.members);
+    for (const { type, payload } of events) {
+      const { user_id: user, data } = payload as PresenceEvent;
+      if (/leave$/.test(type)) cell.fresh.delete(user);
+      else cell.fresh.set(user, data);
+    }
+    change(cell, { members: cell.fresh });
   };
   const load = (cell: Cell): void => {
     if (!client?.isConnected || !cell.load) return;
-    const told: WSEEvent[] = [];
+    const told = new Map<string, WSEEvent>();
     cell.told = told;
-    const from = client;
-    cell.load(from).then(
-      (list) => {
+    cell
+      .load(client)
+      .catch(console.error)
+      .then((list) => {
         // Another connection has asked again, or nobody asks any more.
         if (cell.told !== told) return;
         cell.told = undefined;
+        if (!list) return;
         cell.fresh = new Map(Object.entries(list));
-        for (const event of told) apply(cell.fresh, event);
-        change(cell, { members: cell.fresh });
-      },
-      (error) => {
-        if (cell.told === told) cell.told = undefined;
-        console.error(error);
-      },
-    );
+        meet(cell, told.values());
+      });
   };
 
   const take = (event: WSEEvent): void => {
@@ -215,12 +230,10 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
           : (event.topic ?? event.type);
     if (topic === undefined) return;
     for (const [name, cell] of of(topic)) {
-      const { value, count, members } = cell.live;
+      const { value, count } = cell.live;
       if (presence) {
-        cell.told?.push(event);
-        cell.fresh ??= new Map(members);
-        apply(cell.fresh, event);
-        change(cell, { members: cell.fresh });
+        cell.told?.set((payload as PresenceEvent).user_id, event);
+        meet(cell, [event]);
       } else if (snapshot) change(cell, { value: own?.data, event: undefined });
       else {
         const made = reduce[name] ? reduce[name](value as never, event) : payload;
@@ -231,17 +244,9 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   };
 
   const store: TopicStore = {
-    get: (topic) => cells.get(topic)?.state ?? first(topic),
-    began,
-    watch(topic, fn) {
-      const cell = use(topic);
-      // One entry for each caller, even of the same function.
-      const entry = (): void => fn();
-      cell.listeners.add(entry);
-      return () => {
-        if (cell.listeners.delete(entry)) leave(cell);
-      };
-    },
+    get: (topic) => cells.get(topic)?.state ?? first.get(topic) ?? EMPTY,
+    began: (topic) => begun.get(topic) ?? EMPTY,
+    watch: (topic, fn) => join(topic, 'listeners', fn),
     want(topics) {
       let all: Cell[] = topics.map(use);
       return () => {
@@ -249,14 +254,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
         all = [];
       };
     },
-    listen(topic, fn) {
-      const cell = use(topic);
-      const entry = (event: WSEEvent): void => fn(event);
-      cell.handlers.add(entry);
-      return () => {
-        if (cell.handlers.delete(entry)) leave(cell);
-      };
-    },
+    listen: (topic, fn) => join(topic, 'handlers', fn),
     present(topic, { data, load: get }) {
       const cell = use(topic);
       if (data) {

@@ -17,7 +17,7 @@ import {
 import type { QueryDefaults } from '../query/adaptive.js';
 import { useInfo, useMaybeAbove, useSession } from './hooks.js';
 import { watchWindow } from './page-events.js';
-import type { ConnectionInfo, Session, SessionConfig } from './session.js';
+import type { Session, SessionConfig } from './session.js';
 
 /** What `useWSE` is told beside its token and topics: everything a provider takes, and the names of published configurations. */
 export interface UseWSEConfig extends SessionConfig {
@@ -218,8 +218,6 @@ const methods = (session: Session) => {
   };
 };
 
-const same = (info: ConnectionInfo): ConnectionInfo => info;
-
 /**
  * Connects, and returns everything. `useWSE(token, topics, config)`, or all in one object. Components that ask for the same share one
  * connection; another token replaces it; without arguments it is that of the provider above.
@@ -235,7 +233,7 @@ export function useWSE(first?: string | UseWSEOptions, list?: readonly string[],
     topics,
     above && first === undefined && list === undefined ? above : undefined,
   );
-  const info = useInfo(own, same);
+  const info = useInfo(own);
   const { stats, ...functions } = useMemo(() => methods(own), [own]);
   return {
     ...functions,

@@ -26,6 +26,8 @@ export function bindStore<E extends object>(client: WSEClient<E>, { interval = 1
     const { network, circuitBreaker, connectionPool, recovery, sendQueueSize, subscribedTopics, url, state } = stats;
     const wanted = client.wantedTopics;
     const { subscriptions, metrics, circuitBreaker: breaker } = store.getState();
+    const open = wanted.filter((topic) => !client.subscribedTopics.has(topic));
+    const failed = subscriptions.failedSubscriptions.filter((topic) => open.includes(topic));
     store.setState({
       connectionState: state,
       activeEndpoint: url,
@@ -38,9 +40,8 @@ export function bindStore<E extends object>(client: WSEClient<E>, { interval = 1
       subscriptions: {
         ...subscriptions,
         topics: wanted,
-        pendingSubscriptions: wanted.filter(
-          (topic) => !subscribedTopics.includes(topic) && !subscriptions.failedSubscriptions.includes(topic),
-        ),
+        pendingSubscriptions: open.filter((topic) => !failed.includes(topic)),
+        failedSubscriptions: failed,
         recoveryState: recovery.positions,
         serverRecoveryEnabled: client.recoveryEnabled,
       },
@@ -59,9 +60,8 @@ export function bindStore<E extends object>(client: WSEClient<E>, { interval = 1
       read();
       if (latency !== null) actions.recordLatency(latency);
     }),
-    client.watch('subscription', ({ topics, failed }) => {
-      for (const { topic } of failed) actions.failSubscription(topic);
-      for (const topic of topics) actions.confirmSubscription(topic);
+    client.watch('subscription', ({ action, failed }) => {
+      if (action === 'subscribe') for (const { topic } of failed) actions.failSubscription(topic);
       read();
     }),
     client.watch('error', (error) => {

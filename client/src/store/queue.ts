@@ -47,22 +47,31 @@ export interface MessageQueueState {
   getOldestMessageAge(): number;
 }
 
-const byPriority = (a: QueuedMessage, b: QueuedMessage): number => b.priority - a.priority;
+/** Where those begin that are low enough, in a list that is in order. */
+const where = (messages: readonly QueuedMessage[], low: (priority: number) => boolean): number => {
+  let [from, to] = [0, messages.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (low((messages[middle] as QueuedMessage).priority)) to = middle;
+    else from = middle + 1;
+  }
+  return from;
+};
 
 /** The queue that `bindStore(client, { queue: true })` fills, as a hook and a zustand store. */
 export const useMessageQueueStore: UseBoundStore<StoreApi<MessageQueueState>> = /* @__PURE__ */ create<MessageQueueState>()(
   (set, get) => {
     const put = (messages: readonly QueuedMessage[], stats?: Partial<QueueStats>): void =>
       set((state) => ({ messages, size: messages.length, stats: { ...state.stats, ...stats } }));
-    const oldest = (count: number): Set<QueuedMessage> =>
-      new Set([...get().messages].sort((a, b) => a.timestamp - b.timestamp).slice(0, count));
-    /** Keeps the first ones of each priority's newest, as many as there is room for. */
+    /** From the lowest priority up, the oldest of each first, until there is room. */
     const cut = (messages: QueuedMessage[]): QueuedMessage[] => {
-      const over = messages.length - get().capacity;
-      if (over <= 0) return messages;
-      // From the lowest priority up, the oldest of each first.
-      const gone = new Set([...messages].sort((a, b) => a.priority - b.priority).slice(0, over));
-      return messages.filter((message) => !gone.has(message));
+      const { capacity } = get();
+      while (messages.length > capacity) {
+        const { priority: lowest } = messages[messages.length - 1] as QueuedMessage;
+        const first = where(messages, (priority) => priority <= lowest);
+        messages.splice(first, messages.length - capacity);
+      }
+      return messages;
     };
     return {
       messages: [],
@@ -72,9 +81,13 @@ export const useMessageQueueStore: UseBoundStore<StoreApi<MessageQueueState>> = 
       stats: { enqueued: 0, dequeued: 0, dropped: 0 },
       enqueue(...more) {
         const { messages, stats } = get();
-        const all = [...messages, ...more].sort(byPriority);
-        const kept = cut(all);
-        put(kept, { enqueued: stats.enqueued + more.length, dropped: stats.dropped + all.length - kept.length });
+        const all = [...messages];
+        for (const message of more) {
+          const at = where(all, (priority) => priority < message.priority);
+          all.splice(at, 0, message);
+        }
+        const size = all.length;
+        put(cut(all), { enqueued: stats.enqueued + more.length, dropped: stats.dropped + size - all.length });
       },
       dequeue(count = 1) {
         const { messages, stats } = get();
@@ -92,13 +105,14 @@ export const useMessageQueueStore: UseBoundStore<StoreApi<MessageQueueState>> = 
       },
       getByPriority: (priority) => get().messages.filter((message) => message.priority === priority),
       removeOldest(count = 1) {
-        const gone = oldest(count);
-        put(get().messages.filter((message) => !gone.has(message)));
+        const { messages } = get();
+        const gone = new Set([...messages].sort((a, b) => a.timestamp - b.timestamp).slice(0, count));
+        put(messages.filter((message) => !gone.has(message)));
       },
       hasBackpressure: () => get().size >= 0.8 * get().capacity,
       getOldestMessageAge() {
-        const [first] = oldest(1);
-        return first ? Date.now() - first.timestamp : 0;
+        const now = Date.now();
+        return now - get().messages.reduce((first, { timestamp }) => Math.min(first, timestamp), now);
       },
     };
   },

@@ -5,7 +5,7 @@ import { deflateSync } from 'node:zlib';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { waitUntil } from '../../../ts/test/support/wait.js';
 import { connect, type StateChange } from '../../src/index.js';
-import { open } from '../support/client.js';
+import { cut, open } from '../support/client.js';
 import { seeded, seeds } from '../support/random.js';
 import { rawServer, upgraded } from '../support/raw-server.js';
 import { Socket } from '../support/socket.js';
@@ -149,8 +149,7 @@ describe('rubbish', () => {
     expect(states.some(({ state, code }) => state === 'reconnecting' && code !== undefined)).toBe(true);
     await waitUntil(() => server.open() === 1, 'the first one gone');
     // It answers no Close: the client would wait for that.
-    for (const socket of server.sockets) socket.destroy();
-    await waitUntil(() => !client.isConnected, 'the end');
+    await cut(client, () => server.sockets.forEach((socket) => socket.destroy()));
   });
 });
 

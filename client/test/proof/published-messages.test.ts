@@ -3,7 +3,7 @@
 import { deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { waitUntil } from '../../../ts/test/support/wait.js';
-import { open } from '../support/client.js';
+import { cut, open } from '../support/client.js';
 import { fastClock } from '../support/fast-clock.js';
 import { PublishedServer } from '../support/published-server.js';
 import { vectors } from '../support/vectors.js';
@@ -159,8 +159,7 @@ describe('recovery', () => {
     await waitUntil(() => client.subscribedTopics.has('a'), 'subscription');
     for (const n of range(0, 4)) server.publish('a', 'tick', n);
     await waitUntil(() => events.length === 5, 'the first');
-    server.connections[0]?.socket.terminate();
-    await waitUntil(() => !client.isConnected, 'the end');
+    await cut(client, () => server.connections[0]?.socket.terminate());
     for (const n of range(5, 9)) server.publish('a', 'tick', n);
     const second = await server.connection(1);
     expect((await second.next('subscription_update')).p).toMatchObject({ recover: true, recovery: { a: { offset: 4 } } });
@@ -220,8 +219,7 @@ describe('recovery', () => {
     await waitUntil(() => client.subscribedTopics.size === 2, 'subscription');
     for (const topic of ['a', 'b']) server.publish(topic, 'tick', 0);
     await waitUntil(() => events.length === 2, 'the first');
-    server.connections[0]?.socket.close();
-    await waitUntil(() => !client.isConnected, 'the end');
+    await cut(client, () => server.connections[0]?.socket.close());
     for (const n of range(1, 20)) server.publish('a', 'tick', n);
     server.forget('b');
     for (const n of range(1, 3)) server.publish('b', 'tick', n);

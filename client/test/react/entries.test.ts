@@ -7,9 +7,10 @@ import { waitUntil } from '../../../ts/test/support/wait.js';
 import { connect, networkQuality } from '../../src/index.js';
 import { ADAPTIVE_DEFAULTS, adaptQueryClient, useTopicQuery } from '../../src/query/index.js';
 import { useTopic, useWSE } from '../../src/react/index.js';
-import { bindStore, useMessageQueueStore, useWSEStore } from '../../src/store/index.js';
+import { bindStore, type QueuedMessage, useMessageQueueStore, useWSEStore } from '../../src/store/index.js';
 import { startTestServer, type TestServer } from '../../src/testing/index.js';
 import { open } from '../support/client.js';
+import { seeded } from '../support/random.js';
 import { Frames, provide, render, show } from '../support/react.js';
 import { Peer } from '../support/wse.js';
 
@@ -67,6 +68,39 @@ it('the store shows a client, and components hear of it', async () => {
   expect(useWSEStore.getState()).toMatchObject({ connectionState: 'pending', activeTopics: [] });
 });
 
+it('the store shows no topic as subscribed that is not, and no refusal that is over', async () => {
+  const peer = await Peer.start();
+  const { client } = open(peer.url, { topics: ['a', 'b'] });
+  onTestFinished(bindStore(client));
+  const connection = await peer.connection(0);
+  connection.ready();
+  const answer = (action: string, topics: readonly string[], failed: readonly string[] = []): void =>
+    connection.send({ c: 'WSE', t: 'subscription_update', p: { action, success_topics: topics, failed_topics: failed } });
+  const { subscriptions } = useWSEStore.getState();
+  const shown = () => useWSEStore.getState().subscriptions;
+  expect(subscriptions).toMatchObject({ pendingSubscriptions: ['a', 'b'], failedSubscriptions: [] });
+  answer('subscribe', ['a'], ['b']);
+  await waitUntil(() => shown().failedSubscriptions.length === 1, 'a refusal');
+  expect(useWSEStore.getState().activeTopics).toEqual(['a']);
+  expect(shown().pendingSubscriptions).toEqual([]);
+  answer('subscribe', ['b']);
+  await waitUntil(() => useWSEStore.getState().activeTopics.length === 2, 'b');
+  expect(shown().failedSubscriptions).toEqual([]);
+
+  const lists = new Set<string>();
+  onTestFinished(useWSEStore.subscribe(({ activeTopics }) => lists.add(activeTopics.join())));
+  void client.unsubscribe(['a']);
+  answer('unsubscribe', ['a']);
+  await waitUntil(() => useWSEStore.getState().activeTopics.length === 1, 'b alone');
+  expect([...lists].filter((list) => list !== 'a,b')).toEqual(['b']);
+  void client.unsubscribe(['b']);
+  // Refused: `b` is subscribed still, and wanted by nobody.
+  answer('unsubscribe', [], ['b']);
+  answer('unsubscribe', ['c']);
+  await waitUntil(() => client.getStats().messagesReceived >= 6, 'both answers');
+  expect(shown().failedSubscriptions).toEqual([]);
+});
+
 it('the queue keeps order and bounds', () => {
   const queue = useMessageQueueStore.getState();
   const message = (id: string, priority: number, timestamp: number) => ({ id, type: 't', payload: id, priority, timestamp });
@@ -85,6 +119,48 @@ it('the queue keeps order and bounds', () => {
   expect(queue.dequeue(5).map(({ id }) => id)).toEqual(['e', 'c']);
   expect(queue.getOldestMessageAge()).toBe(0);
   queue.setCapacity(10_000);
+});
+
+it('the queue finds a place without looking at every message', () => {
+  const queue = useMessageQueueStore.getState();
+  const random = seeded(11);
+  let reads = 0;
+  const message = (n: number): QueuedMessage => {
+    const priority = [1, 3, 5, 8, 10][Math.floor(random() * 5)] as number;
+    return {
+      id: String(n),
+      type: 't',
+      payload: priority,
+      get priority() {
+        reads += 1;
+        return priority;
+      },
+      timestamp: n,
+    };
+  };
+  queue.clearQueue();
+  queue.setCapacity(1_000);
+  let model: QueuedMessage[] = [];
+  for (let n = 0; n < 1_500; n += 1) {
+    const next = message(n);
+    model = [...model, next].sort((a, b) => (b.payload as number) - (a.payload as number));
+    const lowest = model.at(-1)?.payload;
+    if (model.length > 1_000)
+      model.splice(
+        model.findIndex(({ payload }) => payload === lowest),
+        1,
+      );
+    reads = 0;
+    queue.enqueue(next);
+    expect(reads).toBeLessThan(50);
+  }
+  const ids = (messages: readonly QueuedMessage[]): string[] => messages.map(({ id }) => id);
+  expect(ids(useMessageQueueStore.getState().messages)).toEqual(ids(model));
+  expect(useMessageQueueStore.getState().getOldestMessageAge()).toBeGreaterThan(0);
+  queue.setCapacity(10);
+  expect(ids(useMessageQueueStore.getState().messages)).toEqual(ids(model.filter(({ payload }) => payload === 10).slice(-10)));
+  queue.setCapacity(10_000);
+  queue.clearQueue();
 });
 
 it('errors are kept, the last hundred', async () => {

@@ -1,6 +1,7 @@
 /** A client under test: closed with the test, its notices at hand. */
 
 import { onTestFinished } from 'vitest';
+import { within } from '../../../ts/test/support/wait.js';
 import { type ClientOptions, connect, type Notices, type WSEClient, type WSEEvent } from '../../src/index.js';
 
 /** A client and everything it said. */
@@ -23,4 +24,13 @@ export function open(url: string | string[], options: ClientOptions = {}): TestC
   client.watch('lost', (range) => test.lost.push(range));
   onTestFinished(() => client.close());
   return test;
+}
+
+/** Ends a connection, and waits until the client has noticed. Whoever looks from time to time may come when the next one is there. */
+export async function cut(client: WSEClient, end: () => void): Promise<void> {
+  const noticed = new Promise<void>((resolve) => {
+    client.watch('state', ({ state }) => state === 'reconnecting' && resolve());
+  });
+  end();
+  await within(noticed, 'the end of the connection');
 }

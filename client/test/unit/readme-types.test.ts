@@ -1,4 +1,4 @@
-/** The React programs of the README are programs: the compiler takes them, against the sources. */
+/** The programs of the README are programs: the compiler takes them, against the sources. */
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -7,10 +7,10 @@ import { expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const text = readFileSync(`${ROOT}client/README.md`, 'utf8');
-const programs = [...text.matchAll(/```tsx\n([\s\S]*?)```/g)].map(([, code]) => code as string);
+const programs = [...text.matchAll(/```(?:tsx|js)\n([\s\S]*?)```/g)].map(([, code]) => code as string);
 
 it('type-checks', () => {
-  expect(programs.length).toBeGreaterThan(0);
+  expect(programs).toHaveLength(text.match(/^```(?!js run$)\w/gm)?.length ?? 0);
   const files = new Map(programs.map((code, n) => [`${ROOT}client/readme-${n}.tsx`, code]));
   const { config } = ts.readConfigFile(`${ROOT}tsconfig.json`, ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(

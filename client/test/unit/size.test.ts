@@ -45,7 +45,7 @@ describe('beside the core', async () => {
 
   it('the provider and the hooks', async () => {
     const names = '{ WSEProvider, useClient, useConnection, usePresence, useTopic, useTopicEvents }';
-    expect(await beside('react', names)).toBeLessThanOrEqual(2_590);
+    expect(await beside('react', names)).toBeLessThanOrEqual(2_500);
   });
   // With the window's events, batches and grades of quality, which are the published hook's.
   it('useWSE', async () => expect(await beside('react')).toBeLessThanOrEqual(5_000));

@@ -1,5 +1,7 @@
 'use client';
 
+// A bare WebSocket, so that nothing but the reload and the port is shown; a page of your own has `wse-client/react`, which
+// reconnects and is asked for nothing below (examples/vite-react).
 import { useEffect, useState } from 'react';
 
 export default function Page() {

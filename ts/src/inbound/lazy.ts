@@ -23,6 +23,11 @@ export class LazyMessage {
     return this.#region.toString('utf8', this.#start, this.#end);
   }
 
+  /** Whether its JSON holds this text, which has no escapes; nothing is decoded. @internal */
+  includes(text: string): boolean {
+    return this.#region.subarray(this.#start, this.#end).includes(text);
+  }
+
   /** Its size in bytes of JSON. */
   get byteLength(): number {
     return this.#end - this.#start;

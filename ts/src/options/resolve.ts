@@ -25,6 +25,9 @@ const CONNECTIONS: NumberRule = { min: 1, max: 2 ** 21, integer: true };
 const SHARDS: NumberRule = { min: 0, max: 64, integer: true };
 const PORT: NumberRule = { min: 0, max: 65_535, integer: true };
 const BACKLOG: NumberRule = { min: 1, max: 65_535, integer: true };
+/** Requests of one facade that may wait for their answers, where nothing says how many. */
+export const MAX_PENDING_REQUESTS = 1024;
+
 const COUNT: NumberRule = { min: 1, max: 2 ** 24, integer: true };
 /** Half of what a string of V8 can hold: a longer text would end the loop that reads it. */
 const MESSAGE_BYTES: NumberRule = { min: 1, max: 2 ** 28, integer: true, unit: 'bytes' };
@@ -146,7 +149,7 @@ export function resolveAll(options: WSEServerOptions): Resolved {
     recovery.lastValues = ['*'];
   }
   Object.assign(resolved, asked);
-  const maxPendingRequests = reader.number('maxPendingRequests', COUNT, 1024);
+  const maxPendingRequests = reader.number('maxPendingRequests', COUNT, MAX_PENDING_REQUESTS);
   const http = readHttp(reader);
   resolved.http = http.native;
   reader.done(suggestOption);

@@ -8,8 +8,6 @@ import { type SecondsRule, toSeconds } from '../options/seconds.js';
 import { type EngineHandle, stopped } from './engine-handle.js';
 import { cancelText, requestText } from './request-wire.js';
 
-/** Questions of one facade that may be open. */
-export const MAX_PENDING = 1024;
 const TIMEOUT: SecondsRule = { max: 3600 };
 const TIMEOUT_SECONDS = 10;
 
@@ -106,7 +104,7 @@ export class ClientRequests {
     }
     if (type !== 'msg') return false;
     // Of what is not parsed, only what may be a reply of ours is.
-    if (payload instanceof LazyMessage) return payload.text.includes(this.#prefix) && this.#reply(conn, payload.parse());
+    if (payload instanceof LazyMessage) return payload.includes(this.#prefix) && this.#reply(conn, payload.parse());
     return this.#reply(conn, payload);
   }
 

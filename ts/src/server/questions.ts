@@ -160,16 +160,16 @@ export class Questions {
     const { id, user, topics } = question;
     const { snapshots } = this.#answerers;
     const who = 'snapshots.get';
-    let request: SnapshotRequest | undefined;
+    const request = new SnapshotRequest(question, () => positionsOf(this.#engine, topics));
     const call = (): unknown => {
-      request = new SnapshotRequest(question, () => positionsOf(this.#engine, topics));
+      request.pin();
       return snapshots === 'last' ? undefined : snapshots?.get(user, [...topics], request);
     };
     const make = (given: unknown): string => {
       const { maxSnapshotBytes } = this.#answering;
-      return request?.toAnswer(id, given, maxSnapshotBytes, (error) => this.#report(who, error)) ?? failed({ id });
+      return request.toAnswer(id, given, maxSnapshotBytes, (error) => this.#report(who, error));
     };
-    this.#call(id, { who, end: () => request?.end() }, call, make);
+    this.#call(id, { who, end: () => request.end() }, call, make);
   }
 
   /** Calls for an answer; `make` writes it as it crosses, JSON. */

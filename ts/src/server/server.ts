@@ -15,12 +15,12 @@ import type { JsonValue, PresenceMember, PresenceStats, WSEBatch, WSEMessage } f
 import type { LazyMessage } from '../inbound/lazy.js';
 import { loadNative } from '../native/loader.js';
 import { OptionReader } from '../options/reader.js';
-import { readTls } from '../options/resolve.js';
+import { MAX_PENDING_REQUESTS, readTls } from '../options/resolve.js';
 import type { TlsOptions, WSEServerOptions } from '../options/types.js';
 import type { AttachOptions, UpgradeSource } from '../upgrade/attachments.js';
 import { Upgrades } from '../upgrade/upgrades.js';
 import type { WSECallbacks } from './callbacks.js';
-import { ClientRequests, MAX_PENDING, type RequestOptions } from './client-requests.js';
+import { ClientRequests, type RequestOptions } from './client-requests.js';
 import {
   ConnectionCalls,
   type ConnectionInfo,
@@ -92,7 +92,7 @@ export class RustWSEServer<Port extends number | null | undefined = number | nul
     this.#connections = new ConnectionCalls(engine);
     this.#recovery = new RecoveryCalls(engine);
     this.#tokens = new TokenCalls(engine);
-    this.#requests = new ClientRequests(engine, created?.maxPendingRequests ?? MAX_PENDING);
+    this.#requests = new ClientRequests(engine, created?.maxPendingRequests ?? MAX_PENDING_REQUESTS);
     this.#reader = new EventReader(engine, this.#requests, given instanceof EngineHandle ? supervisorOf(engine.id) : undefined);
     this.#upgrades = new Upgrades(engine, paths);
     const door = created?.httpServer ? new HttpDoor(engine, created.httpServer, this.#upgrades, created.probes) : null;

@@ -64,16 +64,15 @@ export class SnapshotRequest implements SnapshotContext {
   readonly conn: number;
   readonly topics: readonly string[];
   readonly #positions: () => (TopicPosition | null)[];
-  #pins: (TopicPosition | null)[];
+  #pins: (TopicPosition | null)[] = [];
   #abort: AbortController | undefined;
   #over = false;
 
-  /** @param positions where the streams of the topics stand now */
+  /** Pinned nowhere yet. @param positions where the streams of the topics stand now */
   constructor({ conn, topics }: SnapshotQuestion, positions: () => (TopicPosition | null)[]) {
     this.conn = conn;
     this.topics = topics;
     this.#positions = positions;
-    this.#pins = positions();
     // Handed on to other functions, as `signal` is.
     this.pin = this.pin.bind(this);
   }

@@ -2,7 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { LazyMessage } from '../../src/inbound/lazy.js';
 import {
   type IncomingRequest,
   RustWSEServer,
@@ -417,7 +418,8 @@ describe('server.request', () => {
     expect(((await failureOf(server.request(conn, 'x'))) as WSEError).code).toBe('WSE_REQUEST_DISCONNECTED');
     expect(server.pendingRequests).toBe(0);
     expect(await failureOf(server.request(conn, 'x', new Map()))).toBeInstanceOf(TypeError);
-    expect(await failureOf(server.request(conn, 'x', null, { timeout: 5000 }))).toBeInstanceOf(WSEError);
+    const tooLong = await failureOf(server.request(conn, 'x', null, { timeout: 5000 }));
+    expect(tooLong).toMatchObject({ code: 'WSE_CONFIG_INVALID', path: 'timeout' });
   });
 
   it('rejects when the server stops', async () => {
@@ -480,5 +482,32 @@ describe('server.request', () => {
     await waitUntil(() => heard.length === 21, 'messages');
     expect(heard).toEqual([...Array.from({ length: 20 }, () => ({ t: 'before' })), { t: 'last' }]);
     if (style === 'drainInbound') reading = false;
+  });
+
+  it('decodes no lazy message that is no reply', async () => {
+    const server = new RustWSEServer({ port: 0, shards: threads(1), ...QUIET });
+    onTestFinished(() => server.stop({ timeout: 1 }));
+    const { port } = await server.start();
+    const decoded = vi.spyOn(LazyMessage.prototype, 'text', 'get');
+    onTestFinished(() => decoded.mockRestore());
+    const client = await Client.open(port);
+    answering(client, ({ p }) => ({ p }));
+    let conn = -1;
+    let messages = 0;
+    const read = async (): Promise<void> => {
+      for await (const batch of server.batches({ lazy: true })) {
+        for (const [type, id] of batch) {
+          if (type === 'connect') conn = id as number;
+          if (type === 'msg') messages += 1;
+        }
+      }
+    };
+    void read();
+    await waitUntil(() => conn >= 0, 'connect');
+    expect(await server.request(conn, 'n', 1)).toBe(1);
+    const before = decoded.mock.calls.length;
+    for (let n = 0; n < 20; n += 1) client.send('{"t":"reply","cid":"theirs","p":1}');
+    await waitUntil(() => messages === 20, 'messages');
+    expect([before, decoded.mock.calls.length]).toEqual([1, 1]);
   });
 });

@@ -1,15 +1,17 @@
 // Every example runs, does what its first line says, and ends cleanly.
 
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { Client } from './client.js';
 import { Program } from './run.js';
 
 test('no example is forgotten', () => {
   const files = readdirSync(new URL('../../../examples', import.meta.url)).filter((name) => name !== 'README.md');
-  // The dashboard and the page have tests of their own, in a browser; Next.js is 340 MB, and tried by hand.
+  // The dashboard and the pages have tests of their own, in a browser; Next.js is 340 MB, and tried by hand.
   expect(files.sort()).toEqual([
     'browser',
     'chat.mjs',
@@ -21,8 +23,10 @@ test('no example is forgotten', () => {
     'market.mjs',
     'next',
     'nginx',
+    'node-client.mjs',
     'own-port.mjs',
     'tokens.mjs',
+    'vite-react',
     'workers.mjs',
   ]);
 });
@@ -256,4 +260,29 @@ test('own-port', async () => {
   const closed = client.closed();
   expect(await program.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(await closed).toBe(4300);
+});
+
+test('node-client: what it was told to say is said by the next one, once there is a server', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wse-node-client-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const OUTBOX = join(folder, 'outbox');
+  const alone = new Program(['examples/node-client.mjs', 'hello'], { OUTBOX, WSE_URL: 'ws://127.0.0.1:1/wse' });
+  await expect.poll(() => alone.lines()).toContain('kept: hello');
+  expect((await alone.end('SIGKILL')).errors).toBe('');
+
+  const server = new Program(['examples/vite-react/server.mjs'], { PORT: '0', DIST: folder });
+  const WSE_URL = `${(await server.firstLine()).replace('http', 'ws')}/wse`;
+  const next = new Program(['examples/node-client.mjs'], { OUTBOX, WSE_URL });
+  await expect.poll(() => next.lines()).toEqual(expect.arrayContaining(['delivered: hello', 'node: hello', 'here: ']));
+  await expect.poll(() => next.lines().some((line) => /^ACME \d+\.\d\d$/.test(line))).toBe(true);
+  expect(await next.end('SIGINT')).toEqual({ code: 0, errors: '' });
+  expect(next.lines().filter((line) => line === 'node: hello')).toHaveLength(1);
+
+  const last = new Program(['examples/node-client.mjs', 'and again'], { OUTBOX, WSE_URL });
+  await expect
+    .poll(() => last.lines())
+    .toEqual(expect.arrayContaining(['kept: and again', 'delivered: and again', 'node: and again']));
+  expect(await last.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+  expect(last.lines()).not.toContain('node: hello');
+  expect(await server.end('SIGTERM')).toEqual({ code: 0, errors: '' });
 });

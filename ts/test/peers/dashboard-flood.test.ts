@@ -31,6 +31,7 @@ it(
     expect(ours).toEqual(Array.from({ length: MESSAGES }, (_, n) => n + 1));
     expect(drawn).toBeGreaterThan(0);
     expect(drawn).toBeLessThanOrEqual(frames + 1);
+    expect(commits).toBeGreaterThan(0);
     expect(commits).toBeLessThanOrEqual(frames + 1);
     expect(tab.complaints).toEqual([]);
     child.signal('SIGINT');
@@ -64,7 +65,7 @@ function keepSocket(): void {
   };
 }
 
-/** Runs in the page: so many readings, ten every ten milliseconds, and what became of them. */
+/** Runs in the page: so many readings, ten every ten milliseconds, with each ten a tab that comes or goes, and what became of them. */
 async function flood(messages: number) {
   const page = globalThis as unknown as Page;
   const { chart } = page.document.getElementById('memory-chart');
@@ -86,13 +87,18 @@ async function flood(messages: number) {
   const before = chart.drawn;
   page.requestAnimationFrame(frame);
   const began = performance.now();
+  const say = (c: string, t: string, p: object) =>
+    page.socket.dispatchEvent(new page.MessageEvent('message', { data: JSON.stringify({ c, t, p }) }));
   let sent = 0;
   while (sent < messages) {
     await new Promise((resolve) => setTimeout(resolve, 10));
     // As many as are due: a timer that comes late makes it no slower.
     for (const due = Math.min(messages, performance.now() - began); sent < due; ) {
-      const p = { used: ++sent, total: messages, cache: 0, swapTotal: 0, swapUsed: 0, at: Date.now() };
-      page.socket.dispatchEvent(new page.MessageEvent('message', { data: JSON.stringify({ c: 'U', t: 'system.memory', p }) }));
+      const at = Date.now();
+      say('U', 'system.memory', { used: ++sent, total: messages, cache: 0, swapTotal: 0, swapUsed: 0, at });
+      if (sent % 10 > 0) continue;
+      const type = sent % 20 > 0 ? 'presence_join' : 'presence_leave';
+      say('WSE', type, { user_id: 'somebody', data: { since: at }, topic: 'tabs' });
     }
   }
   await new Promise<void>((resolve) => page.requestAnimationFrame(() => page.requestAnimationFrame(resolve)));
