@@ -64,6 +64,8 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
   const pending = new Map<string, Pending>();
   const handlers = new Map<string, RequestHandler>();
   const running = new Map<string, AbortController>();
+  /** Handlers that have not come to an end, whatever became of their requests. */
+  let working = 0;
   /** Ours begin so: a late reply is known by it. */
   const mine = id().replace(/\d+$/, '');
 
@@ -72,10 +74,13 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
     const handler = handlers.get(type);
     const fail = (code: string, message: string): boolean =>
       write({ type: 'reply', category: 'WSE', correlationId: cid, error: { code, message } });
+    // One that is over may have a handler still, whose signal is aborted.
+    if (running.get(cid)?.signal.aborted === false) return void fail('DUPLICATE_REQUEST', 'is open');
     if (handler === undefined) return void fail('NOT_HANDLED', `nobody answers ${type}`);
-    if (running.size >= LIMIT) return void fail('BUSY', 'too many requests');
+    if (working >= LIMIT) return void fail('BUSY', 'too many requests');
     const controller = new AbortController();
     running.set(cid, controller);
+    working += 1;
     const timer = clock.setTimeout(() => controller.abort(), deadline);
     try {
       const payload = await handler(event.payload, { event, deadline, signal: controller.signal });
@@ -85,6 +90,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
       if (!controller.signal.aborted) fail(typeof code === 'string' ? code : 'HANDLER_ERROR', String(message ?? error));
       report(error, type);
     } finally {
+      working -= 1;
       clock.clearTimeout(timer);
       if (running.get(cid) === controller) running.delete(cid);
     }
@@ -95,6 +101,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
       return pending.size;
     },
     async request(type, payload, { timeout = patience, signal, priority } = {}) {
+      const level = levelOf(priority);
       if (pending.size >= LIMIT) throw new WSEError('WSE_QUEUE_FULL', `${LIMIT} requests wait`);
       const cid = id();
       const unsent = new AbortController();
@@ -107,7 +114,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
       if (!signal?.aborted) {
         pending.set(cid, entry);
         const request = Math.min(timeout, 2 ** 31 - 1);
-        const message = { type, payload, correlationId: cid, request, priority: levelOf(priority) };
+        const message = { type, payload, correlationId: cid, request, priority: level };
         const before = waiting();
         send(message, Number.POSITIVE_INFINITY, unsent.signal).then(() => {
           entry.sent = true;
@@ -125,8 +132,9 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
     },
     take(event, raw) {
       const { type, correlationId: cid } = event;
-      if (cid === undefined) return false;
-      if (type === 'cancel') {
+      // Names have at most 128 characters (docs/protocol.md §18); with another one it is an ordinary message.
+      if (!cid || cid.length > 128) return false;
+      if (type === 'cancel' && event.category === 'WSE') {
         running.get(cid)?.abort();
         return true;
       }
@@ -140,7 +148,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
         return waiting !== undefined || cid.startsWith(mine);
       }
       const deadline = raw['rq'];
-      if (typeof deadline !== 'number') return false;
+      if (typeof deadline !== 'number' || !(deadline > 0)) return false;
       void answer(event, deadline);
       return true;
     },
