@@ -18,6 +18,7 @@ import type { Ending } from './machine.js';
 import { type ClientOptions, settle, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
 import { followPage } from './page.js';
+import { matcher } from './pattern.js';
 import { createLatency } from './plain.js';
 import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
@@ -150,7 +151,8 @@ export function connect<E extends object = Record<string, unknown>>(
     counters.eventsDropped += 1;
     notices.emit('overflow', { dropped: counters.eventsDropped });
   });
-  const snapshots = new Set<Wait<unknown>>();
+  /** Who waits for states, and of which topics; oldest first. */
+  const snapshots = new Map<Wait<unknown>, (topic: string) => boolean>();
   const sync = (topics?: readonly string[]): boolean => {
     resume.rewind(topics);
     const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
@@ -176,7 +178,9 @@ export function connect<E extends object = Record<string, unknown>>(
       return result;
     },
     snapshots(payload) {
-      for (const wait of snapshots) wait.resolve(payload);
+      // Answers come in order and name no question, but topics: a subscription's are not what was asked for here.
+      const topics = isRaw(payload) && payload['topics'];
+      for (const [wait, covers] of snapshots) if (!Array.isArray(topics) || topics.every(covers)) return wait.resolve(payload);
     },
     asked(question) {
       import('./answers.js')
@@ -271,7 +275,7 @@ export function connect<E extends object = Record<string, unknown>>(
       subscriptions.disconnected();
       requests.disconnected();
       tokens.disconnected();
-      for (const wait of snapshots) wait.fail('WSE_CONNECTION_LOST');
+      for (const wait of snapshots.keys()) wait.fail('WSE_CONNECTION_LOST');
       for (const hook of hooks) hook.disconnected?.();
     },
     changed: (change) => void notices.emit('state', change),
@@ -312,8 +316,7 @@ export function connect<E extends object = Record<string, unknown>>(
     if (driver.buffered !== undefined) return Promise.resolve();
     if (ending) return Promise.reject(ending);
     const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
-    void closed.then(() => wait.reject(ending));
-    const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
+    const off = notices.on('state', ({ state }) => (ending ? wait.reject(ending) : state === 'connected' && wait.resolve()));
     return wait.promise;
   };
   const client: WSEClient<E> = {
@@ -382,7 +385,7 @@ export function connect<E extends object = Record<string, unknown>>(
     async requestSnapshot(topics, { timeout = patience } = {}) {
       await until(timeout);
       const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
-      snapshots.add(wait);
+      snapshots.set(wait, topics ? matcher(topics) : () => true);
       if (!sync(topics)) wait.fail('WSE_CONNECTION_LOST');
       return wait.promise as Promise<never>;
     },
@@ -403,8 +406,8 @@ export function connect<E extends object = Record<string, unknown>>(
   const probe = (): void => {
     if (driver.buffered !== undefined) liveness.probe();
   };
-  const unwatch = page ? followPage(clock, driver, probe) : undefined;
   for (const extension of extensions) hooks.push(extension.attach(host));
+  const unwatch = page ? followPage(clock, driver, probe) : undefined;
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));

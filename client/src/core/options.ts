@@ -114,7 +114,7 @@ const LEAST: Readonly<Record<string, number>> = {
   idleTimeout: 1,
   maxDelay: 1,
   factor: 1,
-  maxAttempts: Number.NEGATIVE_INFINITY,
+  maxAttempts: -Infinity,
 };
 
 /** Options with every default in its place. */

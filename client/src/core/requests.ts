@@ -116,7 +116,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
         const request = Math.min(timeout, 2 ** 31 - 1);
         const message = { type, payload, correlationId: cid, request, priority: level };
         const before = waiting();
-        send(message, Number.POSITIVE_INFINITY, unsent.signal).then(() => {
+        send(message, Infinity, unsent.signal).then(() => {
           entry.sent = true;
         }, wait.reject);
         // Known in this turn, in which the connection may end, too.

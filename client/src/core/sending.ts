@@ -29,7 +29,7 @@ export interface Sending {
   send(type: string, payload?: unknown, options?: SendOptions): Promise<void>;
   sendWithRetry(type: string, payload?: unknown, options?: SendOptions & { readonly retries?: number }): Promise<void>;
   sendBatch(messages: readonly (readonly [type: string, payload?: unknown])[], options?: SendOptions): Promise<void>;
-  /** Hands on what is being gathered. */
+  /** What is being gathered is sent no more. */
   close(): void;
 }
 
@@ -73,7 +73,19 @@ export function createSending({ settings, context, outgoing, hooks, id, ending }
       { timeout: Math.max(...items.map(({ timeout }) => timeout)) },
     ).then(
       () => items.forEach((item) => item.resolve()),
-      (error) => items.forEach((item) => item.reject(error)),
+      (error) => {
+        // What is wrong with one, or too much for a frame, is nobody else's matter: each goes on its own.
+        const apart = items.length > 1 && /ARGUMENT|LARGE/.test(error.code);
+        for (const {
+          message: [type, payload],
+          timeout,
+          resolve,
+          reject,
+        } of items) {
+          if (apart) queue({ type, payload }, timeout).then(resolve, reject);
+          else reject(error);
+        }
+      },
     );
   });
   const send: Sending['send'] = async (type, payload, options = {}) => {

@@ -56,7 +56,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   let count = 0;
 
   /** What the server takes, less the envelope. */
-  let maxServer = Number.POSITIVE_INFINITY;
+  let maxServer = Infinity;
   let mode: 'once' | 'plain' | undefined;
   /** Counts connections: what was meant for one is not sent on the next. */
   let turn = 0;
@@ -82,9 +82,10 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     places.leave(line.name, home);
     if (line.stored) void store.run((kept) => kept.forget(line.name), true);
   };
-  /** Forgets records, in memory at once and in the store behind what it does. */
-  const drop = (records: readonly OutboxRecord[]): void => {
-    for (const record of records) shelf.remove(record);
+  /** Forgets records, in memory at once and in the store behind what it does; those that were kept, of which nothing has been said yet. */
+  const drop = (given: readonly OutboxRecord[]): OutboxRecord[] => {
+    const records = given.filter((record) => shelf.remove(record));
+    if (records.length === 0) return records;
     for (const [line, of] of shelf.group(records)) {
       const seqs = of.map(({ seq }) => seq);
       if (line.stored) void store.run((kept) => kept.remove(line.name, seqs), true);
@@ -92,16 +93,13 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     }
     told();
     if (shelf.size === 0) expire();
+    return records;
   };
   const lose = (records: readonly OutboxRecord[], reason: OutboxLoss): void => {
-    if (records.length === 0) return;
-    drop(records);
-    for (const record of records) notices.emit('lost', { message: messageOf(record), reason, sent: record.n !== 0 });
+    for (const record of drop(records)) notices.emit('lost', { message: messageOf(record), reason, sent: record.n !== 0 });
   };
   const deliver = (records: readonly OutboxRecord[], confirmed: boolean): void => {
-    if (records.length === 0) return;
-    drop(records);
-    for (const record of records) notices.emit('delivered', { message: messageOf(record), confirmed });
+    for (const record of drop(records)) notices.emit('delivered', { message: messageOf(record), confirmed });
   };
 
   /** Gives up what is too old, and looks again when the next one is. */
@@ -110,7 +108,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     host.clock.clearTimeout(ageTimer);
     const { old, next } = shelf.old(now());
     const wait = Math.min(MAX_TIMER, Math.max(1, next - now()));
-    ageTimer = next < Number.POSITIVE_INFINITY ? host.clock.setTimeout(expire, wait) : undefined;
+    ageTimer = next < Infinity ? host.clock.setTimeout(expire, wait) : undefined;
     lose(
       old.map(({ record }) => record),
       'expired',
@@ -120,7 +118,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   function armAck(): void {
     if (ackTimer !== undefined || mode !== 'once' || closed) return;
     const first = Math.min(...[...shelf.lines.values()].map(wroteOldest));
-    if (first < Number.POSITIVE_INFINITY) ackTimer = host?.clock.setTimeout(late, Math.max(1, first + ackTimeout - now()));
+    if (first < Infinity) ackTimer = host?.clock.setTimeout(late, Math.max(1, first + ackTimeout - now()));
   }
   function late(): void {
     ackTimer = undefined;
@@ -333,7 +331,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     connected(features, limits = {}) {
       turn += 1;
       const { max_message_size: max } = limits;
-      maxServer = typeof max === 'number' ? max - ENVELOPE : Number.POSITIVE_INFINITY;
+      maxServer = typeof max === 'number' ? max - ENVELOPE : Infinity;
       // It would close the connection, again and again.
       const large = [...shelf.all()].filter(({ bytes }) => bytes > maxServer);
       lose(

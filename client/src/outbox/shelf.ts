@@ -61,14 +61,16 @@ export class Shelf {
     line.waiting.set(priority, first > seq ? new Map([...level].sort(([a], [b]) => a - b)) : level);
   }
 
-  remove({ stream, seq }: OutboxRecord): void {
+  /** False: it is not here. */
+  remove({ stream, seq }: OutboxRecord): boolean {
     const line = this.lines.get(stream);
     const item = line?.items.get(seq);
-    if (!line || !item) return;
+    if (!line || !item) return false;
     line.items.delete(seq);
     this.#unlist(line, item);
     this.size -= 1;
     this.bytes -= item.bytes;
+    return true;
   }
 
   #unlist(line: Line, { record: { n, seq, priority } }: Item): void {
@@ -88,7 +90,7 @@ export class Shelf {
   /** What is to be given up at `now`, and when the next one is. */
   old(now: number): { readonly old: Item[]; readonly next: number } {
     const old: Item[] = [];
-    let next = Number.POSITIVE_INFINITY;
+    let next = Infinity;
     for (const item of this.all()) {
       if (item.until <= now) old.push(item);
       else next = Math.min(next, item.until);

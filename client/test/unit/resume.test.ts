@@ -281,6 +281,16 @@ describe('bounds', () => {
     expect(resume.stats()).toMatchObject({ held: 0, heldBytes: 0 });
   });
 
+  test('a topic that is forgotten for a new one loses nothing in silence', () => {
+    const { resume, accept, log } = setup({ maxTopics: 2 });
+    accept(1, 3, 4, 7);
+    resume.accept(event(1, A, 'second'));
+    resume.accept(event(1, B, 'third'));
+    expect(log).toEqual(['a1', 'a1', 'lost a1-a2', 'a3', 'a4', 'lost a4-a6', 'a7', 'b1']);
+    expect(Object.keys(resume.positions())).toEqual(['second', 'third']);
+    expect(resume.stats()).toMatchObject({ topics: 2, held: 0, heldBytes: 0, losses: 2 });
+  });
+
   test('of topics: the oldest is forgotten', () => {
     const { resume } = setup({ maxTopics: 2 });
     for (const topic of ['a', 'b', 'c']) resume.accept(event(1, A, topic));
