@@ -13,7 +13,6 @@ export interface SocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
   readonly readyState: number;
-  readonly protocol?: string;
   send(data: string | Uint8Array): void;
   close(code?: number, reason?: string): void;
   /** Ends without a handshake (`ws`). */
@@ -29,7 +28,7 @@ export type SocketConstructor = new (
   url: string,
   // Standard constructors take protocols; those of Node 22 and Bun an object with headers, too.
   protocols?: string[] | { protocols?: string[]; headers?: Record<string, string> },
-  options?: { headers?: Record<string, string>; perMessageDeflate?: boolean },
+  options?: { headers?: Record<string, string> },
 ) => SocketLike;
 
 /** How a socket is opened. */
@@ -145,14 +144,16 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
 function create(Socket: SocketConstructor, own: boolean, options: TransportOptions): SocketLike {
   const { token, tokenIn } = options;
   const protocols = [...options.protocols];
-  const headers = { ...options.headers };
+  // One spelling: two of one name would be sent both.
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.headers)) headers[name.toLowerCase()] = value;
   let { url } = options;
   if (token !== undefined) {
     if (tokenIn === 'subprotocol') protocols.push(`bearer.${token}`);
-    if (tokenIn === 'query') url += `${url.includes('?') ? '&' : '?'}access_token=${token}`;
+    if (tokenIn === 'query') url += `${url.includes('?') ? '&' : '?'}access_token=${encodeURIComponent(token)}`;
     if (tokenIn === 'header') {
-      headers['Authorization'] = `Bearer ${token}`;
-      headers['Cookie'] = `access_token=${token}${headers['Cookie'] === undefined ? '' : `; ${headers['Cookie']}`}`;
+      headers['authorization'] = `Bearer ${token}`;
+      headers['cookie'] = [`access_token=${token}`, headers['cookie']].filter(Boolean).join('; ');
     }
   }
   if (own) return new Socket(url, protocols, { headers });
