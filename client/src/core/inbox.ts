@@ -55,7 +55,6 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
     },
     end(error) {
       over = { error };
-      collecting = true;
       for (const one of [first, ...others]) one.end(error);
     },
   };

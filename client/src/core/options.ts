@@ -124,7 +124,8 @@ export type Settings = ClientOptions & typeof DEFAULTS & { readonly backoff: Bac
 function complete<D extends object, G extends object>(defaults: D, given: G): G & D {
   const all = { ...given } as Record<string, unknown>;
   for (const [name, value] of Object.entries(defaults)) {
-    const one = (all[name] ??= value);
+    all[name] ??= value;
+    const one = all[name];
     if (typeof one !== typeof value || (typeof one === 'number' && !(one >= (LEAST[name] ?? 0)))) {
       throw new WSEError('WSE_ARGUMENT', `${name}: ${one}`);
     }

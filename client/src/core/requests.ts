@@ -4,7 +4,7 @@
  */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import type { Clock } from './clock.js';
+import { type Clock, MAX_TIMER } from './clock.js';
 import { WSEError } from './errors.js';
 import { levelOf, type SendOptions } from './outgoing.js';
 import { createWait, type Wait } from './wait.js';
@@ -113,7 +113,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
       const entry: Pending = { sent: false, wait };
       if (!signal?.aborted) {
         pending.set(cid, entry);
-        const request = Math.min(timeout, 2 ** 31 - 1);
+        const request = Math.min(timeout, MAX_TIMER);
         const message = { type, payload, correlationId: cid, request, priority: level };
         const before = waiting();
         send(message, Infinity, unsent.signal).then(() => {

@@ -3,11 +3,11 @@
  * up. What it knows of servers is docs/protocol.md §17.
  */
 
-import type { TimerHandle } from '../core/clock.js';
+import { MAX_TIMER, type TimerHandle } from '../core/clock.js';
 import { WSEError } from '../core/errors.js';
 import { createEmitter } from '../core/events.js';
 import type { ExtensionHooks, ExtensionHost } from '../core/extension.js';
-import { levelOf, type SendOptions } from '../core/outgoing.js';
+import { HIGH_WATER, LOOK_MS, levelOf, type SendOptions } from '../core/outgoing.js';
 import type { WSEEvent } from '../protocol/types.js';
 import { type Item, type Line, Places, sendAgain, streamName, wroteOldest } from './line.js';
 import { memoryStore } from './memory.js';
@@ -16,16 +16,10 @@ import { soundOf } from './sound.js';
 import { guard } from './store-guard.js';
 import type { Outbox, OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
 
-/** Bytes a socket may have taken and not sent before messages wait here. */
-const HIGH_WATER = 262_144;
-/** How often a socket that has too much to carry is looked at, ms. */
-const LOOK_MS = 20;
 /** Messages that get their numbers in one call of the store. */
 const STEP = 32;
 /** Bytes of an envelope around a message's JSON, at most. */
 const ENVELOPE = 256;
-/** The longest timer there is, ms. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 /**
  * Makes an outbox. With it `client.send()` resolves once the message is kept, and rejects with `WSE_QUEUE_FULL` or `WSE_TOO_LARGE` where it

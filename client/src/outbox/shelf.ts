@@ -1,11 +1,10 @@
 /** The messages of an outbox as they are kept in memory: by stream and number where they were sent, by priority and age where not. Sends and stores nothing. */
 
+import { ORDER } from '../core/outgoing.js';
 import type { Outgoing } from '../protocol/types.js';
 import { type Item, type Line, newLine } from './line.js';
 import type { OutboxMessage, OutboxRecord } from './types.js';
 
-/** Priorities, in the order they are sent. */
-export const LEVELS: readonly number[] = [10, 8, 5, 3, 1];
 const encoder = new TextEncoder();
 
 /** Bytes of a text in UTF-8. */
@@ -117,7 +116,7 @@ export class Shelf {
   next(most: number, room: (line: Line) => number): Item[] {
     const items: Item[] = [];
     const rooms = new Map<Line, number>();
-    for (const level of LEVELS) {
+    for (const level of ORDER) {
       for (const line of this.lines.values()) {
         const waiting = line.waiting.get(level);
         if (!waiting?.size || items.length === most) continue;

@@ -325,7 +325,7 @@ describe('a store', () => {
     const host = new FakeHost(createOutbox({ store }));
     await host.send('a');
     await host.hooks.close?.();
-    expect([store.closed, store.streams.size, host.clock.pending()]).toEqual([true, 1, 0]);
+    expect([store.closed, store.streams.size, host.clock.timers]).toEqual([true, 1, 0]);
     await expect(host.send('b')).rejects.toMatchObject({ code: 'WSE_CLOSED' });
   });
 });
