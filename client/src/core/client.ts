@@ -11,11 +11,13 @@ import type { TimerHandle } from './clock.js';
 import { createDriver } from './driver.js';
 import { WSEError } from './errors.js';
 import { createEmitter, type Off } from './events.js';
+import type { Exchange } from './exchange.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import { createInbox } from './inbox.js';
+import { createLazily, ignore } from './lazy.js';
 import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
-import { type ClientOptions, settle, urlsOf } from './options.js';
+import { type ClientOptions, settle, type TokenRequest, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
 import { followPage } from './page.js';
 import { matcher } from './pattern.js';
@@ -26,7 +28,6 @@ import { createSending } from './sending.js';
 import { createSession, VERSION } from './session.js';
 import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
-import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
 import { createWait, type Wait } from './wait.js';
 import { createWindow } from './window.js';
@@ -77,6 +78,8 @@ export function connect<E extends object = Record<string, unknown>>(
     if (before || !notices.emit('error', known)) console.error(known);
     reporting = before;
   };
+
+  const lazily = createLazily(clock, life.signal, report);
 
   const transmit = (text: string): boolean => {
     if (!driver.send(text)) return false;
@@ -130,17 +133,19 @@ export function connect<E extends object = Record<string, unknown>>(
     positions: resume.positions,
     forget: resume.forget,
   });
-  const tokens = createTokens({
-    source: settings.token,
-    clock,
-    timeout: patience,
-    signal: life.signal,
-    write,
-    report,
+  const { token: source } = settings;
+  const token = async (reason: TokenRequest['reason']): Promise<string | undefined> =>
+    (typeof source === 'function' ? await source({ reason, signal: life.signal }) : source) || undefined;
+  let exchange: Exchange | undefined;
+  const exchanging = lazily(async () => {
+    const { createExchange } = await import('./exchange.js');
+    exchange = createExchange({ token, clock, timeout: patience, write, report });
+    return exchange;
   });
   const requests = createRequests({
     clock,
     timeout: patience,
+    lazily,
     id,
     send: sending.queue,
     waiting: () => outgoing.size,
@@ -160,7 +165,6 @@ export function connect<E extends object = Record<string, unknown>>(
   };
 
   const session = createSession({
-    tokens,
     requests,
     limiter,
     features: Object.assign({}, ...extensions.map(({ features }) => features)),
@@ -181,6 +185,11 @@ export function connect<E extends object = Record<string, unknown>>(
       // Answers come in order and name no question, but topics: a subscription's are not what was asked for here.
       const topics = isRaw(payload) && payload['topics'];
       for (const [wait, covers] of snapshots) if (!Array.isArray(topics) || topics.every(covers)) return wait.resolve(payload);
+    },
+    auth(event) {
+      if (exchange || (typeof source === 'function' && event.type === 'auth_expiring')) {
+        exchanging().then((one) => online && one.hear(event), ignore);
+      }
     },
     asked(question) {
       import('./answers.js')
@@ -248,7 +257,7 @@ export function connect<E extends object = Record<string, unknown>>(
     greeting = false;
     for (const hook of hooks) hook.connected?.(session.server.features, session.server.limits);
   }
-  const driver = createDriver(settings, context, urlsOf(urls), tokens, {
+  const driver = createDriver(settings, context, urlsOf(urls), token, {
     opened() {
       liveness.start();
       if (settings.readyTimeout === 0) ready();
@@ -274,7 +283,7 @@ export function connect<E extends object = Record<string, unknown>>(
       resume.disconnected();
       subscriptions.disconnected();
       requests.disconnected();
-      tokens.disconnected();
+      exchange?.disconnected();
       for (const wait of snapshots.keys()) wait.fail('WSE_CONNECTION_LOST');
       for (const hook of hooks) hook.disconnected?.();
     },
@@ -389,7 +398,7 @@ export function connect<E extends object = Record<string, unknown>>(
       if (!sync(topics)) wait.fail('WSE_CONNECTION_LOST');
       return wait.promise as Promise<never>;
     },
-    refreshToken: (token) => tokens.exchange(token),
+    refreshToken: async (given) => (await exchanging()).exchange(given),
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
     getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),

@@ -9,10 +9,9 @@ import type { Breaker } from './breaker.js';
 import type { TimerHandle } from './clock.js';
 import type { Endpoints } from './endpoints.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
-import type { Settings } from './options.js';
+import type { Settings, TokenRequest } from './options.js';
 import type { PartContext } from './parts.js';
 import { createRotation } from './plain.js';
-import type { Tokens } from './tokens.js';
 import { defaultTokenPlace, openTransport, type Transport } from './transport.js';
 
 /** A change of the connection's state. */
@@ -78,14 +77,14 @@ export function createDriver(
   settings: Settings,
   context: PartContext,
   list: readonly string[],
-  tokens: Tokens,
+  token: (reason: TokenRequest['reason']) => Promise<string | undefined>,
   on: DriverHandlers,
 ): Driver {
   const { clock, random, backoff, pool = createRotation } = settings;
   const { now } = context;
   const config: MachineConfig = {
     maxAttempts: backoff.maxAttempts,
-    maxRefreshes: settings.maxRefreshes ?? (tokens.renewable ? 3 : 0),
+    maxRefreshes: settings.maxRefreshes ?? (typeof settings.token === 'function' ? 3 : 0),
     stableAfter: 5_000,
   };
   const breaker = settings.breaker?.(context);
@@ -138,11 +137,11 @@ export function createDriver(
   };
   const attempt = async (gen: number, target: string): Promise<void> => {
     try {
-      const token = await tokens.get(refused ? 'refused' : 'connect');
+      const credential = await token(refused ? 'refused' : 'connect');
       if (gen !== state.generation || state.step !== 'opening') return;
       const { protocols = [], headers = {}, webSocket, tokenIn = defaultTokenPlace() } = settings;
       transport = openTransport(
-        { url: target, token, tokenIn, protocols, headers, webSocket },
+        { url: target, token: credential, tokenIn, protocols, headers, webSocket },
         {
           opened() {
             clock.clearTimeout(timer);

@@ -1,11 +1,13 @@
 /**
- * Requests and their replies, both ways: what was asked and waits for its answer, and what the server asks. Bounded, with deadlines and
- * cancellation. Nothing here knows a socket.
+ * Requests and their replies, both ways: what was asked and waits for its answer, and what the server asks, which is answered elsewhere
+ * (`answering.ts`) and waits here until that is loaded. Bounded, with deadlines and cancellation. Nothing here knows a socket.
  */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { Answering } from './answering.js';
 import { type Clock, MAX_TIMER } from './clock.js';
 import { WSEError } from './errors.js';
+import { ignore, type Lazily } from './lazy.js';
 import { levelOf, type SendOptions } from './outgoing.js';
 import { createWait, type Wait } from './wait.js';
 
@@ -24,13 +26,17 @@ export interface RequestContext {
 /** Answers requests of the server: what it returns, or resolves with, is the reply; what it throws is an error reply. */
 export type RequestHandler<P = unknown> = (payload: P, context: RequestContext) => unknown;
 
-/** Requests that wait for replies, and handlers that run, at most. */
-const LIMIT = 1_024;
+/** Requests that wait for replies, or to be answered, and handlers that run, at most. */
+export const LIMIT: number = 1_024;
+
+/** What a request is answered that finds too many others. */
+export const BUSY = { code: 'BUSY', message: 'Too many requests' } as const;
 
 /** What it needs of a client. */
 export interface RequestsHost {
   readonly clock: Clock;
   readonly timeout: number;
+  readonly lazily: Lazily;
   id(): string;
   /** Through the queue, with its errors. */
   send(message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void>;
@@ -60,41 +66,20 @@ interface Pending {
 }
 
 /** No request waits yet. */
-export function createRequests({ clock, timeout: patience, id, send, waiting, write, report }: RequestsHost): Requests {
+export function createRequests(host: RequestsHost): Requests {
+  const { clock, timeout: patience, id, send, waiting, write, report } = host;
   const pending = new Map<string, Pending>();
   const handlers = new Map<string, RequestHandler>();
-  const running = new Map<string, AbortController>();
-  /** Handlers that have not come to an end, whatever became of their requests. */
-  let working = 0;
   /** Ours begin so: a late reply is known by it. */
   const mine = id().replace(/\d+$/, '');
-
-  const answer = async (event: WSEEvent, deadline: number): Promise<void> => {
-    const { type, correlationId: cid = '' } = event;
-    const handler = handlers.get(type);
-    const fail = (code: string, message: string): boolean =>
-      write({ type: 'reply', category: 'WSE', correlationId: cid, error: { code, message } });
-    // One that is over may have a handler still, whose signal is aborted.
-    if (running.get(cid)?.signal.aborted === false) return void fail('DUPLICATE_REQUEST', 'is open');
-    if (handler === undefined) return void fail('NOT_HANDLED', `nobody answers ${type}`);
-    if (working >= LIMIT) return void fail('BUSY', 'too many requests');
-    const controller = new AbortController();
-    running.set(cid, controller);
-    working += 1;
-    const timer = clock.setTimeout(() => controller.abort(), deadline);
-    try {
-      const payload = await handler(event.payload, { event, deadline, signal: controller.signal });
-      if (!controller.signal.aborted) write({ type: 'reply', category: 'U', payload: payload ?? null, correlationId: cid });
-    } catch (error) {
-      const { code, message } = error as { code?: unknown; message?: unknown };
-      if (!controller.signal.aborted) fail(typeof code === 'string' ? code : 'HANDLER_ERROR', String(message ?? error));
-      report(error, type);
-    } finally {
-      working -= 1;
-      clock.clearTimeout(timer);
-      if (running.get(cid) === controller) running.delete(cid);
-    }
-  };
+  let answering: Answering | undefined;
+  /** What was asked on this connection before there was who answers. */
+  let asked: Parameters<Answering['take']>[] = [];
+  const load = host.lazily(async () => {
+    const { createAnswering } = await import('./answering.js');
+    answering = createAnswering({ clock, handlers, write, report });
+    for (const one of asked.splice(0)) answering.take(...one);
+  });
 
   return {
     get size() {
@@ -126,6 +111,7 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
     },
     handle(type, handler) {
       handlers.set(type, handler);
+      load().catch(ignore);
       return () => {
         if (handlers.get(type) === handler) handlers.delete(type);
       };
@@ -134,10 +120,6 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
       const { type, correlationId: cid } = event;
       // Names have at most 128 characters (docs/protocol.md §18); with another one it is an ordinary message.
       if (!cid || cid.length > 128) return false;
-      if (type === 'cancel' && event.category === 'WSE') {
-        running.get(cid)?.abort();
-        return true;
-      }
       if (type === 'reply') {
         const waiting = pending.get(cid);
         const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
@@ -147,13 +129,21 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
         } else waiting?.wait.resolve(event.payload);
         return waiting !== undefined || cid.startsWith(mine);
       }
+      const cancel = type === 'cancel' && event.category === 'WSE';
       const deadline = raw['rq'];
-      if (typeof deadline !== 'number' || !(deadline > 0)) return false;
-      void answer(event, deadline);
+      if (!cancel && !(typeof deadline === 'number' && deadline > 0)) return false;
+      const request: Parameters<Answering['take']> = [event, cancel ? undefined : (deadline as number)];
+      if (answering) answering.take(...request);
+      else if (asked.length >= LIMIT) write({ type: 'reply', category: 'WSE', correlationId: cid, error: BUSY });
+      else if (!cancel || asked.length > 0) {
+        asked.push(request);
+        load().catch(ignore);
+      }
       return true;
     },
     disconnected() {
-      for (const controller of running.values()) controller.abort();
+      asked = [];
+      answering?.disconnected();
       for (const { sent, wait } of pending.values()) if (sent) wait.fail('WSE_CONNECTION_LOST');
     },
   };

@@ -33,14 +33,6 @@ export interface Sending {
   close(): void;
 }
 
-/** A message that waits for others to share its frame. */
-interface Batched {
-  readonly message: readonly [type: string, payload: unknown];
-  readonly timeout: number;
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
 /** Nothing is on its way yet. */
 export function createSending({ settings, context, outgoing, hooks, id, ending }: SendingHost): Sending {
   const { timeout: patience, clock } = settings;
@@ -67,26 +59,9 @@ export function createSending({ settings, context, outgoing, hooks, id, ending }
     const { timeout = patience, signal } = options;
     return queue({ type: 'batch', payload: { messages: list, count: list.length }, ...named(options) }, timeout, signal);
   };
-  const batcher = settings.batch?.<Batched>(context, (items) => {
-    sendBatch(
-      items.map(({ message }) => message),
-      { timeout: Math.max(...items.map(({ timeout }) => timeout)) },
-    ).then(
-      () => items.forEach((item) => item.resolve()),
-      (error) => {
-        // What is wrong with one, or too much for a frame, is nobody else's matter: each goes on its own.
-        const apart = items.length > 1 && /ARGUMENT|LARGE/.test(error.code);
-        for (const {
-          message: [type, payload],
-          timeout,
-          resolve,
-          reject,
-        } of items) {
-          if (apart) queue({ type, payload }, timeout).then(resolve, reject);
-          else reject(error);
-        }
-      },
-    );
+  const batcher = settings.batch?.(context, {
+    all: (messages, timeout) => sendBatch(messages, { timeout }),
+    one: (type, payload, timeout) => queue({ type, payload }, timeout),
   });
   const send: Sending['send'] = async (type, payload, options = {}) => {
     const { correlationId, timeout = patience, signal } = options;
@@ -96,7 +71,7 @@ export function createSending({ settings, context, outgoing, hooks, id, ending }
       if (taken) return taken;
     }
     if (batcher && levelOf(options.priority) <= 5 && !correlationId && !signal && !ending()) {
-      return new Promise((resolve, reject) => void batcher.add({ message: [type, payload], timeout, resolve, reject }));
+      return batcher.add(type, payload, timeout);
     }
     return queue({ type, payload, ...name }, timeout, signal);
   };

@@ -8,7 +8,6 @@ import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Limiter } from './limiter.js';
 import type { Requests } from './requests.js';
 import type { SubscriptionResult } from './subscriptions.js';
-import type { Tokens } from './tokens.js';
 
 /** This package's version, as `client_hello` names it. */
 export const VERSION = '0.1.0';
@@ -33,7 +32,6 @@ export interface ServerInfo {
 
 /** What the session needs of a client. */
 export interface SessionHost {
-  readonly tokens: Tokens;
   readonly requests: Requests;
   readonly limiter: Limiter | undefined;
   /** Members of `client_hello`'s `features` beside the usual ones. */
@@ -50,6 +48,8 @@ export interface SessionHost {
   snapshots(payload: unknown): void;
   /** A server asks about this client: `health_check`, `metrics_request`, `sync_request`. */
   asked(question: string): void;
+  /** What a server says of the token: `auth_expiring`, `auth_refreshed`, `AUTH_REFRESH_FAILED`. */
+  auth(event: WSEEvent): void;
   /** Hands an event to the program; `internal`: to handlers of its type only. */
   deliver(event: WSEEvent, internal: boolean): void;
   report(error: unknown): void;
@@ -78,7 +78,7 @@ const object = (value: unknown): Raw => (isRaw(value) ? value : {});
 
 /** No conversation yet. */
 export function createSession(host: SessionHost): Session {
-  const { write, tokens, limiter } = host;
+  const { write, limiter } = host;
   let server = NOBODY;
 
   const pong = ({ payload }: WSEEvent): void => {
@@ -142,13 +142,13 @@ export function createSession(host: SessionHost): Session {
     __proto__: null as never,
     snapshot_complete: ({ payload }) => host.snapshots(payload),
     rate_limit_warning: ({ payload }) => limiter?.warn(object(payload)),
-    error({ payload }) {
-      const p = object(payload);
+    error(event) {
+      const p = object(event.payload);
       if (/^RATE_LIMIT/.test(String(p['code']))) limiter?.warn(p);
-      if (p['code'] === 'AUTH_REFRESH_FAILED') tokens.refused(p);
+      if (p['code'] === 'AUTH_REFRESH_FAILED') host.auth(event);
     },
-    auth_expiring: ({ payload }) => tokens.expiring(object(payload)),
-    auth_refreshed: ({ payload }) => tokens.accepted(object(payload)),
+    auth_expiring: host.auth,
+    auth_refreshed: host.auth,
   };
   const take = (event: WSEEvent, raw: Raw): void => {
     if (host.requests.take(event, raw)) return;

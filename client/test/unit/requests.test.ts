@@ -1,7 +1,8 @@
 /** Requests without a connection: what is answered, refused and left alone (docs/protocol.md §18), and what is asked. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { createLazily } from '../../src/core/lazy.js';
 import { createRequests, type Requests } from '../../src/core/requests.js';
 import type { Outgoing, WSEEvent } from '../../src/protocol/types.js';
 import { TestClock } from '../support/time.js';
@@ -16,13 +17,14 @@ interface Setup {
   answers(): Promise<unknown[]>;
 }
 
-function setup(): Setup {
+async function setup(): Promise<Setup> {
   const clock = new TestClock();
   const written: Outgoing[] = [];
   let count = 0;
   const requests = createRequests({
     clock,
     timeout: 10_000,
+    lazily: createLazily(clock, new AbortController().signal, () => {}),
     id: () => `me-${++count}`,
     async send(message) {
       written.push(message);
@@ -31,6 +33,9 @@ function setup(): Setup {
     write: (message) => written.push(message) > 0,
     report: () => {},
   });
+  // What answers is loaded with the first handler.
+  requests.handle('x', () => 0)();
+  await vi.dynamicImportSettled();
   return {
     requests,
     clock,
@@ -47,7 +52,7 @@ function setup(): Setup {
 }
 
 it('a second request of an open name is refused, and not handled', async () => {
-  const { requests, hear, answers } = setup();
+  const { requests, hear, answers } = await setup();
   const given: (() => void)[] = [];
   requests.handle('wait', (payload) => new Promise((resolve) => given.push(() => resolve(payload))));
   hear('wait', 'a', { p: 1 });
@@ -66,7 +71,7 @@ it('a second request of an open name is refused, and not handled', async () => {
 });
 
 it('handlers are bounded by their number, whatever the names of their requests', async () => {
-  const { requests, clock, hear, answers } = setup();
+  const { requests, clock, hear, answers } = await setup();
   let begun = 0;
   const given: (() => void)[] = [];
   requests.handle('wait', () => new Promise((resolve) => given.push(() => resolve(++begun))));
@@ -85,7 +90,7 @@ it('handlers are bounded by their number, whatever the names of their requests',
 });
 
 it('what is no request is an ordinary message', async () => {
-  const { requests, hear, answers } = setup();
+  const { requests, hear, answers } = await setup();
   let handled = 0;
   requests.handle('x', () => ++handled);
   for (const rq of [0, -1, Number.NaN, '5', null, undefined]) expect(hear('x', 'a', { rq }), String(rq)).toBe(false);
@@ -97,7 +102,7 @@ it('what is no request is an ordinary message', async () => {
 });
 
 it('of the application is a cancel of its category', async () => {
-  const { requests, hear } = setup();
+  const { requests, hear } = await setup();
   let aborted = false;
   requests.handle('wait', (_, { signal }) => {
     signal.addEventListener('abort', () => {
@@ -113,7 +118,7 @@ it('of the application is a cancel of its category', async () => {
 });
 
 it('one with a priority that there is not is refused, and nothing waits for it', async () => {
-  const { requests, clock } = setup();
+  const { requests, clock } = await setup();
   const unhandled: unknown[] = [];
   const hear = (error: unknown): void => void unhandled.push(error);
   process.on('unhandledRejection', hear);
