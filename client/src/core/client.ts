@@ -20,16 +20,16 @@ import type { Ending } from './machine.js';
 import { type ClientOptions, settle, type TokenRequest, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
 import { followPage } from './page.js';
-import { matcher } from './pattern.js';
 import { createLatency } from './plain.js';
 import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
 import { createSending } from './sending.js';
 import { createSession, VERSION } from './session.js';
+import { createSnapshots } from './snapshots.js';
 import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
-import { createWait, type Wait } from './wait.js';
+import { createWait } from './wait.js';
 import { createWindow } from './window.js';
 
 /** The key of handlers of every type; no server can send it. */
@@ -156,13 +156,11 @@ export function connect<E extends object = Record<string, unknown>>(
     counters.eventsDropped += 1;
     notices.emit('overflow', { dropped: counters.eventsDropped });
   });
-  /** Who waits for states, and of which topics; oldest first. */
-  const snapshots = new Map<Wait<unknown>, (topic: string) => boolean>();
-  const sync = (topics?: readonly string[]): boolean => {
+  const snapshots = createSnapshots(clock, (topics) => {
     resume.rewind(topics);
     const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
     return write({ type: 'sync_request', payload, id: id() });
-  };
+  });
 
   const session = createSession({
     requests,
@@ -181,11 +179,7 @@ export function connect<E extends object = Record<string, unknown>>(
       notices.emit('subscription', result);
       return result;
     },
-    snapshots(payload) {
-      // Answers come in order and name no question, but topics: a subscription's are not what was asked for here.
-      const topics = isRaw(payload) && payload['topics'];
-      for (const [wait, covers] of snapshots) if (!Array.isArray(topics) || topics.every(covers)) return wait.resolve(payload);
-    },
+    snapshots: snapshots.reply,
     auth(event) {
       if (exchange || (typeof source === 'function' && event.type === 'auth_expiring')) {
         exchanging().then((one) => online && one.hear(event), ignore);
@@ -243,7 +237,7 @@ export function connect<E extends object = Record<string, unknown>>(
     online = true;
     resume.connected();
     subscriptions.connected(session.server.features['recovery'] !== false);
-    if (settings.sync) sync();
+    if (settings.sync) snapshots.ask();
     driver.ready();
     if (session.server.ready) notices.emit('server', session.server);
     outgoing.flush();
@@ -284,7 +278,7 @@ export function connect<E extends object = Record<string, unknown>>(
       subscriptions.disconnected();
       requests.disconnected();
       exchange?.disconnected();
-      for (const wait of snapshots.keys()) wait.fail('WSE_CONNECTION_LOST');
+      snapshots.disconnected();
       for (const hook of hooks) hook.disconnected?.();
     },
     changed: (change) => void notices.emit('state', change),
@@ -393,10 +387,7 @@ export function connect<E extends object = Record<string, unknown>>(
     unsubscribe: (topics, opts) => quiet(subscriptions.unsubscribe(topics, opts)),
     async requestSnapshot(topics, { timeout = patience } = {}) {
       await until(timeout);
-      const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
-      snapshots.set(wait, topics ? matcher(topics) : () => true);
-      if (!sync(topics)) wait.fail('WSE_CONNECTION_LOST');
-      return wait.promise as Promise<never>;
+      return snapshots.request(topics, timeout) as Promise<never>;
     },
     refreshToken: async (given) => (await exchanging()).exchange(given),
     forceReconnect: () => driver.force(),

@@ -15,9 +15,9 @@ export const createLazily =
   (load) => {
     const attempt = (ms: number): ReturnType<typeof load> =>
       load().catch(async (error) => {
-        signal.throwIfAborted();
-        report(error);
+        if (!signal.aborted) report(error);
         await createWait(clock, '', ms, signal).promise.catch(ignore);
+        signal.throwIfAborted();
         return attempt(Math.min(2 * ms, 30_000));
       });
     let loaded: ReturnType<typeof load> | undefined;

@@ -1,7 +1,7 @@
 /** Requests without a connection: what is answered, refused and left alone (docs/protocol.md §18), and what is asked. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createLazily } from '../../src/core/lazy.js';
 import { createRequests, type Requests } from '../../src/core/requests.js';
 import type { Outgoing, WSEEvent } from '../../src/protocol/types.js';
@@ -17,7 +17,7 @@ interface Setup {
   answers(): Promise<unknown[]>;
 }
 
-async function setup(): Promise<Setup> {
+async function setup(loaded = true): Promise<Setup> {
   const clock = new TestClock();
   const written: Outgoing[] = [];
   let count = 0;
@@ -34,8 +34,10 @@ async function setup(): Promise<Setup> {
     report: () => {},
   });
   // What answers is loaded with the first handler.
-  requests.handle('x', () => 0)();
-  await vi.dynamicImportSettled();
+  if (loaded) {
+    requests.handle('x', () => 0)();
+    await vi.dynamicImportSettled();
+  }
   return {
     requests,
     clock,
@@ -129,4 +131,44 @@ it('one with a priority that there is not is refused, and nothing waits for it',
   clock.pass(20_000);
   await turn();
   expect(unhandled).toEqual([]);
+});
+
+describe('before what answers is loaded', () => {
+  it('requests wait in their order, and can be taken back', async () => {
+    const { requests, hear, answers } = await setup(false);
+    requests.handle('x', (payload) => payload);
+    const given: unknown[] = [];
+    requests.handle('wait', (payload, { signal }) => new Promise(() => given.push([payload, signal])));
+    for (let n = 1; n <= 3; n += 1) expect(hear('x', `${n}`, { p: n })).toBe(true);
+    expect(hear('wait', 'w', { p: 'w' })).toBe(true);
+    expect(hear('cancel', 'w', { category: 'WSE', rq: undefined })).toBe(true);
+    expect(hear('unknown', '4')).toBe(true);
+    await vi.dynamicImportSettled();
+    expect(await answers()).toEqual(['NOT_HANDLED', 1, 2, 3]);
+    expect(given).toEqual([['w', expect.objectContaining({ aborted: true })]]);
+  });
+
+  it('they load it, whether there is a handler or not', async () => {
+    const { hear, answers } = await setup(false);
+    hear('x', '1');
+    await vi.dynamicImportSettled();
+    expect(await answers()).toEqual(['NOT_HANDLED']);
+  });
+
+  it('they are bounded, and gone with their connection', async () => {
+    const { requests, hear, answers, written } = await setup(false);
+    requests.handle('x', (payload) => payload);
+    for (let n = 0; n < 1_025; n += 1) hear('x', `${n}`, { p: n });
+    expect(written.splice(0).map(({ error }) => error?.code)).toEqual(['BUSY']);
+    requests.disconnected();
+    hear('x', 'next', { p: 'next' });
+    await vi.dynamicImportSettled();
+    expect(await answers()).toEqual(['next']);
+  });
+
+  it('a cancellation of nothing loads nothing', async () => {
+    const { hear, requests } = await setup(false);
+    expect(hear('cancel', 'a', { category: 'WSE', rq: undefined })).toBe(true);
+    expect(requests.size).toBe(0);
+  });
 });

@@ -1,7 +1,7 @@
 /** Where a token goes, and what else a socket is opened with. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { openTransport, type TransportOptions } from '../../src/core/transport.js';
 import { Socket } from '../support/socket.js';
 
@@ -16,6 +16,7 @@ async function given(options: Partial<TransportOptions>): Promise<unknown[]> {
   };
   const all = { url: 'ws://x/', token: undefined, tokenIn: 'none', protocols: [], headers: {}, ...options } as const;
   const transport = openTransport({ ...all, webSocket: webSocket as never }, { opened() {}, frame() {}, closed() {} });
+  await vi.dynamicImportSettled();
   await turn();
   void transport.close(1000, '', true);
   return calls[0] as unknown[];
