@@ -9,15 +9,14 @@ import { batched, isRaw, toEvent } from '../protocol/event.js';
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { TimerHandle } from './clock.js';
 import { createDriver } from './driver.js';
-import { WSEError } from './errors.js';
+import { WSEError, type WSEErrorCode } from './errors.js';
 import { createEmitter, type Off } from './events.js';
-import type { Exchange } from './exchange.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import { createInbox } from './inbox.js';
-import { createLazily, ignore } from './lazy.js';
+import { createLazily } from './lazy.js';
 import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
-import { type ClientOptions, settle, type TokenRequest, urlsOf } from './options.js';
+import { type ClientOptions, settle, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
 import { followPage } from './page.js';
 import { createLatency } from './plain.js';
@@ -28,12 +27,16 @@ import { createSession, VERSION } from './session.js';
 import { createSnapshots } from './snapshots.js';
 import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
+import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
 import { createWait } from './wait.js';
 import { createWindow } from './window.js';
 
 /** The key of handlers of every type; no server can send it. */
 const ANY = Symbol() as unknown as string;
+
+/** What an end by a close code is called; others could not connect. */
+const REFUSALS: Readonly<Record<number, WSEErrorCode>> = { 4401: 'WSE_AUTH_FAILED', 4403: 'WSE_STOPPED' };
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
@@ -133,15 +136,7 @@ export function connect<E extends object = Record<string, unknown>>(
     positions: resume.positions,
     forget: resume.forget,
   });
-  const { token: source } = settings;
-  const token = async (reason: TokenRequest['reason']): Promise<string | undefined> =>
-    (typeof source === 'function' ? await source({ reason, signal: life.signal }) : source) || undefined;
-  let exchange: Exchange | undefined;
-  const exchanging = lazily(async () => {
-    const { createExchange } = await import('./exchange.js');
-    exchange = createExchange({ token, clock, timeout: patience, write, report });
-    return exchange;
-  });
+  const tokens = createTokens({ source: settings.token, clock, timeout: patience, signal: life.signal, lazily, write, report });
   const requests = createRequests({
     clock,
     timeout: patience,
@@ -180,11 +175,7 @@ export function connect<E extends object = Record<string, unknown>>(
       return result;
     },
     snapshots: snapshots.reply,
-    auth(event) {
-      if (exchange || (typeof source === 'function' && event.type === 'auth_expiring')) {
-        exchanging().then((one) => online && one.hear(event), ignore);
-      }
-    },
+    auth: tokens.auth,
     asked(question) {
       import('./answers.js')
         .then(({ answerTo }) => write(answerTo(question, client.getStats(), subscriptions.wanted(), VERSION)))
@@ -251,7 +242,7 @@ export function connect<E extends object = Record<string, unknown>>(
     greeting = false;
     for (const hook of hooks) hook.connected?.(session.server.features, session.server.limits);
   }
-  const driver = createDriver(settings, context, urlsOf(urls), token, {
+  const driver = createDriver(settings, context, urlsOf(urls), tokens.get, {
     opened() {
       liveness.start();
       if (settings.readyTimeout === 0) ready();
@@ -277,7 +268,7 @@ export function connect<E extends object = Record<string, unknown>>(
       resume.disconnected();
       subscriptions.disconnected();
       requests.disconnected();
-      exchange?.disconnected();
+      tokens.disconnected();
       snapshots.disconnected();
       for (const hook of hooks) hook.disconnected?.();
     },
@@ -293,13 +284,7 @@ export function connect<E extends object = Record<string, unknown>>(
   });
   let closing: Promise<unknown> = Promise.resolve();
   function ended({ code, reason, refused }: Ending): void {
-    const kind = !refused
-      ? 'WSE_CLOSED'
-      : code === 4401
-        ? 'WSE_AUTH_FAILED'
-        : code === 4403
-          ? 'WSE_STOPPED'
-          : 'WSE_CONNECT_FAILED';
+    const kind = refused ? (REFUSALS[code] ?? 'WSE_CONNECT_FAILED') : 'WSE_CLOSED';
     ending = new WSEError(kind, `the client has ended: ${code} ${reason}`, { closeCode: code });
     const error = refused ? ending : undefined;
     sending.close();
@@ -389,7 +374,7 @@ export function connect<E extends object = Record<string, unknown>>(
       await until(timeout);
       return snapshots.request(topics, timeout) as Promise<never>;
     },
-    refreshToken: async (given) => (await exchanging()).exchange(given),
+    refreshToken: tokens.exchange,
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
     getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),

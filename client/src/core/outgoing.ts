@@ -29,10 +29,10 @@ const LEVELS: Record<string, number> = { critical: 10, high: 8, normal: 5, low: 
 export const ORDER: readonly number[] = [10, 8, 5, 3, 1];
 
 /** The number of a priority. @throws WSEError `WSE_ARGUMENT` where there is no such level */
-export function levelOf(priority: Priority = 5): number {
+export function levelOf(priority: Priority = 5): Priority & number {
   const level = LEVELS[priority] ?? priority;
   if (!ORDER.includes(level as number)) throw new WSEError('WSE_ARGUMENT', `no priority: ${priority}`);
-  return level as number;
+  return level as Priority & number;
 }
 
 /** Bytes a socket may have taken and not sent before messages wait here, where priority still counts. */

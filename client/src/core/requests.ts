@@ -39,7 +39,7 @@ export interface RequestsHost {
   readonly lazily: Lazily;
   id(): string;
   /** Through the queue, with its errors. */
-  send(message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void>;
+  send(message: Outgoing, options: SendOptions): Promise<void>;
   /** How many messages wait in the queue. */
   waiting(): number;
   /** At once; false without a connection. */
@@ -99,9 +99,9 @@ export function createRequests(host: RequestsHost): Requests {
       if (!signal?.aborted) {
         pending.set(cid, entry);
         const request = Math.min(timeout, MAX_TIMER);
-        const message = { type, payload, correlationId: cid, request, priority: level };
+        const message = { type, payload, correlationId: cid, request };
         const before = waiting();
-        send(message, Infinity, unsent.signal).then(() => {
+        send(message, { priority: level, timeout: Infinity, signal: unsent.signal }).then(() => {
           entry.sent = true;
         }, wait.reject);
         // Known in this turn, in which the connection may end, too.

@@ -73,6 +73,9 @@ const NOBODY: ServerInfo = {
   hello: false,
 };
 
+/** What the protocol acts on and every reader hears as well. */
+const SHOWN = /^(snapshot_|rate_|error|auth_)/;
+
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const object = (value: unknown): Raw => (isRaw(value) ? value : {});
 
@@ -87,8 +90,8 @@ export function createSession(host: SessionHost): Session {
     write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
   };
   const asked = ({ type }: WSEEvent): void => host.asked(type);
-  /** What is the protocol's own: answered here, and shown to handlers of its type only. */
-  const internal: Record<string, (event: WSEEvent) => void> = {
+  /** What is answered, or acted on, here. It is shown to handlers of its type only, but for what programs hear of as well ({@link SHOWN}). */
+  const own: Record<string, (event: WSEEvent) => void> = {
     __proto__: null as never,
     server_ready({ payload }) {
       const p = object(payload);
@@ -136,10 +139,6 @@ export function createSession(host: SessionHost): Session {
         take({ type: inner['t'], payload: inner['p'], category: 'U', priority: 10 }, inner);
       }
     },
-  };
-  /** What the protocol acts on and the program hears as well. */
-  const also: Record<string, (event: WSEEvent) => void> = {
-    __proto__: null as never,
     snapshot_complete: ({ payload }) => host.snapshots(payload),
     rate_limit_warning: ({ payload }) => limiter?.warn(object(payload)),
     error(event) {
@@ -152,10 +151,9 @@ export function createSession(host: SessionHost): Session {
   };
   const take = (event: WSEEvent, raw: Raw): void => {
     if (host.requests.take(event, raw)) return;
-    const own = internal[event.type];
-    own?.(event);
-    also[event.type]?.(event);
-    host.deliver(event, own !== undefined);
+    const act = own[event.type];
+    act?.(event);
+    host.deliver(event, act !== undefined && !SHOWN.test(event.type));
   };
   return {
     get server() {
