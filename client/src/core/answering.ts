@@ -2,12 +2,16 @@
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock } from './clock.js';
-import { BUSY, LIMIT, type RequestHandler } from './requests.js';
+import type { RequestHandler } from './requests.js';
 
 /** What it needs of a client. */
 export interface AnsweringHost {
   readonly clock: Clock;
   readonly handlers: ReadonlyMap<string, RequestHandler>;
+  /** Handlers that run, at most. */
+  readonly limit: number;
+  /** What one request more is answered. */
+  readonly busy: { readonly code: string; readonly message: string };
   /** At once; false without a connection. */
   write(message: Outgoing): boolean;
   report(error: unknown, type: string): void;
@@ -22,7 +26,7 @@ export interface Answering {
 }
 
 /** No handler runs yet. */
-export function createAnswering({ clock, handlers, write, report }: AnsweringHost): Answering {
+export function createAnswering({ clock, handlers, limit, busy, write, report }: AnsweringHost): Answering {
   const running = new Map<string, AbortController>();
   /** Handlers that have not come to an end, whatever became of their requests. */
   let working = 0;
@@ -35,7 +39,7 @@ export function createAnswering({ clock, handlers, write, report }: AnsweringHos
     // One that is over may have a handler still, whose signal is aborted.
     if (running.get(cid)?.signal.aborted === false) return void fail('DUPLICATE_REQUEST', 'A request of this name is open');
     if (handler === undefined) return void fail('NOT_HANDLED', `Nobody answers ${type}`);
-    if (working >= LIMIT) return void fail(BUSY.code, BUSY.message);
+    if (working >= limit) return void fail(busy.code, busy.message);
     const controller = new AbortController();
     running.set(cid, controller);
     working += 1;

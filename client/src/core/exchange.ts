@@ -5,9 +5,9 @@
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock, TimerHandle } from './clock.js';
-import { WSEError } from './errors.js';
+import type { WSEError } from './errors.js';
 import type { TokenRequest } from './options.js';
-import { createWait, type Wait } from './wait.js';
+import type { createWait, Wait } from './wait.js';
 
 /** A server that could not look at a token is asked again after so many ms, this often. */
 const AGAIN_MS = 2_000;
@@ -21,6 +21,8 @@ export interface ExchangeHost {
   readonly timeout: number;
   write(message: Outgoing): boolean;
   report(error: unknown): void;
+  /** What is shared comes along: a chunk that imports it would have it split off from what a page loads first. */
+  readonly shared: { readonly createWait: typeof createWait; readonly WSEError: typeof WSEError };
 }
 
 /** The exchanges of one client. */
@@ -34,7 +36,8 @@ export interface Exchange {
 }
 
 /** No exchange is under way. */
-export function createExchange({ token: get, clock, timeout, write, report }: ExchangeHost): Exchange {
+export function createExchange({ token: get, clock, timeout, write, report, shared }: ExchangeHost): Exchange {
+  const { createWait, WSEError } = shared;
   let current: Wait<number | null> | undefined;
   let again: (() => void) | undefined;
   let soon: TimerHandle | undefined;

@@ -3,7 +3,6 @@
  * asked for; a page has none.
  */
 
-import { WSEError } from './errors.js';
 import type { SocketConstructor, SocketLike, TransportOptions } from './transport.js';
 
 /** The constructor, and whether it is `ws`'s, which takes headers as a third argument. */
@@ -11,7 +10,7 @@ async function findSocket(): Promise<[SocketConstructor, boolean]> {
   const found = (await import('#ws').catch(() => ({}))) as { WebSocket?: SocketConstructor };
   if (found.WebSocket !== undefined) return [found.WebSocket, true];
   const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
-  if (WebSocket === undefined) throw new WSEError('WSE_CONNECT_FAILED', 'no WebSocket here: install the package ws');
+  if (WebSocket === undefined) throw new Error('no WebSocket here: install the package ws');
   return [WebSocket, false];
 }
 

@@ -27,10 +27,10 @@ export interface RequestContext {
 export type RequestHandler<P = unknown> = (payload: P, context: RequestContext) => unknown;
 
 /** Requests that wait for replies, or to be answered, and handlers that run, at most. */
-export const LIMIT: number = 1_024;
+const LIMIT = 1_024;
 
 /** What a request is answered that finds too many others. */
-export const BUSY = { code: 'BUSY', message: 'Too many requests' } as const;
+const BUSY = { code: 'BUSY', message: 'Too many requests' } as const;
 
 /** What it needs of a client. */
 export interface RequestsHost {
@@ -77,7 +77,7 @@ export function createRequests(host: RequestsHost): Requests {
   let asked: Parameters<Answering['take']>[] = [];
   const load = host.lazily(async () => {
     const { createAnswering } = await import('./answering.js');
-    answering = createAnswering({ clock, handlers, write, report });
+    answering = createAnswering({ clock, handlers, limit: LIMIT, busy: BUSY, write, report });
     for (const one of asked.splice(0)) answering.take(...one);
   });
 

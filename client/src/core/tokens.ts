@@ -2,9 +2,11 @@
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock } from './clock.js';
+import { WSEError } from './errors.js';
 import type { Exchange } from './exchange.js';
 import { ignore, type Lazily } from './lazy.js';
 import type { TokenRequest, TokenSource } from './options.js';
+import { createWait } from './wait.js';
 
 /** What it needs of a client. */
 export interface TokensHost {
@@ -39,7 +41,7 @@ export function createTokens({ source, clock, timeout, signal, lazily, write, re
   const get: Tokens['get'] = async (reason) => (renewable ? await source({ reason, signal }) : source) || undefined;
   const load = lazily(async () => {
     const { createExchange } = await import('./exchange.js');
-    exchange = createExchange({ token: get, clock, timeout, write, report });
+    exchange = createExchange({ token: get, clock, timeout, write, report, shared: { createWait, WSEError } });
     return exchange;
   });
   return {
