@@ -9,7 +9,10 @@ export type Lazily = <T>(load: () => Promise<T>) => () => Promise<T>;
 /** For who does not wait. */
 export const ignore = (): void => {};
 
-/** Tries again after a second, and after twice as long each time, up to half a minute, until the signal is aborted. */
+/**
+ * Tries again after a second, and after twice as long each time, up to half a minute, until the signal is aborted. Some browsers remember that
+ * a file could not be loaded until the page is loaded anew: there the reports go on, and what waits waits.
+ */
 export const createLazily =
   (clock: Clock, signal: AbortSignal, report: (error: unknown) => void): Lazily =>
   (load) => {
