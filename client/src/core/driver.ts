@@ -220,8 +220,9 @@ export function createDriver(
     wake() {
       // Who was told to wait longer does; but nothing else ends the sleep of a frozen page.
       if (state.step !== 'frozen' && (patient || rest() > 0)) return;
-      if (rest() > 0) timer = clock.setTimeout(wake, rest());
-      else wake();
+      if (rest() === 0) return wake();
+      clock.clearTimeout(timer);
+      timer = clock.setTimeout(wake, rest());
     },
     force(urls) {
       if (urls) endpoints = pool(urls, context);

@@ -88,6 +88,19 @@ it('a page that is seen again asks whether its server is still there', async () 
   expect(client.state).toBe('connected');
 });
 
+it('an attempt that is under way keeps its time, whatever the page does', async () => {
+  Socket.fate = () => {};
+  client.forceReconnect();
+  await turn();
+  page.dispatchEvent(new Event('visibilitychange'));
+  window.dispatchEvent(new Event('online'));
+  Socket.fate = undefined;
+  expect(Socket.all).toHaveLength(2);
+  await pass(10_000);
+  await pass(1_000);
+  expect([Socket.all.length, client.state]).toEqual([3, 'connected']);
+});
+
 describe('an open circuit breaker', () => {
   beforeEach(async () => {
     await client.close();
@@ -117,6 +130,11 @@ describe('an open circuit breaker', () => {
     window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
     await turn();
     expect(Socket.all).toHaveLength(1);
+    // One timer, however often.
+    page.dispatchEvent(new Event('visibilitychange'));
+    const { timers } = clock;
+    page.dispatchEvent(new Event('visibilitychange'));
+    expect(clock.timers).toBe(timers);
     await pass(39_999);
     expect(Socket.all).toHaveLength(1);
     await pass(1);
