@@ -1,4 +1,6 @@
+import { transform } from 'esbuild';
 import { defineConfig, type UserConfig } from 'tsdown';
+import { mangling } from './names.config.js';
 
 const config: UserConfig = defineConfig({
   entry: {
@@ -18,6 +20,14 @@ const config: UserConfig = defineConfig({
   dts: true,
   clean: true,
   deps: { neverBundle: [/^#ws$/, /^node:/] },
+  plugins: [
+    {
+      name: 'short names',
+      async renderChunk(code, { fileName }) {
+        return /\.c?js$/.test(fileName) ? { code: (await transform(code, { charset: 'utf8', ...mangling })).code } : undefined;
+      },
+    },
+  ],
 });
 
 export default config;

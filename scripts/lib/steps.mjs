@@ -82,7 +82,7 @@ export async function ensureFacade() {
 /** Compiles `client/`, the package `wse-client`, when its sources have changed. */
 export async function ensureClient() {
   const stamp = join(STAMPS, 'client');
-  const files = ['src', 'package.json', 'tsdown.config.ts'].map((name) => join('client', name));
+  const files = ['src', 'package.json', 'tsdown.config.ts', 'names.config.ts'].map((name) => join('client', name));
   const wanted = fingerprint([...files, 'tsconfig.json', 'package-lock.json']);
   if (existsSync(join(ROOT, 'client', 'dist', 'index.js')) && readStamp(stamp) === wanted) return;
   say('compiling the client …');

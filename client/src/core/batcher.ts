@@ -25,12 +25,8 @@ export interface BatcherOptions<Item> {
 
 /** Gathers items. */
 export interface Batcher<Item> {
-  /** Items that wait. */
-  readonly length: number;
   /** Put an item at the end; the one that fills the batch flushes it. False: closed, it was not taken. */
   add(item: Item): boolean;
-  /** Hand on what waits, now. */
-  flush(): void;
   /** Hand on what waits, and take nothing any more. */
   close(): void;
 }
@@ -51,16 +47,12 @@ export function createBatcher<Item>({ size = 10, delay = 100, clock, flush }: Ba
   };
 
   return {
-    get length() {
-      return items.length;
-    },
     add(item) {
       if (closed) return false;
       if (items.push(item) >= size) send();
       else if (items.length === 1) timer = clock.setTimeout(send, delay);
       return true;
     },
-    flush: send,
     close() {
       closed = true;
       send();

@@ -9,10 +9,11 @@ import { batched, isRaw, toEvent } from '../protocol/event.js';
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { TimerHandle } from './clock.js';
 import { createDriver } from './driver.js';
-import { WSEError } from './errors.js';
+import { WSEError, type WSEErrorCode } from './errors.js';
 import { createEmitter, type Off } from './events.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import { createInbox } from './inbox.js';
+import { createLazily } from './lazy.js';
 import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
 import { type ClientOptions, settle, urlsOf } from './options.js';
@@ -23,15 +24,19 @@ import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
 import { createSending } from './sending.js';
 import { createSession, VERSION } from './session.js';
+import { createSnapshots } from './snapshots.js';
 import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
 import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
-import { createWait, type Wait } from './wait.js';
+import { createWait } from './wait.js';
 import { createWindow } from './window.js';
 
 /** The key of handlers of every type; no server can send it. */
 const ANY = Symbol() as unknown as string;
+
+/** What an end by a close code is called; others could not connect. */
+const REFUSALS: Readonly<Record<number, WSEErrorCode>> = { 4401: 'WSE_AUTH_FAILED', 4403: 'WSE_STOPPED' };
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
@@ -76,6 +81,8 @@ export function connect<E extends object = Record<string, unknown>>(
     if (before || !notices.emit('error', known)) console.error(known);
     reporting = before;
   };
+
+  const lazily = createLazily(clock, life.signal, report);
 
   const transmit = (text: string): boolean => {
     if (!driver.send(text)) return false;
@@ -129,17 +136,11 @@ export function connect<E extends object = Record<string, unknown>>(
     positions: resume.positions,
     forget: resume.forget,
   });
-  const tokens = createTokens({
-    source: settings.token,
-    clock,
-    timeout: patience,
-    signal: life.signal,
-    write,
-    report,
-  });
+  const tokens = createTokens({ source: settings.token, clock, timeout: patience, signal: life.signal, lazily, write, report });
   const requests = createRequests({
     clock,
     timeout: patience,
+    lazily,
     id,
     send: sending.queue,
     waiting: () => outgoing.size,
@@ -150,15 +151,13 @@ export function connect<E extends object = Record<string, unknown>>(
     counters.eventsDropped += 1;
     notices.emit('overflow', { dropped: counters.eventsDropped });
   });
-  const snapshots = new Set<Wait<unknown>>();
-  const sync = (topics?: readonly string[]): boolean => {
+  const snapshots = createSnapshots(clock, (topics) => {
     resume.rewind(topics);
     const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
     return write({ type: 'sync_request', payload, id: id() });
-  };
+  });
 
   const session = createSession({
-    tokens,
     requests,
     limiter,
     features: Object.assign({}, ...extensions.map(({ features }) => features)),
@@ -175,9 +174,8 @@ export function connect<E extends object = Record<string, unknown>>(
       notices.emit('subscription', result);
       return result;
     },
-    snapshots(payload) {
-      for (const wait of snapshots) wait.resolve(payload);
-    },
+    snapshots: snapshots.reply,
+    auth: tokens.auth,
     asked(question) {
       import('./answers.js')
         .then(({ answerTo }) => write(answerTo(question, client.getStats(), subscriptions.wanted(), VERSION)))
@@ -230,7 +228,7 @@ export function connect<E extends object = Record<string, unknown>>(
     online = true;
     resume.connected();
     subscriptions.connected(session.server.features['recovery'] !== false);
-    if (settings.sync) sync();
+    if (settings.sync) snapshots.ask();
     driver.ready();
     if (session.server.ready) notices.emit('server', session.server);
     outgoing.flush();
@@ -244,7 +242,7 @@ export function connect<E extends object = Record<string, unknown>>(
     greeting = false;
     for (const hook of hooks) hook.connected?.(session.server.features, session.server.limits);
   }
-  const driver = createDriver(settings, context, urlsOf(urls), tokens, {
+  const driver = createDriver(settings, context, urlsOf(urls), tokens.get, {
     opened() {
       liveness.start();
       if (settings.readyTimeout === 0) ready();
@@ -271,7 +269,7 @@ export function connect<E extends object = Record<string, unknown>>(
       subscriptions.disconnected();
       requests.disconnected();
       tokens.disconnected();
-      for (const wait of snapshots) wait.fail('WSE_CONNECTION_LOST');
+      snapshots.disconnected();
       for (const hook of hooks) hook.disconnected?.();
     },
     changed: (change) => void notices.emit('state', change),
@@ -286,13 +284,7 @@ export function connect<E extends object = Record<string, unknown>>(
   });
   let closing: Promise<unknown> = Promise.resolve();
   function ended({ code, reason, refused }: Ending): void {
-    const kind = !refused
-      ? 'WSE_CLOSED'
-      : code === 4401
-        ? 'WSE_AUTH_FAILED'
-        : code === 4403
-          ? 'WSE_STOPPED'
-          : 'WSE_CONNECT_FAILED';
+    const kind = refused ? (REFUSALS[code] ?? 'WSE_CONNECT_FAILED') : 'WSE_CLOSED';
     ending = new WSEError(kind, `the client has ended: ${code} ${reason}`, { closeCode: code });
     const error = refused ? ending : undefined;
     sending.close();
@@ -312,8 +304,7 @@ export function connect<E extends object = Record<string, unknown>>(
     if (driver.buffered !== undefined) return Promise.resolve();
     if (ending) return Promise.reject(ending);
     const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
-    void closed.then(() => wait.reject(ending));
-    const off = notices.on('state', ({ state }) => state === 'connected' && wait.resolve());
+    const off = notices.on('state', ({ state }) => (ending ? wait.reject(ending) : state === 'connected' && wait.resolve()));
     return wait.promise;
   };
   const client: WSEClient<E> = {
@@ -381,12 +372,9 @@ export function connect<E extends object = Record<string, unknown>>(
     unsubscribe: (topics, opts) => quiet(subscriptions.unsubscribe(topics, opts)),
     async requestSnapshot(topics, { timeout = patience } = {}) {
       await until(timeout);
-      const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => snapshots.delete(wait));
-      snapshots.add(wait);
-      if (!sync(topics)) wait.fail('WSE_CONNECTION_LOST');
-      return wait.promise as Promise<never>;
+      return snapshots.request(topics, timeout) as Promise<never>;
     },
-    refreshToken: (token) => tokens.exchange(token),
+    refreshToken: tokens.exchange,
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
     getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),
@@ -403,8 +391,8 @@ export function connect<E extends object = Record<string, unknown>>(
   const probe = (): void => {
     if (driver.buffered !== undefined) liveness.probe();
   };
-  const unwatch = page ? followPage(clock, driver, probe) : undefined;
   for (const extension of extensions) hooks.push(extension.attach(host));
+  const unwatch = page ? followPage(clock, driver, probe) : undefined;
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));

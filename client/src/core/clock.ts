@@ -13,10 +13,12 @@ export interface Clock {
   clearTimeout(handle: TimerHandle): void;
 }
 
+/** The longest timer there is, ms: a longer one would ring at once. */
+export const MAX_TIMER: number = 2 ** 31 - 1;
+
 /** The platform's clock. Looked up at every call, so that fake timers count too. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  // A longer one would ring at once.
-  setTimeout: (fn, ms) => setTimeout(fn, Math.min(ms, 2 ** 31 - 1)),
+  setTimeout: (fn, ms) => setTimeout(fn, Math.min(ms, MAX_TIMER)),
   clearTimeout: (handle) => clearTimeout(handle as number),
 };

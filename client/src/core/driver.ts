@@ -9,10 +9,9 @@ import type { Breaker } from './breaker.js';
 import type { TimerHandle } from './clock.js';
 import type { Endpoints } from './endpoints.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
-import type { Settings } from './options.js';
+import type { Settings, TokenRequest } from './options.js';
 import type { PartContext } from './parts.js';
 import { createRotation } from './plain.js';
-import type { Tokens } from './tokens.js';
 import { defaultTokenPlace, openTransport, type Transport } from './transport.js';
 
 /** A change of the connection's state. */
@@ -78,14 +77,14 @@ export function createDriver(
   settings: Settings,
   context: PartContext,
   list: readonly string[],
-  tokens: Tokens,
+  token: (reason: TokenRequest['reason']) => Promise<string | undefined>,
   on: DriverHandlers,
 ): Driver {
   const { clock, random, backoff, pool = createRotation } = settings;
   const { now } = context;
   const config: MachineConfig = {
     maxAttempts: backoff.maxAttempts,
-    maxRefreshes: settings.maxRefreshes ?? (tokens.renewable ? 3 : 0),
+    maxRefreshes: settings.maxRefreshes ?? (typeof settings.token === 'function' ? 3 : 0),
     stableAfter: 5_000,
   };
   const breaker = settings.breaker?.(context);
@@ -94,7 +93,8 @@ export function createDriver(
   let transport: Transport | undefined;
   let url: string | undefined;
   let timer: TimerHandle;
-  let begun = 0;
+  /** When the attempt began; undefined: it has come to an end. */
+  let begun: number | undefined;
   let connects = 0;
   let strain = 0;
   let offline = false;
@@ -112,20 +112,19 @@ export function createDriver(
       if (effect.do === 'open') open(effect.gen);
       else if (effect.do === 'close') drop(effect.code, effect.reason);
       else if (effect.do === 'wait') wait(effect.class, effect.attempt);
+      else if (effect.do === 'end') on.ended(effect.ending);
       else clock.clearTimeout(timer);
     }
     if (state.name !== previous) {
       const { code, reason = '' } = event as { code?: number; reason?: string };
       on.changed({ state: state.name, previous, code, reason, error, attempt: state.attempt, retryIn });
     }
-    const last = effects.at(-1);
-    if (last?.do === 'end') on.ended(last.ending);
   };
   /** Forgets the socket, closing it if it is there. */
   const drop = (code?: number, reason = '', hard = false): void => {
     const socket = transport;
     transport = undefined;
-    if (url !== undefined && connects > 0 && begun === 0) endpoints.closed(url);
+    if (url !== undefined && connects > 0 && begun === undefined) endpoints.closed(url);
     if (code !== undefined && socket) draining = socket.close(code, reason, hard);
     on.lost();
   };
@@ -138,11 +137,11 @@ export function createDriver(
   };
   const attempt = async (gen: number, target: string): Promise<void> => {
     try {
-      const token = await tokens.get(refused ? 'refused' : 'connect');
+      const credential = await token(refused ? 'refused' : 'connect');
       if (gen !== state.generation || state.step !== 'opening') return;
       const { protocols = [], headers = {}, webSocket, tokenIn = defaultTokenPlace() } = settings;
       transport = openTransport(
-        { url: target, token, tokenIn, protocols, headers, webSocket },
+        { url: target, token: credential, tokenIn, protocols, headers, webSocket },
         {
           opened() {
             clock.clearTimeout(timer);
@@ -166,7 +165,7 @@ export function createDriver(
     clock.clearTimeout(timer);
     const kind = settings.stopOn.includes(code) ? 'stop' : closeClass(code);
     // A refused token is nobody's failure; a server that accepts and hangs up is as good as none.
-    if (kind !== 'refresh' && (begun !== 0 || now() - state.readyAt < config.stableAfter)) {
+    if (kind !== 'refresh' && (begun !== undefined || now() - state.readyAt < config.stableAfter)) {
       endpoints.failed(url as string);
       breaker?.failed();
     }
@@ -175,12 +174,14 @@ export function createDriver(
     refused = kind === 'refresh';
     input({ type: 'closed', gen, at: now(), code, reason, class: kind }, error);
   };
+  const rest = (): number => breaker?.retryIn() ?? 0;
+  const wake = (): void => input({ type: 'wake' });
   const wait = (kind: string, attempt: number): void => {
     patient = kind === 'backoff';
     const step = kind === 'retry' ? attempt : patient ? attempt + 4 : attempt - 1;
-    const delay = Math.max(delayFor(backoff, step, random, strain), breaker?.retryIn() ?? 0);
+    const delay = Math.max(delayFor(backoff, step, random, strain), rest());
     retryIn = offline ? Math.max(delay, backoff.maxDelay) : delay;
-    timer = clock.setTimeout(() => input({ type: 'wake' }), retryIn);
+    timer = clock.setTimeout(wake, retryIn);
   };
   return {
     get state() {
@@ -204,10 +205,10 @@ export function createDriver(
     },
     start: () => input({ type: 'start' }),
     ready() {
-      if (begun !== 0) {
+      if (begun !== undefined) {
         endpoints.succeeded(url as string, now() - begun);
         breaker?.succeeded();
-        begun = 0;
+        begun = undefined;
         connects += 1;
         refused = false;
       }
@@ -218,7 +219,10 @@ export function createDriver(
     dead: () => failed(state.generation, 1006, 'nothing was heard'),
     wake() {
       // Who was told to wait longer does; but nothing else ends the sleep of a frozen page.
-      if (!patient || state.step === 'frozen') input({ type: 'wake' });
+      if (state.step !== 'frozen' && (patient || rest() > 0)) return;
+      if (rest() === 0) return wake();
+      clock.clearTimeout(timer);
+      timer = clock.setTimeout(wake, rest());
     },
     force(urls) {
       if (urls) endpoints = pool(urls, context);

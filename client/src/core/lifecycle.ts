@@ -4,8 +4,6 @@
 
 /** Who is told; each may be left out. */
 export interface PageHandlers {
-  /** Nobody sees the page: timers may run once a minute only. Told at once where it holds from the start. */
-  hidden?(): void;
   /** The page is seen again. */
   visible?(): void;
   /** There is a network again, which does not say that the server can be reached. */
@@ -54,15 +52,13 @@ export function watchPage(handlers: PageHandlers, target: Partial<PageTarget> = 
     if (to) handlers.frozen?.();
     else handlers.restored?.();
   };
-  const hidden = () => document.visibilityState === 'hidden';
-  on(document, 'visibilitychange', () => (hidden() ? handlers.hidden?.() : handlers.visible?.()));
+  on(document, 'visibilitychange', () => document.visibilityState !== 'hidden' && handlers.visible?.());
   on(document, 'freeze', () => put(true));
   on(document, 'resume', () => put(false));
   on(page, 'pagehide', () => put(true));
   on(page, 'pageshow', (event) => event.persisted && put(false));
   on(page, 'online', () => handlers.online?.());
   on(page, 'offline', () => handlers.offline?.());
-  if (hidden()) handlers.hidden?.();
   if (page.navigator?.onLine === false) handlers.offline?.();
   return () => watching.abort();
 }

@@ -43,13 +43,13 @@ export function createLiveness(heartbeat: number, idle: number, clock: Clock, on
   let heardAt = 0;
   let askedAt: number | undefined;
   let dueAt = 0;
-  let deadline = Number.POSITIVE_INFINITY;
+  let deadline = Infinity;
 
   const arm = (): void => {
     clock.clearTimeout(timer);
     const now = clock.now();
     dueAt = Math.min(now + heartbeat, heardAt + idle, deadline);
-    if (dueAt < Number.POSITIVE_INFINITY) timer = clock.setTimeout(ring, Math.max(0, dueAt - now));
+    if (dueAt < Infinity) timer = clock.setTimeout(ring, Math.max(0, dueAt - now));
   };
   const ask = (): void => {
     askedAt ??= clock.now();
@@ -73,13 +73,13 @@ export function createLiveness(heartbeat: number, idle: number, clock: Clock, on
     start() {
       heardAt = clock.now();
       askedAt = undefined;
-      deadline = Number.POSITIVE_INFINITY;
+      deadline = Infinity;
       arm();
     },
     stop: () => clock.clearTimeout(timer),
     heard() {
       heardAt = clock.now();
-      deadline = Number.POSITIVE_INFINITY;
+      deadline = Infinity;
     },
     answered() {
       if (askedAt !== undefined) on.pong(clock.now() - askedAt);

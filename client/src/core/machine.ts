@@ -1,18 +1,17 @@
 /**
  * The connection's state machine: one pure function from a state and an input to the next state and what is to be done. It
- * decides when to connect, wait, refresh a token or stop. It never touches a socket, a timer or a token: `client.ts` does what
+ * decides when to connect, wait, refresh a token or stop. It never touches a socket, a timer or a token: `driver.ts` does what
  * its effects say.
  */
+
+import type { CloseClass } from '../protocol/close.js';
 
 /**
  * Where a connection is. `pending`: not tried yet. `connecting`: the first attempt. `connected`: the server is ready.
  * `degraded`: connected, and nothing has been heard since the last heartbeat. `reconnecting`: it was lost, or an attempt failed, and another one
- * runs or is due. `disconnected`: ended by `close()`, a signal, or a close code that says so. `error`: ended by a refusal.
+ * runs or is due. `disconnected`: ended by `close()`, a signal, or by 1000 or 1001 where `stopOn` names it. `error`: ended by a refusal.
  */
 export type ConnectionState = 'pending' | 'connecting' | 'connected' | 'reconnecting' | 'degraded' | 'disconnected' | 'error';
-
-/** What a close code asks for (`protocol/close.ts`). */
-export type CloseClass = 'retry-now' | 'retry' | 'refresh' | 'backoff' | 'stop';
 
 /** What never changes in the life of a machine. */
 export interface MachineConfig {
@@ -55,7 +54,7 @@ export type MachineInput =
     }
   | { readonly type: 'silent'; readonly gen: number }
   | { readonly type: 'heard'; readonly gen: number }
-  /** The wait is over, or something says that waiting longer is of no use (online, visible, `forceReconnect()` while waiting). */
+  /** The wait is over, or something says that waiting longer is of no use (online, visible). */
   | { readonly type: 'wake' }
   /** Drop the socket, if there is one, and connect again at once. */
   | { readonly type: 'force' }

@@ -42,15 +42,15 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   /** How long to wait between attempts. `false`: the first close ends the client. @default exponential, 1 s × 1.5 up to 30 s, jitter, no end */
   readonly reconnect?: Partial<BackoffOptions> | false;
-  /** Close codes that end the client (`disconnected`). 1000 and 1001 do not, unless they are here. @default none */
+  /** Close codes that end the client: with `disconnected` 1000 and 1001, which end nothing unless they are here, and with `error` others. @default none */
   readonly stopOn?: readonly number[];
   /** Until a socket is open. @default 10000 */
   readonly connectTimeout?: number;
   /** Until `server_ready`; after it the connection counts as ready without (0: at once). @default 10000 */
   readonly readyTimeout?: number;
-  /** Between pings; `Infinity`: none. @default 15000 */
+  /** Between pings, 1 at least; `Infinity`: none. @default 15000 */
   readonly heartbeat?: number;
-  /** Without any frame for so long, the connection is given up; `Infinity`: never, for endpoints that answer no pings (`protocol: 'raw'`). @default 40000 */
+  /** Without any frame for so long, 1 at least, the connection is given up; `Infinity`: never, for endpoints that answer no pings (`protocol: 'raw'`). @default 40000 */
   readonly idleTimeout?: number;
   /** What `send()`, `request()`, `subscribe()` and `requestSnapshot()` wait at most. @default 10000 */
   readonly timeout?: number;
@@ -108,20 +108,38 @@ const DEFAULTS = {
   stopOn: [] as readonly number[],
 };
 
+/** What must not be less than this: nothing, or less and less, between two pings or attempts is a loop without a pause. Others begin at 0. */
+const LEAST: Readonly<Record<string, number>> = {
+  heartbeat: 1,
+  idleTimeout: 1,
+  maxDelay: 1,
+  factor: 1,
+  maxAttempts: -Infinity,
+};
+
 /** Options with every default in its place. */
 export type Settings = ClientOptions & typeof DEFAULTS & { readonly backoff: BackoffOptions };
 
-/** @throws WSEError `WSE_ARGUMENT` where a number is none, or negative. */
+/** What is given, and the defaults where nothing is. */
+function complete<D extends object, G extends object>(defaults: D, given: G): G & D {
+  const all = { ...given } as Record<string, unknown>;
+  for (const [name, value] of Object.entries(defaults)) {
+    all[name] ??= value;
+    const one = all[name];
+    if (typeof one !== typeof value || (typeof one === 'number' && !(one >= (LEAST[name] ?? 0)))) {
+      throw new WSEError('WSE_ARGUMENT', `${name}: ${one}`);
+    }
+  }
+  return all as G & D;
+}
+
+/** @throws WSEError `WSE_ARGUMENT` where a value is not of its type, or a number is less than it may be. */
 export function settle(options: ClientOptions): Settings {
   const { reconnect } = options;
-  const backoff = { ...BACKOFF, ...(reconnect === false ? { maxAttempts: 0 } : reconnect) };
-  const settings: Record<string, unknown> = { ...options, backoff };
-  for (const [name, value] of Object.entries(DEFAULTS)) {
-    settings[name] ??= value;
-    const given = settings[name];
-    if (typeof value === 'number' && !((given as number) >= 0)) throw new WSEError('WSE_ARGUMENT', `${name}: ${given}`);
-  }
-  return settings as unknown as Settings;
+  return {
+    ...complete(DEFAULTS, options),
+    backoff: complete(BACKOFF, reconnect === false ? { maxAttempts: 0 } : (reconnect ?? {})),
+  };
 }
 
 /**

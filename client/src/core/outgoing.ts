@@ -25,19 +25,20 @@ export interface SendOptions {
 
 /** Names of levels, highest first. */
 const LEVELS: Record<string, number> = { critical: 10, high: 8, normal: 5, low: 3, background: 1 };
-const ORDER = [10, 8, 5, 3, 1];
+/** Their numbers, in the order they are sent. */
+export const ORDER: readonly number[] = [10, 8, 5, 3, 1];
 
 /** The number of a priority. @throws WSEError `WSE_ARGUMENT` where there is no such level */
-export function levelOf(priority: Priority = 5): number {
+export function levelOf(priority: Priority = 5): Priority & number {
   const level = LEVELS[priority] ?? priority;
   if (!ORDER.includes(level as number)) throw new WSEError('WSE_ARGUMENT', `no priority: ${priority}`);
-  return level as number;
+  return level as Priority & number;
 }
 
 /** Bytes a socket may have taken and not sent before messages wait here, where priority still counts. */
-const HIGH_WATER = 262_144;
+export const HIGH_WATER = 262_144;
 /** Browsers do not say when a socket's buffer is empty: how often to look, ms. */
-const LOOK_MS = 20;
+export const LOOK_MS = 20;
 
 interface Entry {
   readonly data: string;

@@ -3,7 +3,7 @@
  * decides nothing.
  */
 
-import { createBatcher } from './batcher.js';
+import { type Batching, type BatchSends, createBatching } from './batching.js';
 import { type Breaker, type BreakerOptions, createBreaker } from './breaker.js';
 import type { Clock } from './clock.js';
 import { createEndpoints, type EndpointStrategy, type Endpoints } from './endpoints.js';
@@ -23,11 +23,8 @@ export interface PartContext {
 export type Part<T> = (context: PartContext) => T;
 /** Makes a pool of endpoints, again when they are changed. */
 export type PoolPart = (urls: readonly string[], context: PartContext) => Endpoints;
-/** What a client asks of a batcher: takes items, hands them on by the dozen. */
-export type BatchPart = <Item>(
-  context: PartContext,
-  flush: (items: Item[]) => void,
-) => { add(item: Item): boolean; close(): void };
+/** Makes what gathers messages, and is given the ways to send them. */
+export type BatchPart = (context: PartContext, sends: BatchSends) => Batching;
 
 /** For the option `pool`: endpoints picked by their health. Without it they are tried one after the other, the next one after a failure. */
 export const endpointPool =
@@ -53,5 +50,5 @@ export const networkQuality = (): Part<QualityMeter> => createQuality;
 /** For the option `batch`: messages of `normal` priority and below share `batch` messages. The server's application takes them apart. */
 export const batching =
   (options: { readonly size?: number; readonly delay?: number } = {}): BatchPart =>
-  ({ clock }, flush) =>
-    createBatcher({ ...options, clock, flush });
+  ({ clock }, sends) =>
+    createBatching({ ...options, clock }, sends);

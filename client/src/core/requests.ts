@@ -1,11 +1,13 @@
 /**
- * Requests and their replies, both ways: what was asked and waits for its answer, and what the server asks. Bounded, with deadlines and
- * cancellation. Nothing here knows a socket.
+ * Requests and their replies, both ways: what was asked and waits for its answer, and what the server asks, which is answered elsewhere
+ * (`answering.ts`) and waits here until that is loaded. Bounded, with deadlines and cancellation. Nothing here knows a socket.
  */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import type { Clock } from './clock.js';
+import type { Answering } from './answering.js';
+import { type Clock, MAX_TIMER } from './clock.js';
 import { WSEError } from './errors.js';
+import { ignore, type Lazily } from './lazy.js';
 import { levelOf, type SendOptions } from './outgoing.js';
 import { createWait, type Wait } from './wait.js';
 
@@ -24,16 +26,20 @@ export interface RequestContext {
 /** Answers requests of the server: what it returns, or resolves with, is the reply; what it throws is an error reply. */
 export type RequestHandler<P = unknown> = (payload: P, context: RequestContext) => unknown;
 
-/** Requests that wait for replies, and handlers that run, at most. */
+/** Requests that wait for replies, or to be answered, and handlers that run, at most. */
 const LIMIT = 1_024;
+
+/** What a request is answered that finds too many others. */
+const BUSY = { code: 'BUSY', message: 'Too many requests' } as const;
 
 /** What it needs of a client. */
 export interface RequestsHost {
   readonly clock: Clock;
   readonly timeout: number;
+  readonly lazily: Lazily;
   id(): string;
   /** Through the queue, with its errors. */
-  send(message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void>;
+  send(message: Outgoing, options: SendOptions): Promise<void>;
   /** How many messages wait in the queue. */
   waiting(): number;
   /** At once; false without a connection. */
@@ -60,41 +66,27 @@ interface Pending {
 }
 
 /** No request waits yet. */
-export function createRequests({ clock, timeout: patience, id, send, waiting, write, report }: RequestsHost): Requests {
+export function createRequests(host: RequestsHost): Requests {
+  const { clock, timeout: patience, id, send, waiting, write, report } = host;
   const pending = new Map<string, Pending>();
   const handlers = new Map<string, RequestHandler>();
-  const running = new Map<string, AbortController>();
   /** Ours begin so: a late reply is known by it. */
   const mine = id().replace(/\d+$/, '');
-
-  const answer = async (event: WSEEvent, deadline: number): Promise<void> => {
-    const { type, correlationId: cid = '' } = event;
-    const handler = handlers.get(type);
-    const fail = (code: string, message: string): boolean =>
-      write({ type: 'reply', category: 'WSE', correlationId: cid, error: { code, message } });
-    if (handler === undefined) return void fail('NOT_HANDLED', `nobody answers ${type}`);
-    if (running.size >= LIMIT) return void fail('BUSY', 'too many requests');
-    const controller = new AbortController();
-    running.set(cid, controller);
-    const timer = clock.setTimeout(() => controller.abort(), deadline);
-    try {
-      const payload = await handler(event.payload, { event, deadline, signal: controller.signal });
-      if (!controller.signal.aborted) write({ type: 'reply', category: 'U', payload: payload ?? null, correlationId: cid });
-    } catch (error) {
-      const { code, message } = error as { code?: unknown; message?: unknown };
-      if (!controller.signal.aborted) fail(typeof code === 'string' ? code : 'HANDLER_ERROR', String(message ?? error));
-      report(error, type);
-    } finally {
-      clock.clearTimeout(timer);
-      if (running.get(cid) === controller) running.delete(cid);
-    }
-  };
+  let answering: Answering | undefined;
+  /** What was asked on this connection before there was who answers. */
+  let asked: Parameters<Answering['take']>[] = [];
+  const load = host.lazily(async () => {
+    const { createAnswering } = await import('./answering.js');
+    answering = createAnswering({ clock, handlers, limit: LIMIT, busy: BUSY, write, report });
+    for (const one of asked.splice(0)) answering.take(...one);
+  });
 
   return {
     get size() {
       return pending.size;
     },
     async request(type, payload, { timeout = patience, signal, priority } = {}) {
+      const level = levelOf(priority);
       if (pending.size >= LIMIT) throw new WSEError('WSE_QUEUE_FULL', `${LIMIT} requests wait`);
       const cid = id();
       const unsent = new AbortController();
@@ -106,10 +98,10 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
       const entry: Pending = { sent: false, wait };
       if (!signal?.aborted) {
         pending.set(cid, entry);
-        const request = Math.min(timeout, 2 ** 31 - 1);
-        const message = { type, payload, correlationId: cid, request, priority: levelOf(priority) };
+        const request = Math.min(timeout, MAX_TIMER);
+        const message = { type, payload, correlationId: cid, request };
         const before = waiting();
-        send(message, Number.POSITIVE_INFINITY, unsent.signal).then(() => {
+        send(message, { priority: level, timeout: Infinity, signal: unsent.signal }).then(() => {
           entry.sent = true;
         }, wait.reject);
         // Known in this turn, in which the connection may end, too.
@@ -119,17 +111,15 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
     },
     handle(type, handler) {
       handlers.set(type, handler);
+      load().catch(ignore);
       return () => {
         if (handlers.get(type) === handler) handlers.delete(type);
       };
     },
     take(event, raw) {
       const { type, correlationId: cid } = event;
-      if (cid === undefined) return false;
-      if (type === 'cancel') {
-        running.get(cid)?.abort();
-        return true;
-      }
+      // Names have at most 128 characters (docs/protocol.md §18); with another one it is an ordinary message.
+      if (!cid || cid.length > 128) return false;
       if (type === 'reply') {
         const waiting = pending.get(cid);
         const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
@@ -139,13 +129,21 @@ export function createRequests({ clock, timeout: patience, id, send, waiting, wr
         } else waiting?.wait.resolve(event.payload);
         return waiting !== undefined || cid.startsWith(mine);
       }
+      const cancel = type === 'cancel' && event.category === 'WSE';
       const deadline = raw['rq'];
-      if (typeof deadline !== 'number') return false;
-      void answer(event, deadline);
+      if (!cancel && !(typeof deadline === 'number' && deadline > 0)) return false;
+      const request: Parameters<Answering['take']> = [event, cancel ? undefined : (deadline as number)];
+      if (answering) answering.take(...request);
+      else if (asked.length >= LIMIT) write({ type: 'reply', category: 'WSE', correlationId: cid, error: BUSY });
+      else if (!cancel || asked.length > 0) {
+        asked.push(request);
+        load().catch(ignore);
+      }
       return true;
     },
     disconnected() {
-      for (const controller of running.values()) controller.abort();
+      asked = [];
+      answering?.disconnected();
       for (const { sent, wait } of pending.values()) if (sent) wait.fail('WSE_CONNECTION_LOST');
     },
   };

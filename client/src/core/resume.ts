@@ -21,7 +21,7 @@ export interface ResumeOptions {
   readonly maxHeld?: number;
   /** Bytes of them, as `accept` was told. Default 8 MiB. */
   readonly maxHeldBytes?: number;
-  /** Topics with a position. The oldest is forgotten for a new one. Default 10,000. */
+  /** Topics with a position. The oldest is forgotten for a new one, as if nothing missing of it could be had. Default 10,000. */
   readonly maxTopics?: number;
   /** Milliseconds until a request counts as unanswered; doubled each time, five times at most. Default 5,000. */
   readonly deadline?: number;
@@ -87,7 +87,7 @@ interface Line {
   back: boolean;
 }
 
-const FAR = Number.POSITIVE_INFINITY;
+const FAR = Infinity;
 
 const isPosition = (value: unknown): value is Position =>
   isRaw(value) && typeof value['epoch'] === 'string' && Number.isSafeInteger(value['offset']) && (value['offset'] as number) >= 0;
@@ -127,6 +127,7 @@ export const createResume = (options: ResumeOptions): Resume => {
   const start = (topic: string, epoch: string, last: number): void => {
     for (const line of lines.values()) {
       if (lines.size < maxTopics) break;
+      pass(line);
       drop(line);
     }
     lines.set(topic, { topic, epoch, last, held: new Map(), goal: 0, asked: 0, tries: 0, back: rewound?.(topic) ?? false });

@@ -25,68 +25,48 @@ export interface SendingHost {
 /** The ways to send. */
 export interface Sending {
   /** Through the queue. */
-  queue(message: Outgoing, timeout: number, signal?: AbortSignal): Promise<void>;
+  queue(message: Outgoing, options?: SendOptions): Promise<void>;
   send(type: string, payload?: unknown, options?: SendOptions): Promise<void>;
   sendWithRetry(type: string, payload?: unknown, options?: SendOptions & { readonly retries?: number }): Promise<void>;
   sendBatch(messages: readonly (readonly [type: string, payload?: unknown])[], options?: SendOptions): Promise<void>;
-  /** Hands on what is being gathered. */
+  /** What is being gathered is sent no more. */
   close(): void;
-}
-
-/** A message that waits for others to share its frame. */
-interface Batched {
-  readonly message: readonly [type: string, payload: unknown];
-  readonly timeout: number;
-  resolve(): void;
-  reject(error: unknown): void;
 }
 
 /** Nothing is on its way yet. */
 export function createSending({ settings, context, outgoing, hooks, id, ending }: SendingHost): Sending {
   const { timeout: patience, clock } = settings;
 
-  const queue: Sending['queue'] = async (message, timeout, signal) => {
+  const queue: Sending['queue'] = async (message, { priority, correlationId, timeout = patience, signal } = {}) => {
     const ended = ending();
     if (ended) throw ended;
-    const { priority = 5 } = message;
+    const level = levelOf(priority);
     let text: string;
     try {
-      text = encode({ ...message, id: id() });
+      // What is normal goes without saying.
+      text = encode({ ...message, ...(correlationId && { correlationId }), ...(level !== 5 && { priority: level }), id: id() });
     } catch (cause) {
       throw new WSEError('WSE_ARGUMENT', `${message.type}: no JSON`, { cause });
     }
-    return outgoing.add(text, priority, timeout, signal);
+    return outgoing.add(text, level, timeout, signal);
   };
-  const named = ({ priority, correlationId }: SendOptions): Pick<Outgoing, 'priority' | 'correlationId'> => ({
-    // What is normal goes without saying.
-    ...(levelOf(priority) !== 5 && { priority: levelOf(priority) }),
-    ...(correlationId !== undefined && { correlationId }),
-  });
-  const sendBatch: Sending['sendBatch'] = async (messages, options = {}) => {
+  const sendBatch: Sending['sendBatch'] = (messages, options) => {
     const list = messages.map(([t, p = {}]) => ({ t, p, id: id(), v: 1 }));
-    const { timeout = patience, signal } = options;
-    return queue({ type: 'batch', payload: { messages: list, count: list.length }, ...named(options) }, timeout, signal);
+    return queue({ type: 'batch', payload: { messages: list, count: list.length } }, options);
   };
-  const batcher = settings.batch?.<Batched>(context, (items) => {
-    sendBatch(
-      items.map(({ message }) => message),
-      { timeout: Math.max(...items.map(({ timeout }) => timeout)) },
-    ).then(
-      () => items.forEach((item) => item.resolve()),
-      (error) => items.forEach((item) => item.reject(error)),
-    );
+  const batcher = settings.batch?.(context, {
+    all: (messages, timeout) => sendBatch(messages, { timeout }),
+    one: (type, payload, timeout) => queue({ type, payload }, { timeout }),
   });
   const send: Sending['send'] = async (type, payload, options = {}) => {
-    const { correlationId, timeout = patience, signal } = options;
-    const name = named(options);
+    const { priority, correlationId, timeout = patience, signal } = options;
+    const level = levelOf(priority);
     for (const hook of hooks) {
       const taken = hook.send?.(type, payload, options);
       if (taken) return taken;
     }
-    if (batcher && levelOf(options.priority) <= 5 && !correlationId && !signal && !ending()) {
-      return new Promise((resolve, reject) => void batcher.add({ message: [type, payload], timeout, resolve, reject }));
-    }
-    return queue({ type, payload, ...name }, timeout, signal);
+    if (batcher && level <= 5 && !correlationId && !signal && !ending()) return batcher.add(type, payload, timeout);
+    return queue({ type, payload }, options);
   };
   return {
     queue,

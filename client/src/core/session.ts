@@ -8,7 +8,6 @@ import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Limiter } from './limiter.js';
 import type { Requests } from './requests.js';
 import type { SubscriptionResult } from './subscriptions.js';
-import type { Tokens } from './tokens.js';
 
 /** This package's version, as `client_hello` names it. */
 export const VERSION = '0.1.0';
@@ -33,7 +32,6 @@ export interface ServerInfo {
 
 /** What the session needs of a client. */
 export interface SessionHost {
-  readonly tokens: Tokens;
   readonly requests: Requests;
   readonly limiter: Limiter | undefined;
   /** Members of `client_hello`'s `features` beside the usual ones. */
@@ -50,6 +48,8 @@ export interface SessionHost {
   snapshots(payload: unknown): void;
   /** A server asks about this client: `health_check`, `metrics_request`, `sync_request`. */
   asked(question: string): void;
+  /** What a server says of the token: `auth_expiring`, `auth_refreshed`, `AUTH_REFRESH_FAILED`. */
+  auth(event: WSEEvent): void;
   /** Hands an event to the program; `internal`: to handlers of its type only. */
   deliver(event: WSEEvent, internal: boolean): void;
   report(error: unknown): void;
@@ -73,12 +73,15 @@ const NOBODY: ServerInfo = {
   hello: false,
 };
 
+/** What the protocol acts on and every reader hears as well. */
+const SHOWN = /^(snapshot_|rate_|error|auth_)/;
+
 const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 const object = (value: unknown): Raw => (isRaw(value) ? value : {});
 
 /** No conversation yet. */
 export function createSession(host: SessionHost): Session {
-  const { write, tokens, limiter } = host;
+  const { write, limiter } = host;
   let server = NOBODY;
 
   const pong = ({ payload }: WSEEvent): void => {
@@ -87,8 +90,8 @@ export function createSession(host: SessionHost): Session {
     write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
   };
   const asked = ({ type }: WSEEvent): void => host.asked(type);
-  /** What is the protocol's own: answered here, and shown to handlers of its type only. */
-  const internal: Record<string, (event: WSEEvent) => void> = {
+  /** What is answered, or acted on, here. It is shown to handlers of its type only, but for what programs hear of as well ({@link SHOWN}). */
+  const own: Record<string, (event: WSEEvent) => void> = {
     __proto__: null as never,
     server_ready({ payload }) {
       const p = object(payload);
@@ -136,26 +139,21 @@ export function createSession(host: SessionHost): Session {
         take({ type: inner['t'], payload: inner['p'], category: 'U', priority: 10 }, inner);
       }
     },
-  };
-  /** What the protocol acts on and the program hears as well. */
-  const also: Record<string, (event: WSEEvent) => void> = {
-    __proto__: null as never,
     snapshot_complete: ({ payload }) => host.snapshots(payload),
     rate_limit_warning: ({ payload }) => limiter?.warn(object(payload)),
-    error({ payload }) {
-      const p = object(payload);
+    error(event) {
+      const p = object(event.payload);
       if (/^RATE_LIMIT/.test(String(p['code']))) limiter?.warn(p);
-      if (p['code'] === 'AUTH_REFRESH_FAILED') tokens.refused(p);
+      if (p['code'] === 'AUTH_REFRESH_FAILED') host.auth(event);
     },
-    auth_expiring: ({ payload }) => tokens.expiring(object(payload)),
-    auth_refreshed: ({ payload }) => tokens.accepted(object(payload)),
+    auth_expiring: host.auth,
+    auth_refreshed: host.auth,
   };
   const take = (event: WSEEvent, raw: Raw): void => {
     if (host.requests.take(event, raw)) return;
-    const own = internal[event.type];
-    own?.(event);
-    also[event.type]?.(event);
-    host.deliver(event, own !== undefined);
+    const act = own[event.type];
+    act?.(event);
+    host.deliver(event, act !== undefined && !SHOWN.test(event.type));
   };
   return {
     get server() {

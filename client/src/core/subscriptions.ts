@@ -37,7 +37,7 @@ export interface SubscriptionResult {
 
 type Action = SubscriptionResult['action'];
 
-/** After so many ms, doubled each time, this often per connection, what was not answered is asked for again. */
+/** After so many ms, doubled each time, this often since the last that is new, what was not answered is asked for again. */
 const AGAIN_MS = 10_000;
 const AGAIN = 3;
 
@@ -133,6 +133,11 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
     timer = undefined;
     if (tries++ < AGAIN) askAll();
   };
+  const rest = (): void => {
+    clock.clearTimeout(timer);
+    timer = undefined;
+    tries = 0;
+  };
   const kept = (topic: string): boolean => wanted.get(topic)?.recover !== false;
   const check = (topics: readonly string[]): void => {
     if (!Array.isArray(topics) || !topics.every((topic) => typeof topic === 'string')) {
@@ -161,6 +166,7 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       const result = wait('subscribe', topics, options);
       if (!online) return result;
       for (const topic of topics) asked.add(topic);
+      tries = 0;
       ask(topics, options.presence, options.recover === false ? {} : host.positions(topics));
       return result;
     },
@@ -189,16 +195,14 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       online = false;
       held.clear();
       asked.clear();
-      clock.clearTimeout(timer);
-      timer = undefined;
-      tries = 0;
+      rest();
       const all = [...wanted.keys()];
-      const left = all.filter((topic) => !kept(topic));
-      if (left.length > 0) host.forget(left, all.filter(kept));
-      for (const { action, topics, left: rest, wait: waiting } of waiters) {
+      const gone = all.filter((topic) => !kept(topic));
+      if (gone.length > 0) host.forget(gone, all.filter(kept));
+      for (const { action, topics, left, wait: waiting } of waiters) {
         waiting.arm(undefined);
         // The connection took all its subscriptions along.
-        if (action === 'unsubscribe') waiting.resolve(told(action, [...topics, ...rest]));
+        if (action === 'unsubscribe') waiting.resolve(told(action, [...topics, ...left]));
       }
     },
     reply(payload) {
@@ -216,6 +220,7 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       const whole = topics.length + failed.length > 0;
       if (!whole) asked.clear();
       for (const { topic } of failed) asked.delete(topic);
+      if (asked.size === 0) rest();
       for (const waiter of waiters) {
         const { left, wait: waiting } = waiter;
         if (waiter.action !== action) continue;

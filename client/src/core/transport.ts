@@ -3,7 +3,8 @@
  * neither messages nor reconnection.
  */
 
-import { WSEError } from './errors.js';
+/** The platform's, where it has one. */
+declare const WebSocket: SocketConstructor;
 
 /** Where a token travels. `header`: `Authorization: Bearer` and the cookie `access_token` (not in browsers). `subprotocol`: `bearer.<token>`. `query`: `access_token=…`. `none`: nowhere; a browser's own cookie counts. */
 export type TokenPlace = 'header' | 'subprotocol' | 'query' | 'none';
@@ -13,7 +14,6 @@ export interface SocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
   readonly readyState: number;
-  readonly protocol?: string;
   send(data: string | Uint8Array): void;
   close(code?: number, reason?: string): void;
   /** Ends without a handshake (`ws`). */
@@ -29,7 +29,7 @@ export type SocketConstructor = new (
   url: string,
   // Standard constructors take protocols; those of Node 22 and Bun an object with headers, too.
   protocols?: string[] | { protocols?: string[]; headers?: Record<string, string> },
-  options?: { headers?: Record<string, string>; perMessageDeflate?: boolean },
+  options?: { headers?: Record<string, string> },
 ) => SocketLike;
 
 /** How a socket is opened. */
@@ -62,22 +62,13 @@ export interface Transport {
 /** How long the other side may take to answer a Close, ms. */
 const CLOSE_MS = 2_000;
 
-/** Where a token goes if nobody says so. Node, Bun and Deno have a `process.versions.node`; so has Electron, whose windows have a document. */
-export const defaultTokenPlace = (): TokenPlace => {
+/** Node, Bun and Deno have a `process.versions.node`; so has Electron, whose windows have a document. */
+const inNode = (): boolean => {
   const { document, process } = globalThis as { document?: unknown; process?: { versions?: { node?: string } } };
-  return document === undefined && process?.versions?.node ? 'header' : 'none';
+  return document === undefined && !!process?.versions?.node;
 };
-
-/** The constructor, and whether it is `ws`'s, which takes headers as a third argument. */
-async function findSocket(): Promise<[SocketConstructor, boolean]> {
-  if (defaultTokenPlace() === 'header') {
-    const found = (await import('#ws').catch(() => ({}))) as { WebSocket?: SocketConstructor };
-    if (found.WebSocket !== undefined) return [found.WebSocket, true];
-  }
-  const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
-  if (WebSocket === undefined) throw new WSEError('WSE_CONNECT_FAILED', 'no WebSocket here: install the package ws');
-  return [WebSocket, false];
-}
+/** Where a token goes if nobody says so. */
+export const defaultTokenPlace = (): TokenPlace => (inNode() ? 'header' : 'none');
 
 /** Opens a socket; whatever goes wrong is told to `on.closed`. */
 export function openTransport(options: TransportOptions, on: TransportHandlers): Transport {
@@ -90,9 +81,17 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
     on.closed(code, reason, error);
   };
   const begin = async (): Promise<void> => {
-    const [Socket, own]: [SocketConstructor, boolean] = options.webSocket ? [options.webSocket, false] : await findSocket();
+    const { token, tokenIn, webSocket } = options;
+    const protocols = [...options.protocols];
+    let { url } = options;
+    if (token !== undefined) {
+      if (tokenIn === 'subprotocol') protocols.push(`bearer.${token}`);
+      if (tokenIn === 'query') url += `${url.includes('?') ? '&' : '?'}access_token=${encodeURIComponent(token)}`;
+    }
+    const special = (token && tokenIn === 'header') || Object.keys(options.headers).length > 0 || (!webSocket && inNode());
+    const create = special && (await (await import('./headers.js')).opener(options));
     if (over) return;
-    socket = create(Socket, own, options);
+    socket = create ? create(url, protocols) : new (webSocket ?? WebSocket)(url, protocols);
     let failure: unknown;
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
@@ -140,21 +139,4 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
       });
     },
   };
-}
-
-function create(Socket: SocketConstructor, own: boolean, options: TransportOptions): SocketLike {
-  const { token, tokenIn } = options;
-  const protocols = [...options.protocols];
-  const headers = { ...options.headers };
-  let { url } = options;
-  if (token !== undefined) {
-    if (tokenIn === 'subprotocol') protocols.push(`bearer.${token}`);
-    if (tokenIn === 'query') url += `${url.includes('?') ? '&' : '?'}access_token=${token}`;
-    if (tokenIn === 'header') {
-      headers['Authorization'] = `Bearer ${token}`;
-      headers['Cookie'] = `access_token=${token}${headers['Cookie'] === undefined ? '' : `; ${headers['Cookie']}`}`;
-    }
-  }
-  if (own) return new Socket(url, protocols, { headers });
-  return Object.keys(headers).length > 0 ? new Socket(url, { protocols, headers }) : new Socket(url, protocols);
 }

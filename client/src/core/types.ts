@@ -129,13 +129,13 @@ export interface WSEClient<E extends object = Record<string, unknown>> extends A
   sendBatch(messages: readonly (readonly [type: string, payload?: unknown])[], options?: SendOptions): Promise<void>;
   /** Asks the server, and resolves with its reply. Rejects with `WSE_REPLY_ERROR`, `WSE_TIMEOUT`, `WSE_CONNECTION_LOST`, or as `send` does. */
   request<R = unknown>(type: string, payload?: unknown, options?: RequestOptions): Promise<R>;
-  /** Answers requests of a type from the server; one handler per type, the last counts. */
+  /** Answers requests of a type from the server; one handler per type, the last counts. What answers is loaded with the first of them: requests that come before wait in their order. */
   onRequest<P = unknown>(type: string, handler: RequestHandler<P>): Off;
 
   /** Wants topics from now on, over all reconnects. Resolves with the server's answer, failed topics included; rejects where none came in time: they stay wanted, and are asked for again after 10, 20 and 40 s. */
   subscribe(topics: readonly string[], options?: SubscribeOptions): Promise<SubscriptionResult>;
   unsubscribe(topics: readonly string[], options?: SubscribeOptions): Promise<SubscriptionResult>;
-  /** Asks for the state of topics, or of all; resolves with `snapshot_complete`, behind the states themselves. */
+  /** Asks for the state of topics, or of all; resolves with the `snapshot_complete` that names none but these, behind the states themselves. */
   requestSnapshot(
     topics?: readonly string[],
     options?: { readonly timeout?: number },

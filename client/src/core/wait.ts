@@ -52,7 +52,7 @@ export function createWait<T>(
     fail: (code, message = what) => wait.reject(new WSEError(code, message)),
     arm(ms) {
       clock.clearTimeout(timer);
-      if (!over && ms !== undefined && ms < Number.POSITIVE_INFINITY) {
+      if (!over && ms !== undefined && ms < Infinity) {
         timer = clock.setTimeout(() => end(reject, true)(new WSEError('WSE_TIMEOUT', `${what}: ${ms} ms`)), ms);
       }
     },

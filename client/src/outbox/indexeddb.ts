@@ -21,7 +21,7 @@ interface IDBObjectStoreLike {
   put(value: unknown): IDBRequestLike;
   delete(key: unknown): IDBRequestLike;
   get(key: unknown): IDBRequestLike;
-  getAll(): IDBRequestLike<unknown[]>;
+  getAll(range?: unknown): IDBRequestLike<unknown[]>;
 }
 interface IDBTransactionLike {
   oncomplete: (() => void) | null;
@@ -44,6 +44,7 @@ interface LocksLike {
 }
 interface Platform {
   indexedDB?: { open(name: string, version: number): IDBOpenRequestLike };
+  IDBKeyRange?: { bound(lower: unknown, upper: unknown): unknown };
   navigator?: { locks?: LocksLike };
 }
 
@@ -101,12 +102,13 @@ export function indexedDBStore(name = 'wse-outbox'): OutboxStore {
 
   /** Takes over a stream whose lock is ours. */
   const adopt = async (stream: string): Promise<void> => {
-    const [meta, all] = await transact('readonly', (records, streams) => [streams.get(stream), records.getAll()] as const);
+    // All keys that begin with the stream: an array is more than any number.
+    const range = (globalThis as Platform as Required<Platform>).IDBKeyRange.bound([stream], [stream, []]);
+    const [meta, all] = await transact('readonly', (records, streams) => [streams.get(stream), records.getAll(range)] as const);
     const known = meta.result as { last: number } | undefined;
     // Somebody else has had it, and sent all of it.
     if (!known) return unlock(stream);
-    const records = (all.result as OutboxRecord[]).filter((record) => record.stream === stream);
-    take({ name: stream, last: known.last, records });
+    take({ name: stream, last: known.last, records: all.result as OutboxRecord[] });
   };
   const scan = async (): Promise<void> => {
     const all = await transact('readonly', (_, streams) => streams.getAll());

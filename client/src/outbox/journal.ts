@@ -90,14 +90,14 @@ export class Journal {
   #keep(kept: Kept, record: OutboxRecord): void {
     this.#lose(kept, record.seq);
     kept.records.set(record.seq, record);
-    this.live += Journal.put(record).length;
+    this.live += Buffer.byteLength(Journal.put(record));
   }
 
   #lose(kept: Kept, seq: number): void {
     const record = kept.records.get(seq);
     if (!record) return;
     kept.records.delete(seq);
-    this.live -= Journal.put(record).length;
+    this.live -= Buffer.byteLength(Journal.put(record));
   }
 
   /** Gives up so many numbers of each stream: which were given is not known. */

@@ -56,7 +56,7 @@ export const newLine = (name: string, stored: boolean): Line => ({
 /** When the oldest message that waits for an acknowledgement was written: later ones change nothing about it. */
 export const wroteOldest = ({ again, sent }: Line): number => {
   const [oldest] = again.length > 0 ? [] : sent.values();
-  return oldest?.wrote ?? Number.POSITIVE_INFINITY;
+  return oldest?.wrote ?? Infinity;
 };
 
 /** What of a stream waits for an acknowledgement is to be sent again. */

@@ -3,11 +3,11 @@
  * up. What it knows of servers is docs/protocol.md §17.
  */
 
-import type { TimerHandle } from '../core/clock.js';
+import { MAX_TIMER, type TimerHandle } from '../core/clock.js';
 import { WSEError } from '../core/errors.js';
 import { createEmitter } from '../core/events.js';
 import type { ExtensionHooks, ExtensionHost } from '../core/extension.js';
-import { levelOf, type SendOptions } from '../core/outgoing.js';
+import { HIGH_WATER, LOOK_MS, levelOf, type SendOptions } from '../core/outgoing.js';
 import type { WSEEvent } from '../protocol/types.js';
 import { type Item, type Line, Places, sendAgain, streamName, wroteOldest } from './line.js';
 import { memoryStore } from './memory.js';
@@ -16,16 +16,10 @@ import { soundOf } from './sound.js';
 import { guard } from './store-guard.js';
 import type { Outbox, OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
 
-/** Bytes a socket may have taken and not sent before messages wait here. */
-const HIGH_WATER = 262_144;
-/** How often a socket that has too much to carry is looked at, ms. */
-const LOOK_MS = 20;
 /** Messages that get their numbers in one call of the store. */
 const STEP = 32;
 /** Bytes of an envelope around a message's JSON, at most. */
 const ENVELOPE = 256;
-/** The longest timer there is, ms. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 /**
  * Makes an outbox. With it `client.send()` resolves once the message is kept, and rejects with `WSE_QUEUE_FULL` or `WSE_TOO_LARGE` where it
@@ -56,7 +50,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   let count = 0;
 
   /** What the server takes, less the envelope. */
-  let maxServer = Number.POSITIVE_INFINITY;
+  let maxServer = Infinity;
   let mode: 'once' | 'plain' | undefined;
   /** Counts connections: what was meant for one is not sent on the next. */
   let turn = 0;
@@ -82,9 +76,10 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     places.leave(line.name, home);
     if (line.stored) void store.run((kept) => kept.forget(line.name), true);
   };
-  /** Forgets records, in memory at once and in the store behind what it does. */
-  const drop = (records: readonly OutboxRecord[]): void => {
-    for (const record of records) shelf.remove(record);
+  /** Forgets records, in memory at once and in the store behind what it does; those that were kept, of which nothing has been said yet. */
+  const drop = (given: readonly OutboxRecord[]): OutboxRecord[] => {
+    const records = given.filter((record) => shelf.remove(record));
+    if (records.length === 0) return records;
     for (const [line, of] of shelf.group(records)) {
       const seqs = of.map(({ seq }) => seq);
       if (line.stored) void store.run((kept) => kept.remove(line.name, seqs), true);
@@ -92,16 +87,13 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     }
     told();
     if (shelf.size === 0) expire();
+    return records;
   };
   const lose = (records: readonly OutboxRecord[], reason: OutboxLoss): void => {
-    if (records.length === 0) return;
-    drop(records);
-    for (const record of records) notices.emit('lost', { message: messageOf(record), reason, sent: record.n !== 0 });
+    for (const record of drop(records)) notices.emit('lost', { message: messageOf(record), reason, sent: record.n !== 0 });
   };
   const deliver = (records: readonly OutboxRecord[], confirmed: boolean): void => {
-    if (records.length === 0) return;
-    drop(records);
-    for (const record of records) notices.emit('delivered', { message: messageOf(record), confirmed });
+    for (const record of drop(records)) notices.emit('delivered', { message: messageOf(record), confirmed });
   };
 
   /** Gives up what is too old, and looks again when the next one is. */
@@ -110,7 +102,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     host.clock.clearTimeout(ageTimer);
     const { old, next } = shelf.old(now());
     const wait = Math.min(MAX_TIMER, Math.max(1, next - now()));
-    ageTimer = next < Number.POSITIVE_INFINITY ? host.clock.setTimeout(expire, wait) : undefined;
+    ageTimer = next < Infinity ? host.clock.setTimeout(expire, wait) : undefined;
     lose(
       old.map(({ record }) => record),
       'expired',
@@ -120,7 +112,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   function armAck(): void {
     if (ackTimer !== undefined || mode !== 'once' || closed) return;
     const first = Math.min(...[...shelf.lines.values()].map(wroteOldest));
-    if (first < Number.POSITIVE_INFINITY) ackTimer = host?.clock.setTimeout(late, Math.max(1, first + ackTimeout - now()));
+    if (first < Infinity) ackTimer = host?.clock.setTimeout(late, Math.max(1, first + ackTimeout - now()));
   }
   function late(): void {
     ackTimer = undefined;
@@ -333,7 +325,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
     connected(features, limits = {}) {
       turn += 1;
       const { max_message_size: max } = limits;
-      maxServer = typeof max === 'number' ? max - ENVELOPE : Number.POSITIVE_INFINITY;
+      maxServer = typeof max === 'number' ? max - ENVELOPE : Infinity;
       // It would close the connection, again and again.
       const large = [...shelf.all()].filter(({ bytes }) => bytes > maxServer);
       lose(

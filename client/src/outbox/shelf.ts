@@ -1,11 +1,10 @@
 /** The messages of an outbox as they are kept in memory: by stream and number where they were sent, by priority and age where not. Sends and stores nothing. */
 
+import { ORDER } from '../core/outgoing.js';
 import type { Outgoing } from '../protocol/types.js';
 import { type Item, type Line, newLine } from './line.js';
 import type { OutboxMessage, OutboxRecord } from './types.js';
 
-/** Priorities, in the order they are sent. */
-export const LEVELS: readonly number[] = [10, 8, 5, 3, 1];
 const encoder = new TextEncoder();
 
 /** Bytes of a text in UTF-8. */
@@ -61,14 +60,16 @@ export class Shelf {
     line.waiting.set(priority, first > seq ? new Map([...level].sort(([a], [b]) => a - b)) : level);
   }
 
-  remove({ stream, seq }: OutboxRecord): void {
+  /** False: it is not here. */
+  remove({ stream, seq }: OutboxRecord): boolean {
     const line = this.lines.get(stream);
     const item = line?.items.get(seq);
-    if (!line || !item) return;
+    if (!line || !item) return false;
     line.items.delete(seq);
     this.#unlist(line, item);
     this.size -= 1;
     this.bytes -= item.bytes;
+    return true;
   }
 
   #unlist(line: Line, { record: { n, seq, priority } }: Item): void {
@@ -88,7 +89,7 @@ export class Shelf {
   /** What is to be given up at `now`, and when the next one is. */
   old(now: number): { readonly old: Item[]; readonly next: number } {
     const old: Item[] = [];
-    let next = Number.POSITIVE_INFINITY;
+    let next = Infinity;
     for (const item of this.all()) {
       if (item.until <= now) old.push(item);
       else next = Math.min(next, item.until);
@@ -115,7 +116,7 @@ export class Shelf {
   next(most: number, room: (line: Line) => number): Item[] {
     const items: Item[] = [];
     const rooms = new Map<Line, number>();
-    for (const level of LEVELS) {
+    for (const level of ORDER) {
       for (const line of this.lines.values()) {
         const waiting = line.waiting.get(level);
         if (!waiting?.size || items.length === most) continue;

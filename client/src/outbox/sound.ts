@@ -1,6 +1,6 @@
 /** Whether what a store hands over is what an outbox has put there: a disk, a power cut or another program may have made anything of it. */
 
-import { LEVELS } from './shelf.js';
+import { ORDER } from '../core/outgoing.js';
 import type { OutboxRecord, StoredStream } from './types.js';
 
 /** The highest number that is believed: above it there would be too few for what comes next. */
@@ -14,7 +14,7 @@ const within = (value: unknown, from: number): boolean =>
 function isSound({ seq, n, at, priority, json }: OutboxRecord): boolean {
   try {
     const { type } = JSON.parse(json) as { type?: unknown };
-    return typeof type === 'string' && within(seq, 1) && within(n, -1) && Number.isFinite(at) && LEVELS.includes(priority);
+    return typeof type === 'string' && within(seq, 1) && within(n, -1) && Number.isFinite(at) && ORDER.includes(priority);
   } catch {
     return false;
   }

@@ -106,7 +106,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
 
   const load = async (): Promise<NonNullable<typeof open>> => {
     const { createOpener } = await import('./packed.js');
-    open ??= createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs });
+    open ??= createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs, isRaw, Problem: DecodeError });
     return open;
   };
 

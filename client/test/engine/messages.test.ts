@@ -370,7 +370,7 @@ describe('requests', () => {
     expect(await ask('fails', {}, '2')).toMatchObject({ cid: '2', err: { code: 'BROKEN', message: 'broken' } });
     expect(await ask('nobody', {}, '3')).toMatchObject({ cid: '3', err: { code: 'NOT_HANDLED' } });
     connection.send({ t: 'slow', p: {}, cid: '4', rq: 60_000 });
-    connection.send({ t: 'cancel', cid: '4' });
+    connection.send({ c: 'WSE', t: 'cancel', cid: '4' });
     await waitUntil(() => aborted.length === 1, 'cancellation');
     connection.send({ t: 'slow', p: {}, cid: '5', rq: 10 });
     await waitUntil(() => aborted.length === 2, 'deadline');

@@ -9,21 +9,27 @@ const CODE = `
 const { connect, WSEError } = require('./client/dist/index.cjs');
 const { RustWSEServer } = require('./dist/index.cjs');
 (async () => {
-  const server = new RustWSEServer({ port: 0, subscriptions: 'acl', inbound: 'discard' });
+  const server = new RustWSEServer({ port: 0, subscriptions: 'acl' });
   const { port } = await server.start();
+  let conn;
+  const serving = server.serve({ connect: (id) => { conn = id; }, message: (_, { p }) => p + 1 });
   const client = connect('ws://127.0.0.1:' + port, { topics: ['a'] });
   await client.subscribe(['b']);
   server.publish('b', 'tick', { n: 1 });
   console.log((await client.recv(5000)).payload.n, typeof WSEError);
+  // What answers is a file of its own.
+  client.onRequest('double', (n) => n * 2);
+  console.log(await client.request('next', 1), await server.request(conn, 'double', 3));
   await client.close();
   await server.stop();
+  await serving;
 })();
 `;
 
 it('works, and lets its process end', async () => {
   const program = new Program(['--input-type=commonjs', '-e', CODE]);
   expect(await program.end()).toEqual({ code: 0, errors: '' });
-  expect(program.lines()).toEqual(['1 function']);
+  expect(program.lines()).toEqual(['1 function', '2 6']);
 });
 
 it('tells servers its version', () => {

@@ -163,6 +163,17 @@ describe('a file', () => {
     expect((await found(path)).map(({ records }) => records.map(({ seq }) => seq))).toEqual([[1]]);
   });
 
+  it('is not written anew for letters that take more than one byte', async () => {
+    const path = join(folder(), 'outbox.jsonl');
+    const store = await opened(path);
+    for (let seq = 1; seq <= 8; seq += 1) await store.put({ ...record(seq), json: `{"type":"${'語'.repeat(100_000)}"}` });
+    const { ino } = statSync(path);
+    await store.put(record(9));
+    expect(statSync(path).ino).toBe(ino);
+    await store.close();
+    expect((await found(path)).map(({ records }) => records.length)).toEqual([9]);
+  });
+
   it('belongs to one at a time; a lock that was left behind is nobody’s', async () => {
     const path = join(folder(), 'outbox.jsonl');
     const store = await opened(path);

@@ -3,7 +3,7 @@
 import type { ExtensionHooks } from '../../src/core/extension.js';
 import type { Outbox, OutboxNotices, OutboxRecord, OutboxStore, StoredStream } from '../../src/outbox/index.js';
 import type { Outgoing } from '../../src/protocol/types.js';
-import { manualClock } from '../support/clock.js';
+import { TestClock } from '../support/time.js';
 
 /** What was heard of an outbox, each as one word and the type of its message. */
 export function hear(outbox: Outbox): string[] {
@@ -23,7 +23,7 @@ export const settled = async (): Promise<void> => {
 
 /** A host and its outbox. */
 export class FakeHost {
-  readonly clock: ReturnType<typeof manualClock> = manualClock();
+  readonly clock: TestClock = new TestClock();
   readonly written: Outgoing[] = [];
   readonly reported: unknown[] = [];
   readonly hooks: ExtensionHooks;

@@ -38,6 +38,7 @@ type Window = {
   kept(): number;
   durable(): boolean;
   heard: string[];
+  read: number[];
 };
 declare const window: Window;
 
@@ -145,6 +146,20 @@ describe('in a browser', () => {
 
   it('what a tab leaves goes to exactly one other', async () => {
     const { server, proxy, context } = await setting();
+    await context.addInitScript(() => {
+      const store = (
+        globalThis as unknown as { IDBObjectStore: { prototype: { name: string; getAll(range?: unknown): EventTarget } } }
+      ).IDBObjectStore;
+      const { getAll } = store.prototype;
+      Object.assign(globalThis, { read: [] });
+      store.prototype.getAll = function (range) {
+        const request = getAll.call(this, range);
+        request.addEventListener('success', () => {
+          if (this.name === 'records') window.read.push((request as unknown as { result: unknown[] }).result.length);
+        });
+        return request;
+      };
+    });
     proxy.refusing = true;
     const pages: Page[] = [];
     for (let at = 0; at < 5; at += 1) {
@@ -159,6 +174,8 @@ describe('in a browser', () => {
     const late = await tab(context, proxy);
     const living = [pages[1], pages[3], pages[4], late] as Page[];
     await expect.poll(async () => (await Promise.all(living.map(kept))).reduce((sum, size) => sum + size, 0)).toBe(50);
+    const read = await Promise.all(living.map((page) => page.evaluate(() => window.read)));
+    expect(read.flat(), 'what others hold is not read').toEqual([10, 10]);
     proxy.refusing = false;
     await waitUntil(() => orders(server).length >= 50, 'all of them');
     await expect.poll(() => Promise.all(living.map(kept))).toEqual([0, 0, 0, 0]);

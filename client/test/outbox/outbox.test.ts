@@ -302,12 +302,30 @@ describe('a store', () => {
     expect(heard.splice(0)).toEqual(['expired 2']);
   });
 
+  it('says of each message one thing: what is given up is not delivered', async () => {
+    const outbox = createOutbox({ maxAge: 1000 });
+    const heard = hear(outbox);
+    const host = new FakeHost(outbox);
+    await host.connect(false);
+    host.buffered = 10;
+    await host.send('a');
+    host.clock.pass(2000);
+    host.buffered = 0;
+    host.clock.pass(100);
+    expect(heard).toEqual(['expired a sent']);
+    host.buffered = 10;
+    await host.send('b');
+    host.clock.pass(2000);
+    await host.disconnect();
+    expect(heard).toEqual(['expired a sent', 'expired b sent']);
+  });
+
   it('is closed with the client', async () => {
     const store = new LastingStore();
     const host = new FakeHost(createOutbox({ store }));
     await host.send('a');
     await host.hooks.close?.();
-    expect([store.closed, store.streams.size, host.clock.pending()]).toEqual([true, 1, 0]);
+    expect([store.closed, store.streams.size, host.clock.timers]).toEqual([true, 1, 0]);
     await expect(host.send('b')).rejects.toMatchObject({ code: 'WSE_CLOSED' });
   });
 });

@@ -3,7 +3,7 @@
  * the proxy's.
  */
 
-import { seeded } from './time.js';
+import { seeded } from './random.js';
 
 /** `down`: from the server to the client. `up`: from the client to the server. */
 export type Direction = 'down' | 'up';

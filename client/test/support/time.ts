@@ -1,4 +1,4 @@
-/** Time and chance of tests of pure modules: they stand still until a test moves them. */
+/** Time that stands still until a test moves it. */
 
 interface Due {
   readonly at: number;
@@ -47,15 +47,4 @@ export class TestClock {
   sleep(ms: number): void {
     this.#now += ms;
   }
-}
-
-/** Numbers in [0, 1) that are the same for the same seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

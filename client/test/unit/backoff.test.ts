@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BACKOFF, type BackoffMode, type BackoffOptions, delayFor, strainAfter } from '../../src/core/backoff.js';
-import { seeded } from '../support/time.js';
+import { seeded } from '../support/random.js';
 
 const MODES: BackoffMode[] = ['exponential', 'linear', 'fibonacci', 'adaptive'];
 const LEAST = () => 0;

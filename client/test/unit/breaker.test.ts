@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { type Breaker, createBreaker } from '../../src/core/breaker.js';
-import { seeded, TestClock } from '../support/time.js';
+import { seeded } from '../support/random.js';
+import { TestClock } from '../support/time.js';
 
 function setup(): { clock: TestClock; breaker: Breaker; fail(times: number): void } {
   const clock = new TestClock();

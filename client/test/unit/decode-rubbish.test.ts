@@ -3,9 +3,9 @@ import { encode as pack } from '@msgpack/msgpack';
 import { expect, test } from 'vitest';
 import { createResume } from '../../src/core/resume.js';
 import { createDecoder } from '../../src/protocol/decode.js';
-import { manualClock } from '../support/clock.js';
 import { behind, bytesOf } from '../support/decoded.js';
 import { seeded, seeds } from '../support/random.js';
+import { TestClock } from '../support/time.js';
 
 const VALUES = [
   'null',
@@ -62,7 +62,7 @@ test('whatever arrives, in whatever order: each frame is told or reported, and n
       deliver: () => {},
       recover: () => {},
       lost: () => {},
-      clock: manualClock(),
+      clock: new TestClock(),
       maxHeld: 10,
       maxTopics: 10,
     });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createEndpoints, type EndpointStats, type EndpointStrategy, type Endpoints } from '../../src/core/endpoints.js';
-import { seeded, TestClock } from '../support/time.js';
+import { seeded } from '../support/random.js';
+import { TestClock } from '../support/time.js';
 
 const URLS = ['wss://a', 'wss://b', 'wss://c'];
 const STRATEGIES: EndpointStrategy[] = ['weighted-random', 'least-connections', 'round-robin'];

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createLimiter, type Limiter } from '../../src/core/limiter.js';
-import { seeded, TestClock } from '../support/time.js';
+import { seeded } from '../support/random.js';
+import { TestClock } from '../support/time.js';
 
 function setup(some: { capacity?: number; refill?: number } = {}): { clock: TestClock; limiter: Limiter } {
   const clock = new TestClock();

@@ -1,8 +1,8 @@
 /** What a page does to a client: hidden, frozen, restored, offline, online. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { connect, type WSEClient } from '../../src/index.js';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { circuitBreaker, connect, type WSEClient } from '../../src/index.js';
 import { Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
 
@@ -86,4 +86,58 @@ it('a page that is seen again asks whether its server is still there', async () 
   expect(client.state).toBe('reconnecting');
   await pass(1_000);
   expect(client.state).toBe('connected');
+});
+
+it('an attempt that is under way keeps its time, whatever the page does', async () => {
+  Socket.fate = () => {};
+  client.forceReconnect();
+  await turn();
+  page.dispatchEvent(new Event('visibilitychange'));
+  window.dispatchEvent(new Event('online'));
+  Socket.fate = undefined;
+  expect(Socket.all).toHaveLength(2);
+  await pass(10_000);
+  await pass(1_000);
+  expect([Socket.all.length, client.state]).toEqual([3, 'connected']);
+});
+
+describe('an open circuit breaker', () => {
+  beforeEach(async () => {
+    await client.close();
+    Socket.all = [];
+    Socket.reachable = false;
+    const breaker = circuitBreaker({ failures: 1, timeout: 60_000 });
+    client = connect('ws://x', { clock, webSocket: Socket as never, random: () => 0, breaker });
+    await turn();
+    expect([Socket.all.length, client.state]).toEqual([1, 'reconnecting']);
+    Socket.reachable = true;
+  });
+
+  it('stays open whatever the page does', async () => {
+    page.dispatchEvent(new Event('visibilitychange'));
+    window.dispatchEvent(new Event('online'));
+    await turn();
+    expect(Socket.all).toHaveLength(1);
+    await pass(59_999);
+    expect(Socket.all).toHaveLength(1);
+    await pass(1);
+    expect(client.state).toBe('connected');
+  });
+
+  it('lets a page that comes back connect when it closes', async () => {
+    window.dispatchEvent(Object.assign(new Event('pagehide'), { persisted: true }));
+    await pass(20_000);
+    window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
+    await turn();
+    expect(Socket.all).toHaveLength(1);
+    // One timer, however often.
+    page.dispatchEvent(new Event('visibilitychange'));
+    const { timers } = clock;
+    page.dispatchEvent(new Event('visibilitychange'));
+    expect(clock.timers).toBe(timers);
+    await pass(39_999);
+    expect(Socket.all).toHaveLength(1);
+    await pass(1);
+    expect(client.state).toBe('connected');
+  });
 });

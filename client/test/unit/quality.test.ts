@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createQuality, type QualityMeter } from '../../src/core/quality.js';
-import { seeded, TestClock } from '../support/time.js';
+import { seeded } from '../support/random.js';
+import { TestClock } from '../support/time.js';
 
 function setup(): { clock: TestClock; meter: QualityMeter; answer(...rtts: number[]): void } {
   const clock = new TestClock();

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { createResume } from '../../src/core/resume.js';
 import type { Position } from '../../src/protocol/types.js';
-import { manualClock } from '../support/clock.js';
 import { seeded, seeds } from '../support/random.js';
 import { ringServer, type Weather } from '../support/ring-server.js';
+import { TestClock } from '../support/time.js';
 
 const TOPICS = ['a', 'b', '__proto__'];
 
@@ -15,7 +15,7 @@ interface Outcome {
 /** One schedule. Throws where a message is seen twice, out of order, or is missing without a declaration. */
 const run = (seed: number, weather: Weather, evictions: number, attempts: number): Outcome => {
   const random = seeded(seed);
-  const clock = manualClock();
+  const clock = new TestClock();
   const server = ringServer(random, weather);
   // Where each topic's log is: every entry has to continue it.
   const logs = new Map<string, Position>();

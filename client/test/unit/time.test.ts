@@ -1,8 +1,8 @@
 /** Hours of a client in no time: its clock is moved by hand, and its socket is one of these. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
-import { connect, type StateChange, type WSEClient } from '../../src/index.js';
+import { describe, expect, it, vi } from 'vitest';
+import { batching, connect, endpointPool, type StateChange, type WSEClient } from '../../src/index.js';
 import { Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
 
@@ -117,6 +117,118 @@ describe('a dead network', () => {
     expect(Socket.all).toHaveLength(2);
     expect(client.state).toBe('connected');
     await client.close();
+  });
+});
+
+/** Answers the requests of the last socket that have come since. */
+const requests = (): Record<string, unknown>[] =>
+  (Socket.all.at(-1) as Socket).sent.filter(({ t }) => t === 'subscription_update').map(({ p }) => p);
+
+describe('a subscription nobody answers', () => {
+  it('is asked for again, however many were answered before it', async () => {
+    const { client, pass } = await live();
+    for (const topic of ['a', 'b', 'c']) {
+      const asked = client.subscribe([topic]);
+      Socket.all[0]?.say({ t: 'subscription_update', p: { action: 'subscribe', success: true, success_topics: [topic] } });
+      await asked;
+      await pass(50);
+    }
+    const before = requests().length;
+    void client.subscribe(['lost']);
+    await pass(9);
+    expect(requests().length).toBe(before + 1);
+    await pass(2 + 20 + 40);
+    expect(requests().slice(before)).toEqual(Array(4).fill({ action: 'subscribe', topics: ['lost'] }));
+    // And one more, behind one that was given up.
+    await pass(200);
+    void client.subscribe(['next']);
+    await pass(11);
+    expect(requests().at(-1)).toEqual({ action: 'subscribe', topics: ['lost', 'next'] });
+    await client.close();
+  });
+});
+
+describe('snapshots', () => {
+  it('come to who has asked for those topics', async () => {
+    const { client, pass } = await live();
+    const [socket] = Socket.all;
+    const told: string[] = [];
+    const ask = (name: string, topics?: string[]): void =>
+      void client.requestSnapshot(topics).then(({ topics: of }) => told.push(`${name}: ${of}`));
+    ask('a', ['a']);
+    ask('b', ['b', 'c.*']);
+    ask('all');
+    const say = async (...topics: string[]): Promise<string[]> => {
+      socket?.say({ c: 'S', t: 'snapshot_complete', p: { topics, count: topics.length } });
+      await turn();
+      return told.splice(0);
+    };
+    await pass(1);
+    expect(await say('b', 'c.d')).toEqual(['b: b,c.d']);
+    expect(await say('a')).toEqual(['a: a']);
+    ask('none', ['x']);
+    await turn();
+    expect(await say('y')).toEqual(['all: y']);
+    expect(await say('z')).toEqual([]);
+    expect(await say()).toEqual(['none: ']);
+    await client.close();
+  });
+});
+
+describe('a batch', () => {
+  const Bad = { payload: 1n, code: 'WSE_ARGUMENT' };
+  it('with a payload that is none costs nobody else his message', async () => {
+    const { client } = await live({ batch: batching({ size: 3 }) });
+    const results = await Promise.allSettled([client.send('a', 1), client.send('b', Bad.payload), client.send('c', 3)]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ code: Bad.code });
+    expect(Socket.all[0]?.sent.filter(({ t }) => /^[abc]$/.test(t)).map(({ p }) => p)).toEqual([1, 3]);
+    await client.close();
+  });
+
+  it('that is more than the server takes goes one by one', async () => {
+    const { client } = await live({ batch: batching({ size: 3 }) });
+    Socket.all[0]?.say({ c: 'WSE', t: 'server_hello', p: { limits: { max_message_size: 200 } } });
+    await Promise.all(['a', 'b', 'c'].map((t) => client.send(t, t.repeat(80))));
+    expect(Socket.all[0]?.sent.filter(({ t }) => /^[abc]$/.test(t)).map(({ t }) => t)).toEqual(['a', 'b', 'c']);
+    await client.close();
+  });
+});
+
+describe('what is made of a client', () => {
+  it('counts its first connection at a clock of zero', async () => {
+    const { client, states } = await live({ pool: endpointPool() });
+    expect(client.getStats().connectionPool).toMatchObject([{ connections: 1, active: 1 }]);
+    client.forceReconnect();
+    await turn();
+    expect(states.at(-1)?.state).toBe('connected');
+    expect(client.getStats()).toMatchObject({ reconnectCount: 1, connectionPool: [{ connections: 2, active: 1 }] });
+    await client.close();
+  });
+
+  it('leaves no timer where an extension refuses', () => {
+    const clock = new TestClock();
+    const attach = (): never => {
+      throw new Error('no');
+    };
+    expect(() => connect('ws://x', { clock, webSocket: Socket as never, extensions: [{ attach }] })).toThrow('no');
+    expect(clock.timers).toBe(0);
+  });
+
+  it('forgets who has waited for a connection', async () => {
+    const { client, pass } = await live({ page: false });
+    Socket.reachable = false;
+    Socket.all[0]?.end(1006);
+    await turn();
+    // Whatever hangs on `closed` hangs there for the life of the client.
+    const reactions = vi.spyOn(client.closed, 'then');
+    const waits = Array.from({ length: 50 }, () => client.connected(10).catch((error: unknown) => error));
+    await pass(1);
+    expect((await Promise.all(waits)).every((error) => (error as { code?: string }).code === 'WSE_TIMEOUT')).toBe(true);
+    expect(reactions).not.toHaveBeenCalled();
+    const last = client.connected();
+    await client.close();
+    await expect(last).rejects.toMatchObject({ code: 'WSE_CLOSED' });
   });
 });
 

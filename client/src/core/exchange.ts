@@ -1,0 +1,93 @@
+/**
+ * Tokens exchanged in band on an open connection before they expire (`auth_refresh`). Loaded when a server announces an expiry, or when the
+ * program asks for it. Nothing is stored.
+ */
+
+import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { Clock, TimerHandle } from './clock.js';
+import type { WSEError } from './errors.js';
+import type { TokenRequest } from './options.js';
+import type { createWait, Wait } from './wait.js';
+
+/** A server that could not look at a token is asked again after so many ms, this often. */
+const AGAIN_MS = 2_000;
+const AGAIN = 3;
+
+/** What it needs of a client. */
+export interface ExchangeHost {
+  /** A token; undefined: there is none. */
+  token(reason: TokenRequest['reason']): Promise<string | undefined>;
+  readonly clock: Clock;
+  readonly timeout: number;
+  write(message: Outgoing): boolean;
+  report(error: unknown): void;
+  /** What is shared comes along: a chunk that imports it would have it split off from what a page loads first. */
+  readonly shared: { readonly createWait: typeof createWait; readonly WSEError: typeof WSEError };
+}
+
+/** The exchanges of one client. */
+export interface Exchange {
+  /** Gives the server this token, or what the function has now; resolves with its expiry, Unix seconds, or null where none closes. */
+  exchange(token?: string): Promise<number | null>;
+  /** `auth_expiring`: another one is exchanged for it. `auth_refreshed`, and the error `AUTH_REFRESH_FAILED`: the answers. */
+  hear(event: WSEEvent): void;
+  /** The connection is gone: no exchange will be answered. */
+  disconnected(): void;
+}
+
+/** No exchange is under way. */
+export function createExchange({ token: get, clock, timeout, write, report, shared }: ExchangeHost): Exchange {
+  const { createWait, WSEError } = shared;
+  let current: Wait<number | null> | undefined;
+  let again: (() => void) | undefined;
+  let soon: TimerHandle | undefined;
+  let exchanged = false;
+  let tries = 0;
+  let last: Promise<unknown> = Promise.resolve();
+
+  const lost = (): void => current?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
+  const exchange: Exchange['exchange'] = (given) => {
+    const run = async (): Promise<number | null> => {
+      const token = given ?? (await get('expiring'));
+      if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
+      const wait = createWait<number | null>(clock, 'no answer to the token', timeout, undefined, () => {
+        current = undefined;
+      });
+      current = wait;
+      tries = 0;
+      again = () => {
+        wait.arm(timeout);
+        if (current === wait && !write({ type: 'auth_refresh', payload: { token } })) lost();
+      };
+      again();
+      return wait.promise;
+    };
+    // One after the other: the server's answers do not say which token they are about.
+    const result = last.then(run, run);
+    last = result;
+    return result;
+  };
+  return {
+    exchange,
+    hear({ type, payload }) {
+      const p = (payload ?? {}) as Readonly<Record<string, unknown>>;
+      if (type === 'auth_expiring') {
+        // One that lives no longer than the warning is announced as soon as it is accepted: half of its life passes first.
+        const life = exchanged ? Number(p['expires_in']) || 1 : 0;
+        clock.clearTimeout(soon);
+        soon = clock.setTimeout(() => exchange().catch(report), life * 500);
+      } else if (type === 'auth_refreshed') {
+        exchanged = true;
+        const expires = p['expires_at'];
+        current?.resolve(typeof expires === 'number' ? expires : null);
+      } else if (/^(busy|unavailable)$/.test(String(p['reason'])) && ++tries <= AGAIN) {
+        current?.arm(undefined);
+        if (again) clock.setTimeout(again, AGAIN_MS * tries);
+      } else current?.fail('WSE_AUTH_FAILED', `the token was refused: ${p['reason']}`);
+    },
+    disconnected() {
+      clock.clearTimeout(soon);
+      lost();
+    },
+  };
+}

@@ -1,0 +1,41 @@
+/** States of topics: asked for, and who waits for them. The states themselves are events like others. */
+
+import { isRaw } from '../protocol/event.js';
+import type { Clock } from './clock.js';
+import { matcher } from './pattern.js';
+import { createWait, type Wait } from './wait.js';
+
+/** Who waits for the states of which topics. */
+export interface Snapshots {
+  /** Sends a `sync_request`; false without a connection. */
+  ask(topics?: readonly string[]): boolean;
+  /** The same, and waits for the answer. */
+  request(topics: readonly string[] | undefined, timeout: number): Promise<unknown>;
+  /** `snapshot_complete`. */
+  reply(payload: unknown): void;
+  /** What was asked will not be answered. */
+  disconnected(): void;
+}
+
+/** `ask` sends. */
+export function createSnapshots(clock: Clock, ask: Snapshots['ask']): Snapshots {
+  /** Oldest first. */
+  const waits = new Map<Wait<unknown>, (topic: string) => boolean>();
+  return {
+    ask,
+    request(topics, timeout) {
+      const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => waits.delete(wait));
+      waits.set(wait, topics ? matcher(topics) : () => true);
+      if (!ask(topics)) wait.fail('WSE_CONNECTION_LOST');
+      return wait.promise;
+    },
+    reply(payload) {
+      // Answers come in order and name no question, but topics: a subscription's are not what was asked for here.
+      const topics = isRaw(payload) && payload['topics'];
+      for (const [wait, covers] of waits) if (!Array.isArray(topics) || topics.every(covers)) return wait.resolve(payload);
+    },
+    disconnected() {
+      for (const wait of waits.keys()) wait.fail('WSE_CONNECTION_LOST');
+    },
+  };
+}

@@ -1,0 +1,76 @@
+/** A page whose files come in parts: what is used later is loaded later, and a load that fails is reported and tried again. */
+
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { expect, it, onTestFinished } from 'vitest';
+import { launchBrowser, openPage } from '../../../ts/test/peers/browser.js';
+import { startServer, waitUntil } from '../../../ts/test/support/server.js';
+import { mangling } from '../../names.config.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+interface Scope {
+  readonly wse: Pick<typeof import('../../src/index.js'), 'connect'>;
+  client: import('../../src/index.js').WSEClient;
+  errors: string[];
+}
+
+it('answers a server in the end, whatever becomes of the first loads', async () => {
+  const { outputFiles } = await build({
+    stdin: { contents: "import { connect } from './src/index.ts'; globalThis.wse = { connect }", resolveDir: ROOT, loader: 'ts' },
+    bundle: true,
+    minify: true,
+    splitting: true,
+    format: 'esm',
+    target: 'es2022',
+    platform: 'browser',
+    external: ['@msgpack/msgpack'],
+    outdir: 'out',
+    write: false,
+    ...mangling,
+  });
+  const files = new Map(outputFiles.map(({ path, text }) => [`/${basename(path)}`, text]));
+  const asked: string[] = [];
+  let failing = 2;
+  const site = createServer(({ url = '/' }, response) => {
+    asked.push(url);
+    const broken = url.startsWith('/answering') && failing-- > 0;
+    response.writeHead(broken ? 503 : 200, { 'Content-Type': url.endsWith('.js') ? 'text/javascript' : 'text/html' });
+    response.end(files.get(url) ?? '<!doctype html><script type="module" src="/stdin.js"></script>');
+  });
+  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
+  const browser = await launchBrowser();
+  onTestFinished(async () => {
+    await browser.close();
+    site.closeAllConnections();
+    site.close();
+  });
+  const server = await startServer({ allowedOrigins: [origin], subscriptions: 'acl' });
+  const { page } = await openPage(browser, origin);
+  await page.waitForFunction(() => 'wse' in globalThis);
+  await page.evaluate(async (url) => {
+    const scope = globalThis as unknown as Scope;
+    scope.errors = [];
+    scope.client = scope.wse.connect(url, { topics: ['a'] });
+    scope.client.watch('error', ({ message }) => scope.errors.push(message));
+    await scope.client.connected(10_000);
+    await scope.client.subscribe(['b']);
+    await scope.client.send('hello', 1);
+  }, `ws://127.0.0.1:${server.port}/wse`);
+  expect(asked.filter((url) => url.endsWith('.js'))).toEqual(['/stdin.js']);
+  const [, conn] = await server.take('connect');
+  const answer = server.server.request(conn, 'double', 21, { timeout: 30 });
+  await waitUntil(() => asked.some((url) => url.startsWith('/answering')), 'the first load');
+  await page.evaluate(() => {
+    const { client } = globalThis as unknown as Scope;
+    client.onRequest<number>('double', (n) => n * 2);
+  });
+  expect(await answer).toBe(42);
+  expect(asked.filter((url) => url.startsWith('/answering'))).toHaveLength(3);
+  const errors = await page.evaluate(() => (globalThis as unknown as Scope).errors);
+  expect(errors).toEqual([expect.stringContaining('answering'), expect.stringContaining('answering')]);
+});
