@@ -123,7 +123,8 @@ impl Outboxes {
     /// Everything of a stream up to `number` is to be acknowledged to the connection whose turn it is.
     pub(super) fn owe(&mut self, to: ConnId, stream: &str, window: &Arc<Window>, number: u64) {
         let mut own = self.owed.iter_mut().rev().take_while(|owed| owed.to == to);
-        match own.find(|owed| &*owed.stream == stream) {
+        // By the window: one that made room for another meanwhile is not the stream's any more, and each is given back.
+        match own.find(|owed| Arc::ptr_eq(&owed.window, window)) {
             Some(owed) => owed.number = owed.number.max(number),
             None => self.owed.push(Owed { to, stream: stream.into(), window: Arc::clone(window), number }),
         }

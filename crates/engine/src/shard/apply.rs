@@ -78,7 +78,14 @@ impl Shard {
         let has = topics.iter().map(|found| &found.asked).filter(|asked| has(asked) && allows(&asked.entry.name));
         let held: Vec<_> = has.map(|asked| Arc::clone(&asked.entry)).collect();
         applying.results.presence_refused = if data.starts_with('{') {
-            shared.appear(&peer, &held, Some(data), || {}).why
+            let refused = shared.appear(&peer, &held, Some(data), || {}).why;
+            // A host that has set the ACL since `allows` was asked found nobody to take out.
+            let denied = held.iter().filter(|entry| !peer.allows(&entry.name)).map(|entry| &*entry.name);
+            let denied: Vec<&str> = denied.collect();
+            if !denied.is_empty() {
+                shared.vanish(&peer, Some(denied.into_iter()), || {});
+            }
+            refused
         } else {
             Some(Refused::Invalid)
         };

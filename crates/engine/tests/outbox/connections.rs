@@ -42,6 +42,26 @@ fn shard_of(id: ConnId) -> u64 {
 }
 
 #[test]
+fn a_stream_that_begins_anew_while_it_is_read_is_held_by_nobody_afterwards() {
+    let outbox = Some(Outbox { max_streams: 1, ttl: Duration::from_secs(600) });
+    let mut server = Server::start(Config { shards: 2, outbox, ..config() });
+    let (mut first, id) = greeted(&mut server);
+    let (mut second, other) = greeted(&mut server);
+    assert!(is_inline() || shard_of(id) != shard_of(other));
+    // In one read: the stream in between takes the only place, and the first one begins anew.
+    let together = [message(STREAM, 1), message("stream-2", 1), message(STREAM, 2)];
+    first.send_raw(&together.iter().flat_map(|text| frame(text)).collect::<Vec<_>>());
+    for n in [1, 1, 2] {
+        assert_eq!(server.events.message(), plain(n));
+    }
+    drop(first);
+    server.events.disconnected(id);
+    second.send_text(&message(STREAM, 3));
+    assert_eq!(server.events.message(), plain(3));
+    await_ack(&mut second, 3);
+}
+
+#[test]
 fn a_new_connection_goes_on_whatever_its_shard() {
     let mut server = Server::start(Config { shards: 4, ..config() });
     let mut shards = std::collections::HashSet::new();
