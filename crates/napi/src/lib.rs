@@ -9,6 +9,7 @@
 
 mod asking;
 mod background;
+mod by_hand;
 mod connection;
 mod convert;
 mod error;

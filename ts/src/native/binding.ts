@@ -2,8 +2,10 @@
 
 export type { NativeServer } from './index.js';
 
-/** The exports of the addon. */
-export type NativeBinding = typeof import('./index.js');
+type Exports = typeof import('./index.js');
+
+/** The exports of the addon, and the calls of every turn beside them. */
+export type NativeBinding = Exports & ReturnType<Exports['turnCalls']>;
 
 /** What is called per message or per batch, on an engine's `handle`: cheaper at the border than methods of a class. */
 export type NativeCalls = Pick<

@@ -163,12 +163,6 @@ export declare function decodeJwt(token: string, options: NativeDecodeOptions): 
 /** Signs claims, given as JSON text. */
 export declare function encodeJwt(claimsJson: string, secret: Uint8Array, algorithm: string, keyId?: string | null): string
 
-/**
- * Takes what was collected, in order: `text` of `units` UTF-16 units, `bytes`, and the first `noted` numbers of `notes`,
- * which say what it is (`crates/engine/src/outbox.rs`). Returns what `room()` does.
- */
-export declare function handOver(handle: number, text: string, units: number, bytes: Uint8Array | null, notes: Uint32Array, noted: number): number
-
 /** The limits that turned somebody away; null: there is no such engine any more. */
 export declare function limitsMet(handle: number): NativeLimitsMet | null
 
@@ -527,33 +521,31 @@ export declare function probe(handle: number, asked: NativeProbe): NativeReply |
 /** From here on whoever would be handed over is answered 503. */
 export declare function refuseSockets(handle: number): void
 
-/**
- * Bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
- * many bytes are taken before the hard limit. Less than `wanted` counts as a refusal.
- */
-export declare function room(handle: number, wanted: number): number
-
 /** Sends a text to one connection; false: nobody has this id. */
 export declare function send(handle: number, conn: number, text: string): boolean
 
 /** Sends bytes to one connection; false: nobody has this id. */
 export declare function sendBytes(handle: number, conn: number, bytes: Uint8Array): boolean
 
-/** Where the engine is in its life: 0 created, 1 running, 2 draining, 3 stopped; stopped when it is gone. Never fails. */
-export declare function state(handle: number): 0 | 1 | 2 | 3
-
-/**
- * What `onBatch()` announced, for the reader it returned. Bytes written to `out`; 0: nothing there, and the next event wakes the
- * `onBatch` callback once; below 0: the size in bytes `out` must have, and nothing was taken. Never blocks. With `columns`
- * messages of one shape cross as columns.
- */
-export declare function takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number
-
 /**
  * Takes the socket that waits longest; null: none does, and the next to come wakes. Its descriptor is the caller's from then on:
  * one at a time, because those of a thread that is terminated would be nobody's.
  */
 export declare function takeSocket(handle: number): NativeSocket | null
+
+/**
+ * The calls of every turn, whose arguments nobody checks but the facade:
+ *
+ * - `takeBatch`: what `onBatch()` announced, for the reader it returned. Bytes written to `out`; 0: nothing there, and the next event
+ *   wakes the `onBatch` callback once; below 0: the size in bytes `out` must have, and nothing was taken. Never blocks. With `columns`
+ *   messages of one shape cross as columns.
+ * - `state`: where the engine is in its life: 0 created, 1 running, 2 draining, 3 stopped; stopped when it is gone. Never fails.
+ * - `room`: bytes that may be published before publishers should wait; below 0, as `-1 - bytes`, publishers should wait, and only so
+ *   many bytes are taken before the hard limit. Less than `wanted` counts as a refusal.
+ * - `handOver`: takes what was collected, in order: `text` of `units` UTF-16 units, `bytes`, and the first `noted` numbers of `notes`,
+ *   which say what it is (`crates/engine/src/outbox.rs`). Returns what `room` does.
+ */
+export declare function turnCalls(): { takeBatch(reader: number, out: Uint8Array, max: number, columns: boolean): number; state(handle: number): 0 | 1 | 2 | 3; room(handle: number, wanted: number): number; handOver(handle: number, text: string, units: number, bytes: Uint8Array | null, notes: Uint32Array, noted: number): number }
 
 /** The version of the addon, compared by the loader with the package's. */
 export declare function version(): string

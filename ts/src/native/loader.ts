@@ -90,10 +90,10 @@ function packageRoot(from: string): string | undefined {
 }
 
 function checked(binding: Partial<NativeBinding>): NativeBinding {
-  const { NativeServer, encodeJwt, decodeJwt, version, abiVersion } = binding;
+  const { NativeServer, encodeJwt, decodeJwt, version, abiVersion, turnCalls } = binding;
   if (!NativeServer || !encodeJwt || !decodeJwt || !version) throw new Error('not an addon of this package');
   const found = version();
   if (found !== VERSION) throw new Error(`version ${found}, but this package is ${VERSION}`);
   if (abiVersion?.() !== ABI_VERSION) throw new Error('built from other sources than this package: build it again');
-  return binding as NativeBinding;
+  return Object.assign(binding, turnCalls?.()) as NativeBinding;
 }
