@@ -183,9 +183,9 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     later();
   };
 
-  const join = (topic: string, place: 'listeners' | 'handlers', fn: (event: WSEEvent) => void): Off => {
+  const join = (topic: string, fnsOf: (cell: Cell) => Set<(event: WSEEvent) => void>, fn: (event: WSEEvent) => void): Off => {
     const cell = use(topic);
-    const off = enter<WSEEvent>(cell[place], fn);
+    const off = enter(fnsOf(cell), fn);
     return () => {
       if (off()) leave(cell);
     };
@@ -246,7 +246,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   const store: TopicStore = {
     get: (topic) => cells.get(topic)?.state ?? first.get(topic) ?? EMPTY,
     began: (topic) => begun.get(topic) ?? EMPTY,
-    watch: (topic, fn) => join(topic, 'listeners', fn),
+    watch: (topic, fn) => join(topic, ({ listeners }) => listeners, fn),
     want(topics) {
       let all: Cell[] = topics.map(use);
       return () => {
@@ -254,7 +254,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
         all = [];
       };
     },
-    listen: (topic, fn) => join(topic, 'handlers', fn),
+    listen: (topic, fn) => join(topic, ({ handlers }) => handlers, fn),
     present(topic, { data, load: get }) {
       const cell = use(topic);
       if (data) {
