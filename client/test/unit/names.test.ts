@@ -50,6 +50,19 @@ it('are asked of nothing that is declared elsewhere, and nowhere as a text', () 
   };
   const of = (object: ts.Type | undefined, name: string): ts.Symbol | undefined =>
     object && checker.getPropertyOfType(object.getNonNullableType(), name);
+  /** What a text may be, as far as its type says. */
+  const texts = (node: ts.Expression): string[] => {
+    const type = checker.getTypeAtLocation(node);
+    const base = checker.getBaseConstraintOfType(type) ?? type;
+    return (base.isUnion() ? base.types : [base]).flatMap((one) => (one.isStringLiteral() ? [one.value] : []));
+  };
+  const refuse = (node: ts.Node, text: ts.Expression): void => {
+    const names = texts(text).filter((name) => INTERNAL.includes(name));
+    if (names.length > 0) wrong.push(`${names} in ${node.getSourceFile().fileName.slice(SOURCE.length)}: ${node.getText()}`);
+  };
+  const isName = (node: ts.Node): boolean =>
+    (ts.isObjectLiteralElement(node.parent) && node.parent.name === node) ||
+    (ts.isBindingElement(node.parent) && node.parent.propertyName === node);
   const visit = (node: ts.Node): void => {
     if (ts.isPropertyAccessExpression(node)) look(node, node.name.text, checker.getSymbolAtLocation(node.name));
     else if (ts.isObjectLiteralElement(node) && node.name && ts.isIdentifier(node.name)) {
@@ -57,17 +70,12 @@ it('are asked of nothing that is declared elsewhere, and nowhere as a text', () 
       const { text } = node.name;
       look(node, text, of(checker.getContextualType(object), text) ?? of(checker.getTypeAtLocation(object), text));
     } else if (ts.isBindingElement(node) && ts.isObjectBindingPattern(node.parent)) {
-      const name = (node.propertyName ?? node.name) as ts.Identifier;
-      look(node, name.text, of(checker.getTypeAtLocation(node.parent), name.text));
-    } else if (ts.isElementAccessExpression(node) && ts.isStringLiteral(node.argumentExpression)) {
-      if (INTERNAL.includes(node.argumentExpression.text)) wrong.push(`['${node.argumentExpression.text}']`);
-    } else if (
-      ts.isBinaryExpression(node) &&
-      node.operatorToken.kind === ts.SyntaxKind.InKeyword &&
-      ts.isStringLiteral(node.left)
-    ) {
-      if (INTERNAL.includes(node.left.text)) wrong.push(`'${node.left.text}' in`);
-    }
+      const name = node.propertyName ?? node.name;
+      if (ts.isIdentifier(name)) look(node, name.text, of(checker.getTypeAtLocation(node.parent), name.text));
+    } else if (ts.isElementAccessExpression(node)) refuse(node, node.argumentExpression);
+    else if (ts.isComputedPropertyName(node)) refuse(node, node.expression);
+    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.InKeyword) refuse(node, node.left);
+    else if (ts.isStringLiteral(node) && isName(node)) refuse(node.parent, node);
     ts.forEachChild(node, visit);
   };
   for (const file of program.getSourceFiles()) if (file.fileName.startsWith(SOURCE)) visit(file);
