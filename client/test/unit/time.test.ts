@@ -251,3 +251,23 @@ describe('waiting', () => {
     await client.close();
   });
 });
+
+describe('tokens exchanged', () => {
+  const say = (t: string, p: object): void => Socket.all.at(-1)?.say({ c: 'WSE', t, p });
+  const given = (): unknown[] =>
+    (Socket.all.at(-1) as Socket).sent.filter(({ t }) => t === 'auth_refresh').map(({ p }) => p['token']);
+  /** Until what exchanges them is loaded and has sent so many. */
+  const sent = (count: number): Promise<unknown> => vi.waitUntil(() => given().length === count, { timeout: 20_000 });
+
+  it('by the program are not followed by the text the client was made with', async () => {
+    const { client, pass } = await live({ token: 'old', tokenIn: 'none' });
+    const asked = client.refreshToken('new');
+    await sent(1);
+    say('auth_refreshed', { expires_at: 5 });
+    expect(await asked).toBe(5);
+    say('auth_expiring', { expires_in: 1 });
+    await pass(5);
+    expect(given()).toEqual(['new']);
+    await client.close();
+  });
+});
