@@ -1,7 +1,8 @@
 /** Hours of a client in no time: its clock is moved by hand, and its socket is one of these. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it, vi } from 'vitest';
+import { deflateSync } from 'node:zlib';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { batching, connect, endpointPool, type StateChange, type WSEClient } from '../../src/index.js';
 import { Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
@@ -269,5 +270,55 @@ describe('tokens exchanged', () => {
     await pass(5);
     expect(given()).toEqual(['new']);
     await client.close();
+  });
+});
+
+describe('a part that cannot be loaded', () => {
+  const PARTS = ['../../src/protocol/packed.js', '../../src/core/answers.js'];
+  const offline = (): never => {
+    throw new Error('offline');
+  };
+  const sent = (type: string): number => (Socket.all[0] as Socket).sent.filter(({ t }) => t === type).length;
+
+  async function without(): Promise<Life & { errors: Error[]; types: string[] }> {
+    for (const part of PARTS) vi.doMock(part, offline);
+    onTestFinished(() => {
+      for (const part of PARTS) vi.doUnmock(part);
+    });
+    const life = await live();
+    const errors: Error[] = [];
+    const types: string[] = [];
+    life.client.watch('error', (error) => errors.push(error));
+    life.client.onAny(({ type }) => types.push(type));
+    const [socket] = Socket.all;
+    for (let n = 0; n < 50; n += 1) socket?.say({ t: 'health_check', p: {} });
+    socket?.onmessage?.({ data: new Uint8Array(deflateSync('{"t":"packed"}')).buffer });
+    socket?.say({ t: 'behind', p: 1 });
+    await vi.waitUntil(() => errors.length >= 2, { timeout: 20_000 });
+    return { ...life, errors, types };
+  }
+
+  it('loses neither the frame that needs it nor those behind, nor a question', async () => {
+    const { client, pass, errors, types } = await without();
+    expect(types).toEqual([]);
+    for (const part of PARTS) vi.doUnmock(part);
+    await pass(2);
+    await vi.waitUntil(() => sent('health_check_response') > 0 && types.length === 2, { timeout: 20_000 });
+    expect(types).toEqual(['packed', 'behind']);
+    expect(sent('health_check_response')).toBe(10);
+    expect(errors).toHaveLength(2);
+    // Those that wait are bounded; what comes later is answered.
+    Socket.all[0]?.say({ t: 'health_check', p: {} });
+    await turn();
+    expect(sent('health_check_response')).toBe(11);
+    await client.close();
+  });
+
+  it('is not spoken of once the client has ended', async () => {
+    const { client, clock, errors } = await without();
+    await client.close();
+    await turn();
+    expect(errors).toHaveLength(2);
+    expect(clock.timers).toBe(0);
   });
 });
