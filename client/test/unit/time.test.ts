@@ -271,6 +271,40 @@ describe('tokens exchanged', () => {
     expect(given()).toEqual(['new']);
     await client.close();
   });
+
+  it('do not wait for one that never comes, longer than its time or its connection', async () => {
+    const calls: ((token: string) => void)[] = [];
+    const { client, pass } = await live({
+      tokenIn: 'none',
+      token: ({ reason }: { reason: string }) => (reason === 'connect' ? 'first' : new Promise((resolve) => calls.push(resolve))),
+    });
+    const errors: unknown[] = [];
+    client.watch('error', (error) => errors.push((error as { code?: string }).code));
+    const hang = async (count: number): Promise<void> => {
+      say('auth_expiring', { expires_in: 1 });
+      await vi.waitUntil(() => pass(1).then(() => calls.length === count), { timeout: 20_000 });
+    };
+    await hang(1);
+    // What a server says now is about no token of this one.
+    say('auth_refreshed', { expires_at: 1 });
+    const second = client.refreshToken('second');
+    await pass(11);
+    expect(errors).toEqual(['WSE_TIMEOUT']);
+    expect(given()).toEqual(['second']);
+    say('auth_refreshed', { expires_at: 2 });
+    expect(await second).toBe(2);
+    await hang(2);
+    Socket.all[0]?.end(1006);
+    await pass(2);
+    const third = client.refreshToken('third');
+    await sent(1);
+    for (const come of calls) come('late');
+    say('auth_refreshed', { expires_at: 3 });
+    expect(await third).toBe(3);
+    expect(given()).toEqual(['third']);
+    expect(errors).toEqual(['WSE_TIMEOUT', 'WSE_CONNECTION_LOST']);
+    await client.close();
+  });
 });
 
 describe('a part that cannot be loaded', () => {
