@@ -260,11 +260,12 @@ export function connect<E extends object = Record<string, unknown>>(
       decoder.reset();
       session.reset();
       greeting = false;
+      // Servers ask before they are ready, too.
+      requests.disconnected();
       if (!online) return;
       online = false;
       resume.disconnected();
       subscriptions.disconnected();
-      requests.disconnected();
       tokens.disconnected();
       snapshots.disconnected();
       for (const hook of hooks) hook.disconnected?.();

@@ -197,6 +197,32 @@ describe('a batch', () => {
 });
 
 describe('what is made of a client', () => {
+  it('answers no request of a connection that was never ready', async () => {
+    const signals: AbortSignal[] = [];
+    const { client, pass } = await live();
+    client.onRequest('x', (_, { signal }) => {
+      signals.push(signal);
+      return new Promise(() => {});
+    });
+    await vi.dynamicImportSettled();
+    onTestFinished(() => {
+      Socket.fate = undefined;
+    });
+    Socket.fate = (socket) => {
+      Socket.fate = undefined;
+      socket.readyState = 1;
+      socket.onopen?.();
+      socket.say({ t: 'x', cid: 'a', rq: 60_000, p: {} });
+      socket.end(1006);
+    };
+    Socket.all[0]?.end(1006);
+    await pass(5);
+    expect(Socket.all).toHaveLength(3);
+    expect(client.isConnected).toBe(true);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    await client.close();
+  });
+
   it('counts its first connection at a clock of zero', async () => {
     const { client, states } = await live({ pool: endpointPool() });
     expect(client.getStats().connectionPool).toMatchObject([{ connections: 1, active: 1 }]);
