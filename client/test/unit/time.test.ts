@@ -279,6 +279,17 @@ describe('waiting', () => {
   });
 });
 
+it('a token function that heeds its signal is no error once the client has ended', async () => {
+  const token = ({ signal }: { signal: AbortSignal }): Promise<string> =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  const { client } = await live({ token });
+  const errors: unknown[] = [];
+  client.watch('error', (error) => errors.push(error));
+  await client.close();
+  await turn();
+  expect(errors).toEqual([]);
+});
+
 describe('tokens exchanged', () => {
   const say = (t: string, p: object): void => Socket.all.at(-1)?.say({ c: 'WSE', t, p });
   const given = (): unknown[] =>
