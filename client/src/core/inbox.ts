@@ -48,7 +48,7 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
   const settle = (place: Place<T>, { resolve, reject }: Wait<Result<T>>): void => {
     const error = place.over?.error;
     // An overflow is said once; what has ended the client is said to everybody.
-    if (error?.code === 'WSE_OVERFLOW') place.over = undefined;
+    if (error?.code === 'WSE_OVERFLOW') place.over = over;
     if (error) reject(error);
     else resolve({ done: true, value: undefined });
   };
@@ -117,7 +117,7 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
     end(error) {
       over = { error };
       for (const place of places.add(first)) {
-        place.over = over;
+        place.over ??= over;
         for (const wait of place.waits) settle(place, wait);
       }
     },
