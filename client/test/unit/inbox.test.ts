@@ -25,3 +25,29 @@ it('a loss is told before the end of the client, to every reader', async () => {
     }
   }
 });
+
+it('a second reader that is left ends, and what it waits for', async () => {
+  const inbox = strict();
+  const [first, second, third] = [inbox.iterate(), inbox.iterate(), inbox.iterate()];
+  const waiting = second.next();
+  await second.return?.();
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  for (const n of [1, 2]) inbox.push(n);
+  expect(await second.next()).toEqual({ done: true, value: undefined });
+  // What waited for one that is left is gone; the first one's stays for who reads next.
+  expect(await third.next()).toEqual({ done: false, value: 1 });
+  await third.return?.();
+  expect(await third.next()).toEqual({ done: true, value: undefined });
+  await first.return?.();
+  expect([(await inbox.iterate().next()).value, inbox.size]).toEqual([1, 1]);
+});
+
+it('a second reader that has overflowed ends behind its error', async () => {
+  const inbox = strict();
+  const [, second] = [inbox.iterate(), inbox.iterate()];
+  for (const n of [1, 2, 3]) inbox.push(n);
+  await second.next();
+  await second.next();
+  await expect(second.next()).rejects.toMatchObject({ code: 'WSE_OVERFLOW' });
+  expect(await second.next()).toEqual({ done: true, value: undefined });
+});
