@@ -13,7 +13,7 @@ import { WSEError, type WSEErrorCode } from './errors.js';
 import { createEmitter, type Off } from './events.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import { createInbox } from './inbox.js';
-import { createLazily } from './lazy.js';
+import { createLazily, ignore } from './lazy.js';
 import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
 import { type ClientOptions, settle, urlsOf } from './options.js';
@@ -23,7 +23,7 @@ import { createLatency } from './plain.js';
 import { createRequests } from './requests.js';
 import { createResume } from './resume.js';
 import { createSending } from './sending.js';
-import { createSession, VERSION } from './session.js';
+import { createSession } from './session.js';
 import { createSnapshots } from './snapshots.js';
 import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
@@ -40,7 +40,7 @@ const REFUSALS: Readonly<Record<number, WSEErrorCode>> = { 4401: 'WSE_AUTH_FAILE
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
-  promise.catch(() => {});
+  promise.catch(ignore);
   return promise;
 };
 
@@ -160,6 +160,7 @@ export function connect<E extends object = Record<string, unknown>>(
   const session = createSession({
     requests,
     limiter,
+    lazily,
     features: Object.assign({}, ...extensions.map(({ features }) => features)),
     write,
     ready,
@@ -176,11 +177,7 @@ export function connect<E extends object = Record<string, unknown>>(
     },
     snapshots: snapshots.reply,
     auth: tokens.auth,
-    asked(question) {
-      import('./answers.js')
-        .then(({ answerTo }) => write(answerTo(question, client.getStats(), subscriptions.wanted(), VERSION)))
-        .catch(report);
-    },
+    asked: () => [client.getStats(), subscriptions.wanted()],
     deliver(event, internal) {
       if (hooks.some((hook) => hook.event?.(event))) return;
       events.emit(event.type, event);
@@ -204,7 +201,7 @@ export function connect<E extends object = Record<string, unknown>>(
         report(new WSEError('WSE_PROTOCOL', error.message, { cause: error }));
       },
     },
-    { maxBytes: settings.maxMessageSize },
+    { maxBytes: settings.maxMessageSize, lazily },
   );
   const liveness = createLiveness(settings.heartbeat, settings.idleTimeout, clock, {
     ping: () => void write({ type: 'ping', payload: { timestamp: Date.now() } }),
@@ -263,11 +260,12 @@ export function connect<E extends object = Record<string, unknown>>(
       decoder.reset();
       session.reset();
       greeting = false;
+      // Servers ask before they are ready, too.
+      requests.disconnected();
       if (!online) return;
       online = false;
       resume.disconnected();
       subscriptions.disconnected();
-      requests.disconnected();
       tokens.disconnected();
       snapshots.disconnected();
       for (const hook of hooks) hook.disconnected?.();

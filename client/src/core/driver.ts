@@ -156,6 +156,8 @@ export function createDriver(
         },
       );
     } catch (error) {
+      // A token function that heeds its signal rejects when the client ends: nobody has to hear of that.
+      if (gen !== state.generation || state.step !== 'opening') return;
       on.report(error);
       failed(gen, 1006, 'no token', error);
     }

@@ -38,6 +38,9 @@ export interface Exchange {
 /** No exchange is under way. */
 export function createExchange({ token: get, clock, timeout, write, report, shared }: ExchangeHost): Exchange {
   const { createWait, WSEError } = shared;
+  /** The exchange under way, from the call for its token on. */
+  let open: Wait<number | null> | undefined;
+  /** The same once the server has the token: what it says then is about this one. */
   let current: Wait<number | null> | undefined;
   let again: (() => void) | undefined;
   let soon: TimerHandle | undefined;
@@ -45,21 +48,29 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
   let tries = 0;
   let last: Promise<unknown> = Promise.resolve();
 
-  const lost = (): void => current?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
+  const lost = (): void => open?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
   const exchange: Exchange['exchange'] = (given) => {
-    const run = async (): Promise<number | null> => {
-      const token = given ?? (await get('expiring'));
-      if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
-      const wait = createWait<number | null>(clock, 'no answer to the token', timeout, undefined, () => {
+    const run = (): Promise<number | null> => {
+      // From here on: a token function that hangs must not hold up those behind it.
+      const wait = createWait<number | null>(clock, 'no token, or no answer to it', timeout, undefined, () => {
+        open = undefined;
         current = undefined;
       });
-      current = wait;
-      tries = 0;
-      again = () => {
-        wait.arm(timeout);
-        if (current === wait && !write({ type: 'auth_refresh', payload: { token } })) lost();
+      open = wait;
+      const give = (token: string | undefined): void => {
+        if (open !== wait) return;
+        if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
+        current = wait;
+        tries = 0;
+        again = () => {
+          wait.arm(timeout);
+          if (current === wait && !write({ type: 'auth_refresh', payload: { token } })) lost();
+        };
+        again();
       };
-      again();
+      Promise.resolve(given ?? get('expiring'))
+        .then(give)
+        .catch(wait.reject);
       return wait.promise;
     };
     // One after the other: the server's answers do not say which token they are about.

@@ -48,9 +48,14 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
   const settle = (place: Place<T>, { resolve, reject }: Wait<Result<T>>): void => {
     const error = place.over?.error;
     // An overflow is said once; what has ended the client is said to everybody.
-    if (error?.code === 'WSE_OVERFLOW') place.over = undefined;
+    if (error?.code === 'WSE_OVERFLOW') place.over = over;
     if (error) reject(error);
     else resolve({ done: true, value: undefined });
+  };
+  /** Nothing comes any more; a loss that was not told is told first. */
+  const finish = (place: Place<T>, how: Place<T>['over']): void => {
+    place.over ??= how;
+    for (const wait of place.waits) settle(place, wait);
   };
   const next = async (place: Place<T>, timeout?: number, signal?: AbortSignal): Promise<Result<T>> => {
     const { items, waits } = place;
@@ -93,7 +98,11 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
       places.add(place);
       const leave = (): void => {
         if (place === first) taken = false;
-        else places.delete(place);
+        else {
+          places.delete(place);
+          place.items = [];
+          finish(place, { error: undefined });
+        }
       };
       return {
         [Symbol.asyncIterator]() {
@@ -116,10 +125,7 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
     },
     end(error) {
       over = { error };
-      for (const place of places.add(first)) {
-        place.over = over;
-        for (const wait of place.waits) settle(place, wait);
-      }
+      for (const place of places.add(first)) finish(place, over);
     },
   };
 }

@@ -5,8 +5,10 @@
 
 import { isRaw } from '../protocol/event.js';
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import { ignore, type Lazily } from './lazy.js';
 import type { Limiter } from './limiter.js';
 import type { Requests } from './requests.js';
+import type { ClientStats } from './status.js';
 import type { SubscriptionResult } from './subscriptions.js';
 
 /** This package's version, as `client_hello` names it. */
@@ -34,6 +36,7 @@ export interface ServerInfo {
 export interface SessionHost {
   readonly requests: Requests;
   readonly limiter: Limiter | undefined;
+  readonly lazily: Lazily;
   /** Members of `client_hello`'s `features` beside the usual ones. */
   readonly features: Raw;
   /** Sends at once; false without a connection. */
@@ -46,8 +49,8 @@ export interface SessionHost {
   answered(): void;
   subscribed(payload: unknown): SubscriptionResult;
   snapshots(payload: unknown): void;
-  /** A server asks about this client: `health_check`, `metrics_request`, `sync_request`. */
-  asked(question: string): void;
+  /** What a server may ask of this client: its counts, and the topics it wants. */
+  asked(): readonly [stats: ClientStats, wanted: readonly string[]];
   /** What a server says of the token: `auth_expiring`, `auth_refreshed`, `AUTH_REFRESH_FAILED`. */
   auth(event: WSEEvent): void;
   /** Hands an event to the program; `internal`: to handlers of its type only. */
@@ -89,7 +92,19 @@ export function createSession(host: SessionHost): Session {
     const stamp = p['server_time'] ?? p['timestamp'] ?? Date.now();
     write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
   };
-  const asked = ({ type }: WSEEvent): void => host.asked(type);
+  const answers = host.lazily(() => import('./answers.js'));
+  /** Questions that wait for what answers them. Ten at most: it may never be loaded, and a server ask on. */
+  let questions = 0;
+  const asked = ({ type }: WSEEvent): void => {
+    if (questions > 9) return;
+    questions += 1;
+    answers()
+      .then(({ answerTo }) => {
+        questions -= 1;
+        write(answerTo(type, ...host.asked(), VERSION));
+      }, ignore)
+      .catch(host.report);
+  };
   /** What is answered, or acted on, here. It is shown to handlers of its type only, but for what programs hear of as well ({@link SHOWN}). */
   const own: Record<string, (event: WSEEvent) => void> = {
     __proto__: null as never,

@@ -49,9 +49,8 @@ export function createTokens({ source, clock, timeout, signal, lazily, write, re
     exchange: async (token) => (await load()).exchange(token),
     auth(event) {
       const mine = turn;
-      // There has to be another token to be had, or one on its way.
-      if (exchange || (renewable && event.type === 'auth_expiring'))
-        load().then((one) => mine === turn && one.hear(event), ignore);
+      // There has to be another token to be had; the old one again would not live longer. Answers are for whoever has asked.
+      if (event.type === 'auth_expiring' ? renewable : exchange) load().then((one) => mine === turn && one.hear(event), ignore);
     },
     disconnected() {
       turn += 1;

@@ -25,6 +25,8 @@ export interface DecodeOptions {
   readonly maxPending?: number;
   /** Codecs that are not part of the client. */
   readonly codecs?: Codecs;
+  /** Makes what loads a part once, and again where that fails; frames wait as long. */
+  readonly lazily: <T>(load: () => Promise<T>) => () => Promise<T>;
 }
 
 /** Reads the frames of one connection after another. */
@@ -59,8 +61,8 @@ const isPacked = (a = 0, b = 0): boolean =>
     : (a === 0x78 && [0x01, 0x5e, 0x9c, 0xda].includes(b)) || (a & 0xf0) === 0x80 || a === 0xde || a === 0xdf;
 
 /** A decoder; it tells `handlers` synchronously as long as no frame before has to be waited for. */
-export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions = {}): Decoder => {
-  const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {} } = options;
+export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions): Decoder => {
+  const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {}, lazily } = options;
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   let open: ReturnType<typeof createOpener> | undefined;
   // There as long as something asynchronous is pending; its identity tells one connection from the next.
@@ -104,11 +106,11 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions =
     () =>
       handlers.binary(bytes);
 
-  const load = async (): Promise<NonNullable<typeof open>> => {
+  const load = lazily(async (): Promise<NonNullable<typeof open>> => {
     const { createOpener } = await import('./packed.js');
-    open ??= createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs, isRaw, Problem: DecodeError });
+    open = createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs, isRaw, Problem: DecodeError });
     return open;
-  };
+  });
 
   const binary = (bytes: Uint8Array, opened = false): Done | Promise<Done> => {
     limit(bytes);

@@ -1,6 +1,13 @@
 /** A decoder that keeps what it told. */
+import { systemClock } from '../../src/core/clock.js';
+import { createLazily } from '../../src/core/lazy.js';
 import { createDecoder, type DecodeOptions, type Decoder } from '../../src/protocol/decode.js';
 import type { WSEEvent } from '../../src/protocol/types.js';
+
+/** Loads once; what cannot be loaded fails the test. */
+export const lazily: DecodeOptions['lazily'] = createLazily(systemClock, new AbortController().signal, (error) => {
+  throw error;
+});
 
 /** What was told, in order. */
 export type Told =
@@ -17,7 +24,7 @@ export interface Recorder {
 }
 
 /** A decoder that keeps what it told. */
-export const recorder = (options?: DecodeOptions): Recorder => {
+export const recorder = (options?: Partial<DecodeOptions>): Recorder => {
   const told: Told[] = [];
   const decoder = createDecoder(
     {
@@ -25,7 +32,7 @@ export const recorder = (options?: DecodeOptions): Recorder => {
       binary: (binary) => told.push({ binary }),
       error: (error) => told.push({ error }),
     },
-    options,
+    { lazily, ...options },
   );
   const names = (): string[] =>
     told.map((one) => ('event' in one ? one.event.type : 'binary' in one ? 'binary' : (one.error.code ?? one.error.message)));

@@ -3,7 +3,7 @@ import { encode as pack } from '@msgpack/msgpack';
 import { expect, test } from 'vitest';
 import { createResume } from '../../src/core/resume.js';
 import { createDecoder } from '../../src/protocol/decode.js';
-import { behind, bytesOf } from '../support/decoded.js';
+import { behind, bytesOf, lazily } from '../support/decoded.js';
 import { seeded, seeds } from '../support/random.js';
 import { TestClock } from '../support/time.js';
 
@@ -82,7 +82,7 @@ test('whatever arrives, in whatever order: each frame is told or reported, and n
         binary: () => told++,
         error: () => told++,
       },
-      { maxBytes: 2_000, codecs: { sealed: (body) => (random() < 0.5 ? body : Promise.reject(new Error('key'))) } },
+      { lazily, maxBytes: 2_000, codecs: { sealed: (body) => (random() < 0.5 ? body : Promise.reject(new Error('key'))) } },
     );
     for (let n = 0; n < 300; n++) {
       const text = json(4);

@@ -1,9 +1,9 @@
 import { deflateSync } from 'node:zlib';
 import { encode as pack } from '@msgpack/msgpack';
 import { describe, expect, test, vi } from 'vitest';
-import { createDecoder } from '../../src/protocol/decode.js';
+import { createDecoder, type DecodeHandlers } from '../../src/protocol/decode.js';
 import { batched } from '../../src/protocol/event.js';
-import { behind, bytesOf, recorder } from '../support/decoded.js';
+import { behind, bytesOf, lazily, recorder } from '../support/decoded.js';
 
 const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
 
@@ -155,14 +155,15 @@ describe('batch', () => {
 
   test('a handler that throws is told, and loses nothing of the rest', async () => {
     const seen: string[] = [];
-    const decoder = createDecoder({
+    const handlers: DecodeHandlers = {
       event({ type }) {
         seen.push(type);
         if (type.startsWith('bad')) throw new Error(`thrown at ${type}`);
       },
       binary() {},
       error: ({ message }) => seen.push(message),
-    });
+    };
+    const decoder = createDecoder(handlers, { lazily });
     decoder.text('{"t":"batch","p":{"messages":[{"t":"bad 1"},{"t":"a"}]}}');
     decoder.bytes(behind('C:', deflateSync('{"t":"bad 2"}')));
     decoder.text('{"t":"bad 3"}');

@@ -1,7 +1,8 @@
 /** Hours of a client in no time: its clock is moved by hand, and its socket is one of these. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it, vi } from 'vitest';
+import { deflateSync } from 'node:zlib';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { batching, connect, endpointPool, type StateChange, type WSEClient } from '../../src/index.js';
 import { Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
@@ -196,6 +197,32 @@ describe('a batch', () => {
 });
 
 describe('what is made of a client', () => {
+  it('answers no request of a connection that was never ready', async () => {
+    const signals: AbortSignal[] = [];
+    const { client, pass } = await live();
+    client.onRequest('x', (_, { signal }) => {
+      signals.push(signal);
+      return new Promise(() => {});
+    });
+    await vi.dynamicImportSettled();
+    onTestFinished(() => {
+      Socket.fate = undefined;
+    });
+    Socket.fate = (socket) => {
+      Socket.fate = undefined;
+      socket.readyState = 1;
+      socket.onopen?.();
+      socket.say({ t: 'x', cid: 'a', rq: 60_000, p: {} });
+      socket.end(1006);
+    };
+    Socket.all[0]?.end(1006);
+    await pass(5);
+    expect(Socket.all).toHaveLength(3);
+    expect(client.isConnected).toBe(true);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    await client.close();
+  });
+
   it('counts its first connection at a clock of zero', async () => {
     const { client, states } = await live({ pool: endpointPool() });
     expect(client.getStats().connectionPool).toMatchObject([{ connections: 1, active: 1 }]);
@@ -249,5 +276,120 @@ describe('waiting', () => {
     const last = Socket.all.at(-1)?.sent.find(({ t }) => t === 'subscription_update');
     expect(last?.p).toEqual({ action: 'subscribe', topics: ['a', 'b'] });
     await client.close();
+  });
+});
+
+it('a token function that heeds its signal is no error once the client has ended', async () => {
+  const token = ({ signal }: { signal: AbortSignal }): Promise<string> =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  const { client } = await live({ token });
+  const errors: unknown[] = [];
+  client.watch('error', (error) => errors.push(error));
+  await client.close();
+  await turn();
+  expect(errors).toEqual([]);
+});
+
+describe('tokens exchanged', () => {
+  const say = (t: string, p: object): void => Socket.all.at(-1)?.say({ c: 'WSE', t, p });
+  const given = (): unknown[] =>
+    (Socket.all.at(-1) as Socket).sent.filter(({ t }) => t === 'auth_refresh').map(({ p }) => p['token']);
+  /** Until what exchanges them is loaded and has sent so many. */
+  const sent = (count: number): Promise<unknown> => vi.waitUntil(() => given().length === count, { timeout: 20_000 });
+
+  it('by the program are not followed by the text the client was made with', async () => {
+    const { client, pass } = await live({ token: 'old', tokenIn: 'none' });
+    const asked = client.refreshToken('new');
+    await sent(1);
+    say('auth_refreshed', { expires_at: 5 });
+    expect(await asked).toBe(5);
+    say('auth_expiring', { expires_in: 1 });
+    await pass(5);
+    expect(given()).toEqual(['new']);
+    await client.close();
+  });
+
+  it('do not wait for one that never comes, longer than its time or its connection', async () => {
+    const calls: ((token: string) => void)[] = [];
+    const { client, pass } = await live({
+      tokenIn: 'none',
+      token: ({ reason }: { reason: string }) => (reason === 'connect' ? 'first' : new Promise((resolve) => calls.push(resolve))),
+    });
+    const errors: unknown[] = [];
+    client.watch('error', (error) => errors.push((error as { code?: string }).code));
+    const hang = async (count: number): Promise<void> => {
+      say('auth_expiring', { expires_in: 1 });
+      await vi.waitUntil(() => pass(1).then(() => calls.length === count), { timeout: 20_000 });
+    };
+    await hang(1);
+    // What a server says now is about no token of this one.
+    say('auth_refreshed', { expires_at: 1 });
+    const second = client.refreshToken('second');
+    await pass(11);
+    expect(errors).toEqual(['WSE_TIMEOUT']);
+    expect(given()).toEqual(['second']);
+    say('auth_refreshed', { expires_at: 2 });
+    expect(await second).toBe(2);
+    await hang(2);
+    Socket.all[0]?.end(1006);
+    await pass(2);
+    const third = client.refreshToken('third');
+    await sent(1);
+    for (const come of calls) come('late');
+    say('auth_refreshed', { expires_at: 3 });
+    expect(await third).toBe(3);
+    expect(given()).toEqual(['third']);
+    expect(errors).toEqual(['WSE_TIMEOUT', 'WSE_CONNECTION_LOST']);
+    await client.close();
+  });
+});
+
+describe('a part that cannot be loaded', () => {
+  const PARTS = ['../../src/protocol/packed.js', '../../src/core/answers.js'];
+  const offline = (): never => {
+    throw new Error('offline');
+  };
+  const sent = (type: string): number => (Socket.all[0] as Socket).sent.filter(({ t }) => t === type).length;
+
+  async function without(): Promise<Life & { errors: Error[]; types: string[] }> {
+    for (const part of PARTS) vi.doMock(part, offline);
+    onTestFinished(() => {
+      for (const part of PARTS) vi.doUnmock(part);
+    });
+    const life = await live();
+    const errors: Error[] = [];
+    const types: string[] = [];
+    life.client.watch('error', (error) => errors.push(error));
+    life.client.onAny(({ type }) => types.push(type));
+    const [socket] = Socket.all;
+    for (let n = 0; n < 50; n += 1) socket?.say({ t: 'health_check', p: {} });
+    socket?.onmessage?.({ data: new Uint8Array(deflateSync('{"t":"packed"}')).buffer });
+    socket?.say({ t: 'behind', p: 1 });
+    await vi.waitUntil(() => errors.length >= 2, { timeout: 20_000 });
+    return { ...life, errors, types };
+  }
+
+  it('loses neither the frame that needs it nor those behind, nor a question', async () => {
+    const { client, pass, errors, types } = await without();
+    expect(types).toEqual([]);
+    for (const part of PARTS) vi.doUnmock(part);
+    await pass(2);
+    await vi.waitUntil(() => sent('health_check_response') > 0 && types.length === 2, { timeout: 20_000 });
+    expect(types).toEqual(['packed', 'behind']);
+    expect(sent('health_check_response')).toBe(10);
+    expect(errors).toHaveLength(2);
+    // Those that wait are bounded; what comes later is answered.
+    Socket.all[0]?.say({ t: 'health_check', p: {} });
+    await turn();
+    expect(sent('health_check_response')).toBe(11);
+    await client.close();
+  });
+
+  it('is not spoken of once the client has ended', async () => {
+    const { client, clock, errors } = await without();
+    await client.close();
+    await turn();
+    expect(errors).toHaveLength(2);
+    expect(clock.timers).toBe(0);
   });
 });

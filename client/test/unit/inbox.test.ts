@@ -1,0 +1,53 @@
+/** Readers of one client's events: what each is told, and that each comes to its end. */
+
+import { expect, it } from 'vitest';
+import { WSEError } from '../../src/core/errors.js';
+import { createInbox } from '../../src/core/inbox.js';
+import { TestClock } from '../support/time.js';
+
+const END = new WSEError('WSE_STOPPED', 'the client has ended');
+const strict = () => createInbox<number>(2, 'error', new TestClock(), () => {});
+
+it('a loss is told before the end of the client, to every reader', async () => {
+  for (const end of [undefined, END]) {
+    const inbox = strict();
+    const readers = [inbox.iterate(), inbox.iterate()];
+    for (const n of [1, 2, 3]) inbox.push(n);
+    inbox.end(end);
+    for (const reader of readers) {
+      expect([(await reader.next()).value, (await reader.next()).value]).toEqual([1, 2]);
+      await expect(reader.next()).rejects.toMatchObject({ code: 'WSE_OVERFLOW' });
+      // Then the end, and as often as it is asked for.
+      for (let again = 0; again < 2; again += 1) {
+        if (end) await expect(reader.next()).rejects.toBe(end);
+        else expect(await reader.next()).toEqual({ done: true, value: undefined });
+      }
+    }
+  }
+});
+
+it('a second reader that is left ends, and what it waits for', async () => {
+  const inbox = strict();
+  const [first, second, third] = [inbox.iterate(), inbox.iterate(), inbox.iterate()];
+  const waiting = second.next();
+  await second.return?.();
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  for (const n of [1, 2]) inbox.push(n);
+  expect(await second.next()).toEqual({ done: true, value: undefined });
+  // What waited for one that is left is gone; the first one's stays for who reads next.
+  expect(await third.next()).toEqual({ done: false, value: 1 });
+  await third.return?.();
+  expect(await third.next()).toEqual({ done: true, value: undefined });
+  await first.return?.();
+  expect([(await inbox.iterate().next()).value, inbox.size]).toEqual([1, 1]);
+});
+
+it('a second reader that has overflowed ends behind its error', async () => {
+  const inbox = strict();
+  const [, second] = [inbox.iterate(), inbox.iterate()];
+  for (const n of [1, 2, 3]) inbox.push(n);
+  await second.next();
+  await second.next();
+  await expect(second.next()).rejects.toMatchObject({ code: 'WSE_OVERFLOW' });
+  expect(await second.next()).toEqual({ done: true, value: undefined });
+});
