@@ -21,6 +21,13 @@ function place(): string {
   return join(folder, 'app.sock');
 }
 
+/** Whether somebody listens at it. */
+const accepts = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = net.connect(path, () => socket.end(() => resolve(true)));
+    socket.on('error', () => resolve(false));
+  });
+
 const listen = (unix: string, options: TestServerOptions = {}): Promise<TestServer> =>
   startServer({ ...QUIET, port: null, unix, onEvent: echo, ...options });
 
@@ -140,7 +147,8 @@ it('stands behind nginx, which says who the client is', async ({ skip }) => {
     await once(child, 'exit');
     rmSync(folder, { recursive: true, force: true });
   });
-  await waitUntil(() => existsSync(front) || child.exitCode !== null, 'nginx');
+  // The file is there before anybody listens at it.
+  await waitUntil(async () => (await accepts(front)) || child.exitCode !== null, 'nginx');
   expect(await get(front, '/readyz')).toEqual([200, 'ready\n']);
   for (let n = 0; n < 3; n += 1) expect(await get(front, `/${n}`)).toEqual([200, `app /${n} for 203.0.113.9`]);
   expect(await echoed(front)).toBe('{"t":"hi"}');
