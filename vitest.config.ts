@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
+import { resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type ViteUserConfig } from 'vitest/config';
+import { defineConfig, type Plugin, type ViteUserConfig } from 'vitest/config';
 
 // Above what a test's own waits may take together (`ts/test/support/wait.ts`): those say what did not come.
 const border = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } } as const;
@@ -7,6 +9,21 @@ const border = { pool: 'forks', testTimeout: 60_000, hookTimeout: 60_000, expect
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 // `wse-client/testing` starts the engine of this checkout.
 const ours = { 'wse-server': at('ts/src/index.ts') };
+
+/** The client as it is published, whose names the build has made short: what tests import of `client/src` is of `client/dist` instead. */
+const published: Plugin = {
+  name: 'wse-client as published',
+  enforce: 'pre',
+  resolveId(source, importer) {
+    const from = at('client/src/');
+    const path = importer === undefined ? source : resolve(importer, '..', source);
+    if (!path.startsWith(from.replaceAll('/', sep))) return undefined;
+    const built = at('client/dist/') + path.slice(from.length);
+    // A part of the client beside the published one would be another client.
+    if (!existsSync(built)) throw new Error(`${source} is not published, or not built: npm run build:client`);
+    return built;
+  },
+};
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -39,6 +56,23 @@ const config: ViteUserConfig = defineConfig({
         resolve: { alias: ours },
         test: { ...border, name: 'client', include: ['client/test/**/*.test.ts'] },
       },
+      // What pages and programs do most, once more with what is published.
+      {
+        plugins: [published],
+        resolve: { alias: ours },
+        test: {
+          ...border,
+          name: 'client-built',
+          include: [
+            'engine/messages',
+            'engine/requests',
+            'outbox/engine',
+            'react/provider',
+            'react/use-wse',
+            'react/entries',
+          ].map((name) => `client/test/${name}.test.ts`),
+        },
+      },
       // What is drawn, once more with React 18.
       {
         resolve: {
@@ -51,7 +85,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           ...border,
           name: 'react-18',
-          include: ['provider', 'use-wse', 'hydrate', 'entries'].map((name) => `client/test/react/${name}.test.ts`),
+          include: ['provider', 'watch', 'use-wse', 'hydrate', 'entries'].map((name) => `client/test/react/${name}.test.ts`),
           env: { WSE_TEST_REACT: '18' },
           // What imports React by its name: not by Node, which knows no alias.
           server: { deps: { inline: ['zustand', '@tanstack/react-query'] } },

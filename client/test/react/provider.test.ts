@@ -3,10 +3,9 @@
 import { createElement, useEffect, version } from 'react';
 import { version as domVersion } from 'react-dom';
 import { renderToString } from 'react-dom/server';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { waitUntil } from '../../../ts/test/support/wait.js';
 import { useClient, useConnection, usePresence, useTopic, useTopicEvents } from '../../src/react/index.js';
-import { sessionFor } from '../../src/react/session.js';
 import { Frames, provide, render, serve, show } from '../support/react.js';
 
 const connects = (events: readonly (readonly [string, unknown, unknown])[]): number =>
@@ -127,23 +126,6 @@ describe('a provider', () => {
     );
     expect(sum.results.length).toBe(before + 1);
     expect(heard).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 1));
-  });
-
-  it('watches a topic once, also with a selector that is another function each time', async () => {
-    const server = await serve();
-    const watched = vi.spyOn(sessionFor({ url: server.url }).store, 'watch');
-    const count = show(() => useTopic('a', (_, state) => state.count));
-    const client = show(() => useClient());
-    render(provide({ url: server.url }, count.component, client.component), false);
-    await waitUntil(() => client.last()?.().subscribedTopics.has('a'), 'subscription');
-    for (let n = 1; n <= 3; n += 1) {
-      server.server.publish('a', 'tick', n);
-      await waitUntil(
-        () => count.last() === n,
-        () => `drawing ${n}; ${count.last()}`,
-      );
-    }
-    expect(watched).toHaveBeenCalledTimes(1);
   });
 
   it('knows topics that servers without recovery name, or do not', async () => {
