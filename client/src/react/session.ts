@@ -134,8 +134,9 @@ function createSession(given: SessionConfig, key: string): Listed {
     for (const fn of [...listeners]) fn();
   };
   const change = (part: Partial<ConnectionInfo>): void => {
-    store.draw(draw);
+    // First: a schedule may draw at once.
     next = { ...next, ...part };
+    store.draw(draw);
   };
   const close = (): void => {
     for (const off of offs) off();

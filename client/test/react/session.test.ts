@@ -21,3 +21,17 @@ it('says nothing of its last connection once nobody has come back', async () => 
   await waitUntil(() => session.info.state === 'pending', 'the end');
   expect(session.info).toEqual(NOWHERE);
 });
+
+it('is drawn as it is by a schedule that does not wait', async () => {
+  const peer = await Peer.start();
+  const session = sessionFor({ url: peer.url, linger: 0, schedule: (fn) => fn() });
+  const told: string[] = [];
+  session.watch(() => told.push(session.info.state));
+  const leave = session.acquire();
+  (await peer.connection(0)).ready();
+  await waitUntil(() => session.client?.isConnected, 'connection');
+  expect(session.info).toMatchObject({ state: 'connected', isConnected: true });
+  leave();
+  await waitUntil(() => session.client === undefined, 'the end');
+  expect(told.at(-1)).toBe('pending');
+});
