@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { fileURLToPath } from 'node:url';
 import { RustWSEServer, WSERequestError } from 'wse-server';
 
 const SYMBOLS = ['ACME', 'HOOLI', 'INITECH'];
@@ -25,7 +26,7 @@ const page = createServer(async (request, response) => {
   if (file === undefined) response.writeHead(404).end('Not here. The page: npx vite build examples/vite-react\n');
   else response.setHeader('Content-Type', TYPES[path.split('.').at(-1)]).end(file);
 });
-const folder = process.env.DIST ? `${process.env.DIST}/` : new URL('dist/', import.meta.url).pathname;
+const folder = process.env.DIST ? `${process.env.DIST}/` : fileURLToPath(new URL('dist/', import.meta.url));
 const read = (path) => readFile(folder + path.slice(1)).catch(() => undefined);
 
 const server = new RustWSEServer({

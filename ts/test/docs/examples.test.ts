@@ -1,9 +1,10 @@
 // Every example runs, does what its first line says, and ends cleanly.
 
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { Client } from './client.js';
@@ -284,5 +285,21 @@ test('node-client: what it was told to say is said by the next one, once there i
     .toEqual(expect.arrayContaining(['kept: and again', 'delivered: and again', 'node: and again']));
   expect(await last.end('SIGTERM')).toEqual({ code: 0, errors: '' });
   expect(last.lines()).not.toContain('node: hello');
+  expect(await server.end('SIGTERM')).toEqual({ code: 0, errors: '' });
+});
+
+test('vite-react: its page is found wherever its folder is', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wse vité-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const root = fileURLToPath(new URL('../../../', import.meta.url));
+  const program = join(folder, 'server.mjs');
+  copyFileSync(join(root, 'examples/vite-react/server.mjs'), program);
+  mkdirSync(join(folder, 'dist'));
+  writeFileSync(join(folder, 'dist/index.html'), 'the page');
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(root, join(folder, 'node_modules/wse-server'), 'junction');
+  const server = new Program([program], { PORT: '0', DIST: '' });
+  const page = await fetch(await server.firstLine());
+  expect([page.status, await page.text()]).toEqual([200, 'the page']);
   expect(await server.end('SIGTERM')).toEqual({ code: 0, errors: '' });
 });
