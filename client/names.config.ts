@@ -11,6 +11,7 @@ export const INTERNAL: readonly string[] = `
   outgoing waits ask items reply backoff deliver ended snapshots wake heard probe connects effects frozen goal
   refreshes silent answered back readyAt auth dead lazily past stableAfter accept after changed drained hear
   iterate maxHeld maxHeldBytes maxPending restored rewind seed subscribed
+  listeners fresh told covers uses live acquire configure retire
 `
   .trim()
   .split(/\s+/);

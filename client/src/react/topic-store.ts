@@ -4,7 +4,7 @@
  */
 
 import { matcher } from '../core/pattern.js';
-import type { Off, Position, PresenceEvent, WSEClient, WSEEvent } from '../index.js';
+import type { Off, Position, PresenceEvent, SubscribeOptions, WSEClient, WSEEvent } from '../index.js';
 import { nextFrame, type Schedule } from './frame.js';
 
 /** A topic as it is drawn. Replaced, never changed. */
@@ -53,8 +53,11 @@ export interface TopicStore {
   get(topic: string): TopicState;
   /** Wants a topic, and calls `fn` when its state was replaced; ends with the function it returns. */
   watch(topic: string, fn: () => void): Off;
-  /** Wants topics without drawing them. */
-  want(topics: readonly string[]): Off;
+  /**
+   * Wants topics without drawing them. Whoever asks the client for them itself says with what options: the store then asks only the next
+   * client for them, with the same ones.
+   */
+  want(topics: readonly string[], options?: Pick<SubscribeOptions, 'recover' | 'presence'>): Off;
   /** What a topic was when the store began, for a page that a server rendered. */
   began(topic: string): TopicState;
   /** Wants a topic, and calls `fn` for each of its messages as it comes. */
@@ -76,7 +79,8 @@ interface Cell {
   uses: number;
   state: TopicState;
   live: TopicState;
-  data?: PresenceOptions['data'];
+  /** How the client is asked for it. */
+  settings: SubscribeOptions;
   load?: PresenceOptions['load'];
   /** Members that nobody has seen yet, and that may be changed. */
   fresh?: Map<string, unknown> | undefined;
@@ -95,7 +99,12 @@ export const enter = <T>(fns: Set<(value: T) => void>, fn: (value: T) => void): 
 };
 
 /** A store without a client. */
-export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule = nextFrame }: TopicStoreOptions): TopicStore {
+export function createTopicStore({
+  initial = {},
+  reduce = {},
+  topicOf = ({ topic, type }) => topic ?? type,
+  schedule = nextFrame,
+}: TopicStoreOptions): TopicStore {
   const begun = new Map(Object.entries(initial).map(([topic, { value }]) => [topic, { ...EMPTY, value }]));
   /** The same without topics that nobody wanted any more: what they began with is out of date. */
   const first = new Map(begun);
@@ -153,9 +162,9 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     const wanted = new Set(cells.keys());
     void client.unsubscribe([...asked].filter((topic) => !wanted.has(topic)));
     const more: string[] = [];
-    for (const [topic, { data: presence }] of cells) {
+    for (const [topic, { settings }] of cells) {
       if (asked.has(topic)) continue;
-      if (presence) void client.subscribe([topic], { presence });
+      if (settings.presence || settings.recover === false) void client.subscribe([topic], settings);
       else more.push(topic);
     }
     void client.subscribe(more);
@@ -165,16 +174,22 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     if (!settling) queueMicrotask(settle);
     settling = true;
   };
-  const use = (topic: string): Cell => {
+  /** With options more it is asked for once more with all of them, unless somebody has `done` that, and these are the last word. */
+  const use = (topic: string, options?: SubscribeOptions, done?: boolean): Cell => {
     let cell = cells.get(topic);
     if (!cell) {
       const state = first.get(topic) ?? EMPTY;
       const covers = /[*?]/.test(topic) ? matcher([topic]) : undefined;
-      cell = { covers, listeners: new Set(), handlers: new Set(), uses: 0, state, live: state };
+      cell = { covers, listeners: new Set(), handlers: new Set(), uses: 0, settings: {}, state, live: state };
       cells.set(topic, cell);
       if (covers) patterns = true;
     }
     cell.uses += 1;
+    if (options) {
+      if (done && (options.presence || !cell.settings.presence)) asked.add(topic);
+      else asked.delete(topic);
+      cell.settings = { ...cell.settings, ...options };
+    }
     later();
     return cell;
   };
@@ -186,9 +201,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
   const join = (topic: string, fnsOf: (cell: Cell) => Set<(event: WSEEvent) => void>, fn: (event: WSEEvent) => void): Off => {
     const cell = use(topic);
     const off = enter(fnsOf(cell), fn);
-    return () => {
-      if (off()) leave(cell);
-    };
+    return () => void (off() && leave(cell));
   };
 
   const meet = (cell: Cell, events: Iterable<WSEEvent>): void => {
@@ -222,12 +235,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     const own = payload as { topic?: unknown; data?: unknown } | undefined;
     const presence = /^presence_(join|update|leave)$/.test(type);
     const snapshot = type === 'topic_snapshot';
-    const topic =
-      (presence || snapshot) && typeof own?.topic === 'string'
-        ? own.topic
-        : topicOf
-          ? topicOf(event)
-          : (event.topic ?? event.type);
+    const topic = (presence || snapshot) && typeof own?.topic === 'string' ? own.topic : topicOf(event);
     if (topic === undefined) return;
     for (const [name, cell] of of(topic)) {
       const { value, count } = cell.live;
@@ -247,8 +255,8 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     get: (topic) => cells.get(topic)?.state ?? first.get(topic) ?? EMPTY,
     began: (topic) => begun.get(topic) ?? EMPTY,
     watch: (topic, fn) => join(topic, ({ listeners }) => listeners, fn),
-    want(topics) {
-      let all: Cell[] = topics.map(use);
+    want(topics, options) {
+      let all = topics.map((topic) => use(topic, options, true));
       return () => {
         all.forEach(leave);
         all = [];
@@ -256,12 +264,7 @@ export function createTopicStore({ initial = {}, reduce = {}, topicOf, schedule 
     },
     listen: (topic, fn) => join(topic, ({ handlers }) => handlers, fn),
     present(topic, { data, load: get }) {
-      const cell = use(topic);
-      if (data) {
-        cell.data = data;
-        // Asked for without them: once more, with.
-        if (asked.delete(topic)) later();
-      }
+      const cell = use(topic, data && { presence: data });
       if (get) {
         cell.load = get;
         load(cell);

@@ -169,9 +169,16 @@ const methods = (session: Session) => {
   const stats = (): ClientStats | null => session.client?.getStats() ?? null;
   return {
     stats,
-    subscribe(topics: readonly string[], options?: SubscribeOptions) {
-      for (const topic of topics) if (!explicit.has(topic)) explicit.set(topic, session.store.want([topic]));
-      return client().subscribe(topics, options);
+    subscribe(topics: readonly string[], options: SubscribeOptions = {}) {
+      const result = client().subscribe(topics, options);
+      // Only how long this call waits is its own.
+      const { timeout: _, signal: __, ...rest } = options;
+      for (const topic of topics) {
+        const off = session.store.want([topic], rest);
+        explicit.get(topic)?.();
+        explicit.set(topic, off);
+      }
+      return result;
     },
     unsubscribe(topics: readonly string[]) {
       for (const topic of topics) {

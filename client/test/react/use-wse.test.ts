@@ -109,6 +109,43 @@ it('shares one connection among components, in both forms', async () => {
   expect(server.gauge('connections')).toBe(1);
 });
 
+it('asks once for what is subscribed, with its options, and so does the next client', async () => {
+  const peer = await Peer.start();
+  const hook = show(() => useWSE(undefined, ['a'], { ...FAST, url: peer.url, reconnect: { baseDelay: 1 } }));
+  render(createElement(hook.component), false);
+  /** What a connection is asked for, until it hears `end`. */
+  const asked = async (index: number, work?: () => void): Promise<unknown[]> => {
+    const connection = await peer.connection(index);
+    connection.ready({ recovery: true });
+    await waitUntil(() => hook.last().isConnected, 'connection');
+    work?.();
+    // What is asked for with the next turn comes before this.
+    await new Promise((resolve) => setTimeout(resolve));
+    await hook.last().sendMessage('end');
+    await connection.next('end');
+    return connection.heard.filter(({ t }) => t === 'subscription_update').map(({ p }) => p);
+  };
+  const room = { action: 'subscribe', topics: ['room'], presence: { name: 'Ada' } };
+  const first = await asked(0, () => {
+    void hook.last().subscribe(['room'], { presence: { name: 'Ada' }, recover: false, timeout: 60_000 });
+    void hook.last().subscribe(['gone'], { recover: false });
+    hook.last().unsubscribe(['gone']);
+  });
+  expect(first).toEqual([
+    { action: 'subscribe', topics: ['a'] },
+    room,
+    { action: 'subscribe', topics: ['gone'] },
+    { action: 'unsubscribe', topics: ['gone'] },
+  ]);
+  peer.connections[0]?.socket.close(1012);
+  expect(await asked(1)).toEqual([{ action: 'subscribe', topics: ['a'] }, room]);
+  // Ended for good: what comes then is another client.
+  peer.connections[1]?.socket.close(4403);
+  await waitUntil(() => hook.last().connectionHealth === 'error', 'the end');
+  hook.last().forceReconnect();
+  expect(await asked(2)).toEqual(expect.arrayContaining([{ action: 'subscribe', topics: ['a'] }, room]));
+});
+
 it('keeps what is sent without a connection, and drops it when told to', async () => {
   const peer = await Peer.start();
   const hook = show(() => useWSE(undefined, [], { ...FAST, url: peer.url }));
