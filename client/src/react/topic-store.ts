@@ -57,7 +57,7 @@ export interface TopicStore {
    * Wants topics without drawing them. Whoever asks the client for them itself says with what options: the store then asks only the next
    * client for them, with the same ones.
    */
-  want(topics: readonly string[], asked?: Pick<SubscribeOptions, 'recover' | 'presence'>): Off;
+  want(topics: readonly string[], options?: Pick<SubscribeOptions, 'recover' | 'presence'>): Off;
   /** What a topic was when the store began, for a page that a server rendered. */
   began(topic: string): TopicState;
   /** Wants a topic, and calls `fn` for each of its messages as it comes. */
