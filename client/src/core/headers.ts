@@ -7,8 +7,11 @@ import type { SocketConstructor, SocketLike, TransportOptions } from './transpor
 
 /** The constructor, and whether it is `ws`'s, which takes headers as a third argument. */
 async function findSocket(): Promise<[SocketConstructor, boolean]> {
-  const found = (await import('#ws').catch(() => ({}))) as { WebSocket?: SocketConstructor };
-  if (found.WebSocket !== undefined) return [found.WebSocket, true];
+  try {
+    // Inside of `try` by the letter: webpack builds without an optional package only there.
+    const found = (await import('#ws')) as { WebSocket?: SocketConstructor };
+    if (found.WebSocket !== undefined) return [found.WebSocket, true];
+  } catch {}
   const { WebSocket } = globalThis as { WebSocket?: SocketConstructor };
   if (WebSocket === undefined) throw new Error('no WebSocket here: install the package ws');
   return [WebSocket, false];

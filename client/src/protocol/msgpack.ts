@@ -5,12 +5,12 @@ import type { DecodeError } from './errors.js';
 export type Unpack = (bytes: Uint8Array) => unknown;
 
 /** Loads `@msgpack/msgpack`. Rejects with `no_codec` where it is not installed. */
-export const loadUnpack = (Problem: typeof DecodeError): Promise<Unpack> =>
-  import('@msgpack/msgpack').then(
-    ({ decode }) =>
-      (bytes) =>
-        decode(bytes),
-    (cause: unknown) => {
-      throw new Problem('no_codec', 'MessagePack needs the package @msgpack/msgpack', cause);
-    },
-  );
+export const loadUnpack = async (Problem: typeof DecodeError): Promise<Unpack> => {
+  try {
+    // Inside of `try` by the letter: webpack builds without an optional package only there.
+    const { decode } = await import('@msgpack/msgpack');
+    return (bytes) => decode(bytes);
+  } catch (cause) {
+    throw new Problem('no_codec', 'MessagePack needs the package @msgpack/msgpack', cause);
+  }
+};

@@ -82,3 +82,26 @@ it('are asked of nothing that is declared elsewhere, and nowhere as a text', () 
   expect(wrong).toEqual([]);
   expect(INTERNAL.filter((name) => !used.has(name))).toEqual([]);
 });
+
+it('of optional packages are imported where webpack forgives that they are missing: inside of a try', () => {
+  // The test server is not bundled: it needs what it names.
+  const found = files(SOURCE)
+    .filter((file) => /\.tsx?$/.test(file) && !file.startsWith(`${SOURCE}/testing/`))
+    .flatMap((file) => {
+      const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
+      const imports: string[] = [];
+      const visit = (node: ts.Node, tried: boolean): void => {
+        if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+          const name = (node.arguments[0] as ts.StringLiteral).text;
+          if (!name.startsWith('.') && !name.startsWith('node:')) imports.push(`${name} ${tried}`);
+        }
+        ts.forEachChild(node, (child) => {
+          const inTry = ts.isTryStatement(node) ? child === node.tryBlock : tried && !ts.isFunctionLike(node);
+          visit(child, inTry);
+        });
+      };
+      visit(source, false);
+      return imports;
+    });
+  expect(found.sort()).toEqual(['#ws true', '@msgpack/msgpack true']);
+});
