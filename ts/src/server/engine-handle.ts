@@ -50,7 +50,7 @@ export class EngineHandle {
   /**
    * What has been collected for the engine, to add to.
    *
-   * @throws WSEStateError when the facade is stopped or not started; the engine itself is asked once per turn.
+   * @throws WSEStateError when the facade is stopped or not started; the engine itself is asked by the outbox.
    */
   get outbox(): Outbox {
     this.refuseStopped();

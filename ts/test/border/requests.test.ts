@@ -68,6 +68,15 @@ async function replies(client: Client, count: number): Promise<Reply[]> {
 /** Why nobody waits for its answer. */
 const reasonOf = (request: IncomingRequest | undefined): unknown => (request?.signal.reason as WSERequestError | undefined)?.code;
 
+/** Answers `now` at once, and keeps every other request until it is aborted. */
+const untilGone = (requests: IncomingRequest[]): WSEHandlers => ({
+  message(_, payload, request) {
+    if (request === undefined || (payload as WSEMessage).t === 'now') return (payload as WSEMessage).p;
+    requests.push(request);
+    return new Promise((_resolve, reject) => request.signal.addEventListener('abort', () => reject(request.signal.reason)));
+  },
+});
+
 /** What a promise rejects with. */
 const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
@@ -188,16 +197,7 @@ describe('what handlers return', () => {
 
   it('is one for each name: a second request of a name that is open is refused, and hangs nothing', async () => {
     const requests: IncomingRequest[] = [];
-    const { client, port } = await start(
-      {
-        message(_, payload, request) {
-          if (request === undefined || (payload as WSEMessage).t === 'now') return (payload as WSEMessage).p;
-          requests.push(request);
-          return new Promise((_resolve, reject) => request.signal.addEventListener('abort', () => reject(request.signal.reason)));
-        },
-      },
-      { concurrency: 2 },
-    );
+    const { client, port } = await start(untilGone(requests), { concurrency: 2 });
     const others = [await Client.open(port), await Client.open(port)];
     for (const other of others) {
       for (let n = 0; n < 3; n += 1) ask(other, 'wait', 'same', null, 1e308);
@@ -223,16 +223,7 @@ describe('what handlers return', () => {
 
   it('is not waited for by handlers whose client is gone while nothing is read', async () => {
     const requests: IncomingRequest[] = [];
-    const { client, port } = await start(
-      {
-        message(_, payload, request) {
-          if (request === undefined || (payload as WSEMessage).t === 'now') return (payload as WSEMessage).p;
-          requests.push(request);
-          return new Promise((_resolve, reject) => request.signal.addEventListener('abort', () => reject(request.signal.reason)));
-        },
-      },
-      { concurrency: 1, maxWaiting: 4 },
-    );
+    const { client, port } = await start(untilGone(requests), { concurrency: 1, maxWaiting: 4 });
     const other = await Client.open(port);
     ask(other, 'wait', 'first', null, 1e308);
     await waitUntil(() => requests.length === 1, 'first');
