@@ -17,7 +17,9 @@ const BROWSER_TESTS = [
   ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page', 'vite-react'].map(
     (name) => `ts/test/peers/${name}.test.ts`,
   ),
-  ...['engine/browser', 'engine/chunks', 'outbox/indexeddb', 'proof/browser', 'react/page'].map((name) => `client/test/${name}.test.ts`),
+  ...['engine/browser', 'engine/chunks', 'outbox/indexeddb', 'proof/browser', 'react/page'].map(
+    (name) => `client/test/${name}.test.ts`,
+  ),
 ];
 /** Programs that may be impossible to get here, and the files of tests that need each. */
 const PEERS = [
