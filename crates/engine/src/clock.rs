@@ -58,9 +58,14 @@ impl Clock {
     }
 
     /// Now.
-    #[expect(clippy::cast_possible_truncation, reason = "wraps by design")]
     pub(crate) fn now(&self) -> Millis {
-        Millis(self.start.elapsed().as_millis() as u32)
+        self.at(Instant::now())
+    }
+
+    /// The moment of a time that was read before.
+    #[expect(clippy::cast_possible_truncation, reason = "wraps by design")]
+    pub(crate) fn at(&self, time: Instant) -> Millis {
+        Millis(time.duration_since(self.start).as_millis() as u32)
     }
 
     /// Milliseconds since the start, for what outlives the wrap.

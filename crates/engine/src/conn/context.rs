@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering::SeqCst, fence};
+use std::time::Instant;
 
 use super::convoy::{Census, Convoy};
 use super::ending::{By, Ending, Endings};
@@ -57,6 +58,9 @@ pub(crate) struct Context {
     refresh: Option<Box<str>>,
     /// Batches of commands taken from the mailbox so far.
     batch: u64,
+    /// When the driver last read the clock, and the moment that is.
+    time: Instant,
+    now: Millis,
     pub(super) index: usize,
 }
 
@@ -70,7 +74,8 @@ struct EventStream {
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, index: usize) -> Self {
         let counters = Arc::clone(&shared.shards[index].counters);
-        let now = shared.clock.now();
+        let time = Instant::now();
+        let now = shared.clock.at(time);
         let (wheel, convoy) = (Wheel::new(now), Convoy::new(now));
         let target_delay = millis(shared.config.target_delay);
         let (nobody, discards) = (shared.inbound.nobody(), shared.config.discard_inbound);
@@ -92,6 +97,8 @@ impl Context {
             decoded: 0,
             refresh: None,
             batch: 0,
+            time,
+            now,
             index,
         }
     }
@@ -129,8 +136,20 @@ impl Context {
         self.convoy.take_thinned().then(|| self.convoy.lagging().to_vec())
     }
 
+    /// Keeps the time for what is done from here on. Who drives the shard reads the clock, once for all that a look at the sockets
+    /// brings: reading it for each would cost a tenth of a short message.
+    pub(crate) fn keep_time(&mut self, time: Instant) {
+        (self.time, self.now) = (time, self.shared.clock.at(time));
+    }
+
+    /// When the driver last read the clock: less than the budget of its call ago, or one costly turn.
+    pub(crate) fn time(&self) -> Instant {
+        self.time
+    }
+
+    /// The same moment in milliseconds.
     pub(crate) fn now(&self) -> Millis {
-        self.shared.clock.now()
+        self.now
     }
 
     /// Appends an event to a stream's batch. The loop delivers it at the end of the turn.

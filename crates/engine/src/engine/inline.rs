@@ -125,12 +125,12 @@ impl Inline {
         // After a while of silence the sockets are asked in any case: what they hold counts before what time has done to them.
         let now = Instant::now();
         if look || now.duration_since(std::mem::replace(&mut self.stepped, now)) >= TICK {
-            self.look(Duration::ZERO);
+            self.look(Duration::ZERO, now);
         }
-        if self.accept.is_some_and(|at| Instant::now() >= at) {
+        if self.accept.is_some_and(|at| now >= at) {
             self.accept_some();
         }
-        let step = self.shard.step();
+        let step = self.shard.step(now);
         if step == Step::Ended {
             self.end();
         }
@@ -155,16 +155,18 @@ impl Inline {
 
     /// Waits for news up to `timeout`; the next [`Self::step`] sees to it.
     pub fn wait(&mut self, timeout: Duration) {
-        let until = self.accept.map_or(timeout, |at| at.saturating_duration_since(Instant::now()).min(timeout));
-        self.look(until);
+        let now = Instant::now();
+        let until = self.accept.map_or(timeout, |at| at.saturating_duration_since(now).min(timeout));
+        self.look(until, now);
     }
 
-    fn look(&mut self, timeout: Duration) {
+    /// Sockets that wait to be accepted are accepted from `now` on.
+    fn look(&mut self, timeout: Duration, now: Instant) {
         let mut connects = false;
         // Only a poll that was set up wrongly fails.
         let _ = self.shard.reactor().look(Some(timeout), |signal| connects |= signal == Signal::Connects);
         if connects {
-            self.accept = Some(Instant::now());
+            self.accept = Some(now);
         }
     }
 

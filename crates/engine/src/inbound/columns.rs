@@ -83,6 +83,11 @@ impl<'a> Tables<'a> {
         }
     }
 
+    /// Whether no shape has a table.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The table of a shape, if it has one.
     pub(super) fn position(&self, shape: &Arc<Shape>) -> Option<usize> {
         let same = |table: &Table<'_>| Arc::ptr_eq(table.shape, shape);

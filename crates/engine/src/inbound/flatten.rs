@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::batch::{Batch, Kind, MAX_SHAPES, Part, is_message, length, shape_of, shaped};
-use super::columns::{Longs, Row, Tables};
+use super::columns::{Longs, MIN_ROWS, Row, Tables};
 use super::cursor::Cursor;
 use wse_protocol::json::STAND_IN;
 
@@ -62,7 +62,7 @@ pub(super) fn flatten(
         return Flattened::Nothing;
     }
     let mut tables = Tables::default();
-    if columns {
+    if columns && flat.events >= MIN_ROWS {
         batches.iter().zip(&parts).for_each(|(batch, part)| announce(batch, *part, &mut tables));
         tables.close();
     }
@@ -268,6 +268,9 @@ fn write_header(out: &mut [u8], count: usize, regions: [Range<usize>; 3], longs:
 /// The table of each shape of a batch.
 fn tables_of(batch: &Batch, tables: &Tables<'_>) -> [Option<usize>; MAX_SHAPES] {
     let mut found = [None; MAX_SHAPES];
+    if tables.is_empty() {
+        return found;
+    }
     for (place, shape) in found.iter_mut().zip(&batch.shapes) {
         *place = tables.position(shape);
     }

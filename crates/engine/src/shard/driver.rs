@@ -163,12 +163,13 @@ impl Driver {
     }
 
     /// Serves sockets and works off commands until there is nothing more to do or the time of a call is over.
-    pub(crate) fn step(&mut self) -> Step {
+    /// `now`: the clock was read just before.
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
         if self.ended {
             return Step::Ended;
         }
         self.shared.shards[self.index].mailbox.awake();
-        let stepped = catch_unwind(AssertUnwindSafe(|| self.go_on()));
+        let stepped = catch_unwind(AssertUnwindSafe(|| self.go_on(now)));
         let step = stepped.unwrap_or_else(|_| {
             // Something panicked where nothing closer by catches it. A shard nobody drives would let its mailbox fill and its
             // clients wait for ever, so it begins again without whom it served.
@@ -189,10 +190,10 @@ impl Driver {
         step
     }
 
-    fn go_on(&mut self) -> Step {
-        let began = Instant::now();
+    fn go_on(&mut self, began: Instant) -> Step {
         let budget = self.caller.budget();
         let over = || began.elapsed() >= budget;
+        self.shard.borrow_mut().keep_time(began);
         if began - self.timed >= TICK && self.has_handshakes() {
             self.timed = began;
             self.runtime.block_on(yield_now());
@@ -223,9 +224,11 @@ impl Driver {
                 let waits = self.shard.borrow().has_spent() || shared.shards[self.index].turns.is_waited_for();
                 return if waits { Step::More } else { Step::Idle };
             }
-            if over() {
+            let now = Instant::now();
+            if now - began >= budget {
                 return Step::More;
             }
+            self.shard.borrow_mut().keep_time(now);
         }
     }
 
@@ -233,7 +236,7 @@ impl Driver {
     fn serve_ready(&self, over: impl Fn() -> bool) {
         while let Some(id) = self.ready.pop() {
             self.shard.borrow_mut().serve(id);
-            if over() {
+            if self.ready.is_empty() || over() {
                 break;
             }
         }
@@ -366,13 +369,13 @@ mod tests {
         for round in 1..=3 {
             arrive(&shared, &listener);
             assert!(inline.has_work());
-            while inline.step() == Step::More {}
+            while inline.step(Instant::now()) == Step::More {}
             assert_eq!((HANDSHAKES.get(), mailbox.weight()), (round, 0));
         }
         assert_eq!(shared.shards[0].counters.restarts.get(), 1);
         assert_eq!(shared.admission.len(), 0, "the socket it met is closed");
         mailbox.command(Command::Stop);
-        while inline.step() != Step::Ended {}
+        while inline.step(Instant::now()) != Step::Ended {}
         assert!(!inline.has_work() && !inline.needs_ticks());
     }
 }

@@ -32,6 +32,7 @@ mod work;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wse_protocol::close_code::CloseCode;
 use wse_protocol::frame::close_payload;
@@ -135,6 +136,11 @@ impl Shard {
     /// Whether it has to begin again.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// The time of what it does from here on.
+    pub(super) fn keep_time(&mut self, time: Instant) {
+        self.context.keep_time(time);
     }
 
     /// Connections whose sockets can go on.

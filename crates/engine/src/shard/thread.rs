@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::driver::{Caller, Driver, Equipment, Handshake, Step, TICK};
 use crate::shared::Shared;
@@ -15,7 +15,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, index: usize, handshake: Handshake) -> 
         // What may fail is made already; only the system's refusal to name a descriptor twice is left.
         let Ok(mut driver) = Driver::new(shared, index, Caller::Thread, handshake, equipment) else { return };
         loop {
-            let wait = match driver.step() {
+            let wait = match driver.step(Instant::now()) {
                 Step::More => Some(Duration::ZERO),
                 Step::Idle => driver.needs_ticks().then_some(TICK),
                 Step::Ended => return,

@@ -74,7 +74,7 @@ impl Shard {
     fn begin(&mut self) -> bool {
         let Some(mut batch) = self.context.shared.shards[self.index].mailbox.take() else { return false };
         self.context.begin_batch();
-        let began = Instant::now();
+        let began = self.context.time();
         if let Some(since) = batch.since {
             self.context.counters.queue_wait.record(began.duration_since(since));
         }
