@@ -132,7 +132,7 @@ fn the_one_off_helpers_agree_with_each_other() {
 }
 
 /// Not a test of speed, but it says what the speed is:
-/// `cargo test -p wse-crypto --profile fast --test jwt_keys -- --ignored --nocapture`.
+/// `cargo test -p wse-crypto --release --test jwt_keys -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures"]
 #[allow(clippy::print_stderr)]

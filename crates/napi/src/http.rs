@@ -85,7 +85,7 @@ impl NativeHttp {
 pub fn on_sockets(handle: u32, #[napi(ts_arg_type = "() => void")] callback: Function<'_, (), ()>) -> napi::Result<()> {
     let Some(engine) = registry::find(handle) else { return Ok(()) };
     let wake = match inline::find(handle) {
-        Some(host) => host.wake(&callback)?,
+        Some(host) => host.wake(&callback, None)?,
         None => wake::from_function(&callback)?,
     };
     engine.on_sockets(wake);

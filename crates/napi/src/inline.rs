@@ -73,6 +73,8 @@ pub(crate) struct Host {
 struct Callback {
     bell: Arc<AtomicBool>,
     function: FunctionRef<(), ()>,
+    /// Whose events it is called for, if it reads any.
+    reader: Option<Arc<Consumer>>,
 }
 
 /// Starts `engine` on this thread. Returns where it listens, if it does.
@@ -162,11 +164,16 @@ impl Host {
         }
     }
 
-    /// What rings the bell of `function`, from any thread.
-    pub(crate) fn wake(self: &Rc<Self>, function: &Function<'_, (), ()>) -> napi::Result<Wake> {
+    /// What rings the bell of `function`, from any thread. Of a function that reads events, `true` says that it is done with all it took:
+    /// it need not come for more to hear that there is nothing, and what it has sent goes out first.
+    pub(crate) fn wake(
+        self: &Rc<Self>,
+        function: &Function<'_, (), ()>,
+        reader: Option<&Arc<Consumer>>,
+    ) -> napi::Result<Wake> {
         let bell = Arc::new(AtomicBool::new(false));
         let function = function.create_ref()?;
-        self.callbacks.borrow_mut().push(Rc::new(Callback { bell: Arc::clone(&bell), function }));
+        self.callbacks.borrow_mut().push(Rc::new(Callback { bell: Arc::clone(&bell), function, reader: reader.cloned() }));
         let alarm = self.inline.borrow().as_ref().map(Inline::alarm);
         let bell = Arc::downgrade(&bell);
         Ok(Arc::new(move || {
@@ -294,9 +301,15 @@ impl Host {
         let callbacks: Vec<Rc<Callback>> = self.callbacks.borrow().iter().filter(rung).cloned().collect();
         for callback in &callbacks {
             // SAFETY: `env` is this thread's and has not ended: its cleanup closes the handles first.
-            unsafe { call(self.env, &callback.function) };
+            let done = unsafe { call(self.env, &callback.function) };
             if self.is_closing.get() {
                 break;
+            }
+            if done
+                && let Some(reader) = &callback.reader
+                && self.engine.look_for_batch(reader)
+            {
+                callback.bell.store(true, SeqCst);
             }
         }
         !callbacks.is_empty()
@@ -366,17 +379,17 @@ impl Drop for Host {
     }
 }
 
-/// Calls a function as the event loop does: with a scope of its own, and with the microtasks behind it.
+/// Calls a function as the event loop does: with a scope of its own, and with the microtasks behind it. Whether it returned `true`.
 ///
 /// # Safety
 /// `env` is this thread's.
-unsafe fn call(env: sys::napi_env, function: &FunctionRef<(), ()>) {
-    let mut scope = ptr::null_mut();
+unsafe fn call(env: sys::napi_env, function: &FunctionRef<(), ()>) -> bool {
+    let (mut scope, mut is_true) = (ptr::null_mut(), false);
     // SAFETY: as the caller says; the scope is closed below.
     if unsafe { sys::napi_open_handle_scope(env, &raw mut scope) } != sys::Status::napi_ok {
-        return;
+        return false;
     }
-    let mut receiver = ptr::null_mut();
+    let (mut receiver, mut returned) = (ptr::null_mut(), ptr::null_mut());
     let wrapped = Env::from_raw(env);
     // SAFETY: as above. A status other than ok means that JavaScript may not run any more, or has thrown, and then it is reported
     // as for any callback of the loop.
@@ -391,9 +404,12 @@ unsafe fn call(env: sys::napi_env, function: &FunctionRef<(), ()>) {
                 function.raw(),
                 0,
                 ptr::null(),
-                ptr::null_mut(),
+                &raw mut returned,
             );
-            if status == sys::Status::napi_pending_exception {
+            if status == sys::Status::napi_ok {
+                // Another value leaves it false.
+                sys::napi_get_value_bool(env, returned, &raw mut is_true);
+            } else if status == sys::Status::napi_pending_exception {
                 let mut error = ptr::null_mut();
                 if sys::napi_get_and_clear_last_exception(env, &raw mut error) == sys::Status::napi_ok {
                     sys::napi_fatal_exception(env, error);
@@ -402,6 +418,7 @@ unsafe fn call(env: sys::napi_env, function: &FunctionRef<(), ()>) {
         }
         sys::napi_close_handle_scope(env, scope);
     }
+    is_true
 }
 
 /// The host a handle belongs to, held for as long as the call takes.

@@ -66,18 +66,19 @@ impl NativeServer {
     }
 
     /// One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
-    /// its number for `takeBatch`; null ends that.
+    /// its number for `takeBatch`; null ends that. Where the engine runs on this thread, `true` says that the function is done with all it
+    /// took: the engine looks itself whether there is more, and calls again when there is.
     #[napi]
     pub fn on_batch(
         &mut self,
-        #[napi(ts_arg_type = "(() => void) | null")] callback: Option<Function<'_, (), ()>>,
+        #[napi(ts_arg_type = "(() => unknown) | null")] callback: Option<Function<'_, (), ()>>,
     ) -> napi::Result<u32> {
         let Some(callback) = callback else {
             self.stop_consuming();
             return Ok(0);
         };
-        let wake = self.wake(&callback)?;
         let consumer = self.consume();
+        let wake = self.wake_for(&callback, Some(&consumer))?;
         let reader = *self.reader.get_or_insert_with(|| add_reader(&self.engine, &consumer));
         self.engine.on_batch(&consumer, Some(wake));
         Ok(reader)

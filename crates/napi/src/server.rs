@@ -242,8 +242,17 @@ impl NativeServer {
 
     /// What calls `callback`, from any thread.
     pub(crate) fn wake(&self, callback: &Function<'_, (), ()>) -> napi::Result<Wake> {
+        self.wake_for(callback, None)
+    }
+
+    /// The same for a function that takes what waits for `reader`.
+    pub(crate) fn wake_for(
+        &self,
+        callback: &Function<'_, (), ()>,
+        reader: Option<&Arc<Consumer>>,
+    ) -> napi::Result<Wake> {
         match inline::find(self.handle) {
-            Some(host) => host.wake(callback),
+            Some(host) => host.wake(callback, reader),
             None => wake::from_function(callback),
         }
     }

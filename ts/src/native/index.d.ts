@@ -68,9 +68,10 @@ export declare class NativeServer {
   leave(): void
   /**
    * One unreferenced wake per batch that appears after `takeBatch` found nothing. Makes this thread a consumer, and returns
-   * its number for `takeBatch`; null ends that.
+   * its number for `takeBatch`; null ends that. Where the engine runs on this thread, `true` says that the function is done with all it
+   * took: the engine looks itself whether there is more, and calls again when there is.
    */
-  onBatch(callback?: (() => void) | null): number
+  onBatch(callback?: (() => unknown) | null): number
   /** As `takeBatch`, but blocks up to `timeoutMs` milliseconds for the first event. */
   drainInbound(out: Uint8Array, max: number, columns: boolean, timeoutMs: number): number
   /** Whether any thread reads events. */

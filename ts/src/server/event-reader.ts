@@ -152,7 +152,7 @@ export class EventReader {
       if (this.#engine.isRunning()) this.#engine.command((engine) => engine.disconnect(conn, code, ''));
     };
     return serve(handlers, options, {
-      open: (notify) => this.#openPlain(notify),
+      open: (notify, ring) => this.#openPlain(notify, ring),
       hold: () => this.#engine.hold(),
       settle: () => this.#engine.deliver(),
       close: closing,
@@ -226,8 +226,8 @@ export class EventReader {
     }
   }
 
-  /** Begins to read: `notify` is called when there is something to take, and at the end. */
-  #open(notify: () => void): Source {
+  /** Begins to read: `notify` is called when there is something to take, by the engine as `ring`, and at the end. */
+  #open(notify: () => void, ring: () => unknown = notify): Source {
     this.#refuseSecondConsumer();
     this.#consuming = true;
     const engine = this.#engine;
@@ -240,7 +240,7 @@ export class EventReader {
       this.#forget();
     };
     try {
-      const number = engine.raw((native) => native.onBatch(notify));
+      const number = engine.raw((native) => native.onBatch(ring));
       this.#supervisor?.reading();
       hold.take(engine.hasEnded, notify);
       const isOver = (): boolean => engine.hasEnded() || engine.phase === 'created';
@@ -283,8 +283,8 @@ export class EventReader {
     }
   }
 
-  #openPlain(notify: () => void): PumpSource {
-    const { take, ...rest } = this.#open(notify);
+  #openPlain(notify: () => void, ring: () => boolean): PumpSource {
+    const { take, ...rest } = this.#open(notify, ring);
     return { ...rest, take: () => take(BATCH_EVENTS, PARSED) };
   }
 
@@ -292,7 +292,7 @@ export class EventReader {
     if (this.#pumping !== undefined) return;
     let over = false;
     const pumping = pump({
-      open: (notify) => this.#openPlain(notify),
+      open: (notify, ring) => this.#openPlain(notify, ring),
       hold: () => this.#engine.hold(),
       settle: () => this.#engine.deliver(),
       handle: (event) => call(this.#callbacks ?? {}, event),

@@ -4,8 +4,11 @@ import type { WSEBatch, WSEEvent } from '../events.js';
 
 /** What a pump works with. */
 export interface Pumped {
-  /** Begins to read: `notify` is called when there is something to take, and at the end. */
-  open(notify: () => void): PumpSource;
+  /**
+   * Begins to read: `notify` is called when there is something to take, and at the end. The engine itself calls `ring`, which on its own
+   * thread returns true when all that was taken is done with: the engine then looks whether there is more, and rings again.
+   */
+  open(notify: () => void, ring: () => boolean): PumpSource;
   /** What is sent from here on is handed over by `settle()`, which is called in the same turn. */
   hold(): void;
   /** Hands over what was sent meanwhile. */
@@ -65,10 +68,11 @@ export function pump({ open, hold, settle, handle, isFull = () => false, isDone 
     // What came between the look that found nothing and the end.
     return dry ? source.take() : null;
   };
-  const turn = (): void => {
-    if (ended || busy) return;
+  /** Whether it is done with all it took. `rung`: who calls asks that, and calls again if there is more. */
+  const turn = (rung = false): boolean => {
+    if (ended || busy) return false;
     due = false;
-    if (isFull() && !stopped) return;
+    if (isFull() && !stopped) return false;
     busy = true;
     dry = false;
     try {
@@ -80,7 +84,7 @@ export function pump({ open, hold, settle, handle, isFull = () => false, isDone 
           // Whoever answers later in this turn is not done with it.
           due = true;
           setImmediate(turn);
-          return;
+          return false;
         }
         hold();
         try {
@@ -88,6 +92,8 @@ export function pump({ open, hold, settle, handle, isFull = () => false, isDone 
         } finally {
           settle();
         }
+        // What it has sent goes out before anybody looks for more.
+        if (rung && source.runsHere && !isFull() && !stopped) return true;
         if (!isFull()) waiting = next();
       }
       due = waiting !== null;
@@ -98,11 +104,12 @@ export function pump({ open, hold, settle, handle, isFull = () => false, isDone 
     } finally {
       busy = false;
     }
+    return false;
   };
   const go = (): void => {
     if (!due) turn();
   };
-  const source = open(go);
+  const source = open(go, () => !due && turn(true));
   turn();
   return {
     go,

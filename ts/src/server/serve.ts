@@ -33,7 +33,7 @@ export interface ServeOptions {
 
 /** What serving works with. @internal */
 export interface Served {
-  open(notify: () => void): PumpSource;
+  open(notify: () => void, ring: () => boolean): PumpSource;
   hold(): void;
   settle(): void;
   /** Closes a connection. */

@@ -327,7 +327,15 @@ impl Engine {
         taken
     }
 
-    /// The same, blocking up to `timeout` for the first event.
+    /// The consumer is done with all it took, and would take again: whether there is anything to take. If there is not, the callback
+    /// given to [`Self::on_batch`] is called once when something arrives.
+    pub fn look_for_batch(&self, consumer: &Consumer) -> bool {
+        let waits = consumer.look();
+        self.resume_reading(consumer);
+        waits
+    }
+
+    /// As [`Self::take_batch`], blocking up to `timeout` for the first event.
     pub fn wait_batch(
         &self,
         consumer: &Consumer,

@@ -161,9 +161,7 @@ impl Consumer {
     pub(crate) fn take(&self, max: usize, columns: bool, out: &mut [u8]) -> Taken {
         let mut guard = self.queue.lock();
         let queue = &mut *guard;
-        self.visits.store(self.visits.load(Relaxed) + 1, Relaxed);
-        // Whoever comes for more is done with what he has.
-        self.heard.store(self.given.load(Relaxed) - self.events.load(Relaxed) as u64, Relaxed);
+        self.come();
         let spare = &mut queue.spare;
         let taken = flatten(&mut queue.batches, max.max(1), columns, out, |batch| {
             if spare.len() < SPARE {
@@ -184,7 +182,23 @@ impl Consumer {
         }
     }
 
-    /// The same, waiting up to `timeout` for the first.
+    /// Its reader is done with what it took, and would come for more: whether anything waits. If nothing does, the wake is called once
+    /// when something arrives, as after [`Taken::Nothing`].
+    pub(crate) fn look(&self) -> bool {
+        let mut queue = self.queue.lock();
+        self.come();
+        let waits = !queue.batches.is_empty();
+        queue.armed = !waits;
+        waits
+    }
+
+    /// Its reader comes for more, and is done with what it has. The queue is locked.
+    fn come(&self) {
+        self.visits.store(self.visits.load(Relaxed) + 1, Relaxed);
+        self.heard.store(self.given.load(Relaxed) - self.events.load(Relaxed) as u64, Relaxed);
+    }
+
+    /// As [`Self::take`], waiting up to `timeout` for the first.
     pub(crate) fn wait(&self, max: usize, columns: bool, timeout: Duration, out: &mut [u8]) -> Taken {
         let deadline = Instant::now() + timeout;
         loop {
