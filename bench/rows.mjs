@@ -94,6 +94,9 @@ const STORM = {
   targets: [],
 };
 
+/** What `peers/floor` is for: one topic, small messages, nobody who leaves or is slow. */
+const FLOOR_ROWS = ['echo', 'fanout-paced'];
+
 /** Rows of the quick pass carry `quick`, and `quickRounds` where it makes fewer rounds of them. Peers that a row leaves out are named in `without`; a row with `peers` has those and no others. */
 export const ROWS = {
   'fanout-flood-10': flood(10, { quick: true }, [...beat(1.2, 0.8), ...prompt(50)]),
@@ -337,7 +340,10 @@ export function listing() {
 
 /** Those of `names` that have a row. Ours with recovery has only the rows that name it. */
 export function peersOf(row, names) {
-  const wanted = (name) => (row.peers === undefined ? name !== 'wse-recovery' : row.peers.includes(name));
+  const wanted = (name) => {
+    if (name === 'floor') return FLOOR_ROWS.includes(row.row) && !row.jwt;
+    return row.peers === undefined ? name !== 'wse-recovery' : row.peers.includes(name);
+  };
   return names.filter((name) => wanted(name) && !row.without?.includes(name));
 }
 

@@ -7,7 +7,7 @@
  */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -38,14 +38,16 @@ const { values: options } = parseArgs({
   },
 });
 const isOurs = (peer) => peer.startsWith('wse');
-const PEER_NAMES = ['wse', 'wse-recovery', 'bun', 'ws', 'socketio'];
+const PEER_NAMES = ['wse', 'wse-recovery', 'bun', 'ws', 'socketio', 'floor'];
+/** Those that run only with --full, or if they are named. */
+const RARE = ['socketio', 'floor'];
 if (options.help) {
   console.log(`usage: node bench/run.mjs [options]
 
   --full           every row, every peer, 5 rounds of 2 s, instead of the quick pass
   --pinned         the server on one core, the load generator on another: what a container with one CPU sees
   --rows a,b       these rows only
-  --peers a,b      of ${PEER_NAMES.join(', ')} (socketio only with --full, unless named)
+  --peers a,b      of ${PEER_NAMES.join(', ')} (${RARE.join(' and ')} only with --full, unless named)
   --rounds N       rounds of every row and peer (quick pass: 3)
   --seconds S      seconds measured per round (quick pass: 0.4); some rows measure longer
   --out FILE       where the result is written, instead of bench/results/<date>-<commit>.json
@@ -75,7 +77,7 @@ if (process.platform !== 'linux') quit('the load generator needs Linux (epoll, /
 
 const full = options.full;
 const rowNames = chosen(options.rows, Object.keys(ROWS), 'row').filter((name) => options.rows || full || ROWS[name].quick);
-const peerNames = chosen(options.peers, PEER_NAMES, 'peer').filter((name) => options.peers || full || name !== 'socketio');
+const peerNames = chosen(options.peers, PEER_NAMES, 'peer').filter((name) => options.peers || full || !RARE.includes(name));
 
 /** The first two cores this process may use, one for the server and one for the generator. */
 function cores() {
@@ -131,11 +133,27 @@ function bunBinary() {
   return undefined;
 }
 
+/** The floor's addon, built by this machine's C compiler against this Node's headers; undefined where there is neither. */
+function floorAddon() {
+  const headers = path.join(path.dirname(process.execPath), '..', 'include', 'node');
+  const addon = path.join(mkdtempSync(path.join(os.tmpdir(), 'wse-floor-')), 'floor.node');
+  process.on('exit', () => rmSync(path.dirname(addon), { recursive: true, force: true }));
+  try {
+    execFileSync('cc', ['-O2', '-shared', '-fPIC', `-I${headers}`, '-o', addon, path.join(HERE, 'peers', 'floor', 'floor.c')], {
+      stdio: 'ignore',
+    });
+    return addon;
+  } catch {
+    return undefined;
+  }
+}
+
 const node = (script, ...words) => ({
   command: process.execPath,
   args: ['--expose-gc', path.join('peers', script), ...words],
 });
 const bun = bunBinary();
+const floor = peerNames.includes('floor') ? floorAddon() : undefined;
 const facade = process.env.BENCH_WSE ?? path.join(ROOT, 'dist', 'index.js');
 const ours = (...words) =>
   existsSync(facade) ? node('wse.mjs', ...words) : { missing: `wse-server is not built (no ${path.basename(facade)})` };
@@ -144,6 +162,9 @@ const PEERS = {
   'wse-recovery': ours('--recovery'),
   bun: bun ? { command: bun, args: ['peers/bun.ts'] } : { missing: 'no bun binary for this platform' },
   ws: node('ws.mjs'),
+  floor: floor
+    ? { ...node(path.join('floor', 'floor.mjs')), env: { BENCH_FLOOR: floor } }
+    : { missing: "no C compiler, or not this Node's headers" },
   socketio: { ...node('socketio.mjs'), generator: ['--proto', 'socketio'] },
 };
 
@@ -169,8 +190,8 @@ function addonOf(pid) {
 
 /** Starts a peer's server and waits for the line that names its port. */
 async function startServer(peer, row) {
-  const { command, args } = PEERS[peer];
-  const env = { ...process.env, NODE_ENV: 'production', ...(row.jwt && { BENCH_JWT_SECRET: secret }) };
+  const { command, args, env: own } = PEERS[peer];
+  const env = { ...process.env, ...own, NODE_ENV: 'production', ...(row.jwt && { BENCH_JWT_SECRET: secret }) };
   const words = on(pinned?.server, command, [...args, ...(row.server?.[peer] ?? [])]);
   server = spawn(...words, { cwd: HERE, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let errors = '';
