@@ -17,15 +17,14 @@ const secret = process.env.BENCH_JWT_SECRET;
 const recovery = process.argv.findLast((word) => /^--recovery(=|$)/.test(word))?.slice('--recovery='.length);
 const SUBBED = '{"c":"U","t":"subbed","p":{},"v":1}';
 const lazy = process.argv.includes('--lazy');
+const present = process.argv.includes('--presence');
+let users = 0;
 
 if (!isMainThread) {
   const server = RustWSEServer.attach(workerData.handle);
   const handle = handler(server);
   for (;;) handle(server.drainInbound(1024));
 }
-
-const present = process.argv.includes('--presence');
-let users = 0;
 
 const attached = process.argv.includes('--attached');
 const server = new RustWSEServer({
