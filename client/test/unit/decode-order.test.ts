@@ -1,11 +1,11 @@
 import { deflateSync } from 'node:zlib';
 import { encode as pack } from '@msgpack/msgpack';
 import { expect, test } from 'vitest';
-import { behind, bytesOf, recorder } from '../support/decoded.js';
+import { behind, bytesOf, loaded, recorder } from '../support/decoded.js';
 import { seeded, seeds } from '../support/random.js';
 
 test('as long as nothing asynchronous is pending everything is told at once', async () => {
-  const { decoder, names } = recorder({ codecs: { sealed: (body) => body } });
+  const { decoder, names } = await loaded({ codecs: { sealed: (body) => body } });
   decoder.text('{"t":"a"}');
   decoder.bytes(bytesOf('{"t":"b"}'));
   expect(names()).toEqual(['a', 'b']);

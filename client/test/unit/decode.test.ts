@@ -3,7 +3,7 @@ import { encode as pack } from '@msgpack/msgpack';
 import { describe, expect, test, vi } from 'vitest';
 import { createDecoder, type DecodeHandlers } from '../../src/protocol/decode.js';
 import { batched } from '../../src/protocol/event.js';
-import { behind, bytesOf, lazily, recorder } from '../support/decoded.js';
+import { behind, bytesOf, lazily, loaded, recorder } from '../support/decoded.js';
 
 const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
 
@@ -59,8 +59,8 @@ describe('text', () => {
     expect(told[0]).toMatchObject({ event: { type: '', topic: 'prices', offset: 2, payload: { price: 3 } } });
   });
 
-  test('an older prefix is the category', () => {
-    const { decoder, told } = recorder();
+  test('an older prefix is the category', async () => {
+    const { decoder, told } = await loaded();
     for (const prefix of ['WSE', 'S', 'U']) decoder.text(`${prefix}{"t":"x","c":"other"}`);
     expect(told.map((one) => 'event' in one && one.event.category)).toEqual(['WSE', 'S', 'U']);
   });
@@ -71,8 +71,8 @@ describe('text', () => {
     ['ping', 'ping', {}],
     ['PONG:7', 'PONG', { timestamp: 7 }],
     ['PING:soon', 'ping', {}],
-  ])('%s is a heartbeat of an older server', (text, type, payload) => {
-    const { decoder, told } = recorder();
+  ])('%s is a heartbeat of an older server', async (text, type, payload) => {
+    const { decoder, told } = await loaded();
     decoder.text(text);
     expect(told).toMatchObject([{ event: { type, payload, category: 'WSE' } }]);
   });
@@ -88,8 +88,8 @@ describe('text', () => {
     [nested(200_000), 'too_deep'],
     [`{"t":"x","p":"${'y'.repeat(2_000_000)}"}`, 'too_large'],
     ['\ud800{}', 'not_a_message'],
-  ])('rubbish is reported and the next is read (%#)', (text, code) => {
-    const { decoder, names } = recorder();
+  ])('rubbish is reported and the next is read (%#)', async (text, code) => {
+    const { decoder, names } = await loaded();
     decoder.text(text);
     decoder.text('{"t":"next"}');
     expect(names()).toEqual([code, 'next']);
@@ -131,8 +131,8 @@ describe('text', () => {
 });
 
 describe('batch', () => {
-  test('is taken apart in order, stamped messages, batches and rubbish in it too', () => {
-    const { decoder, told, names } = recorder();
+  test('is taken apart in order, stamped messages, batches and rubbish in it too', async () => {
+    const { decoder, told, names } = await loaded();
     decoder.text(
       'WSE{"t":"batch","p":{"count":9,"messages":[{"t":"a"},{"tp":"x","e":"00000001","o":1,"t":"b"},7,{"t":"batch","p":{"messages":[{"t":"c"}]}},{"type":"d"}]}}',
     );

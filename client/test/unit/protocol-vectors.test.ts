@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { DecodeError } from '../../src/protocol/errors.js';
 import { inflate } from '../../src/protocol/inflate.js';
 import { loadUnpack } from '../../src/protocol/msgpack.js';
-import { recorder } from '../support/decoded.js';
+import { loaded, recorder } from '../support/decoded.js';
 import { vectors } from '../support/vectors.js';
 
 const hex = (text: unknown): Uint8Array => Uint8Array.from(Buffer.from(text as string, 'hex'));
@@ -49,8 +49,8 @@ test.each(vectors('recovery', 'skipped').filter(({ output }) => output !== null)
   },
 );
 
-test.each(vectors('envelope', 'prefix'))('prefix: $name', ({ input, output, category }) => {
-  const { decoder, told, names } = recorder();
+test.each(vectors('envelope', 'prefix'))('prefix: $name', async ({ input, output, category }) => {
+  const { decoder, told, names } = await loaded();
   decoder.text(input as string);
   if (category === null && input !== '{}') expect(names()).toEqual(['not_a_message']);
   else expect(told[0]).toMatchObject({ raw: JSON.parse(output as string), event: category === null ? {} : { category } });
