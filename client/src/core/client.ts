@@ -63,7 +63,7 @@ export function connect<E extends object = Record<string, unknown>>(
   const events = createEmitter<Record<string, WSEEvent>>((error, name) => report(wrap(error, name)));
   const limiter = settings.rateLimit?.(context);
   const quality = settings.quality?.(context) ?? createLatency();
-  const unique = [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('');
+  const unique = crypto.getRandomValues(new Uint32Array(2)).join('');
   const repeated = createWindow(settings.dedupWindow);
   let count = 0;
   const id = (): string => `${unique}-${++count}`;

@@ -132,8 +132,7 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
         };
         last.onclose = end;
         if (hard || !open) {
-          if (last.terminate) last.terminate();
-          else last.close();
+          if (!last.terminate) last.close();
           end();
         } else last.close(code, reason);
       });
