@@ -250,10 +250,9 @@ export function connect<E extends object = Record<string, unknown>>(
       counters.bytesReceived += data.length;
       liveness.heard();
       if (driver.state === 'degraded') driver.heard();
-      if (typeof data === 'string') decoder.text(data);
-      else decoder.bytes(data);
+      decoder.take(data);
     },
-    closed: decoder.after,
+    closed: decoder.take,
     lost() {
       clock.clearTimeout(patienceTimer);
       liveness.stop();

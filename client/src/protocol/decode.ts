@@ -31,12 +31,8 @@ export interface DecodeOptions {
 
 /** Reads the frames of one connection after another. */
 export interface Decoder {
-  /** A TEXT frame. */
-  text(data: string): void;
-  /** A BINARY frame. Its bytes are kept until it is read. */
-  bytes(data: Uint8Array): void;
-  /** Calls `fn` when everything that came before has been read. */
-  after(fn: () => void): void;
+  /** A TEXT frame, a BINARY one, whose bytes are kept until it is read, or what is to be called when everything that came before has been read. */
+  take(frame: string | Uint8Array | (() => void)): void;
   /** Forgets what waits: those frames were of a connection that is gone. */
   reset(): void;
 }
@@ -141,9 +137,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
   };
 
   return {
-    text: take,
-    bytes: take,
-    after: take,
+    take,
     reset() {
       queue = undefined;
       queued = 0;

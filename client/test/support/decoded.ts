@@ -43,7 +43,7 @@ export const recorder = (options?: Partial<DecodeOptions>): Recorder => {
 /** The same, with everything there that is loaded when it is needed. */
 export const loaded = async (options?: Partial<DecodeOptions>): Promise<Recorder> => {
   const one = recorder(options);
-  one.decoder.bytes(new Uint8Array());
+  one.decoder.take(new Uint8Array());
   await vi.waitFor(() => expect(one.told).toHaveLength(1));
   one.told.length = 0;
   return one;
