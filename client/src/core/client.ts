@@ -286,8 +286,6 @@ export function connect<E extends object = Record<string, unknown>>(
     const error = refused ? ending : undefined;
     sending.close();
     life.abort(ending);
-    unwatch?.();
-    settings.signal?.removeEventListener('abort', abort);
     outgoing.end(ending);
     subscriptions.end(ending);
     inbox.end(error);
@@ -389,8 +387,8 @@ export function connect<E extends object = Record<string, unknown>>(
     if (driver.buffered !== undefined) liveness.probe();
   };
   for (const extension of extensions) hooks.push(extension.attach(host));
-  const unwatch = page ? followPage(clock, driver, probe) : undefined;
-  settings.signal?.addEventListener('abort', abort);
+  if (page) life.signal.addEventListener('abort', followPage(clock, driver, probe));
+  settings.signal?.addEventListener('abort', abort, life);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));
   return client;
