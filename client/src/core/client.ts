@@ -296,10 +296,13 @@ export function connect<E extends object = Record<string, unknown>>(
   const abort = (): void => driver.stop(1000, 'aborted');
   const on = (type: string, fn: (event: never) => unknown): Off => events.on(type, fn as (event: WSEEvent) => void);
   const until = (timeout?: number): Promise<void> => {
-    if (driver.buffered !== undefined) return Promise.resolve();
-    if (ending) return Promise.reject(ending);
     const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
-    const off = notices.on('state', ({ state }) => (ending ? wait.reject(ending) : state === 'connected' && wait.resolve()));
+    const look = (): void => {
+      if (ending) wait.reject(ending);
+      else if (driver.buffered !== undefined) wait.resolve();
+    };
+    const off = notices.on('state', look);
+    look();
     return wait.promise;
   };
   const client: WSEClient<E> = {

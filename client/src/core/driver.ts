@@ -215,8 +215,8 @@ export function createDriver(
       }
       input({ type: 'ready', gen: state.generation, at: now() });
     },
-    heard: () => input({ type: 'heard', gen: state.generation }),
-    silent: () => input({ type: 'silent', gen: state.generation }),
+    heard: () => input({ type: 'heard' }),
+    silent: () => input({ type: 'silent' }),
     dead: () => failed(state.generation, 1006, 'nothing was heard'),
     wake() {
       // Who was told to wait longer does; but nothing else ends the sleep of a frozen page.
