@@ -41,6 +41,9 @@ type Frame = string | Uint8Array | Done;
 
 const MAX_DEPTH = 64;
 
+/** Frames that wait, beside `maxPending`. */
+const MAX_FRAMES = 100_000;
+
 // Bounded itself: it goes one level beyond the limit and no further.
 const tooDeep = (value: unknown, left = MAX_DEPTH): boolean =>
   typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((part) => tooDeep(part, left - 1)));
@@ -101,6 +104,8 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
   /** Waits for a frame, and reads those that come meanwhile behind it. */
   const wait = async (first: Promise<Done>): Promise<void> => {
     const mine: Frame[] = [];
+    // Not by `shift()`, which moves all that wait each time.
+    let at = 0;
     queue = mine;
     for (let next: Frame | Promise<Done> = first; ; ) {
       try {
@@ -110,13 +115,15 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
         if (mine === queue) fail(error);
       }
       if (mine !== queue) return;
-      const frame = mine.shift();
+      const frame = mine[at];
       if (frame === undefined) {
         queue = undefined;
         return;
       }
       queued -= frame.length;
       next = frame;
+      mine[at++] = '';
+      if (at === 1_000) at -= mine.splice(0, at).length;
     }
   };
 
@@ -128,7 +135,9 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
         else done();
         return;
       }
-      if (queued + frame.length > maxPending) throw new DecodeError('overflow');
+      // Frames without a character cost something, too. The end of a connection costs nothing and is never skipped.
+      if (typeof frame !== 'function' && (queued + frame.length > maxPending || queue.length > MAX_FRAMES))
+        throw new DecodeError('overflow');
       queued += frame.length;
       queue.push(frame);
     } catch (error) {

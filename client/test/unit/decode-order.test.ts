@@ -83,3 +83,19 @@ test('behind a codec that never answers a bounded amount waits', () => {
   // Eleven of nine characters fit.
   expect(names()).toEqual(Array(9).fill('overflow'));
 });
+
+test('frames of no length are bounded, too, and the end of a connection is not one of them', async () => {
+  const opened: (() => void)[] = [];
+  const sealed = (body: Uint8Array): Promise<Uint8Array> => new Promise((done) => opened.push(() => done(body)));
+  const { decoder, told } = await loaded({ codecs: { sealed } });
+  decoder.take(bytesOf('{"t":"a"}', 'E:'));
+  for (let n = 0; n < 100_100; n++) decoder.take('');
+  expect(told.length).toBeGreaterThan(0);
+  expect(told.length).toBeLessThanOrEqual(100);
+  let closed = false;
+  decoder.take(() => {
+    closed = true;
+  });
+  opened[0]?.();
+  await expect.poll(() => closed).toBe(true);
+});
