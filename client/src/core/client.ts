@@ -286,6 +286,8 @@ export function connect<E extends object = Record<string, unknown>>(
     const error = refused ? ending : undefined;
     sending.close();
     life.abort(ending);
+    // Not by a `signal` of the listening: of several that listen to one signal, Node forgets all but the last to remove.
+    settings.signal?.removeEventListener('abort', abort);
     outgoing.end(ending);
     subscriptions.end(ending);
     inbox.end(error);
@@ -391,7 +393,7 @@ export function connect<E extends object = Record<string, unknown>>(
   };
   for (const extension of extensions) hooks.push(extension.attach(host));
   if (page) life.signal.addEventListener('abort', followPage(clock, driver, probe));
-  settings.signal?.addEventListener('abort', abort, life);
+  settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));
   return client;
