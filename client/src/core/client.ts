@@ -83,7 +83,6 @@ export function connect<E extends object = Record<string, unknown>>(
   };
 
   const lazily = createLazily(clock, life.signal, report);
-
   const transmit = (text: string): boolean => {
     if (!driver.send(text)) return false;
     counters.messagesSent += 1;
