@@ -9,7 +9,7 @@ import type { TransformOptions } from 'esbuild';
 export const INTERNAL: readonly string[] = `
   timer settings asked over handlers step tries wanted fail waiting arm emit opened promise exchange generation
   outgoing waits ask items reply backoff deliver ended snapshots wake heard probe connects effects frozen goal
-  refreshes silent answered back readyAt auth dead lazily past stableAfter accept after changed drained hear
+  refreshes silent answered back readyAt auth dead lazily past stableAfter accept changed drained hear
   iterate maxHeld maxHeldBytes maxPending restored rewind seed subscribed
   listeners fresh told covers uses live acquire configure retire
 `

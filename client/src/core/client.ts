@@ -63,7 +63,7 @@ export function connect<E extends object = Record<string, unknown>>(
   const events = createEmitter<Record<string, WSEEvent>>((error, name) => report(wrap(error, name)));
   const limiter = settings.rateLimit?.(context);
   const quality = settings.quality?.(context) ?? createLatency();
-  const unique = [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('');
+  const unique = crypto.getRandomValues(new Uint32Array(2)).join('');
   const repeated = createWindow(settings.dedupWindow);
   let count = 0;
   const id = (): string => `${unique}-${++count}`;
@@ -83,7 +83,6 @@ export function connect<E extends object = Record<string, unknown>>(
   };
 
   const lazily = createLazily(clock, life.signal, report);
-
   const transmit = (text: string): boolean => {
     if (!driver.send(text)) return false;
     counters.messagesSent += 1;
@@ -250,10 +249,9 @@ export function connect<E extends object = Record<string, unknown>>(
       counters.bytesReceived += data.length;
       liveness.heard();
       if (driver.state === 'degraded') driver.heard();
-      if (typeof data === 'string') decoder.text(data);
-      else decoder.bytes(data);
+      decoder.take(data);
     },
-    closed: decoder.after,
+    closed: decoder.take,
     lost() {
       clock.clearTimeout(patienceTimer);
       liveness.stop();
@@ -287,7 +285,7 @@ export function connect<E extends object = Record<string, unknown>>(
     const error = refused ? ending : undefined;
     sending.close();
     life.abort(ending);
-    unwatch?.();
+    // Not by a `signal` of the listening: of several that listen to one signal, Node forgets all but the last to remove.
     settings.signal?.removeEventListener('abort', abort);
     outgoing.end(ending);
     subscriptions.end(ending);
@@ -299,10 +297,13 @@ export function connect<E extends object = Record<string, unknown>>(
   const abort = (): void => driver.stop(1000, 'aborted');
   const on = (type: string, fn: (event: never) => unknown): Off => events.on(type, fn as (event: WSEEvent) => void);
   const until = (timeout?: number): Promise<void> => {
-    if (driver.buffered !== undefined) return Promise.resolve();
-    if (ending) return Promise.reject(ending);
     const wait = createWait<void>(clock, 'not connected', timeout, undefined, () => off());
-    const off = notices.on('state', ({ state }) => (ending ? wait.reject(ending) : state === 'connected' && wait.resolve()));
+    const look = (): void => {
+      if (ending) wait.reject(ending);
+      else if (driver.buffered !== undefined) wait.resolve();
+    };
+    const off = notices.on('state', look);
+    look();
     return wait.promise;
   };
   const client: WSEClient<E> = {
@@ -390,7 +391,7 @@ export function connect<E extends object = Record<string, unknown>>(
     if (driver.buffered !== undefined) liveness.probe();
   };
   for (const extension of extensions) hooks.push(extension.attach(host));
-  const unwatch = page ? followPage(clock, driver, probe) : undefined;
+  if (page) life.signal.addEventListener('abort', followPage(clock, driver, probe));
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));

@@ -12,7 +12,7 @@ import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type Ma
 import type { Settings, TokenRequest } from './options.js';
 import type { PartContext } from './parts.js';
 import { createRotation } from './plain.js';
-import { defaultTokenPlace, openTransport, type Transport } from './transport.js';
+import { openTransport, type Transport } from './transport.js';
 
 /** A change of the connection's state. */
 export interface StateChange {
@@ -124,7 +124,7 @@ export function createDriver(
   const drop = (code?: number, reason = '', hard = false): void => {
     const socket = transport;
     transport = undefined;
-    if (url !== undefined && connects > 0 && begun === undefined) endpoints.closed(url);
+    if (connects > 0 && begun === undefined) endpoints.closed(url as string);
     if (code !== undefined && socket) draining = socket.close(code, reason, hard);
     on.lost();
   };
@@ -139,9 +139,8 @@ export function createDriver(
     try {
       const credential = await token(refused ? 'refused' : 'connect');
       if (gen !== state.generation || state.step !== 'opening') return;
-      const { protocols = [], headers = {}, webSocket, tokenIn = defaultTokenPlace() } = settings;
       transport = openTransport(
-        { url: target, token: credential, tokenIn, protocols, headers, webSocket },
+        { ...settings, url: target, token: credential },
         {
           opened() {
             clock.clearTimeout(timer);
@@ -216,8 +215,8 @@ export function createDriver(
       }
       input({ type: 'ready', gen: state.generation, at: now() });
     },
-    heard: () => input({ type: 'heard', gen: state.generation }),
-    silent: () => input({ type: 'silent', gen: state.generation }),
+    heard: () => input({ type: 'heard' }),
+    silent: () => input({ type: 'silent' }),
     dead: () => failed(state.generation, 1006, 'nothing was heard'),
     wake() {
       // Who was told to wait longer does; but nothing else ends the sleep of a frozen page.

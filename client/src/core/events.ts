@@ -18,19 +18,22 @@ export interface Emitter<M> {
 
 /** Handlers of which a throw, or a rejected promise, goes to `report`. */
 export function createEmitter<M>(report: (error: unknown, name: keyof M) => void): Emitter<M> {
-  const handlers = new Map<keyof M, Set<(value: never) => unknown>>();
+  /** Lists that are replaced, never changed: who is being called calls on as it was. */
+  const handlers = new Map<keyof M, readonly ((value: never) => unknown)[]>();
+  const of = (name: keyof M): readonly ((value: never) => unknown)[] => handlers.get(name) ?? [];
   const off: Emitter<M>['off'] = (name, fn) => {
-    const set = handlers.get(name);
-    if (set?.delete(fn) && set.size === 0) handlers.delete(name);
+    const rest = of(name).filter((one) => one !== fn);
+    if (rest.length > 0) handlers.set(name, rest);
+    else handlers.delete(name);
   };
   return {
     on(name, fn) {
-      handlers.set(name, (handlers.get(name) ?? new Set()).add(fn));
+      if (!of(name).includes(fn)) handlers.set(name, [...of(name), fn]);
       return () => off(name, fn);
     },
     off,
     emit(name, value) {
-      const all = [...(handlers.get(name) ?? [])];
+      const all = of(name);
       for (const fn of all) {
         try {
           const result = fn(value as never);

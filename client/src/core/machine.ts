@@ -52,8 +52,8 @@ export type MachineInput =
       readonly reason: string;
       readonly class: CloseClass;
     }
-  | { readonly type: 'silent'; readonly gen: number }
-  | { readonly type: 'heard'; readonly gen: number }
+  | { readonly type: 'silent' }
+  | { readonly type: 'heard' }
   /** The wait is over, or something says that waiting longer is of no use (online, visible). */
   | { readonly type: 'wake' }
   /** Drop the socket, if there is one, and connect again at once. */

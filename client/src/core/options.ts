@@ -106,6 +106,8 @@ const DEFAULTS = {
   clock: systemClock as Clock,
   random: Math.random as () => number,
   stopOn: [] as readonly number[],
+  protocols: [] as readonly string[],
+  headers: {} as Readonly<Record<string, string>>,
 };
 
 /** What must not be less than this: nothing, or less and less, between two pings or attempts is a loop without a pause. Others begin at 0. */
@@ -121,7 +123,7 @@ const LEAST: Readonly<Record<string, number>> = {
 export type Settings = ClientOptions & typeof DEFAULTS & { readonly backoff: BackoffOptions };
 
 /** What is given, and the defaults where nothing is. */
-function complete<D extends object, G extends object>(defaults: D, given: G): G & D {
+function complete<D extends object, G extends object>(defaults: D, given: G | undefined): G & D {
   const all = { ...given } as Record<string, unknown>;
   for (const [name, value] of Object.entries(defaults)) {
     all[name] ??= value;
@@ -138,7 +140,7 @@ export function settle(options: ClientOptions): Settings {
   const { reconnect } = options;
   return {
     ...complete(DEFAULTS, options),
-    backoff: complete(BACKOFF, reconnect === false ? { maxAttempts: 0 } : (reconnect ?? {})),
+    backoff: complete(BACKOFF, reconnect === false ? { maxAttempts: 0 } : reconnect),
   };
 }
 

@@ -117,17 +117,19 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       ...(known && { recover: true, recovery: positions }),
     });
   };
+  /** The request for topics that are wanted alike. */
+  const request = (topics: readonly string[]): void =>
+    ask(topics, wanted.get(topics[0] as string)?.presence, host.positions(topics.filter(kept)));
   /** A request for each kind of presence. */
   const askAll = (): void => {
-    const groups = new Map<string | undefined, [unknown, string[]]>();
+    const groups = new Map<string | undefined, string[]>();
     for (const topic of asked) {
-      const { presence } = wanted.get(topic) as SubscribeOptions;
-      const key = presence && JSON.stringify(presence);
-      const group = groups.get(key);
-      if (group) group[1].push(topic);
-      else groups.set(key, [presence, [topic]]);
+      const presence = JSON.stringify(wanted.get(topic)?.presence);
+      const group = groups.get(presence);
+      if (group) group.push(topic);
+      else groups.set(presence, [topic]);
     }
-    for (const [presence, topics] of groups.values()) ask(topics, presence, host.positions(topics.filter(kept)));
+    for (const topics of groups.values()) request(topics);
   };
   const again = (): void => {
     timer = undefined;
@@ -167,7 +169,7 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
       if (!online) return result;
       for (const topic of topics) asked.add(topic);
       tries = 0;
-      ask(topics, options.presence, options.recover === false ? {} : host.positions(topics));
+      request(topics);
       return result;
     },
     async unsubscribe(topics, options = {}) {

@@ -36,10 +36,11 @@ export type SocketConstructor = new (
 export interface TransportOptions {
   readonly url: string;
   readonly token: string | undefined;
-  readonly tokenIn: TokenPlace;
+  /** @default 'header' in Node, Bun and Deno, else 'none' */
+  readonly tokenIn?: TokenPlace | undefined;
   readonly protocols: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
-  readonly webSocket: SocketConstructor | undefined;
+  readonly webSocket?: SocketConstructor | undefined;
 }
 
 /** What happens to it. `closed` comes exactly once, also for one that never opened (1006). */
@@ -67,8 +68,6 @@ const inNode = (): boolean => {
   const { document, process } = globalThis as { document?: unknown; process?: { versions?: { node?: string } } };
   return document === undefined && !!process?.versions?.node;
 };
-/** Where a token goes if nobody says so. */
-export const defaultTokenPlace = (): TokenPlace => (inNode() ? 'header' : 'none');
 
 /** Opens a socket; whatever goes wrong is told to `on.closed`. */
 export function openTransport(options: TransportOptions, on: TransportHandlers): Transport {
@@ -81,15 +80,16 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
     on.closed(code, reason, error);
   };
   const begin = async (): Promise<void> => {
-    const { token, tokenIn, webSocket } = options;
+    const node = inNode();
+    const { token, tokenIn = node ? 'header' : 'none', webSocket } = options;
     const protocols = [...options.protocols];
     let { url } = options;
     if (token !== undefined) {
       if (tokenIn === 'subprotocol') protocols.push(`bearer.${token}`);
       if (tokenIn === 'query') url += `${url.includes('?') ? '&' : '?'}access_token=${encodeURIComponent(token)}`;
     }
-    const special = (token && tokenIn === 'header') || Object.keys(options.headers).length > 0 || (!webSocket && inNode());
-    const create = special && (await (await import('./headers.js')).opener(options));
+    const special = (token && tokenIn === 'header') || Object.keys(options.headers).length > 0 || (!webSocket && node);
+    const create = special && (await (await import('./headers.js')).opener({ ...options, tokenIn }));
     if (over) return;
     socket = create ? create(url, protocols) : new (webSocket ?? WebSocket)(url, protocols);
     let failure: unknown;
@@ -132,8 +132,7 @@ export function openTransport(options: TransportOptions, on: TransportHandlers):
         };
         last.onclose = end;
         if (hard || !open) {
-          if (last.terminate) last.terminate();
-          else last.close();
+          if (!last.terminate) last.close();
           end();
         } else last.close(code, reason);
       });

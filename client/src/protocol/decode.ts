@@ -31,12 +31,8 @@ export interface DecodeOptions {
 
 /** Reads the frames of one connection after another. */
 export interface Decoder {
-  /** A TEXT frame. */
-  text(data: string): void;
-  /** A BINARY frame. Its bytes are kept until it is read. */
-  bytes(data: Uint8Array): void;
-  /** Calls `fn` when everything that came before has been read. */
-  after(fn: () => void): void;
+  /** A TEXT frame, a BINARY one, whose bytes are kept until it is read, or what is to be called when everything that came before has been read. */
+  take(frame: string | Uint8Array | (() => void)): void;
   /** Forgets what waits: those frames were of a connection that is gone. */
   reset(): void;
 }
@@ -45,25 +41,16 @@ type Frame = string | Uint8Array | Done;
 
 const MAX_DEPTH = 64;
 
-// Bounded itself: it goes one level beyond the limit and no further.
-const tooDeep = (value: object, left = MAX_DEPTH): boolean => {
-  for (const key in value) {
-    const part = (value as Record<string, unknown>)[key];
-    if (typeof part === 'object' && part !== null && (left === 1 || tooDeep(part, left - 1))) return true;
-  }
-  return false;
-};
+/** Frames that wait, beside `maxPending`. */
+const MAX_FRAMES = 100_000;
 
-// What does not begin like text: sealed, zlib, packed, and maps of MessagePack.
-const isPacked = (a = 0, b = 0): boolean =>
-  b === 0x3a
-    ? a === 0x45 || a === 0x43 || a === 0x4d
-    : (a === 0x78 && [0x01, 0x5e, 0x9c, 0xda].includes(b)) || (a & 0xf0) === 0x80 || a === 0xde || a === 0xdf;
+// Bounded itself: it goes one level beyond the limit and no further.
+const tooDeep = (value: unknown, left = MAX_DEPTH): boolean =>
+  typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((part) => tooDeep(part, left - 1)));
 
 /** A decoder; it tells `handlers` synchronously as long as no frame before has to be waited for. */
 export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions): Decoder => {
   const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {}, lazily } = options;
-  const utf8 = new TextDecoder('utf-8', { fatal: true });
   let open: ReturnType<typeof createOpener> | undefined;
   // There as long as something asynchronous is pending; its identity tells one connection from the next.
   let queue: Frame[] | undefined;
@@ -86,110 +73,80 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
   };
 
   const message = (value: unknown, size: number, prefix?: Category): Done => {
-    if (size > MAX_DEPTH && typeof value === 'object' && value !== null && tooDeep(value)) throw new DecodeError('too_deep');
+    if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep');
     return () => emit(value, size, prefix);
   };
 
-  const json = (text: string): Done => {
-    const prefix = /^(WSE|S|U)(?={)/.exec(text)?.[0] as Category | undefined;
+  const json = (text: string, prefix?: Category): Done => {
     let value: unknown;
     try {
-      value = JSON.parse(prefix ? text.slice(prefix.length) : text);
+      value = JSON.parse(text);
     } catch (cause) {
       throw new DecodeError('not_a_message', 'not JSON', cause);
     }
     return message(value, text.length, prefix);
   };
 
-  const bytesAs =
-    (bytes: Uint8Array): Done =>
-    () =>
-      handlers.binary(bytes);
-
   const load = lazily(async (): Promise<NonNullable<typeof open>> => {
     const { createOpener } = await import('./packed.js');
-    open = createOpener(codecs, maxBytes, { frame: binary, json, message, binary: bytesAs, isRaw, Problem: DecodeError });
+    open = createOpener(codecs, maxBytes, { json, message, binary: handlers.binary, isRaw, Problem: DecodeError });
     return open;
   });
 
-  const binary = (bytes: Uint8Array, opened = false): Done | Promise<Done> => {
-    limit(bytes);
-    if (isPacked(bytes[0], bytes[1])) return open ? open(bytes, opened) : load().then((loaded) => loaded(bytes, opened));
-    try {
-      // `{`, a prefix or white space: may be a message. Everything else is bytes.
-      if ('{WSU \n\r\t'.includes(String.fromCharCode(bytes[0] ?? 0))) return json(utf8.decode(bytes));
-    } catch (error) {
-      if ((error as DecodeError).code === 'too_deep') throw error;
-    }
-    return bytesAs(bytes);
-  };
-
-  const text = (data: string): Done => {
-    limit(data);
-    // Older servers' heartbeat, a text of its own.
-    const beat = /^(?:WSE:)?(P[IO]NG)(?::(\d+))?/i.exec(data);
-    if (!beat) return json(data);
-    const t = beat[1]?.toUpperCase() === 'PONG' ? 'PONG' : 'ping';
-    return () => emit({ c: 'WSE', t, p: beat[2] ? { timestamp: Number(beat[2]) } : {} }, data.length);
-  };
-
-  const limit = (frame: string | Uint8Array): void => {
+  const read = (frame: Frame | Promise<Done>): Done | Promise<Done> => {
+    if (typeof frame === 'function' || frame instanceof Promise) return frame;
     if (frame.length > maxBytes) throw new DecodeError('too_large');
+    // What nearly every frame is; the others are read by what is loaded when the first of them comes.
+    if (frame[0] === '{') return json(frame as string);
+    return open ? open(frame) : load().then((loaded) => loaded(frame));
   };
 
-  /** Reads a frame; true if those behind it have to wait. */
-  const run = (frame: Frame): boolean => {
-    try {
-      const later = typeof frame === 'string' ? text(frame) : typeof frame === 'function' ? frame : binary(frame);
-      if (later instanceof Promise) {
-        wait(later);
-        return true;
-      }
-      later();
-    } catch (error) {
-      fail(error);
-    }
-    return false;
-  };
-
-  const wait = (later: Promise<Done>): void => {
-    queue ??= [];
-    const mine = queue;
-    later
-      .then((done) => {
+  /** Waits for a frame, and reads those that come meanwhile behind it. */
+  const wait = async (first: Promise<Done>): Promise<void> => {
+    const mine: Frame[] = [];
+    // Not by `shift()`, which moves all that wait each time.
+    let at = 0;
+    queue = mine;
+    for (let next: Frame | Promise<Done> = first; ; ) {
+      try {
+        const done = await read(next);
         if (mine === queue) done();
-      })
-      .catch((error) => {
+      } catch (error) {
         if (mine === queue) fail(error);
-      })
-      .finally(() => {
-        while (mine === queue) {
-          const frame = mine.shift();
-          if (frame === undefined) {
-            queue = undefined;
-            return;
-          }
-          queued -= frame.length;
-          if (run(frame)) return;
-        }
-      });
+      }
+      if (mine !== queue) return;
+      const frame = mine[at];
+      if (frame === undefined) {
+        queue = undefined;
+        return;
+      }
+      queued -= frame.length;
+      next = frame;
+      mine[at++] = '';
+      if (at === 1_000) at -= mine.splice(0, at).length;
+    }
   };
 
   const take = (frame: Frame): void => {
-    if (!queue) {
-      run(frame);
-    } else if (queued + frame.length > maxPending) {
-      fail(new DecodeError('overflow'));
-    } else {
+    try {
+      if (!queue) {
+        const done = read(frame);
+        if (done instanceof Promise) void wait(done);
+        else done();
+        return;
+      }
+      // Frames without a character cost something, too. The end of a connection costs nothing and is never skipped.
+      if (typeof frame !== 'function' && (queued + frame.length > maxPending || queue.length > MAX_FRAMES))
+        throw new DecodeError('overflow');
       queued += frame.length;
       queue.push(frame);
+    } catch (error) {
+      fail(error);
     }
   };
 
   return {
-    text: take,
-    bytes: take,
-    after: take,
+    take,
     reset() {
       queue = undefined;
       queued = 0;

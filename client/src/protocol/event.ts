@@ -7,11 +7,9 @@ export type Raw = Record<string, unknown>;
 /** Whether a parsed value is an object with members. */
 export const isRaw = (value: unknown): value is Raw => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const TEXTS = { id: 'id', ts: 'timestamp', cid: 'correlationId', sig: 'signature' } as const;
-const NUMBERS = { seq: 'sequence', v: 'version', pri: 'priority' } as const;
-
 /** The event an envelope says; `prefix` is the category in front of it, if one was, and counts more than `c`. */
 export const toEvent = (raw: Raw, prefix?: Category): WSEEvent => {
+  const { id, seq, ts, v, pri, cid, sig, tp, e, o, c } = raw;
   const type = raw['t'] ?? raw['type'];
   const payload = 'p' in raw ? raw['p'] : raw['payload'];
   const event: Raw = {
@@ -19,12 +17,15 @@ export const toEvent = (raw: Raw, prefix?: Category): WSEEvent => {
     // An object that is no envelope at all is what its sender wanted to say.
     payload: type === undefined && payload === undefined ? raw : payload,
   };
-  let key: string;
-  for (key in TEXTS) if (typeof raw[key] === 'string') event[TEXTS[key as 'id']] = raw[key];
-  for (key in NUMBERS) if (typeof raw[key] === 'number') event[NUMBERS[key as 'seq']] = raw[key];
-  const c = prefix ?? raw['c'];
-  if (c === 'U' || c === 'S' || c === 'WSE') event['category'] = c;
-  const { tp, e, o } = raw;
+  if (typeof id === 'string') event['id'] = id;
+  if (typeof seq === 'number') event['sequence'] = seq;
+  if (typeof ts === 'string') event['timestamp'] = ts;
+  if (typeof v === 'number') event['version'] = v;
+  if (typeof pri === 'number') event['priority'] = pri;
+  if (typeof cid === 'string') event['correlationId'] = cid;
+  if (typeof sig === 'string') event['signature'] = sig;
+  const category = prefix ?? c;
+  if (category === 'U' || category === 'S' || category === 'WSE') event['category'] = category;
   const topic = tp ?? raw['topic'];
   if (typeof topic === 'string') event['topic'] = topic;
   if (typeof tp === 'string' && typeof e === 'string' && Number.isSafeInteger(o) && (o as number) >= 0) {

@@ -149,13 +149,10 @@ function createSession(given: SessionConfig, key: string): Listed {
   };
   const open = (): WSEClient => {
     const { url = '/wse', initial = {}, token, extensions, ...rest } = config;
-    const positions: Record<string, Position> = {};
-    for (const [topic, { epoch, offset }] of Object.entries(initial)) {
-      if (epoch !== undefined && offset !== undefined) positions[topic] = { epoch, offset };
-    }
     const options: ClientOptions = {
       ...rest,
-      positions,
+      // A state without a position is passed over there.
+      positions: initial as Readonly<Record<string, Position>>,
       ...(extensions && { extensions: extensions() }),
       // The latest function counts, at each attempt.
       token: typeof token === 'function' ? (request) => (config.token as typeof token)(request) : (token ?? ''),

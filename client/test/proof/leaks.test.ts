@@ -5,6 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Program } from '../../../ts/test/docs/run.js';
@@ -95,6 +97,20 @@ describe('500 clients, one after the other, twenty at a time', () => {
     );
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
+});
+
+it('clients that share a signal leave nothing at it, whatever was collected meanwhile', async () => {
+  const { signal } = new AbortController();
+  const clients = Array.from({ length: 20 }, () => connect('ws://127.0.0.1:1/', { ...FAST, signal }));
+  for (const client of clients) client.watch('error', () => {});
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  for (let n = 0; n < 3; n += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    collect();
+  }
+  await Promise.all(clients.map((client) => client.close()));
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
 
 describe('what was asked in the turn in which', () => {

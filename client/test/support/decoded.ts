@@ -1,4 +1,5 @@
 /** A decoder that keeps what it told. */
+import { expect, vi } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { createLazily } from '../../src/core/lazy.js';
 import { createDecoder, type DecodeOptions, type Decoder } from '../../src/protocol/decode.js';
@@ -37,6 +38,15 @@ export const recorder = (options?: Partial<DecodeOptions>): Recorder => {
   const names = (): string[] =>
     told.map((one) => ('event' in one ? one.event.type : 'binary' in one ? 'binary' : (one.error.code ?? one.error.message)));
   return { decoder, told, names };
+};
+
+/** The same, with everything there that is loaded when it is needed. */
+export const loaded = async (options?: Partial<DecodeOptions>): Promise<Recorder> => {
+  const one = recorder(options);
+  one.decoder.take(new Uint8Array());
+  await vi.waitFor(() => expect(one.told).toHaveLength(1));
+  one.told.length = 0;
+  return one;
 };
 
 /** Text as the bytes of a BINARY frame, behind `prefix`. */

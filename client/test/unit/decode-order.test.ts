@@ -1,21 +1,21 @@
 import { deflateSync } from 'node:zlib';
 import { encode as pack } from '@msgpack/msgpack';
 import { expect, test } from 'vitest';
-import { behind, bytesOf, recorder } from '../support/decoded.js';
+import { behind, bytesOf, loaded, recorder } from '../support/decoded.js';
 import { seeded, seeds } from '../support/random.js';
 
 test('as long as nothing asynchronous is pending everything is told at once', async () => {
-  const { decoder, names } = recorder({ codecs: { sealed: (body) => body } });
-  decoder.text('{"t":"a"}');
-  decoder.bytes(bytesOf('{"t":"b"}'));
+  const { decoder, names } = await loaded({ codecs: { sealed: (body) => body } });
+  decoder.take('{"t":"a"}');
+  decoder.take(bytesOf('{"t":"b"}'));
   expect(names()).toEqual(['a', 'b']);
-  decoder.bytes(behind('M:', pack({ t: 'c' })));
-  decoder.text('{"t":"d"}');
+  decoder.take(behind('M:', pack({ t: 'c' })));
+  decoder.take('{"t":"d"}');
   expect(names()).toEqual(['a', 'b']);
   await expect.poll(names).toEqual(['a', 'b', 'c', 'd']);
   // The package is there now.
-  decoder.bytes(behind('M:', pack({ t: 'e' })));
-  decoder.bytes(bytesOf('{"t":"f"}', 'E:'));
+  decoder.take(behind('M:', pack({ t: 'e' })));
+  decoder.take(bytesOf('{"t":"f"}', 'E:'));
   expect(names().slice(4)).toEqual(['e', 'f']);
 });
 
@@ -29,12 +29,12 @@ test('frames of all kinds keep their order, whatever takes how long', async () =
     for (let n = 0; n < 60; n++) {
       const text = `{"t":"${n}"}`;
       const kind = random();
-      if (kind < 0.4) decoder.text(text);
-      else if (kind < 0.6) decoder.bytes(bytesOf(text, 'E:'));
-      else if (kind < 0.75) decoder.bytes(behind('C:', deflateSync(text)));
-      else if (kind < 0.85) decoder.bytes(behind('M:', pack({ t: `${n}` })));
-      else if (kind < 0.9) decoder.bytes(new Uint8Array([n]));
-      else decoder.text('rubbish');
+      if (kind < 0.4) decoder.take(text);
+      else if (kind < 0.6) decoder.take(bytesOf(text, 'E:'));
+      else if (kind < 0.75) decoder.take(behind('C:', deflateSync(text)));
+      else if (kind < 0.85) decoder.take(behind('M:', pack({ t: `${n}` })));
+      else if (kind < 0.9) decoder.take(new Uint8Array([n]));
+      else decoder.take('rubbish');
       sent.push(kind < 0.85 ? `${n}` : kind < 0.9 ? 'binary' : 'not_a_message');
       if (random() < 0.1) await new Promise((done) => setTimeout(done, random() * 3));
     }
@@ -47,13 +47,13 @@ test('what waits for the old connection is never told to the new one', async () 
   const opened: (() => void)[] = [];
   const sealed = (body: Uint8Array): Promise<Uint8Array> => new Promise((done) => opened.push(() => done(body)));
   const { decoder, names } = recorder({ codecs: { sealed } });
-  decoder.bytes(bytesOf('{"t":"old"}', 'E:'));
-  decoder.text('{"t":"old behind"}');
+  decoder.take(bytesOf('{"t":"old"}', 'E:'));
+  decoder.take('{"t":"old behind"}');
   decoder.reset();
-  decoder.text('{"t":"new"}');
+  decoder.take('{"t":"new"}');
   expect(names()).toEqual(['new']);
-  decoder.bytes(bytesOf('{"t":"new sealed"}', 'E:'));
-  decoder.text('{"t":"new behind"}');
+  decoder.take(bytesOf('{"t":"new sealed"}', 'E:'));
+  decoder.take('{"t":"new behind"}');
   opened[0]?.();
   await new Promise((done) => setTimeout(done, 5));
   expect(names()).toEqual(['new']);
@@ -69,17 +69,33 @@ test('a handler may reset in the middle of what waited', async () => {
     if (items.some((item) => 'event' in item && item.event.type === 'end')) decoder.reset();
     return length;
   };
-  decoder.bytes(bytesOf('{"t":"a"}', 'E:'));
-  for (const t of ['b', 'end', 'never']) decoder.text(`{"t":"${t}"}`);
+  decoder.take(bytesOf('{"t":"a"}', 'E:'));
+  for (const t of ['b', 'end', 'never']) decoder.take(`{"t":"${t}"}`);
   await expect.poll(names).toEqual(['a', 'b', 'end']);
-  decoder.text('{"t":"c"}');
+  decoder.take('{"t":"c"}');
   expect(names()).toEqual(['a', 'b', 'end', 'c']);
 });
 
 test('behind a codec that never answers a bounded amount waits', () => {
   const { decoder, names } = recorder({ maxPending: 100, codecs: { sealed: () => new Promise(() => {}) } });
-  decoder.bytes(bytesOf('x', 'E:'));
-  for (let n = 0; n < 20; n++) decoder.text(`{"t":"${n % 10}"}`);
+  decoder.take(bytesOf('x', 'E:'));
+  for (let n = 0; n < 20; n++) decoder.take(`{"t":"${n % 10}"}`);
   // Eleven of nine characters fit.
   expect(names()).toEqual(Array(9).fill('overflow'));
+});
+
+test('frames of no length are bounded, too, and the end of a connection is not one of them', async () => {
+  const opened: (() => void)[] = [];
+  const sealed = (body: Uint8Array): Promise<Uint8Array> => new Promise((done) => opened.push(() => done(body)));
+  const { decoder, told } = await loaded({ codecs: { sealed } });
+  decoder.take(bytesOf('{"t":"a"}', 'E:'));
+  for (let n = 0; n < 100_100; n++) decoder.take('');
+  expect(told.length).toBeGreaterThan(0);
+  expect(told.length).toBeLessThanOrEqual(100);
+  let closed = false;
+  decoder.take(() => {
+    closed = true;
+  });
+  opened[0]?.();
+  await expect.poll(() => closed).toBe(true);
 });

@@ -87,14 +87,14 @@ test('whatever arrives, in whatever order: each frame is told or reported, and n
     for (let n = 0; n < 300; n++) {
       const text = json(4);
       const kind = random();
-      if (kind < 0.3) decoder.text(text);
-      else if (kind < 0.4) decoder.text(new TextDecoder().decode(spoil(bytesOf(text))));
-      else if (kind < 0.5) decoder.bytes(spoil(bytesOf(text, pick(['', 'E:', 'M:', 'C:', 'U', 'WSE']))));
-      else if (kind < 0.65) decoder.bytes(spoil(behind(pick(['C:', 'E:C:', '']), deflateSync(text))));
-      else if (kind < 0.85) decoder.bytes(spoil(behind(pick(['M:', 'E:M:', '']), pack({ t: 1, p: [text], o: 2 }))));
-      else decoder.bytes(Uint8Array.from({ length: Math.floor(random() * 40) }, () => random() * 256));
+      if (kind < 0.3) decoder.take(text);
+      else if (kind < 0.4) decoder.take(new TextDecoder().decode(spoil(bytesOf(text))));
+      else if (kind < 0.5) decoder.take(spoil(bytesOf(text, pick(['', 'E:', 'M:', 'C:', 'U', 'WSE']))));
+      else if (kind < 0.65) decoder.take(spoil(behind(pick(['C:', 'E:C:', '']), deflateSync(text))));
+      else if (kind < 0.85) decoder.take(spoil(behind(pick(['M:', 'E:M:', '']), pack({ t: 1, p: [text], o: 2 }))));
+      else decoder.take(Uint8Array.from({ length: Math.floor(random() * 40) }, () => random() * 256));
     }
-    decoder.text('{"t":"end"}');
+    decoder.take('{"t":"end"}');
     await expect.poll(() => told, { message: `WSE_SEED=${seed}`, interval: 5, timeout: 20_000 }).toBeGreaterThan(300);
     expect(thrown, `WSE_SEED=${seed}`).toEqual([]);
     expect(resume.stats().held, `WSE_SEED=${seed}`).toBeLessThanOrEqual(10);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { DecodeError } from '../../src/protocol/errors.js';
 import { inflate } from '../../src/protocol/inflate.js';
 import { loadUnpack } from '../../src/protocol/msgpack.js';
-import { recorder } from '../support/decoded.js';
+import { loaded, recorder } from '../support/decoded.js';
 import { vectors } from '../support/vectors.js';
 
 const hex = (text: unknown): Uint8Array => Uint8Array.from(Buffer.from(text as string, 'hex'));
@@ -25,7 +25,7 @@ test('there are vectors', () => expect(texts.length).toBeGreaterThan(40));
 
 test.each(texts)('the server says %s', (text) => {
   const { decoder, told } = recorder();
-  decoder.text(text);
+  decoder.take(text);
   const raw = JSON.parse(text);
   expect(told).toHaveLength(1);
   expect(told[0]).toMatchObject({ raw, event: { type: raw.t ?? '', category: raw.c, payload: raw.p } });
@@ -35,7 +35,7 @@ test.each(vectors('recovery', 'stamp').filter(({ output }) => output !== null))(
   'stamp: $name',
   ({ output, topic, epoch, offset }) => {
     const { decoder, told } = recorder();
-    decoder.text(output as string);
+    decoder.take(output as string);
     expect(told[0]).toMatchObject({ event: { topic, epoch: (epoch as number).toString(16).padStart(8, '0'), offset } });
   },
 );
@@ -44,21 +44,21 @@ test.each(vectors('recovery', 'skipped').filter(({ output }) => output !== null)
   'skipped: $name',
   ({ output, topic, offset }) => {
     const { decoder, told } = recorder();
-    decoder.text(output as string);
+    decoder.take(output as string);
     expect(told[0]).toMatchObject({ event: { type: 'heartbeat', topic, offset } });
   },
 );
 
-test.each(vectors('envelope', 'prefix'))('prefix: $name', ({ input, output, category }) => {
-  const { decoder, told, names } = recorder();
-  decoder.text(input as string);
+test.each(vectors('envelope', 'prefix'))('prefix: $name', async ({ input, output, category }) => {
+  const { decoder, told, names } = await loaded();
+  decoder.take(input as string);
   if (category === null && input !== '{}') expect(names()).toEqual(['not_a_message']);
   else expect(told[0]).toMatchObject({ raw: JSON.parse(output as string), event: category === null ? {} : { category } });
 });
 
 test.each(vectors('envelope', 'aliases'))('aliases: $name', ({ input, output }) => {
   const { decoder, told } = recorder();
-  decoder.text(input as string);
+  decoder.take(input as string);
   const { t, p } = JSON.parse(output as string);
   expect(told[0]).toMatchObject({ event: { type: t, payload: p } });
 });
@@ -84,8 +84,8 @@ describe('msgpack', () => {
 
   test.each(vectors('codec', 'msgpack').filter(({ error }) => error !== undefined))('refused: $name', async ({ hex: bytes }) => {
     const { decoder, names } = recorder();
-    decoder.bytes(hex(bytes));
-    decoder.text('{"t":"next"}');
+    decoder.take(hex(bytes));
+    decoder.take('{"t":"next"}');
     await expect.poll(() => names().at(-1)).toBe('next');
     expect(['corrupt', 'too_deep', 'not_a_message']).toContain(names()[0]);
   });
