@@ -173,7 +173,11 @@ impl Host {
     ) -> napi::Result<Wake> {
         let bell = Arc::new(AtomicBool::new(false));
         let function = function.create_ref()?;
-        self.callbacks.borrow_mut().push(Rc::new(Callback { bell: Arc::clone(&bell), function, reader: reader.cloned() }));
+        self.callbacks.borrow_mut().push(Rc::new(Callback {
+            bell: Arc::clone(&bell),
+            function,
+            reader: reader.cloned(),
+        }));
         let alarm = self.inline.borrow().as_ref().map(Inline::alarm);
         let bell = Arc::downgrade(&bell);
         Ok(Arc::new(move || {

@@ -29,11 +29,7 @@ pub(crate) fn start(_: &Env, _: u32, _: &Arc<Engine>, _: Bound) -> Outcome<Optio
 }
 
 impl Host {
-    pub(crate) fn wake(
-        self: &Rc<Self>,
-        _: &Function<'_, (), ()>,
-        _: Option<&Arc<Consumer>>,
-    ) -> napi::Result<Wake> {
+    pub(crate) fn wake(self: &Rc<Self>, _: &Function<'_, (), ()>, _: Option<&Arc<Consumer>>) -> napi::Result<Wake> {
         match self.0 {}
     }
 
