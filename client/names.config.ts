@@ -12,6 +12,7 @@ export const INTERNAL: readonly string[] = `
   refreshes silent answered back readyAt auth dead lazily past stableAfter accept changed drained hear
   iterate maxHeld maxHeldBytes maxPending restored rewind seed subscribed
   listeners fresh told covers uses live acquire configure retire
+  shared threw fits counters hooks notices life driver
 `
   .trim()
   .split(/\s+/);

@@ -26,7 +26,7 @@ export {
 export type { Quality, QualityReport } from './core/quality.js';
 export type { RequestContext, RequestHandler, RequestOptions } from './core/requests.js';
 export type { ResumeStats } from './core/resume.js';
-export { type ServerInfo, VERSION } from './core/session.js';
+export { type ServerInfo, VERSION } from './core/server-info.js';
 export type { ClientStats, Counters } from './core/status.js';
 export type { SubscribeOptions, SubscriptionResult } from './core/subscriptions.js';
 export type { SocketConstructor, SocketLike, TokenPlace } from './core/transport.js';

@@ -1,17 +1,17 @@
-/** The server's requests: handlers run, bounded in number and in time, and what they return is the reply. Loaded with the first of them. */
+/** The server's requests: handlers run, bounded in number and in time, and what they return is the reply. */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock } from './clock.js';
-import type { RequestHandler } from './requests.js';
+import type { Requests } from './requests.js';
+
+/** Handlers that run, at most. */
+const LIMIT = 1_024;
 
 /** What it needs of a client. */
 export interface AnsweringHost {
   readonly clock: Clock;
-  readonly handlers: ReadonlyMap<string, RequestHandler>;
-  /** Handlers that run, at most. */
-  readonly limit: number;
-  /** What one request more is answered. */
-  readonly busy: { readonly code: string; readonly message: string };
+  /** Who answers, and who waits for replies. */
+  readonly requests: Pick<Requests, 'handlers' | 'reply'>;
   /** At once; false without a connection. */
   write(message: Outgoing): boolean;
   report(error: unknown, type: string): void;
@@ -19,27 +19,27 @@ export interface AnsweringHost {
 
 /** Answers the requests of one client's server. */
 export interface Answering {
-  /** A request and how long it waits, ms; without that a cancellation. */
-  take(event: WSEEvent, deadline: number | undefined): void;
+  /** Takes a message that is a request, a reply or a cancellation; false: it is none. */
+  take(event: WSEEvent, raw: Readonly<Record<string, unknown>>): boolean;
   /** What was asked cannot be answered any more. */
   disconnected(): void;
 }
 
 /** No handler runs yet. */
-export function createAnswering({ clock, handlers, limit, busy, write, report }: AnsweringHost): Answering {
+export function createAnswering({ clock, requests, write, report }: AnsweringHost): Answering {
   const running = new Map<string, AbortController>();
   /** Handlers that have not come to an end, whatever became of their requests. */
   let working = 0;
 
   const answer = async (event: WSEEvent, deadline: number): Promise<void> => {
     const { type, correlationId: cid = '' } = event;
-    const handler = handlers.get(type);
+    const handler = requests.handlers.get(type);
     const fail = (code: string, message: string): boolean =>
       write({ type: 'reply', category: 'WSE', correlationId: cid, error: { code, message } });
     // One that is over may have a handler still, whose signal is aborted.
     if (running.get(cid)?.signal.aborted === false) return void fail('DUPLICATE_REQUEST', 'A request of this name is open');
     if (handler === undefined) return void fail('NOT_HANDLED', `Nobody answers ${type}`);
-    if (working >= limit) return void fail(busy.code, busy.message);
+    if (working >= LIMIT) return void fail('BUSY', 'Too many requests');
     const controller = new AbortController();
     running.set(cid, controller);
     working += 1;
@@ -59,9 +59,16 @@ export function createAnswering({ clock, handlers, limit, busy, write, report }:
   };
 
   return {
-    take(event, deadline) {
-      if (deadline === undefined) running.get(event.correlationId as string)?.abort();
-      else void answer(event, deadline);
+    take(event, raw) {
+      const { type, correlationId: cid } = event;
+      // Names have at most 128 characters (docs/protocol.md §18); with another one it is an ordinary message.
+      if (!cid || cid.length > 128) return false;
+      if (type === 'reply') return requests.reply(event, raw);
+      const deadline = raw['rq'];
+      if (type === 'cancel' && event.category === 'WSE') running.get(cid)?.abort();
+      else if (typeof deadline === 'number' && deadline > 0) void answer(event, deadline);
+      else return false;
+      return true;
     },
     disconnected() {
       for (const controller of running.values()) controller.abort();

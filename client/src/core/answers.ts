@@ -1,4 +1,4 @@
-/** What this client tells a server that asks about it (wire: `health_check`, `metrics_request`, `sync_request`). Loaded when one does. */
+/** What this client tells a server that asks about it (wire: `health_check`, `metrics_request`, `sync_request`). */
 
 import type { Outgoing } from '../protocol/types.js';
 import type { ClientStats } from './status.js';

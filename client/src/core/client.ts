@@ -3,34 +3,26 @@
  * who hears of what.
  */
 
-import { createDecoder } from '../protocol/decode.js';
 import { encode } from '../protocol/encode.js';
-import { batched, isRaw, toEvent } from '../protocol/event.js';
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import type { TimerHandle } from './clock.js';
 import { createDriver } from './driver.js';
 import { WSEError, type WSEErrorCode } from './errors.js';
 import { createEmitter, type Off } from './events.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
+import type { Inbound, InboundHost } from './inbound.js';
 import { createInbox } from './inbox.js';
-import { createLazily, ignore } from './lazy.js';
-import { createLiveness } from './liveness.js';
 import type { Ending } from './machine.js';
-import { type ClientOptions, settle, urlsOf } from './options.js';
+import { type ClientOptions, settle, type TokenRequest, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
-import { followPage } from './page.js';
 import { createLatency } from './plain.js';
 import { createRequests } from './requests.js';
-import { createResume } from './resume.js';
 import { createSending } from './sending.js';
-import { createSession } from './session.js';
-import { createSnapshots } from './snapshots.js';
+import { NOBODY, type ServerInfo } from './server-info.js';
+import { SHARED } from './shared.js';
 import { createCounters, statsOf } from './status.js';
 import { createSubscriptions } from './subscriptions.js';
-import { createTokens } from './tokens.js';
 import type { Closed, EventOf, Notices, WSEClient } from './types.js';
 import { createWait } from './wait.js';
-import { createWindow } from './window.js';
 
 /** The key of handlers of every type; no server can send it. */
 const ANY = Symbol() as unknown as string;
@@ -40,7 +32,7 @@ const REFUSALS: Readonly<Record<number, WSEErrorCode>> = { 4401: 'WSE_AUTH_FAILE
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
-  promise.catch(ignore);
+  promise.catch(() => {});
   return promise;
 };
 
@@ -55,7 +47,7 @@ export function connect<E extends object = Record<string, unknown>>(
   options: ClientOptions = {},
 ): WSEClient<E> {
   const settings = settle(options);
-  const { clock, random, page = true, extensions = [], timeout: patience } = settings;
+  const { clock, random, extensions = [], timeout: patience, token } = settings;
   const context = { clock, random, now: () => clock.now() };
   const counters = createCounters();
   const life = new AbortController();
@@ -64,7 +56,6 @@ export function connect<E extends object = Record<string, unknown>>(
   const limiter = settings.rateLimit?.(context);
   const quality = settings.quality?.(context) ?? createLatency();
   const unique = crypto.getRandomValues(new Uint32Array(2)).join('');
-  const repeated = createWindow(settings.dedupWindow);
   let count = 0;
   const id = (): string => `${unique}-${++count}`;
 
@@ -82,7 +73,6 @@ export function connect<E extends object = Record<string, unknown>>(
     reporting = before;
   };
 
-  const lazily = createLazily(clock, life.signal, report);
   const transmit = (text: string): boolean => {
     if (!driver.send(text)) return false;
     counters.messagesSent += 1;
@@ -96,10 +86,7 @@ export function connect<E extends object = Record<string, unknown>>(
     limiter,
     buffered: () => driver.buffered,
     write(text) {
-      const { max_message_size: max } = session.server.limits;
-      if (typeof max === 'number' && text.length * 3 > max && new TextEncoder().encode(text).length > max) {
-        throw new WSEError('WSE_TOO_LARGE', `the server takes ${max} bytes`);
-      }
+      inbound?.fits(text);
       transmit(text);
     },
   });
@@ -117,157 +104,70 @@ export function connect<E extends object = Record<string, unknown>>(
   const hooks: ExtensionHooks[] = [];
   const sending = createSending({ settings, context, outgoing, hooks, id, ending: () => ending });
 
-  const resume = createResume({
-    clock,
-    deliver(event) {
-      const parts = batched(event);
-      if (!parts) return session.take(event, {});
-      for (const part of parts) if (isRaw(part)) session.take(toEvent(part), part);
-    },
-    recover: (positions) => subscriptions.recover(positions),
-    lost: (topic, from, to) => void notices.emit('lost', { topic, from, to }),
-  });
-  if (settings.positions) resume.seed(settings.positions);
   const subscriptions = createSubscriptions({
     clock,
     timeout: patience,
     send: (payload) => write({ type: 'subscription_update', payload, id: id(), priority: 8 }),
-    positions: resume.positions,
-    forget: resume.forget,
+    positions: (topics) => inbound?.resume.positions(topics) ?? {},
+    forget: (topics, kept) => inbound?.resume.forget(topics, kept),
   });
-  const tokens = createTokens({ source: settings.token, clock, timeout: patience, signal: life.signal, lazily, write, report });
   const requests = createRequests({
     clock,
     timeout: patience,
-    lazily,
     id,
     send: sending.queue,
     waiting: () => outgoing.size,
     write,
-    report: (error, type) => report(wrap(error, type)),
   });
   const inbox = createInbox<EventOf<E>>(settings.queueSize, settings.overflow, clock, () => {
     counters.eventsDropped += 1;
     notices.emit('overflow', { dropped: counters.eventsDropped });
   });
-  const snapshots = createSnapshots(clock, (topics) => {
-    resume.rewind(topics);
-    const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
-    return write({ type: 'sync_request', payload, id: id() });
-  });
 
-  const session = createSession({
-    requests,
-    limiter,
-    lazily,
-    features: Object.assign({}, ...extensions.map(({ features }) => features)),
-    write,
-    ready,
-    hello() {
-      notices.emit('server', session.server);
-      greeted();
-    },
-    answered: () => liveness.answered(),
-    subscribed(payload) {
-      resume.reply(payload);
-      const result = subscriptions.reply(payload);
-      notices.emit('subscription', result);
-      return result;
-    },
-    snapshots: snapshots.reply,
-    auth: tokens.auth,
-    asked: () => [client.getStats(), subscriptions.wanted()],
-    deliver(event, internal) {
-      if (hooks.some((hook) => hook.event?.(event))) return;
-      events.emit(event.type, event);
-      if (internal) return;
-      events.emit(ANY, event);
-      inbox.push(event as EventOf<E>);
-    },
-    report,
-  });
-
-  const decoder = createDecoder(
-    {
-      event(event, raw, size) {
-        if (event.epoch !== undefined) return resume.accept(event, size);
-        if (event.id !== undefined && repeated(event.id)) counters.duplicates += 1;
-        else session.take(event, raw);
+  const get: InboundHost['token'] = async (reason) =>
+    (typeof token === 'function' ? await token({ reason, signal: life.signal }) : token) || undefined;
+  /** Loaded with the first attempt: nothing comes before. */
+  let inbound: Inbound | undefined;
+  const server = (): ServerInfo => inbound?.server ?? NOBODY;
+  const load = async (): Promise<void> => {
+    if (inbound) return;
+    const { createInbound } = await import('./inbound.js');
+    inbound ??= createInbound({
+      settings,
+      counters,
+      life: life.signal,
+      driver,
+      notices,
+      hooks,
+      subscriptions,
+      requests,
+      limiter,
+      quality,
+      token: get,
+      shared: SHARED,
+      id,
+      write,
+      flush: outgoing.flush,
+      deliver(event, internal) {
+        if (hooks.some((hook) => hook.event?.(event))) return;
+        events.emit(event.type, event);
+        if (internal) return;
+        events.emit(ANY, event);
+        inbox.push(event as EventOf<E>);
       },
-      binary: (bytes) => void notices.emit('binary', bytes),
-      error(error) {
-        counters.unreadable += 1;
-        report(new WSEError('WSE_PROTOCOL', error.message, { cause: error }));
-      },
-    },
-    { maxBytes: settings.maxMessageSize, lazily },
-  );
-  const liveness = createLiveness(settings.heartbeat, settings.idleTimeout, clock, {
-    ping: () => void write({ type: 'ping', payload: { timestamp: Date.now() } }),
-    pong(rtt) {
-      quality.sample(rtt);
-      notices.emit('quality', quality.read());
-    },
-    silent() {
-      quality.lost();
-      driver.silent();
-    },
-    dead: () => driver.dead(),
-  });
-
-  /** Until `server_ready`, then until `server_hello`: extensions go on without. */
-  let patienceTimer: TimerHandle;
-  let greeting = false;
-  let online = false;
-  function ready(): void {
-    clock.clearTimeout(patienceTimer);
-    online = true;
-    resume.connected();
-    subscriptions.connected(session.server.features['recovery'] !== false);
-    if (settings.sync) snapshots.ask();
-    driver.ready();
-    if (session.server.ready) notices.emit('server', session.server);
-    outgoing.flush();
-    greeting = true;
-    if (!session.server.ready) greeted();
-    else if (hooks.length > 0) patienceTimer = clock.setTimeout(greeted, settings.readyTimeout);
-  }
-  function greeted(): void {
-    clock.clearTimeout(patienceTimer);
-    if (!greeting) return;
-    greeting = false;
-    for (const hook of hooks) hook.connected?.(session.server.features, session.server.limits);
-  }
-  const driver = createDriver(settings, context, urlsOf(urls), tokens.get, {
-    opened() {
-      liveness.start();
-      if (settings.readyTimeout === 0) ready();
-      else patienceTimer = clock.setTimeout(ready, settings.readyTimeout);
-    },
-    frame(data) {
-      counters.messagesReceived += 1;
-      counters.bytesReceived += data.length;
-      liveness.heard();
-      if (driver.state === 'degraded') driver.heard();
-      decoder.take(data);
-    },
-    closed: decoder.take,
-    lost() {
-      clock.clearTimeout(patienceTimer);
-      liveness.stop();
-      decoder.reset();
-      session.reset();
-      greeting = false;
-      // Servers ask before they are ready, too.
-      requests.disconnected();
-      if (!online) return;
-      online = false;
-      resume.disconnected();
-      subscriptions.disconnected();
-      tokens.disconnected();
-      snapshots.disconnected();
-      for (const hook of hooks) hook.disconnected?.();
-    },
+      stats: () => client.getStats(),
+      report,
+      threw: (error, type) => report(wrap(error, type)),
+    });
+  };
+  /** What an attempt needs before there can be a socket. */
+  const prepare = async (reason: TokenRequest['reason']): Promise<string | undefined> =>
+    (await Promise.all([get(reason), load()]))[0];
+  const driver = createDriver(settings, context, urlsOf(urls), prepare, {
+    opened: () => inbound?.opened(),
+    frame: (data) => inbound?.take(data),
+    closed: (then) => inbound?.take(then),
+    lost: () => inbound?.lost(),
     changed: (change) => void notices.emit('state', change),
     ended,
     report,
@@ -314,16 +214,16 @@ export function connect<E extends object = Record<string, unknown>>(
       return driver.buffered !== undefined;
     },
     get isReady() {
-      return session.server.ready;
+      return server().ready;
     },
     get isFullyReady() {
-      return session.server.hello;
+      return server().hello;
     },
     get connectionQuality() {
       return quality.read().quality;
     },
     get server() {
-      return session.server;
+      return server();
     },
     get url() {
       return driver.url;
@@ -335,10 +235,10 @@ export function connect<E extends object = Record<string, unknown>>(
       return subscriptions.wanted();
     },
     get recoveryEnabled() {
-      return session.server.features['recovery'] === true;
+      return server().features['recovery'] === true;
     },
     get recoveryState() {
-      return resume.positions();
+      return inbound?.resume.positions() ?? settings.positions ?? {};
     },
     get queueSize() {
       return inbox.size;
@@ -371,12 +271,15 @@ export function connect<E extends object = Record<string, unknown>>(
     unsubscribe: (topics, opts) => quiet(subscriptions.unsubscribe(topics, opts)),
     async requestSnapshot(topics, { timeout = patience } = {}) {
       await until(timeout);
-      return snapshots.request(topics, timeout) as Promise<never>;
+      return (inbound as Inbound).snapshot(topics, timeout) as Promise<never>;
     },
-    refreshToken: tokens.exchange,
+    async refreshToken(one) {
+      if (!inbound) throw new WSEError('WSE_CONNECTION_LOST', 'not connected');
+      return inbound.exchange(one);
+    },
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
-    getStats: () => statsOf(counters, driver, session.server, subscriptions, inbox, outgoing, requests, resume, quality),
+    getStats: () => statsOf(counters, driver, server(), subscriptions, inbox, outgoing, requests, inbound, quality),
     async close(code = 1000, reason = '') {
       if (code !== 1000 && !(code >= 3000 && code < 5000))
         throw new WSEError('WSE_ARGUMENT', `no close code for programs: ${code}`);
@@ -387,11 +290,7 @@ export function connect<E extends object = Record<string, unknown>>(
     [Symbol.asyncDispose]: () => client.close(),
   };
   if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
-  const probe = (): void => {
-    if (driver.buffered !== undefined) liveness.probe();
-  };
   for (const extension of extensions) hooks.push(extension.attach(host));
-  if (page) life.signal.addEventListener('abort', followPage(clock, driver, probe));
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));

@@ -158,7 +158,7 @@ export function createDriver(
       // A token function that heeds its signal rejects when the client ends: nobody has to hear of that.
       if (gen !== state.generation || state.step !== 'opening') return;
       on.report(error);
-      failed(gen, 1006, 'no token', error);
+      failed(gen, 1006, 'not prepared', error);
     }
   };
   const failed = (gen: number, code: number, reason: string, error?: unknown): void => {

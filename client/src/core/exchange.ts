@@ -1,13 +1,13 @@
 /**
- * Tokens exchanged in band on an open connection before they expire (`auth_refresh`). Loaded when a server announces an expiry, or when the
- * program asks for it. Nothing is stored.
+ * Tokens exchanged in band on an open connection before they expire (`auth_refresh`), when a server announces it or the program asks. Nothing is
+ * stored.
  */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock, TimerHandle } from './clock.js';
-import type { WSEError } from './errors.js';
 import type { TokenRequest } from './options.js';
-import type { createWait, Wait } from './wait.js';
+import type { Shared } from './shared.js';
+import type { Wait } from './wait.js';
 
 /** A server that could not look at a token is asked again after so many ms, this often. */
 const AGAIN_MS = 2_000;
@@ -21,8 +21,7 @@ export interface ExchangeHost {
   readonly timeout: number;
   write(message: Outgoing): boolean;
   report(error: unknown): void;
-  /** What is shared comes along: a chunk that imports it would have it split off from what a page loads first. */
-  readonly shared: { readonly createWait: typeof createWait; readonly WSEError: typeof WSEError };
+  readonly shared: Pick<Shared, 'createWait' | 'WSEError'>;
 }
 
 /** The exchanges of one client. */

@@ -1,13 +1,11 @@
 /**
- * Requests and their replies, both ways: what was asked and waits for its answer, and what the server asks, which is answered elsewhere
- * (`answering.ts`) and waits here until that is loaded. Bounded, with deadlines and cancellation. Nothing here knows a socket.
+ * Requests of this client that wait for their replies, bounded, with deadlines and cancellation; and who answers the server's, which come by
+ * another way (`answering.ts`). Nothing here knows a socket.
  */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import type { Answering } from './answering.js';
 import { type Clock, MAX_TIMER } from './clock.js';
 import { WSEError } from './errors.js';
-import { ignore, type Lazily } from './lazy.js';
 import { levelOf, type SendOptions } from './outgoing.js';
 import { createWait, type Wait } from './wait.js';
 
@@ -26,17 +24,13 @@ export interface RequestContext {
 /** Answers requests of the server: what it returns, or resolves with, is the reply; what it throws is an error reply. */
 export type RequestHandler<P = unknown> = (payload: P, context: RequestContext) => unknown;
 
-/** Requests that wait for replies, or to be answered, and handlers that run, at most. */
+/** Requests that wait for replies, at most. */
 const LIMIT = 1_024;
-
-/** What a request is answered that finds too many others. */
-const BUSY = { code: 'BUSY', message: 'Too many requests' } as const;
 
 /** What it needs of a client. */
 export interface RequestsHost {
   readonly clock: Clock;
   readonly timeout: number;
-  readonly lazily: Lazily;
   id(): string;
   /** Through the queue, with its errors. */
   send(message: Outgoing, options: SendOptions): Promise<void>;
@@ -44,7 +38,6 @@ export interface RequestsHost {
   waiting(): number;
   /** At once; false without a connection. */
   write(message: Outgoing): boolean;
-  report(error: unknown, type: string): void;
 }
 
 /** Requests of one client. */
@@ -52,11 +45,13 @@ export interface Requests {
   /** Requests that wait for their replies. */
   readonly size: number;
   request(type: string, payload: unknown, options?: RequestOptions): Promise<unknown>;
+  /** Who answers the server's, by type. */
+  readonly handlers: ReadonlyMap<string, RequestHandler>;
   /** Registers the one handler of a type. */
   handle(type: string, handler: RequestHandler): () => void;
-  /** Takes a message that is a request, a reply or a cancellation; false: it is none. */
-  take(event: WSEEvent, raw: Readonly<Record<string, unknown>>): boolean;
-  /** What was sent will not be answered, and what was asked cannot be. */
+  /** Takes a `reply`; false: it is to none of these. */
+  reply(event: WSEEvent, raw: Readonly<Record<string, unknown>>): boolean;
+  /** What was sent will not be answered. */
   disconnected(): void;
 }
 
@@ -67,19 +62,11 @@ interface Pending {
 
 /** No request waits yet. */
 export function createRequests(host: RequestsHost): Requests {
-  const { clock, timeout: patience, id, send, waiting, write, report } = host;
+  const { clock, timeout: patience, id, send, waiting, write } = host;
   const pending = new Map<string, Pending>();
   const handlers = new Map<string, RequestHandler>();
   /** Ours begin so: a late reply is known by it. */
   const mine = id().replace(/\d+$/, '');
-  let answering: Answering | undefined;
-  /** What was asked on this connection before there was who answers. */
-  let asked: Parameters<Answering['take']>[] = [];
-  const load = host.lazily(async () => {
-    const { createAnswering } = await import('./answering.js');
-    answering = createAnswering({ clock, handlers, limit: LIMIT, busy: BUSY, write, report });
-    for (const one of asked.splice(0)) answering.take(...one);
-  });
 
   return {
     get size() {
@@ -109,41 +96,23 @@ export function createRequests(host: RequestsHost): Requests {
       }
       return wait.promise;
     },
+    handlers,
     handle(type, handler) {
       handlers.set(type, handler);
-      load().catch(ignore);
       return () => {
         if (handlers.get(type) === handler) handlers.delete(type);
       };
     },
-    take(event, raw) {
-      const { type, correlationId: cid } = event;
-      // Names have at most 128 characters (docs/protocol.md §18); with another one it is an ordinary message.
-      if (!cid || cid.length > 128) return false;
-      if (type === 'reply') {
-        const waiting = pending.get(cid);
-        const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
-        if (error) {
-          const remote = { code: String(error.code), message: String(error.message ?? '') };
-          waiting?.wait.reject(new WSEError('WSE_REPLY_ERROR', `${remote.code}: ${remote.message}`, { remote }));
-        } else waiting?.wait.resolve(event.payload);
-        return waiting !== undefined || cid.startsWith(mine);
-      }
-      const cancel = type === 'cancel' && event.category === 'WSE';
-      const deadline = raw['rq'];
-      if (!cancel && !(typeof deadline === 'number' && deadline > 0)) return false;
-      const request: Parameters<Answering['take']> = [event, cancel ? undefined : (deadline as number)];
-      if (answering) answering.take(...request);
-      else if (asked.length >= LIMIT) write({ type: 'reply', category: 'WSE', correlationId: cid, error: BUSY });
-      else if (!cancel || asked.length > 0) {
-        asked.push(request);
-        load().catch(ignore);
-      }
-      return true;
+    reply({ correlationId: cid = '', payload }, raw) {
+      const waiting = pending.get(cid);
+      const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
+      if (error) {
+        const remote = { code: String(error.code), message: String(error.message ?? '') };
+        waiting?.wait.reject(new WSEError('WSE_REPLY_ERROR', `${remote.code}: ${remote.message}`, { remote }));
+      } else waiting?.wait.resolve(payload);
+      return waiting !== undefined || cid.startsWith(mine);
     },
     disconnected() {
-      asked = [];
-      answering?.disconnected();
       for (const { sent, wait } of pending.values()) if (sent) wait.fail('WSE_CONNECTION_LOST');
     },
   };

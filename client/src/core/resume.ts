@@ -5,7 +5,7 @@
  */
 import { isRaw } from '../protocol/event.js';
 import type { Position, WSEEvent } from '../protocol/types.js';
-import { matcher } from './pattern.js';
+import type { Shared } from './shared.js';
 
 /** Who is told, and the bounds. */
 export interface ResumeOptions {
@@ -15,6 +15,7 @@ export interface ResumeOptions {
   readonly recover: (positions: Record<string, Position>) => void;
   /** What came behind `from`, up to and including `to`, is not going to be delivered. Over two epochs: all that was behind `from` in the first, and `to` in the second. */
   readonly lost: (topic: string, from: Position, to: Position) => void;
+  readonly shared: Pick<Shared, 'matcher'>;
   /** Time for the deadlines. */
   readonly clock: { setTimeout(fn: () => void, ms: number): unknown; clearTimeout(handle: unknown): void };
   /** Messages held over all topics. A topic that would go beyond loses its first gap. Default 10,000. */
@@ -96,6 +97,7 @@ const isPosition = (value: unknown): value is Position =>
 export const createResume = (options: ResumeOptions): Resume => {
   const {
     deliver,
+    shared: { matcher },
     clock,
     maxHeld = 10_000,
     maxHeldBytes = 8 << 20,

@@ -5,38 +5,20 @@
 
 import { isRaw } from '../protocol/event.js';
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
-import { ignore, type Lazily } from './lazy.js';
+import type { Answering } from './answering.js';
+import { answerTo } from './answers.js';
 import type { Limiter } from './limiter.js';
-import type { Requests } from './requests.js';
+import type { ServerInfo } from './server-info.js';
+import type { Shared } from './shared.js';
 import type { ClientStats } from './status.js';
-import type { SubscriptionResult } from './subscriptions.js';
-
-/** This package's version, as `client_hello` names it. */
-export const VERSION = '0.1.0';
 
 type Raw = Readonly<Record<string, unknown>>;
 
-/** What a server has said of itself on this connection. */
-export interface ServerInfo {
-  /** Its name for this connection. */
-  readonly connectionId: string | undefined;
-  /** Whom it takes this client for: the token's `sub`. */
-  readonly userId: string | undefined;
-  /** What it can, from `server_ready` and `server_hello`. */
-  readonly features: Raw;
-  /** Its limits, from `server_hello`. */
-  readonly limits: Raw;
-  /** Whether it has said `server_ready`. */
-  readonly ready: boolean;
-  /** Whether it has answered `client_hello`. */
-  readonly hello: boolean;
-}
-
 /** What the session needs of a client. */
 export interface SessionHost {
-  readonly requests: Requests;
+  readonly answering: Answering;
   readonly limiter: Limiter | undefined;
-  readonly lazily: Lazily;
+  readonly shared: Pick<Shared, 'NOBODY' | 'VERSION'>;
   /** Members of `client_hello`'s `features` beside the usual ones. */
   readonly features: Raw;
   /** Sends at once; false without a connection. */
@@ -47,12 +29,12 @@ export interface SessionHost {
   hello(): void;
   /** The answer to a ping came. */
   answered(): void;
-  subscribed(payload: unknown): SubscriptionResult;
+  subscribed(payload: unknown): void;
   snapshots(payload: unknown): void;
   /** What a server may ask of this client: its counts, and the topics it wants. */
   asked(): readonly [stats: ClientStats, wanted: readonly string[]];
   /** What a server says of the token: `auth_expiring`, `auth_refreshed`, `AUTH_REFRESH_FAILED`. */
-  auth(event: WSEEvent): void;
+  auth(event: WSEEvent): unknown;
   /** Hands an event to the program; `internal`: to handlers of its type only. */
   deliver(event: WSEEvent, internal: boolean): void;
   report(error: unknown): void;
@@ -67,15 +49,6 @@ export interface Session {
   reset(): void;
 }
 
-const NOBODY: ServerInfo = {
-  connectionId: undefined,
-  userId: undefined,
-  features: {},
-  limits: {},
-  ready: false,
-  hello: false,
-};
-
 /** What the protocol acts on and every reader hears as well. */
 const SHOWN = /^(snapshot_|rate_|error|auth_)/;
 
@@ -85,6 +58,7 @@ const object = (value: unknown): Raw => (isRaw(value) ? value : {});
 /** No conversation yet. */
 export function createSession(host: SessionHost): Session {
   const { write, limiter } = host;
+  const { NOBODY, VERSION } = host.shared;
   let server = NOBODY;
 
   const pong = ({ payload }: WSEEvent): void => {
@@ -92,19 +66,7 @@ export function createSession(host: SessionHost): Session {
     const stamp = p['server_time'] ?? p['timestamp'] ?? Date.now();
     write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
   };
-  const answers = host.lazily(() => import('./answers.js'));
-  /** Questions that wait for what answers them. Ten at most: it may never be loaded, and a server ask on. */
-  let questions = 0;
-  const asked = ({ type }: WSEEvent): void => {
-    if (questions > 9) return;
-    questions += 1;
-    answers()
-      .then(({ answerTo }) => {
-        questions -= 1;
-        write(answerTo(type, ...host.asked(), VERSION));
-      }, ignore)
-      .catch(host.report);
-  };
+  const asked = ({ type }: WSEEvent): void => void write(answerTo(type, ...host.asked(), VERSION));
   /** What is answered, or acted on, here. It is shown to handlers of its type only, but for what programs hear of as well ({@link SHOWN}). */
   const own: Record<string, (event: WSEEvent) => void> = {
     __proto__: null as never,
@@ -142,7 +104,7 @@ export function createSession(host: SessionHost): Session {
     PING: pong,
     heartbeat() {},
     config_update() {},
-    subscription_update: ({ payload }) => void host.subscribed(payload),
+    subscription_update: ({ payload }) => host.subscribed(payload),
     health_check: asked,
     metrics_request: asked,
     sync_request: asked,
@@ -165,7 +127,7 @@ export function createSession(host: SessionHost): Session {
     auth_refreshed: host.auth,
   };
   const take = (event: WSEEvent, raw: Raw): void => {
-    if (host.requests.take(event, raw)) return;
+    if (host.answering.take(event, raw)) return;
     const act = own[event.type];
     act?.(event);
     host.deliver(event, act !== undefined && !SHOWN.test(event.type));

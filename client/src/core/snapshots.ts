@@ -2,8 +2,8 @@
 
 import { isRaw } from '../protocol/event.js';
 import type { Clock } from './clock.js';
-import { matcher } from './pattern.js';
-import { createWait, type Wait } from './wait.js';
+import type { Shared } from './shared.js';
+import type { Wait } from './wait.js';
 
 /** Who waits for the states of which topics. */
 export interface Snapshots {
@@ -18,24 +18,24 @@ export interface Snapshots {
 }
 
 /** `ask` sends. */
-export function createSnapshots(clock: Clock, ask: Snapshots['ask']): Snapshots {
+export function createSnapshots(clock: Clock, { createWait, matcher }: Shared, ask: Snapshots['ask']): Snapshots {
   /** Oldest first. */
   const waits = new Map<Wait<unknown>, (topic: string) => boolean>();
   return {
     ask,
     request(topics, timeout) {
-      const wait = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => waits.delete(wait));
-      waits.set(wait, topics ? matcher(topics) : () => true);
-      if (!ask(topics)) wait.fail('WSE_CONNECTION_LOST');
-      return wait.promise;
+      const one = createWait<unknown>(clock, 'no snapshot', timeout, undefined, () => waits.delete(one));
+      waits.set(one, topics ? matcher(topics) : () => true);
+      if (!ask(topics)) one.fail('WSE_CONNECTION_LOST');
+      return one.promise;
     },
     reply(payload) {
       // Answers come in order and name no question, but topics: a subscription's are not what was asked for here.
       const topics = isRaw(payload) && payload['topics'];
-      for (const [wait, covers] of waits) if (!Array.isArray(topics) || topics.every(covers)) return wait.resolve(payload);
+      for (const [one, covers] of waits) if (!Array.isArray(topics) || topics.every(covers)) return one.resolve(payload);
     },
     disconnected() {
-      for (const wait of waits.keys()) wait.fail('WSE_CONNECTION_LOST');
+      for (const one of waits.keys()) one.fail('WSE_CONNECTION_LOST');
     },
   };
 }

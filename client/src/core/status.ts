@@ -4,10 +4,11 @@ import type { Position } from '../protocol/types.js';
 import type { BreakerState } from './breaker.js';
 import type { Driver } from './driver.js';
 import type { EndpointStats } from './endpoints.js';
+import type { Inbound } from './inbound.js';
 import type { ConnectionState } from './machine.js';
 import type { QualityMeter, QualityReport } from './quality.js';
-import type { Resume, ResumeStats } from './resume.js';
-import type { ServerInfo } from './session.js';
+import type { ResumeStats } from './resume.js';
+import type { ServerInfo } from './server-info.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** Counters since the client was made; they survive reconnects. */
@@ -64,6 +65,9 @@ export const createCounters = (): Counters => ({
   handlerErrors: 0,
 });
 
+/** Of streams before the first connection. */
+const IDLE: ResumeStats = { topics: 0, held: 0, heldBytes: 0, duplicates: 0, requests: 0, losses: 0 };
+
 /** The numbers of all parts together. */
 export const statsOf = (
   counters: Counters,
@@ -73,7 +77,7 @@ export const statsOf = (
   inbox: { readonly size: number },
   outgoing: { readonly size: number },
   requests: { readonly size: number },
-  resume: Resume,
+  inbound: Inbound | undefined,
   quality: QualityMeter,
 ): ClientStats => ({
   ...counters,
@@ -88,7 +92,7 @@ export const statsOf = (
   queueSize: inbox.size,
   sendQueueSize: outgoing.size,
   pendingRequests: requests.size,
-  recovery: { ...resume.stats(), positions: resume.positions() },
+  recovery: { ...(inbound?.resume.stats() ?? IDLE), positions: inbound?.resume.positions() ?? {} },
   network: quality.read(),
   circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
   connectionPool: driver.endpoints.stats(),

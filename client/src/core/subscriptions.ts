@@ -73,16 +73,13 @@ export interface Subscriptions {
   /** A connection is ready: asks for everything. `recovery`: whether the server can recover. */
   connected(recovery: boolean): void;
   disconnected(): void;
-  /** A `subscription_update` of the server. */
-  reply(payload: unknown): SubscriptionResult;
+  /** The server has answered, or changed something by itself. */
+  reply(result: SubscriptionResult): void;
   /** Asks for what is missing between these positions and the stream. */
   recover(positions: Readonly<Record<string, Position>>): void;
   /** Rejects whoever waits. */
   end(error: WSEError): void;
 }
-
-const strings = (value: unknown): string[] =>
-  Array.isArray(value) ? value.map((item) => (typeof item === 'string' ? item : String(item?.topic))) : [];
 
 /** Nothing is wanted yet. */
 export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
@@ -150,15 +147,8 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
     action: Action,
     topics: readonly string[] = [],
     failed: SubscriptionResult['failed'] = [],
-    p: Readonly<Record<string, unknown>> = {},
-  ): SubscriptionResult => ({
-    action,
-    success: failed.length === 0,
-    topics,
-    failed,
-    recovered: p['recovered'] as boolean | undefined,
-    presenceRefused: p['presence_refused'] as string | undefined,
-  });
+    { recovered, presenceRefused }: Partial<SubscriptionResult> = {},
+  ): SubscriptionResult => ({ action, success: failed.length === 0, topics, failed, recovered, presenceRefused });
 
   return {
     async subscribe(topics, options = {}) {
@@ -207,12 +197,8 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
         if (action === 'unsubscribe') waiting.resolve(told(action, [...topics, ...left]));
       }
     },
-    reply(payload) {
-      const p = (payload ?? {}) as Record<string, unknown>;
-      const action: Action = p['action'] === 'unsubscribe' ? 'unsubscribe' : 'subscribe';
-      const topics = strings(p['success_topics'] ?? (p['success'] === false ? [] : p['topics']));
-      const reasons = (p['failed_reasons'] ?? []) as unknown[];
-      const failed = strings(p['failed_topics']).map((topic, i) => ({ topic, reason: String(reasons[i] ?? 'unknown') }));
+    reply(result) {
+      const { action, topics, failed } = result;
       for (const topic of topics) {
         if (action === 'subscribe') {
           asked.delete(topic);
@@ -231,10 +217,9 @@ export function createSubscriptions(host: SubscriptionsHost): Subscriptions {
           if (left.delete(fail.topic)) waiter.failed.push(fail);
         }
         for (const topic of topics) if (left.delete(topic)) waiter.topics.push(topic);
-        if (left.size === 0) waiting.resolve(told(action, waiter.topics, waiter.failed, p));
+        if (left.size === 0) waiting.resolve(told(action, waiter.topics, waiter.failed, result));
         if (!whole) break;
       }
-      return told(action, topics, failed, p);
     },
     recover(positions) {
       if (online) ask(Object.keys(positions), undefined, positions);

@@ -8,7 +8,7 @@ import type { ConnectionState } from './machine.js';
 import type { SendOptions } from './outgoing.js';
 import type { Quality, QualityReport } from './quality.js';
 import type { RequestHandler, RequestOptions } from './requests.js';
-import type { ServerInfo } from './session.js';
+import type { ServerInfo } from './server-info.js';
 import type { ClientStats } from './status.js';
 import type { SubscribeOptions, SubscriptionResult } from './subscriptions.js';
 
@@ -129,7 +129,7 @@ export interface WSEClient<E extends object = Record<string, unknown>> extends A
   sendBatch(messages: readonly (readonly [type: string, payload?: unknown])[], options?: SendOptions): Promise<void>;
   /** Asks the server, and resolves with its reply. Rejects with `WSE_REPLY_ERROR`, `WSE_TIMEOUT`, `WSE_CONNECTION_LOST`, or as `send` does. */
   request<R = unknown>(type: string, payload?: unknown, options?: RequestOptions): Promise<R>;
-  /** Answers requests of a type from the server; one handler per type, the last counts. What answers is loaded with the first of them: requests that come before wait in their order. */
+  /** Answers requests of a type from the server; one handler per type, the last counts. */
   onRequest<P = unknown>(type: string, handler: RequestHandler<P>): Off;
 
   /** Wants topics from now on, over all reconnects. Resolves with the server's answer, failed topics included; rejects where none came in time: they stay wanted, and are asked for again after 10, 20 and 40 s. */

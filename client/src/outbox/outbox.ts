@@ -11,7 +11,7 @@ import { HIGH_WATER, LOOK_MS, levelOf, type SendOptions } from '../core/outgoing
 import type { WSEEvent } from '../protocol/types.js';
 import { type Item, type Line, Places, sendAgain, streamName, wroteOldest } from './line.js';
 import { memoryStore } from './memory.js';
-import { bytesOf, messageOf, outgoing, Shelf } from './shelf.js';
+import { bytesOf, messageOf, Shelf, wireMessage } from './shelf.js';
 import { soundOf } from './sound.js';
 import { guard } from './store-guard.js';
 import type { Outbox, OutboxLoss, OutboxNotices, OutboxOptions, OutboxRecord, StoredStream } from './types.js';
@@ -124,7 +124,7 @@ export function createOutbox(options: OutboxOptions = {}): Outbox {
   /** False: there is no connection. What cannot be sent at all is given up. */
   const write = (item: Item, numbered: boolean): boolean => {
     try {
-      if (!(host as ExtensionHost).write(outgoing(item.record, numbered))) return false;
+      if (!(host as ExtensionHost).write(wireMessage(item.record, numbered))) return false;
       item.wrote = now();
       if (numbered) armAck();
     } catch (error) {

@@ -17,7 +17,7 @@ export function messageOf({ json }: OutboxRecord): OutboxMessage {
 }
 
 /** A record as it is sent; `numbered`: with its place in its stream. */
-export function outgoing({ stream, n, priority, json }: OutboxRecord, numbered: boolean): Outgoing {
+export function wireMessage({ stream, n, priority, json }: OutboxRecord, numbered: boolean): Outgoing {
   return {
     ...(JSON.parse(json) as Outgoing),
     ...(priority !== 5 && { priority }),

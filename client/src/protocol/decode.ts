@@ -2,7 +2,7 @@
  * Frames to events, in the order in which they arrived, whatever has to be waited for in between. Owns the queue behind an asynchronous
  * codec; never throws at its caller, never answers, knows nothing of topics.
  */
-import { DecodeError } from './errors.js';
+import type { DecodeError } from './errors.js';
 import { batched, isRaw, type Raw, toEvent } from './event.js';
 import type { Codecs, createOpener, Done } from './packed.js';
 import type { Category, WSEEvent } from './types.js';
@@ -23,6 +23,8 @@ export interface DecodeOptions {
   readonly maxBytes?: number;
   /** What may wait behind an asynchronous codec, in bytes and characters; what arrives beyond is skipped. Default 8 times `maxBytes`. */
   readonly maxPending?: number;
+  /** What is thrown about a frame. It comes along: programs import it from what a page loads first. */
+  readonly Problem: typeof DecodeError;
   /** Codecs that are not part of the client. */
   readonly codecs?: Codecs;
   /** Makes what loads a part once, and again where that fails; frames wait as long. */
@@ -50,7 +52,7 @@ const tooDeep = (value: unknown, left = MAX_DEPTH): boolean =>
 
 /** A decoder; it tells `handlers` synchronously as long as no frame before has to be waited for. */
 export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions): Decoder => {
-  const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {}, lazily } = options;
+  const { maxBytes = 1 << 20, maxPending = 8 * maxBytes, codecs = {}, lazily, Problem } = options;
   let open: ReturnType<typeof createOpener> | undefined;
   // There as long as something asynchronous is pending; its identity tells one connection from the next.
   let queue: Frame[] | undefined;
@@ -59,7 +61,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
   const fail = (error: unknown): void => handlers.error(error instanceof Error ? error : new Error(String(error)));
 
   const emit = (value: unknown, size: number, prefix?: Category): void => {
-    if (!isRaw(value)) throw new DecodeError('not_a_message');
+    if (!isRaw(value)) throw new Problem('not_a_message');
     const event = toEvent(value, prefix);
     const parts = event.epoch === undefined && batched(event);
     if (!parts) return void handlers.event(event, value, size);
@@ -73,7 +75,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
   };
 
   const message = (value: unknown, size: number, prefix?: Category): Done => {
-    if (size > MAX_DEPTH && tooDeep(value)) throw new DecodeError('too_deep');
+    if (size > MAX_DEPTH && tooDeep(value)) throw new Problem('too_deep');
     return () => emit(value, size, prefix);
   };
 
@@ -82,20 +84,20 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
     try {
       value = JSON.parse(text);
     } catch (cause) {
-      throw new DecodeError('not_a_message', 'not JSON', cause);
+      throw new Problem('not_a_message', 'not JSON', cause);
     }
     return message(value, text.length, prefix);
   };
 
   const load = lazily(async (): Promise<NonNullable<typeof open>> => {
     const { createOpener } = await import('./packed.js');
-    open = createOpener(codecs, maxBytes, { json, message, binary: handlers.binary, isRaw, Problem: DecodeError });
+    open = createOpener(codecs, maxBytes, { json, message, binary: handlers.binary, isRaw, Problem });
     return open;
   });
 
   const read = (frame: Frame | Promise<Done>): Done | Promise<Done> => {
     if (typeof frame === 'function' || frame instanceof Promise) return frame;
-    if (frame.length > maxBytes) throw new DecodeError('too_large');
+    if (frame.length > maxBytes) throw new Problem('too_large');
     // What nearly every frame is; the others are read by what is loaded when the first of them comes.
     if (frame[0] === '{') return json(frame as string);
     return open ? open(frame) : load().then((loaded) => loaded(frame));
@@ -137,7 +139,7 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
       }
       // Frames without a character cost something, too. The end of a connection costs nothing and is never skipped.
       if (typeof frame !== 'function' && (queued + frame.length > maxPending || queue.length > MAX_FRAMES))
-        throw new DecodeError('overflow');
+        throw new Problem('overflow');
       queued += frame.length;
       queue.push(frame);
     } catch (error) {

@@ -2,11 +2,13 @@
 import { expect, vi } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { createLazily } from '../../src/core/lazy.js';
+import { SHARED } from '../../src/core/shared.js';
 import { createDecoder, type DecodeOptions, type Decoder } from '../../src/protocol/decode.js';
+import { DecodeError } from '../../src/protocol/errors.js';
 import type { WSEEvent } from '../../src/protocol/types.js';
 
 /** Loads once; what cannot be loaded fails the test. */
-export const lazily: DecodeOptions['lazily'] = createLazily(systemClock, new AbortController().signal, (error) => {
+export const lazily: DecodeOptions['lazily'] = createLazily(systemClock, new AbortController().signal, SHARED, (error) => {
   throw error;
 });
 
@@ -33,7 +35,7 @@ export const recorder = (options?: Partial<DecodeOptions>): Recorder => {
       binary: (binary) => told.push({ binary }),
       error: (error) => told.push({ error }),
     },
-    { lazily, ...options },
+    { lazily, Problem: DecodeError, ...options },
   );
   const names = (): string[] =>
     told.map((one) => ('event' in one ? one.event.type : 'binary' in one ? 'binary' : (one.error.code ?? one.error.message)));

@@ -1,5 +1,15 @@
 /** A platform's WebSocket without a network, for tests of time and of pages. */
 
+import { setImmediate as turn } from 'node:timers/promises';
+import { vi } from 'vitest';
+
+/** Behind the first attempt of a client, whose other part has been loaded by then. */
+export async function attempted(): Promise<void> {
+  await turn();
+  await vi.dynamicImportSettled();
+  await turn();
+}
+
 /** A platform's socket, whose other side answers pings as long as it is well. */
 export class Socket {
   static all: Socket[] = [];

@@ -2,7 +2,9 @@ import { deflateSync } from 'node:zlib';
 import { encode as pack } from '@msgpack/msgpack';
 import { expect, test } from 'vitest';
 import { createResume } from '../../src/core/resume.js';
+import { SHARED } from '../../src/core/shared.js';
 import { createDecoder } from '../../src/protocol/decode.js';
+import { DecodeError } from '../../src/protocol/errors.js';
 import { behind, bytesOf, lazily } from '../support/decoded.js';
 import { seeded, seeds } from '../support/random.js';
 import { TestClock } from '../support/time.js';
@@ -59,6 +61,7 @@ test('whatever arrives, in whatever order: each frame is told or reported, and n
     let told = 0;
     const thrown: unknown[] = [];
     const resume = createResume({
+      shared: SHARED,
       deliver: () => {},
       recover: () => {},
       lost: () => {},
@@ -82,7 +85,12 @@ test('whatever arrives, in whatever order: each frame is told or reported, and n
         binary: () => told++,
         error: () => told++,
       },
-      { lazily, maxBytes: 2_000, codecs: { sealed: (body) => (random() < 0.5 ? body : Promise.reject(new Error('key'))) } },
+      {
+        lazily,
+        Problem: DecodeError,
+        maxBytes: 2_000,
+        codecs: { sealed: (body) => (random() < 0.5 ? body : Promise.reject(new Error('key'))) },
+      },
     );
     for (let n = 0; n < 300; n++) {
       const text = json(4);

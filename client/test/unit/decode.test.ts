@@ -2,6 +2,7 @@ import { deflateSync } from 'node:zlib';
 import { encode as pack } from '@msgpack/msgpack';
 import { describe, expect, test, vi } from 'vitest';
 import { createDecoder, type DecodeHandlers } from '../../src/protocol/decode.js';
+import { DecodeError } from '../../src/protocol/errors.js';
 import { batched } from '../../src/protocol/event.js';
 import { behind, bytesOf, lazily, loaded, recorder } from '../support/decoded.js';
 
@@ -163,7 +164,7 @@ describe('batch', () => {
       binary() {},
       error: ({ message }) => seen.push(message),
     };
-    const decoder = createDecoder(handlers, { lazily });
+    const decoder = createDecoder(handlers, { lazily, Problem: DecodeError });
     decoder.take('{"t":"batch","p":{"messages":[{"t":"bad 1"},{"t":"a"}]}}');
     decoder.take(behind('C:', deflateSync('{"t":"bad 2"}')));
     decoder.take('{"t":"bad 3"}');

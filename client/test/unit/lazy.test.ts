@@ -3,13 +3,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { createLazily } from '../../src/core/lazy.js';
+import { SHARED } from '../../src/core/shared.js';
 import { TestClock } from '../support/time.js';
 
 function setup(failures: number) {
   const clock = new TestClock();
   const life = new AbortController();
   const reported: unknown[] = [];
-  const lazily = createLazily(clock, life.signal, (error) => reported.push(error));
+  const lazily = createLazily(clock, life.signal, SHARED, (error) => reported.push(error));
   const at: number[] = [];
   const load = lazily(async () => {
     at.push(clock.now());

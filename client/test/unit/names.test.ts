@@ -22,6 +22,18 @@ it('are of no published type', () => {
   expect(INTERNAL.filter((name) => words.has(name))).toEqual([]);
 });
 
+// A CommonJS module's exports are members of an object, which are named by texts where they are given.
+it('are exported by no module', () => {
+  const exported = files(SOURCE)
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => [
+      ...readFileSync(file, 'utf8').matchAll(/^export (?:declare |async )*(?:const|let|function|class) (\w+)/gm),
+    ])
+    .map(([, name]) => name as string);
+  expect(exported).toContain('createWait');
+  expect(INTERNAL.filter((name) => exported.includes(name))).toEqual([]);
+});
+
 it('are of no object of a platform, whatever this package calls its type', () => {
   const dom = readFileSync(`${ROOT}node_modules/typescript/lib/lib.dom.d.ts`, 'utf8');
   const used =

@@ -3,7 +3,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { circuitBreaker, connect, type WSEClient } from '../../src/index.js';
-import { Socket } from '../support/socket.js';
+import { attempted, Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
 
 class Page extends EventTarget {
@@ -25,7 +25,7 @@ beforeEach(async () => {
   shared['removeEventListener'] = window.removeEventListener.bind(window);
   clock = new TestClock();
   client = connect('ws://x', { clock, webSocket: Socket as never, random: () => 0 });
-  await turn();
+  await attempted();
   expect(client.state).toBe('connected');
 });
 
@@ -108,7 +108,7 @@ describe('an open circuit breaker', () => {
     Socket.reachable = false;
     const breaker = circuitBreaker({ failures: 1, timeout: 60_000 });
     client = connect('ws://x', { clock, webSocket: Socket as never, random: () => 0, breaker });
-    await turn();
+    await attempted();
     expect([Socket.all.length, client.state]).toEqual([1, 'reconnecting']);
     Socket.reachable = true;
   });

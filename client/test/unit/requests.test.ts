@@ -1,8 +1,8 @@
 /** Requests without a connection: what is answered, refused and left alone (docs/protocol.md §18), and what is asked. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createLazily } from '../../src/core/lazy.js';
+import { expect, it, onTestFinished } from 'vitest';
+import { createAnswering } from '../../src/core/answering.js';
 import { createRequests, type Requests } from '../../src/core/requests.js';
 import type { Outgoing, WSEEvent } from '../../src/protocol/types.js';
 import { TestClock } from '../support/time.js';
@@ -17,34 +17,29 @@ interface Setup {
   answers(): Promise<unknown[]>;
 }
 
-async function setup(loaded = true): Promise<Setup> {
+function setup(): Setup {
   const clock = new TestClock();
   const written: Outgoing[] = [];
   let count = 0;
+  const write = (message: Outgoing): boolean => written.push(message) > 0;
   const requests = createRequests({
     clock,
     timeout: 10_000,
-    lazily: createLazily(clock, new AbortController().signal, () => {}),
     id: () => `me-${++count}`,
     async send(message) {
       written.push(message);
     },
     waiting: () => 0,
-    write: (message) => written.push(message) > 0,
-    report: () => {},
+    write,
   });
-  // What answers is loaded with the first handler.
-  if (loaded) {
-    requests.handle('x', () => 0)();
-    await vi.dynamicImportSettled();
-  }
+  const answering = createAnswering({ clock, requests, write, report: () => {} });
   return {
     requests,
     clock,
     written,
     hear(type, cid, { category = 'U', ...raw } = {}) {
       const event = { type, payload: raw['p'], correlationId: cid, category } as WSEEvent;
-      return requests.take(event, { rq: 5_000, ...raw });
+      return answering.take(event, { rq: 5_000, ...raw });
     },
     async answers() {
       await turn();
@@ -54,7 +49,7 @@ async function setup(loaded = true): Promise<Setup> {
 }
 
 it('a second request of an open name is refused, and not handled', async () => {
-  const { requests, hear, answers } = await setup();
+  const { requests, hear, answers } = setup();
   const given: (() => void)[] = [];
   requests.handle('wait', (payload) => new Promise((resolve) => given.push(() => resolve(payload))));
   hear('wait', 'a', { p: 1 });
@@ -73,7 +68,7 @@ it('a second request of an open name is refused, and not handled', async () => {
 });
 
 it('handlers are bounded by their number, whatever the names of their requests', async () => {
-  const { requests, clock, hear, answers } = await setup();
+  const { requests, clock, hear, answers } = setup();
   let begun = 0;
   const given: (() => void)[] = [];
   requests.handle('wait', () => new Promise((resolve) => given.push(() => resolve(++begun))));
@@ -92,7 +87,7 @@ it('handlers are bounded by their number, whatever the names of their requests',
 });
 
 it('what is no request is an ordinary message', async () => {
-  const { requests, hear, answers } = await setup();
+  const { requests, hear, answers } = setup();
   let handled = 0;
   requests.handle('x', () => ++handled);
   for (const rq of [0, -1, Number.NaN, '5', null, undefined]) expect(hear('x', 'a', { rq }), String(rq)).toBe(false);
@@ -104,7 +99,7 @@ it('what is no request is an ordinary message', async () => {
 });
 
 it('of the application is a cancel of its category', async () => {
-  const { requests, hear } = await setup();
+  const { requests, hear } = setup();
   let aborted = false;
   requests.handle('wait', (_, { signal }) => {
     signal.addEventListener('abort', () => {
@@ -120,7 +115,7 @@ it('of the application is a cancel of its category', async () => {
 });
 
 it('one with a priority that there is not is refused, and nothing waits for it', async () => {
-  const { requests, clock } = await setup();
+  const { requests, clock } = setup();
   const unhandled: unknown[] = [];
   const hear = (error: unknown): void => void unhandled.push(error);
   process.on('unhandledRejection', hear);
@@ -131,44 +126,4 @@ it('one with a priority that there is not is refused, and nothing waits for it',
   clock.pass(20_000);
   await turn();
   expect(unhandled).toEqual([]);
-});
-
-describe('before what answers is loaded', () => {
-  it('requests wait in their order, and can be taken back', async () => {
-    const { requests, hear, answers } = await setup(false);
-    requests.handle('x', (payload) => payload);
-    const given: unknown[] = [];
-    requests.handle('wait', (payload, { signal }) => new Promise(() => given.push([payload, signal])));
-    for (let n = 1; n <= 3; n += 1) expect(hear('x', `${n}`, { p: n })).toBe(true);
-    expect(hear('wait', 'w', { p: 'w' })).toBe(true);
-    expect(hear('cancel', 'w', { category: 'WSE', rq: undefined })).toBe(true);
-    expect(hear('unknown', '4')).toBe(true);
-    await vi.dynamicImportSettled();
-    expect(await answers()).toEqual(['NOT_HANDLED', 1, 2, 3]);
-    expect(given).toEqual([['w', expect.objectContaining({ aborted: true })]]);
-  });
-
-  it('they load it, whether there is a handler or not', async () => {
-    const { hear, answers } = await setup(false);
-    hear('x', '1');
-    await vi.dynamicImportSettled();
-    expect(await answers()).toEqual(['NOT_HANDLED']);
-  });
-
-  it('they are bounded, and gone with their connection', async () => {
-    const { requests, hear, answers, written } = await setup(false);
-    requests.handle('x', (payload) => payload);
-    for (let n = 0; n < 1_025; n += 1) hear('x', `${n}`, { p: n });
-    expect(written.splice(0).map(({ error }) => error?.code)).toEqual(['BUSY']);
-    requests.disconnected();
-    hear('x', 'next', { p: 'next' });
-    await vi.dynamicImportSettled();
-    expect(await answers()).toEqual(['next']);
-  });
-
-  it('a cancellation of nothing loads nothing', async () => {
-    const { hear, requests } = await setup(false);
-    expect(hear('cancel', 'a', { category: 'WSE', rq: undefined })).toBe(true);
-    expect(requests.size).toBe(0);
-  });
 });

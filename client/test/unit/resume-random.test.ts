@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createResume } from '../../src/core/resume.js';
+import { SHARED } from '../../src/core/shared.js';
 import type { Position } from '../../src/protocol/types.js';
 import { seeded, seeds } from '../support/random.js';
 import { ringServer, type Weather } from '../support/ring-server.js';
@@ -26,6 +27,7 @@ const run = (seed: number, weather: Weather, evictions: number, attempts: number
   const say = (position?: Position): string => (position ? `${position.epoch}/${position.offset}` : 'nothing');
 
   const resume = createResume({
+    shared: SHARED,
     clock,
     deadline: 100,
     attempts,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createResume, type ResumeOptions } from '../../src/core/resume.js';
+import { SHARED } from '../../src/core/shared.js';
 import type { Position, WSEEvent } from '../../src/protocol/types.js';
 import { TestClock } from '../support/time.js';
 
@@ -14,6 +15,7 @@ const setup = (options: Partial<ResumeOptions> = {}) => {
   const asked: Record<string, Position>[] = [];
   const say = ({ epoch, offset }: Position): string => `${epoch.at(-1)}${offset}`;
   const resume = createResume({
+    shared: SHARED,
     deliver: ({ epoch, offset, type }) => log.push(epoch === undefined ? type : `${epoch.at(-1)}${offset}`),
     recover: (positions) => asked.push(positions),
     lost: (_, from, to) => log.push(`lost ${say(from)}-${say(to)}`),
