@@ -215,6 +215,7 @@ const COLUMNS = [
   ['heap kB', 'heap_bytes', 1000, 0],
   ['wire B', 'paced.wire_bytes', 1, 1],
   ['page kB', 'page.gzipped', 1000, 1],
+  ['all kB', 'page.all_gzipped', 1000, 1],
 ];
 
 function line(name, rounds, page) {

@@ -10,7 +10,7 @@ export { type RemoteError, WSEError, type WSEErrorCode, type WSEErrorDetails } f
 export type { Off, Overflow } from './core/events.js';
 export type { Extension, ExtensionHooks, ExtensionHost } from './core/extension.js';
 export type { ConnectionState } from './core/machine.js';
-export type { ClientOptions, TokenRequest, TokenSource } from './core/options.js';
+export type { ClientOptions, InboundPart, TokenRequest, TokenSource } from './core/options.js';
 export type { Priority, SendOptions } from './core/outgoing.js';
 export {
   type BatchPart,

@@ -1,8 +1,9 @@
-/** The server's requests: handlers run, bounded in number and in time, and what they return is the reply. */
+/** What the server asks, and what it replies: handlers run, bounded in number and in time, and what they return is the reply; requests end. */
 
 import type { Outgoing, WSEEvent } from '../protocol/types.js';
 import type { Clock } from './clock.js';
 import type { Requests } from './requests.js';
+import type { Shared } from './shared.js';
 
 /** Handlers that run, at most. */
 const LIMIT = 1_024;
@@ -10,8 +11,9 @@ const LIMIT = 1_024;
 /** What it needs of a client. */
 export interface AnsweringHost {
   readonly clock: Clock;
+  readonly shared: Pick<Shared, 'WSEError'>;
   /** Who answers, and who waits for replies. */
-  readonly requests: Pick<Requests, 'handlers' | 'reply'>;
+  readonly requests: Pick<Requests, 'handlers' | 'pending' | 'mine'>;
   /** At once; false without a connection. */
   write(message: Outgoing): boolean;
   report(error: unknown, type: string): void;
@@ -26,7 +28,7 @@ export interface Answering {
 }
 
 /** No handler runs yet. */
-export function createAnswering({ clock, requests, write, report }: AnsweringHost): Answering {
+export function createAnswering({ clock, shared, requests, write, report }: AnsweringHost): Answering {
   const running = new Map<string, AbortController>();
   /** Handlers that have not come to an end, whatever became of their requests. */
   let working = 0;
@@ -63,7 +65,15 @@ export function createAnswering({ clock, requests, write, report }: AnsweringHos
       const { type, correlationId: cid } = event;
       // Names have at most 128 characters (docs/protocol.md §18); with another one it is an ordinary message.
       if (!cid || cid.length > 128) return false;
-      if (type === 'reply') return requests.reply(event, raw);
+      if (type === 'reply') {
+        const waiting = requests.pending.get(cid)?.wait;
+        const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
+        if (error) {
+          const remote = { code: String(error.code), message: String(error.message ?? '') };
+          waiting?.reject(new shared.WSEError('WSE_REPLY_ERROR', `${remote.code}: ${remote.message}`, { remote }));
+        } else waiting?.resolve(event.payload);
+        return waiting !== undefined || cid.startsWith(requests.mine);
+      }
       const deadline = raw['rq'];
       if (type === 'cancel' && event.category === 'WSE') running.get(cid)?.abort();
       else if (typeof deadline === 'number' && deadline > 0) void answer(event, deadline);

@@ -1,5 +1,6 @@
 /**
- * A client: the parts of this folder put together, each knowing only what it is given. Whatever is decided is decided in the parts; here is
+ * A client: what a program calls and what makes connections, put together of parts that know only what they are given. What comes from a server
+ * is put together in `inbound.ts`. Whatever is decided is decided in the parts; here is
  * who hears of what.
  */
 
@@ -9,13 +10,15 @@ import { createDriver } from './driver.js';
 import { WSEError, type WSEErrorCode } from './errors.js';
 import { createEmitter, type Off } from './events.js';
 import type { ExtensionHooks, ExtensionHost } from './extension.js';
-import type { Inbound, InboundHost } from './inbound.js';
+import type { createInbound, Inbound, InboundHost } from './inbound.js';
 import { createInbox } from './inbox.js';
 import type { Ending } from './machine.js';
 import { type ClientOptions, settle, type TokenRequest, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
+import { followPage } from './page.js';
 import { createLatency } from './plain.js';
 import { createRequests } from './requests.js';
+import { createSeeds } from './seeds.js';
 import { createSending } from './sending.js';
 import { NOBODY, type ServerInfo } from './server-info.js';
 import { SHARED } from './shared.js';
@@ -29,6 +32,12 @@ const ANY = Symbol() as unknown as string;
 
 /** What an end by a close code is called; others could not connect. */
 const REFUSALS: Readonly<Record<number, WSEErrorCode>> = { 4401: 'WSE_AUTH_FAILED', 4403: 'WSE_STOPPED' };
+
+/** What nothing needs before there is a server. */
+const imported = (): Promise<typeof import('./inbound.js')> =>
+  import('./inbound.js').catch((cause) => {
+    throw new WSEError('WSE_CONNECT_FAILED', 'a part was not loaded', { cause });
+  });
 
 /** A promise that nobody has to wait for: the topics stay wanted, whatever the answer. */
 const quiet = <T>(promise: Promise<T>): Promise<T> => {
@@ -47,7 +56,7 @@ export function connect<E extends object = Record<string, unknown>>(
   options: ClientOptions = {},
 ): WSEClient<E> {
   const settings = settle(options);
-  const { clock, random, extensions = [], timeout: patience, token } = settings;
+  const { clock, random, page = true, extensions = [], timeout: patience, token } = settings;
   const context = { clock, random, now: () => clock.now() };
   const counters = createCounters();
   const life = new AbortController();
@@ -107,9 +116,8 @@ export function connect<E extends object = Record<string, unknown>>(
   const subscriptions = createSubscriptions({
     clock,
     timeout: patience,
-    send: (payload) => write({ type: 'subscription_update', payload, id: id(), priority: 8 }),
-    positions: (topics) => inbound?.resume.positions(topics) ?? {},
-    forget: (topics, kept) => inbound?.resume.forget(topics, kept),
+    topics: () => inbound?.topics,
+    forget: (topics, kept) => resume().forget(topics, kept),
   });
   const requests = createRequests({
     clock,
@@ -126,19 +134,25 @@ export function connect<E extends object = Record<string, unknown>>(
 
   const get: InboundHost['token'] = async (reason) =>
     (typeof token === 'function' ? await token({ reason, signal: life.signal }) : token) || undefined;
+  const seeds = createSeeds(settings.positions);
+  const features = Object.assign({}, ...extensions.map((one) => one.features));
   /** Loaded with the first attempt: nothing comes before. */
   let inbound: Inbound | undefined;
   const server = (): ServerInfo => inbound?.server ?? NOBODY;
-  const load = async (): Promise<void> => {
-    if (inbound) return;
-    const { createInbound } = await import('./inbound.js');
-    inbound ??= createInbound({
+  const resume = (): Pick<Inbound['resume'], 'positions' | 'forget' | 'stats'> => inbound?.resume ?? seeds;
+  const load = async (): Promise<Inbound> => {
+    if (inbound) return inbound;
+    const given = settings.inbound as typeof createInbound | undefined;
+    const create = given ?? (await imported()).createInbound;
+    inbound ??= create({
       settings,
       counters,
       life: life.signal,
       driver,
       notices,
       hooks,
+      features,
+      positions: seeds.positions(),
       subscriptions,
       requests,
       limiter,
@@ -159,6 +173,7 @@ export function connect<E extends object = Record<string, unknown>>(
       report,
       threw: (error, type) => report(wrap(error, type)),
     });
+    return inbound;
   };
   /** What an attempt needs before there can be a socket. */
   const prepare = async (reason: TokenRequest['reason']): Promise<string | undefined> =>
@@ -229,16 +244,16 @@ export function connect<E extends object = Record<string, unknown>>(
       return driver.url;
     },
     get subscribedTopics() {
-      return new Set(subscriptions.confirmed());
+      return new Set(inbound?.topics?.confirmed);
     },
     get wantedTopics() {
-      return subscriptions.wanted();
+      return [...subscriptions.wanted.keys()];
     },
     get recoveryEnabled() {
       return server().features['recovery'] === true;
     },
     get recoveryState() {
-      return inbound?.resume.positions() ?? settings.positions ?? {};
+      return resume().positions();
     },
     get queueSize() {
       return inbox.size;
@@ -274,12 +289,12 @@ export function connect<E extends object = Record<string, unknown>>(
       return (inbound as Inbound).snapshot(topics, timeout) as Promise<never>;
     },
     async refreshToken(one) {
-      if (!inbound) throw new WSEError('WSE_CONNECTION_LOST', 'not connected');
-      return inbound.exchange(one);
+      return (await load()).exchange(one);
     },
     forceReconnect: () => driver.force(),
     changeEndpoint: (to) => driver.force(urlsOf(to)),
-    getStats: () => statsOf(counters, driver, server(), subscriptions, inbox, outgoing, requests, inbound, quality),
+    getStats: () =>
+      statsOf(counters, driver, server(), inbox, outgoing, requests, resume(), [...(inbound?.topics?.confirmed ?? [])], quality),
     async close(code = 1000, reason = '') {
       if (code !== 1000 && !(code >= 3000 && code < 5000))
         throw new WSEError('WSE_ARGUMENT', `no close code for programs: ${code}`);
@@ -291,6 +306,11 @@ export function connect<E extends object = Record<string, unknown>>(
   };
   if (settings.topics) void quiet(subscriptions.subscribe(settings.topics));
   for (const extension of extensions) hooks.push(extension.attach(host));
+  if (page)
+    life.signal.addEventListener(
+      'abort',
+      followPage(clock, driver, () => inbound?.probe()),
+    );
   settings.signal?.addEventListener('abort', abort);
   // Behind this turn: whoever has made the client can listen before anything happens.
   queueMicrotask(() => (settings.signal?.aborted ? abort() : driver.start()));

@@ -1,5 +1,5 @@
 /**
- * What the state machine decides, done: endpoints picked, tokens fetched, sockets opened and closed, waits waited. It reads no frame; it
+ * What the state machine decides, done: endpoints picked, attempts prepared, sockets opened and closed, waits waited. It reads no frame; it
  * hands them on.
  */
 
@@ -8,6 +8,7 @@ import { delayFor, strainAfter } from './backoff.js';
 import type { Breaker } from './breaker.js';
 import type { TimerHandle } from './clock.js';
 import type { Endpoints } from './endpoints.js';
+import { WSEError } from './errors.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
 import type { Settings, TokenRequest } from './options.js';
 import type { PartContext } from './parts.js';
@@ -77,7 +78,8 @@ export function createDriver(
   settings: Settings,
   context: PartContext,
   list: readonly string[],
-  token: (reason: TokenRequest['reason']) => Promise<string | undefined>,
+  /** Gets the token, and whatever else an attempt needs before there can be a socket. */
+  prepare: (reason: TokenRequest['reason']) => Promise<string | undefined>,
   on: DriverHandlers,
 ): Driver {
   const { clock, random, backoff, pool = createRotation } = settings;
@@ -137,7 +139,7 @@ export function createDriver(
   };
   const attempt = async (gen: number, target: string): Promise<void> => {
     try {
-      const credential = await token(refused ? 'refused' : 'connect');
+      const credential = await prepare(refused ? 'refused' : 'connect');
       if (gen !== state.generation || state.step !== 'opening') return;
       transport = openTransport(
         { ...settings, url: target, token: credential },
@@ -158,15 +160,16 @@ export function createDriver(
       // A token function that heeds its signal rejects when the client ends: nobody has to hear of that.
       if (gen !== state.generation || state.step !== 'opening') return;
       on.report(error);
-      failed(gen, 1006, 'not prepared', error);
+      failed(gen, 1006, error instanceof WSEError ? error.message : 'no token', error, false);
     }
   };
-  const failed = (gen: number, code: number, reason: string, error?: unknown): void => {
+  /** `asked`: whether it was the server that failed. */
+  const failed = (gen: number, code: number, reason: string, error?: unknown, asked = true): void => {
     if (gen !== state.generation) return;
     clock.clearTimeout(timer);
     const kind = settings.stopOn.includes(code) ? 'stop' : closeClass(code);
     // A refused token is nobody's failure; a server that accepts and hangs up is as good as none.
-    if (kind !== 'refresh' && (begun !== undefined || now() - state.readyAt < config.stableAfter)) {
+    if (asked && kind !== 'refresh' && (begun !== undefined || now() - state.readyAt < config.stableAfter)) {
       endpoints.failed(url as string);
       breaker?.failed();
     }

@@ -43,12 +43,14 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
   let current: Wait<number | null> | undefined;
   let again: (() => void) | undefined;
   let soon: TimerHandle | undefined;
+  let used = false;
   let exchanged = false;
   let tries = 0;
   let last: Promise<unknown> = Promise.resolve();
 
   const lost = (): void => open?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
   const exchange: Exchange['exchange'] = (given) => {
+    used = true;
     const run = (): Promise<number | null> => {
       // From here on: a token function that hangs must not hold up those behind it.
       const wait = createWait<number | null>(clock, 'no token, or no answer to it', timeout, undefined, () => {
@@ -87,7 +89,8 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
         clock.clearTimeout(soon);
         soon = clock.setTimeout(() => exchange().catch(report), life * 500);
       } else if (type === 'auth_refreshed') {
-        exchanged = true;
+        // Answers are for whoever has asked.
+        exchanged = used;
         const expires = p['expires_at'];
         current?.resolve(typeof expires === 'number' ? expires : null);
       } else if (/^(busy|unavailable)$/.test(String(p['reason'])) && ++tries <= AGAIN) {

@@ -3,9 +3,9 @@
  * life watched. Nothing of it is needed before there is a connection, so it is loaded as the first one is made.
  */
 
-import { createDecoder } from '../protocol/decode.js';
+import { createDecoder, type DecodeOptions } from '../protocol/decode.js';
 import { batched, isRaw, toEvent } from '../protocol/event.js';
-import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { Outgoing, Position, WSEEvent } from '../protocol/types.js';
 import { createAnswering } from './answering.js';
 import type { TimerHandle } from './clock.js';
 import type { Driver } from './driver.js';
@@ -16,7 +16,6 @@ import { createLazily } from './lazy.js';
 import type { Limiter } from './limiter.js';
 import { createLiveness } from './liveness.js';
 import type { Settings } from './options.js';
-import { followPage } from './page.js';
 import type { QualityMeter } from './quality.js';
 import type { Requests } from './requests.js';
 import { createResume, type Resume } from './resume.js';
@@ -27,6 +26,7 @@ import { createSnapshots } from './snapshots.js';
 import type { ClientStats, Counters } from './status.js';
 import { readReply } from './subscription-reply.js';
 import type { Subscriptions } from './subscriptions.js';
+import { createTopics, type Topics } from './topics.js';
 import type { Notices } from './types.js';
 import { createWindow } from './window.js';
 
@@ -39,6 +39,10 @@ export interface InboundHost {
   readonly driver: Driver;
   readonly notices: Emitter<Notices>;
   readonly hooks: readonly ExtensionHooks[];
+  /** Members of `client_hello`'s `features` beside the usual ones. */
+  readonly features: Readonly<Record<string, unknown>>;
+  /** Where streams are to go on. */
+  readonly positions: Readonly<Record<string, Position>>;
   readonly subscriptions: Subscriptions;
   readonly requests: Requests;
   readonly limiter: Limiter | undefined;
@@ -63,12 +67,15 @@ export interface Inbound {
   /** What the server of this connection has said of itself. */
   readonly server: ServerInfo;
   readonly resume: Pick<Resume, 'positions' | 'forget' | 'stats'>;
-  /** Asks for what is missing of streams. */
+  /** What is asked on the connection there is; undefined: none is ready. */
+  readonly topics: Topics | undefined;
   readonly snapshot: ReturnType<typeof createSnapshots>['request'];
   /** Gives the server this token, or what the function has now; resolves with its expiry, Unix seconds, or null where none closes. */
   readonly exchange: ReturnType<typeof createExchange>['exchange'];
   /** @throws WSEError `WSE_TOO_LARGE` where the server takes no text of this size */
   fits(text: string): void;
+  /** Asks whether the other side is still there. */
+  probe(): void;
   /** A socket is open. */
   opened(): void;
   /** A frame, or what is to be called when all that came before has been read. */
@@ -78,10 +85,10 @@ export interface Inbound {
 }
 
 /** Nothing has come yet. */
-export function createInbound(host: InboundHost): Inbound {
+export function createInbound(host: InboundHost, opener?: DecodeOptions['opener']): Inbound {
   const { settings, shared, counters, life, driver, notices, hooks, subscriptions, requests, limiter, quality, write, report } =
     host;
-  const { clock, timeout, extensions = [] } = settings;
+  const { clock, timeout } = settings;
   const repeated = createWindow(settings.dedupWindow);
 
   const resume = createResume({
@@ -91,25 +98,32 @@ export function createInbound(host: InboundHost): Inbound {
       if (!parts) return session.take(event, {});
       for (const part of parts) if (isRaw(part)) session.take(toEvent(part), part);
     },
-    recover: subscriptions.recover,
+    recover: (positions) => topics.recover(positions),
     lost: (topic, from, to) => void notices.emit('lost', { topic, from, to }),
     shared,
   });
-  if (settings.positions) resume.seed(settings.positions);
-  const snapshots = createSnapshots(clock, shared, (topics) => {
-    resume.rewind(topics);
-    const payload = { topics: topics ?? subscriptions.wanted(), include_snapshots: true, include_history: false };
+  resume.seed(host.positions);
+  const snapshots = createSnapshots(clock, shared, (names) => {
+    resume.rewind(names);
+    const payload = { topics: names ?? [...subscriptions.wanted.keys()], include_snapshots: true, include_history: false };
     return write({ type: 'sync_request', payload, id: host.id() });
+  });
+  const topics = createTopics({
+    clock,
+    subscriptions,
+    send: (payload) => write({ type: 'subscription_update', payload, id: host.id(), priority: 8 }),
+    positions: resume.positions,
+    forget: resume.forget,
   });
   const exchange = createExchange({ token: host.token, clock, timeout, write, report, shared: shared });
   const renewable = typeof settings.token === 'function';
-  const answering = createAnswering({ clock, requests, write, report: host.threw });
+  const answering = createAnswering({ clock, shared, requests, write, report: host.threw });
 
   const session = createSession({
     answering,
     limiter,
     shared,
-    features: Object.assign({}, ...extensions.map(({ features }) => features)),
+    features: host.features,
     write,
     ready,
     hello() {
@@ -120,13 +134,13 @@ export function createInbound(host: InboundHost): Inbound {
     subscribed(payload) {
       resume.reply(payload);
       const result = readReply(payload);
-      subscriptions.reply(result);
+      topics.reply(result);
       notices.emit('subscription', result);
     },
     snapshots: snapshots.reply,
     // There has to be another token to be had; the old one again would not live longer.
     auth: (event) => (renewable || event.type !== 'auth_expiring') && exchange.hear(event),
-    asked: () => [host.stats(), subscriptions.wanted()],
+    asked: () => [host.stats(), [...subscriptions.wanted.keys()]],
     deliver: host.deliver,
     report,
   });
@@ -147,6 +161,7 @@ export function createInbound(host: InboundHost): Inbound {
       maxBytes: settings.maxMessageSize,
       lazily: createLazily(clock, life, shared, report),
       Problem: shared.DecodeError,
+      opener,
     },
   );
   const liveness = createLiveness(settings.heartbeat, settings.idleTimeout, clock, {
@@ -170,7 +185,7 @@ export function createInbound(host: InboundHost): Inbound {
     clock.clearTimeout(patience);
     online = true;
     resume.connected();
-    subscriptions.connected(session.server.features['recovery'] !== false);
+    topics.connected(session.server.features['recovery'] !== false);
     if (settings.sync) snapshots.ask();
     driver.ready();
     if (session.server.ready) notices.emit('server', session.server);
@@ -186,13 +201,12 @@ export function createInbound(host: InboundHost): Inbound {
     for (const hook of hooks) hook.connected?.(session.server.features, session.server.limits);
   }
 
-  const probe = (): void => {
-    if (driver.buffered !== undefined) liveness.probe();
-  };
-  if (settings.page !== false && !life.aborted) life.addEventListener('abort', followPage(clock, driver, probe));
   return {
     get server() {
       return session.server;
+    },
+    get topics() {
+      return online ? topics : undefined;
     },
     resume,
     snapshot: snapshots.request,
@@ -202,6 +216,9 @@ export function createInbound(host: InboundHost): Inbound {
       if (typeof max === 'number' && text.length * 3 > max && new TextEncoder().encode(text).length > max) {
         throw new shared.WSEError('WSE_TOO_LARGE', `the server takes ${max} bytes`);
       }
+    },
+    probe() {
+      if (driver.buffered !== undefined) liveness.probe();
     },
     opened() {
       liveness.start();
@@ -224,12 +241,12 @@ export function createInbound(host: InboundHost): Inbound {
       session.reset();
       greeting = false;
       // Servers ask before they are ready, too.
-      requests.disconnected();
       answering.disconnected();
+      requests.disconnected();
       if (!online) return;
       online = false;
       resume.disconnected();
-      subscriptions.disconnected();
+      topics.disconnected();
       exchange.disconnected();
       snapshots.disconnected();
       for (const hook of hooks) hook.disconnected?.();

@@ -23,6 +23,9 @@ export interface TokenRequest {
 /** A token, or what gets one. Nothing (null, undefined, '') means: without one, such as where the browser's own cookie counts. */
 export type TokenSource = string | ((request: TokenRequest) => string | null | undefined | Promise<string | null | undefined>);
 
+/** What `wse-client/inbound` exports. */
+export type InboundPart = (host: unknown) => unknown;
+
 /** Options of `connect()`. Times are milliseconds. */
 export interface ClientOptions {
   /**
@@ -84,6 +87,8 @@ export interface ClientOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** The WebSocket to use. @default `ws` in Node where it is installed, else the platform's own */
   readonly webSocket?: SocketConstructor;
+  /** What reads and answers: `inbound` of `wse-client/inbound`, where nothing may be imported later, such as in service workers. @default loaded with the first attempt */
+  readonly inbound?: InboundPart;
   /** Parts that are not in this entry, such as the outbox. */
   readonly extensions?: readonly Extension[];
   /** Time. @default the platform's */

@@ -49,13 +49,16 @@ export interface Requests {
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   /** Registers the one handler of a type. */
   handle(type: string, handler: RequestHandler): () => void;
-  /** Takes a `reply`; false: it is to none of these. */
-  reply(event: WSEEvent, raw: Readonly<Record<string, unknown>>): boolean;
+  /** Those that wait, by their names. */
+  readonly pending: ReadonlyMap<string, PendingRequest>;
+  /** All names begin so: a late reply is known by it. */
+  readonly mine: string;
   /** What was sent will not be answered. */
   disconnected(): void;
 }
 
-interface Pending {
+/** A request that waits for its reply. */
+export interface PendingRequest {
   sent: boolean;
   readonly wait: Wait<unknown>;
 }
@@ -63,9 +66,8 @@ interface Pending {
 /** No request waits yet. */
 export function createRequests(host: RequestsHost): Requests {
   const { clock, timeout: patience, id, send, waiting, write } = host;
-  const pending = new Map<string, Pending>();
+  const pending = new Map<string, PendingRequest>();
   const handlers = new Map<string, RequestHandler>();
-  /** Ours begin so: a late reply is known by it. */
   const mine = id().replace(/\d+$/, '');
 
   return {
@@ -82,7 +84,7 @@ export function createRequests(host: RequestsHost): Requests {
         if (!entry.sent) unsent.abort();
         else if (givenUp) write({ type: 'cancel', category: 'WSE', correlationId: cid });
       });
-      const entry: Pending = { sent: false, wait };
+      const entry: PendingRequest = { sent: false, wait };
       if (!signal?.aborted) {
         pending.set(cid, entry);
         const request = Math.min(timeout, MAX_TIMER);
@@ -96,21 +98,14 @@ export function createRequests(host: RequestsHost): Requests {
       }
       return wait.promise;
     },
+    pending,
+    mine,
     handlers,
     handle(type, handler) {
       handlers.set(type, handler);
       return () => {
         if (handlers.get(type) === handler) handlers.delete(type);
       };
-    },
-    reply({ correlationId: cid = '', payload }, raw) {
-      const waiting = pending.get(cid);
-      const error = raw['err'] as { code?: unknown; message?: unknown } | undefined;
-      if (error) {
-        const remote = { code: String(error.code), message: String(error.message ?? '') };
-        waiting?.wait.reject(new WSEError('WSE_REPLY_ERROR', `${remote.code}: ${remote.message}`, { remote }));
-      } else waiting?.wait.resolve(payload);
-      return waiting !== undefined || cid.startsWith(mine);
     },
     disconnected() {
       for (const { sent, wait } of pending.values()) if (sent) wait.fail('WSE_CONNECTION_LOST');

@@ -15,7 +15,7 @@ export interface ResumeOptions {
   readonly recover: (positions: Record<string, Position>) => void;
   /** What came behind `from`, up to and including `to`, is not going to be delivered. Over two epochs: all that was behind `from` in the first, and `to` in the second. */
   readonly lost: (topic: string, from: Position, to: Position) => void;
-  readonly shared: Pick<Shared, 'matcher'>;
+  readonly shared: Pick<Shared, 'matcher' | 'isPosition'>;
   /** Time for the deadlines. */
   readonly clock: { setTimeout(fn: () => void, ms: number): unknown; clearTimeout(handle: unknown): void };
   /** Messages held over all topics. A topic that would go beyond loses its first gap. Default 10,000. */
@@ -90,14 +90,11 @@ interface Line {
 
 const FAR = Infinity;
 
-const isPosition = (value: unknown): value is Position =>
-  isRaw(value) && typeof value['epoch'] === 'string' && Number.isSafeInteger(value['offset']) && (value['offset'] as number) >= 0;
-
 /** Nothing known yet, and no connection. */
 export const createResume = (options: ResumeOptions): Resume => {
   const {
     deliver,
-    shared: { matcher },
+    shared: { matcher, isPosition },
     clock,
     maxHeld = 10_000,
     maxHeldBytes = 8 << 20,

@@ -66,7 +66,14 @@ export function createSession(host: SessionHost): Session {
     const stamp = p['server_time'] ?? p['timestamp'] ?? Date.now();
     write({ type: 'PONG', payload: { server_timestamp: stamp, client_timestamp: Date.now() } });
   };
-  const asked = ({ type }: WSEEvent): void => void write(answerTo(type, ...host.asked(), VERSION));
+  const asked = ({ type }: WSEEvent): void => {
+    try {
+      write(answerTo(type, ...host.asked(), VERSION));
+    } catch (error) {
+      // What a part of the program's says of itself is no fault of the frame.
+      host.report(error);
+    }
+  };
   /** What is answered, or acted on, here. It is shown to handlers of its type only, but for what programs hear of as well ({@link SHOWN}). */
   const own: Record<string, (event: WSEEvent) => void> = {
     __proto__: null as never,

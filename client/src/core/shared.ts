@@ -6,6 +6,7 @@
 import { DecodeError } from '../protocol/errors.js';
 import { WSEError } from './errors.js';
 import { matcher } from './pattern.js';
+import { isPosition } from './seeds.js';
 import { NOBODY, VERSION } from './server-info.js';
 import { createWait } from './wait.js';
 
@@ -13,6 +14,7 @@ import { createWait } from './wait.js';
 export interface Shared {
   readonly createWait: typeof createWait;
   readonly matcher: typeof matcher;
+  readonly isPosition: typeof isPosition;
   readonly DecodeError: typeof DecodeError;
   readonly WSEError: typeof WSEError;
   readonly NOBODY: typeof NOBODY;
@@ -20,4 +22,4 @@ export interface Shared {
 }
 
 /** All of it. */
-export const SHARED: Shared = { createWait, matcher, DecodeError, WSEError, NOBODY, VERSION };
+export const SHARED: Shared = { createWait, matcher, isPosition, DecodeError, WSEError, NOBODY, VERSION };

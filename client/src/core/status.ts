@@ -4,12 +4,10 @@ import type { Position } from '../protocol/types.js';
 import type { BreakerState } from './breaker.js';
 import type { Driver } from './driver.js';
 import type { EndpointStats } from './endpoints.js';
-import type { Inbound } from './inbound.js';
 import type { ConnectionState } from './machine.js';
 import type { QualityMeter, QualityReport } from './quality.js';
-import type { ResumeStats } from './resume.js';
+import type { Resume, ResumeStats } from './resume.js';
 import type { ServerInfo } from './server-info.js';
-import type { Subscriptions } from './subscriptions.js';
 
 /** Counters since the client was made; they survive reconnects. */
 export interface Counters {
@@ -65,19 +63,16 @@ export const createCounters = (): Counters => ({
   handlerErrors: 0,
 });
 
-/** Of streams before the first connection. */
-const IDLE: ResumeStats = { topics: 0, held: 0, heldBytes: 0, duplicates: 0, requests: 0, losses: 0 };
-
 /** The numbers of all parts together. */
 export const statsOf = (
   counters: Counters,
   driver: Driver,
   server: ServerInfo,
-  subscriptions: Subscriptions,
   inbox: { readonly size: number },
   outgoing: { readonly size: number },
   requests: { readonly size: number },
-  inbound: Inbound | undefined,
+  resume: Pick<Resume, 'positions' | 'stats'>,
+  subscribedTopics: readonly string[],
   quality: QualityMeter,
 ): ClientStats => ({
   ...counters,
@@ -86,13 +81,13 @@ export const statsOf = (
   isFullyReady: server.hello,
   connectionId: server.connectionId ?? null,
   url: driver.url ?? null,
-  subscribedTopics: [...subscriptions.confirmed()],
+  subscribedTopics,
   reconnectCount: Math.max(0, driver.connects - 1),
   attempts: driver.attempts,
   queueSize: inbox.size,
   sendQueueSize: outgoing.size,
   pendingRequests: requests.size,
-  recovery: { ...(inbound?.resume.stats() ?? IDLE), positions: inbound?.resume.positions() ?? {} },
+  recovery: { ...resume.stats(), positions: resume.positions() },
   network: quality.read(),
   circuitBreaker: driver.breaker ? { state: driver.breaker.state, canExecute: driver.breaker.allows() } : null,
   connectionPool: driver.endpoints.stats(),

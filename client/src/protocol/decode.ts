@@ -25,6 +25,8 @@ export interface DecodeOptions {
   readonly maxPending?: number;
   /** What is thrown about a frame. It comes along: programs import it from what a page loads first. */
   readonly Problem: typeof DecodeError;
+  /** What reads packed frames, where it is there already. @default loaded with the first of them */
+  readonly opener?: typeof createOpener | undefined;
   /** Codecs that are not part of the client. */
   readonly codecs?: Codecs;
   /** Makes what loads a part once, and again where that fails; frames wait as long. */
@@ -90,8 +92,8 @@ export const createDecoder = (handlers: DecodeHandlers, options: DecodeOptions):
   };
 
   const load = lazily(async (): Promise<NonNullable<typeof open>> => {
-    const { createOpener } = await import('./packed.js');
-    open = createOpener(codecs, maxBytes, { json, message, binary: handlers.binary, isRaw, Problem });
+    const create = options.opener ?? (await import('./packed.js')).createOpener;
+    open = create(codecs, maxBytes, { json, message, binary: handlers.binary, isRaw, Problem });
     return open;
   });
 

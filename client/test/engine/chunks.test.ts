@@ -58,7 +58,7 @@ it('connects in the end, whatever becomes of the first loads', async () => {
     const scope = globalThis as unknown as Scope;
     scope.errors = [];
     scope.client = scope.wse.connect(url, { topics: ['a'], reconnect: { baseDelay: 50 } });
-    scope.client.watch('error', ({ message }) => scope.errors.push(message));
+    scope.client.watch('error', ({ cause }) => scope.errors.push(String(cause)));
     scope.client.onRequest<number>('double', (n) => n * 2);
     const [, { success }] = await Promise.all([scope.client.send('hello', 1), scope.client.subscribe(['b'])]);
     if (!success) throw new Error('not subscribed');

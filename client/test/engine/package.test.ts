@@ -7,6 +7,7 @@ import { VERSION } from '../../src/index.js';
 
 const CODE = `
 const { connect, WSEError } = require('./client/dist/index.cjs');
+const { inbound } = require('./client/dist/inbound/index.cjs');
 const { RustWSEServer } = require('./dist/index.cjs');
 (async () => {
   const server = new RustWSEServer({ port: 0, subscriptions: 'acl' });
@@ -17,9 +18,12 @@ const { RustWSEServer } = require('./dist/index.cjs');
   await client.subscribe(['b']);
   server.publish('b', 'tick', { n: 1 });
   console.log((await client.recv(5000)).payload.n, typeof WSEError);
-  // What answers is a file of its own.
   client.onRequest('double', (n) => n * 2);
   console.log(await client.request('next', 1), await server.request(conn, 'double', 3));
+  const whole = connect('ws://127.0.0.1:' + port, { inbound, topics: ['c'] });
+  await whole.subscribe(['d']);
+  console.log([...whole.subscribedTopics].join());
+  await whole.close();
   await client.close();
   await server.stop();
   await serving;
@@ -29,7 +33,7 @@ const { RustWSEServer } = require('./dist/index.cjs');
 it('works, and lets its process end', async () => {
   const program = new Program(['--input-type=commonjs', '-e', CODE]);
   expect(await program.end()).toEqual({ code: 0, errors: '' });
-  expect(program.lines()).toEqual(['1 function', '2 6']);
+  expect(program.lines()).toEqual(['1 function', '2 6', 'c,d']);
 });
 
 it('tells servers its version', () => {

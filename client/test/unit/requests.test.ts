@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { createAnswering } from '../../src/core/answering.js';
 import { createRequests, type Requests } from '../../src/core/requests.js';
+import { SHARED } from '../../src/core/shared.js';
 import type { Outgoing, WSEEvent } from '../../src/protocol/types.js';
 import { TestClock } from '../support/time.js';
 
@@ -32,7 +33,7 @@ function setup(): Setup {
     waiting: () => 0,
     write,
   });
-  const answering = createAnswering({ clock, requests, write, report: () => {} });
+  const answering = createAnswering({ clock, shared: SHARED, requests, write, report: () => {} });
   return {
     requests,
     clock,

@@ -2,7 +2,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it, type MockInstance, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { batching, connect, endpointPool, type StateChange, type WSEClient } from '../../src/index.js';
 import { attempted, Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
@@ -294,7 +294,7 @@ describe('tokens exchanged', () => {
   const say = (t: string, p: object): void => Socket.all.at(-1)?.say({ c: 'WSE', t, p });
   const given = (): unknown[] =>
     (Socket.all.at(-1) as Socket).sent.filter(({ t }) => t === 'auth_refresh').map(({ p }) => p['token']);
-  /** Until what exchanges them is loaded and has sent so many. */
+  /** Until so many were sent. */
   const sent = (count: number): Promise<unknown> => vi.waitUntil(() => given().length === count, { timeout: 20_000 });
 
   it('by the program are not followed by the text the client was made with', async () => {
@@ -345,104 +345,41 @@ describe('tokens exchanged', () => {
 });
 
 describe('a part that cannot be loaded', () => {
-  const without = (part: string): (() => void) => {
-    vi.doMock(part, () => {
+  const PART = '../../src/protocol/packed.js';
+  async function asked(): Promise<Life & { errors: Error[]; types: string[]; again(): void }> {
+    vi.doMock(PART, () => {
       throw new Error('offline');
     });
-    const again = (): void => void vi.doUnmock(part);
+    const again = (): void => void vi.doUnmock(PART);
     onTestFinished(again);
-    return again;
-  };
+    const life = await live();
+    const errors: Error[] = [];
+    const types: string[] = [];
+    life.client.watch('error', (error) => errors.push(error));
+    life.client.onAny(({ type }) => types.push(type));
+    const [socket] = Socket.all;
+    socket?.onmessage?.({ data: new Uint8Array(deflateSync('{"t":"packed"}')).buffer });
+    socket?.say({ t: 'behind', p: 1 });
+    await vi.waitUntil(() => errors.length > 0, { timeout: 20_000 });
+    return { ...life, errors, types, again };
+  }
 
-  describe('for a frame', () => {
-    async function asked(): Promise<Life & { errors: Error[]; types: string[]; again(): void }> {
-      const again = without('../../src/protocol/packed.js');
-      const life = await live();
-      const errors: Error[] = [];
-      const types: string[] = [];
-      life.client.watch('error', (error) => errors.push(error));
-      life.client.onAny(({ type }) => types.push(type));
-      const [socket] = Socket.all;
-      socket?.onmessage?.({ data: new Uint8Array(deflateSync('{"t":"packed"}')).buffer });
-      socket?.say({ t: 'behind', p: 1 });
-      await vi.waitUntil(() => errors.length > 0, { timeout: 20_000 });
-      return { ...life, errors, types, again };
-    }
-
-    it('loses neither that nor those behind', async () => {
-      const { client, pass, errors, types, again } = await asked();
-      expect(types).toEqual([]);
-      again();
-      await pass(2);
-      await vi.waitUntil(() => types.length === 2, { timeout: 20_000 });
-      expect(types).toEqual(['packed', 'behind']);
-      expect(errors).toHaveLength(1);
-      await client.close();
-    });
-
-    it('is not spoken of once the client has ended', async () => {
-      const { client, clock, errors } = await asked();
-      await client.close();
-      await turn();
-      expect(errors).toHaveLength(1);
-      expect(clock.timers).toBe(0);
-    });
+  it('loses neither the frame that needs it nor those behind', async () => {
+    const { client, pass, errors, types, again } = await asked();
+    expect(types).toEqual([]);
+    again();
+    await pass(2);
+    await vi.waitUntil(() => types.length === 2, { timeout: 20_000 });
+    expect(types).toEqual(['packed', 'behind']);
+    expect(errors).toHaveLength(1);
+    await client.close();
   });
 
-  describe('before the first connection', () => {
-    const PART = '../../src/core/inbound.js';
-    let said: MockInstance;
-    beforeEach(() => {
-      said = vi.spyOn(console, 'error').mockImplementation(() => {});
-    });
-    afterEach(() => said.mockRestore());
-
-    it('is a failed attempt, and what waits is sent behind the next', async () => {
-      const again = without(PART);
-      const errors: Error[] = [];
-      const { client, states, clock, pass } = await live();
-      client.watch('error', (error) => errors.push(error));
-      await vi.waitUntil(() => client.state === 'reconnecting', { timeout: 20_000 });
-      const failed = states.at(-1) as StateChange;
-      expect([failed.code, failed.reason, failed.attempt]).toEqual([1006, 'not prepared', 1]);
-      expect((failed.error as Error).cause).toMatchObject({ message: 'offline' });
-      // Nobody watched yet.
-      expect(said).toHaveBeenCalledWith(failed.error);
-      expect(Socket.all).toHaveLength(0);
-      const late = expect(client.send('late', 1, { timeout: 100 })).rejects.toMatchObject({ code: 'WSE_TIMEOUT' });
-      const sent = client.send('x', 1, { timeout: 60_000 });
-      const subscribed = client.subscribe(['a']);
-      expect(client.wantedTopics).toEqual(['a']);
-      expect(client.getStats()).toMatchObject({
-        sendQueueSize: 2,
-        state: 'reconnecting',
-        recovery: { topics: 0, positions: {} },
-      });
-      await expect(client.refreshToken('t')).rejects.toMatchObject({ code: 'WSE_CONNECTION_LOST' });
-      clock.pass(100);
-      await late;
-      again();
-      await pass(2);
-      await vi.waitUntil(() => client.state === 'connected', { timeout: 20_000 });
-      await sent;
-      const [socket] = Socket.all;
-      expect(socket?.sent.map(({ t }) => t)).toEqual(['client_hello', 'subscription_update', 'x']);
-      socket?.say({ t: 'subscription_update', p: { action: 'subscribe', success: true, success_topics: ['a'] } });
-      expect(await subscribed).toMatchObject({ success: true });
-      await client.close();
-    });
-
-    it('ends a client that is not to try again, and one that is closed meanwhile leaves nothing', async () => {
-      without(PART);
-      const { client, clock } = await live({ reconnect: false });
-      await client.closed;
-      expect(client.state).toBe('error');
-      await expect(client.connected()).rejects.toMatchObject({ code: 'WSE_CONNECT_FAILED' });
-      expect(clock.timers).toBe(0);
-      const { client: other, clock: time } = await live();
-      await other.close();
-      await attempted();
-      expect([other.state, time.timers]).toEqual(['disconnected', 0]);
-    });
+  it('is not spoken of once the client has ended', async () => {
+    const { client, clock, errors } = await asked();
+    await client.close();
+    await turn();
+    expect(errors).toHaveLength(1);
+    expect(clock.timers).toBe(0);
   });
 });
