@@ -30,6 +30,9 @@ async function main() {
   await client.send('order', 2);
   if ((await test.message('order')) !== 2) throw new Error('the order is lost');
   await client.close();
+  const whole = connect(test.url, { inbound });
+  await whole.subscribe(['a']);
+  await whole.close();
   await test.stop();
   // Optional peers of whoever names these.
   const entries = { fileStore, useTopic, useWSEStore, useTopicQuery };
@@ -42,6 +45,7 @@ main().catch((error) => { console.error(error); process.exit(1); });
 const IMPORTS = [
   ['RustWSEServer', 'wse-server'],
   ['connect', 'wse-client'],
+  ['inbound', 'wse-client/inbound'],
   ['createOutbox', 'wse-client/outbox'],
   ['fileStore', 'wse-client/outbox/file'],
   ['useTopic', 'wse-client/react'],

@@ -17,7 +17,7 @@ const BROWSER_TESTS = [
   ...['chromium', 'dashboard', 'dashboard-cut', 'dashboard-flood', 'page', 'vite-react'].map(
     (name) => `ts/test/peers/${name}.test.ts`,
   ),
-  ...['engine/browser', 'engine/chunks', 'outbox/indexeddb', 'proof/browser', 'react/page'].map(
+  ...['engine/browser', 'engine/chunks', 'engine/service-worker', 'outbox/indexeddb', 'proof/browser', 'react/page'].map(
     (name) => `client/test/${name}.test.ts`,
   ),
 ];

@@ -29,29 +29,34 @@ export interface Answering {
 
 /** No handler runs yet. */
 export function createAnswering({ clock, shared, requests, write, report }: AnsweringHost): Answering {
+  const { handlers } = requests;
   const running = new Map<string, AbortController>();
   /** Handlers that have not come to an end, whatever became of their requests. */
   let working = 0;
 
   const answer = async (event: WSEEvent, deadline: number): Promise<void> => {
     const { type, correlationId: cid = '' } = event;
-    const handler = requests.handlers.get(type);
     const fail = (code: string, message: string): boolean =>
       write({ type: 'reply', category: 'WSE', correlationId: cid, error: { code, message } });
     // One that is over may have a handler still, whose signal is aborted.
     if (running.get(cid)?.signal.aborted === false) return void fail('DUPLICATE_REQUEST', 'A request of this name is open');
-    if (handler === undefined) return void fail('NOT_HANDLED', `Nobody answers ${type}`);
     if (working >= LIMIT) return void fail('BUSY', 'Too many requests');
     const controller = new AbortController();
+    const { signal } = controller;
     running.set(cid, controller);
     working += 1;
     const timer = clock.setTimeout(() => controller.abort(), deadline);
     try {
-      const payload = await handler(event.payload, { event, deadline, signal: controller.signal });
-      if (!controller.signal.aborted) write({ type: 'reply', category: 'U', payload: payload ?? null, correlationId: cid });
+      // Who has just heard of the connection is about to register theirs, a few microtasks later.
+      if (!handlers.has(type)) await new Promise<void>((resolve) => clock.setTimeout(resolve, 0));
+      const handler = handlers.get(type);
+      if (signal.aborted) return;
+      if (!handler) return void fail('NOT_HANDLED', `Nobody answers ${type}`);
+      const payload = await handler(event.payload, { event, deadline, signal });
+      if (!signal.aborted) write({ type: 'reply', category: 'U', payload: payload ?? null, correlationId: cid });
     } catch (error) {
       const { code, message } = error as { code?: unknown; message?: unknown };
-      if (!controller.signal.aborted) fail(typeof code === 'string' ? code : 'HANDLER_ERROR', String(message ?? error));
+      if (!signal.aborted) fail(typeof code === 'string' ? code : 'HANDLER_ERROR', String(message ?? error));
       report(error, type);
     } finally {
       working -= 1;

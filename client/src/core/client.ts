@@ -1,7 +1,6 @@
 /**
- * A client: what a program calls and what makes connections, put together of parts that know only what they are given. What comes from a server
- * is put together in `inbound.ts`. Whatever is decided is decided in the parts; here is
- * who hears of what.
+ * A client: what a program calls and what makes connections, put together of parts that know only what they are given. Whatever is decided is
+ * decided in the parts; here is who hears of what. What comes from a server is put together in `inbound.ts`.
  */
 
 import { encode } from '../protocol/encode.js';
@@ -13,7 +12,7 @@ import type { ExtensionHooks, ExtensionHost } from './extension.js';
 import type { createInbound, Inbound, InboundHost } from './inbound.js';
 import { createInbox } from './inbox.js';
 import type { Ending } from './machine.js';
-import { type ClientOptions, settle, type TokenRequest, urlsOf } from './options.js';
+import { type ClientOptions, settle, urlsOf } from './options.js';
 import { createOutgoing } from './outgoing.js';
 import { followPage } from './page.js';
 import { createLatency } from './plain.js';
@@ -175,10 +174,7 @@ export function connect<E extends object = Record<string, unknown>>(
     });
     return inbound;
   };
-  /** What an attempt needs before there can be a socket. */
-  const prepare = async (reason: TokenRequest['reason']): Promise<string | undefined> =>
-    (await Promise.all([get(reason), load()]))[0];
-  const driver = createDriver(settings, context, urlsOf(urls), prepare, {
+  const driver = createDriver(settings, context, urlsOf(urls), get, load, {
     opened: () => inbound?.opened(),
     frame: (data) => inbound?.take(data),
     closed: (then) => inbound?.take(then),

@@ -8,7 +8,6 @@ import { delayFor, strainAfter } from './backoff.js';
 import type { Breaker } from './breaker.js';
 import type { TimerHandle } from './clock.js';
 import type { Endpoints } from './endpoints.js';
-import { WSEError } from './errors.js';
 import { type ConnectionState, type Ending, INITIAL, type MachineConfig, type MachineInput, reduce } from './machine.js';
 import type { Settings, TokenRequest } from './options.js';
 import type { PartContext } from './parts.js';
@@ -78,8 +77,9 @@ export function createDriver(
   settings: Settings,
   context: PartContext,
   list: readonly string[],
-  /** Gets the token, and whatever else an attempt needs before there can be a socket. */
-  prepare: (reason: TokenRequest['reason']) => Promise<string | undefined>,
+  token: (reason: TokenRequest['reason']) => Promise<string | undefined>,
+  /** Brings what an attempt needs beside its token before there can be a socket. */
+  load: () => Promise<unknown>,
   on: DriverHandlers,
 ): Driver {
   const { clock, random, backoff, pool = createRotation } = settings;
@@ -134,12 +134,20 @@ export function createDriver(
     clock.clearTimeout(timer);
     begun = now();
     url = endpoints.pick();
-    timer = clock.setTimeout(() => failed(gen, 1006, 'no connection in time'), settings.connectTimeout);
+    timer = clock.setTimeout(
+      () => failed(gen, 1006, 'no connection in time', undefined, transport !== undefined),
+      settings.connectTimeout,
+    );
     void attempt(gen, url);
   };
   const attempt = async (gen: number, target: string): Promise<void> => {
+    let lacking = 'no token';
     try {
-      const credential = await prepare(refused ? 'refused' : 'connect');
+      const loaded = load().catch((error) => {
+        lacking = error.message;
+        throw error;
+      });
+      const [credential] = await Promise.all([token(refused ? 'refused' : 'connect'), loaded]);
       if (gen !== state.generation || state.step !== 'opening') return;
       transport = openTransport(
         { ...settings, url: target, token: credential },
@@ -160,10 +168,10 @@ export function createDriver(
       // A token function that heeds its signal rejects when the client ends: nobody has to hear of that.
       if (gen !== state.generation || state.step !== 'opening') return;
       on.report(error);
-      failed(gen, 1006, error instanceof WSEError ? error.message : 'no token', error, false);
+      failed(gen, 1006, lacking, error, false);
     }
   };
-  /** `asked`: whether it was the server that failed. */
+  /** `asked`: whether a server was; before there is a socket none is. */
   const failed = (gen: number, code: number, reason: string, error?: unknown, asked = true): void => {
     if (gen !== state.generation) return;
     clock.clearTimeout(timer);

@@ -42,6 +42,7 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
   /** The same once the server has the token: what it says then is about this one. */
   let current: Wait<number | null> | undefined;
   let again: (() => void) | undefined;
+  let later: TimerHandle | undefined;
   let soon: TimerHandle | undefined;
   let used = false;
   let exchanged = false;
@@ -95,11 +96,12 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
         current?.resolve(typeof expires === 'number' ? expires : null);
       } else if (/^(busy|unavailable)$/.test(String(p['reason'])) && ++tries <= AGAIN) {
         current?.arm(undefined);
-        if (again) clock.setTimeout(again, AGAIN_MS * tries);
+        if (again) later = clock.setTimeout(again, AGAIN_MS * tries);
       } else current?.fail('WSE_AUTH_FAILED', `the token was refused: ${p['reason']}`);
     },
     disconnected() {
       clock.clearTimeout(soon);
+      clock.clearTimeout(later);
       lost();
     },
   };

@@ -142,7 +142,9 @@ function complete<D extends object, G extends object>(defaults: D, given: G | un
 
 /** @throws WSEError `WSE_ARGUMENT` where a value is not of its type, or a number is less than it may be. */
 export function settle(options: ClientOptions): Settings {
-  const { reconnect } = options;
+  const { reconnect, inbound } = options;
+  // A promise of it would fail every attempt.
+  if (typeof (inbound ?? settle) !== 'function') throw new WSEError('WSE_ARGUMENT', `inbound: ${inbound}`);
   return {
     ...complete(DEFAULTS, options),
     backoff: complete(BACKOFF, reconnect === false ? { maxAttempts: 0 } : reconnect),

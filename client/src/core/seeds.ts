@@ -14,12 +14,12 @@ export const isPosition = (value: unknown): value is Position => {
 };
 
 /** Nothing of them is used yet; what is no position is left out. */
-export function createSeeds(given: object = {}): Pick<Resume, 'positions' | 'forget' | 'stats'> {
-  let seeds = Object.entries(given)
+export function createSeeds(given: object | null | undefined): Pick<Resume, 'positions' | 'forget' | 'stats'> {
+  let seeds = Object.entries(given ?? {})
     .filter(([, value]) => isPosition(value))
     .map(([topic, { epoch, offset }]): [string, Position] => [topic, { epoch, offset }]);
   return {
-    positions: () => Object.fromEntries(seeds),
+    positions: () => structuredClone(Object.fromEntries(seeds)),
     forget(topics, kept = []) {
       const gone = matcher(topics);
       const stays = matcher(kept);

@@ -129,7 +129,7 @@ export interface WSEClient<E extends object = Record<string, unknown>> extends A
   sendBatch(messages: readonly (readonly [type: string, payload?: unknown])[], options?: SendOptions): Promise<void>;
   /** Asks the server, and resolves with its reply. Rejects with `WSE_REPLY_ERROR`, `WSE_TIMEOUT`, `WSE_CONNECTION_LOST`, or as `send` does. */
   request<R = unknown>(type: string, payload?: unknown, options?: RequestOptions): Promise<R>;
-  /** Answers requests of a type from the server; one handler per type, the last counts. */
+  /** Answers requests of a type from the server; one handler per type, the last counts. Whoever registers as `connected()` resolves misses none. */
   onRequest<P = unknown>(type: string, handler: RequestHandler<P>): Off;
 
   /** Wants topics from now on, over all reconnects. Resolves with the server's answer, failed topics included; rejects where none came in time: they stay wanted, and are asked for again after 10, 20 and 40 s. */

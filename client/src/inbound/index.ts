@@ -7,5 +7,5 @@ import { createInbound, type InboundHost } from '../core/inbound.js';
 import type { InboundPart } from '../core/options.js';
 import { createOpener } from '../protocol/packed.js';
 
-/** `connect(url, { inbound })`: in service workers, which may import nothing later, and wherever one file is wanted. */
+/** `connect(url, { inbound })`: where nothing may be imported later, such as in service workers. */
 export const inbound: InboundPart = (host) => createInbound(host as InboundHost, createOpener);

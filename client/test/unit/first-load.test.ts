@@ -2,7 +2,8 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { circuitBreaker, connect, endpointPool, type StateChange, type WSEClient, type WSEError } from '../../src/index.js';
+import { inbound } from '../../src/inbound/index.js';
+import { circuitBreaker, connect, endpointPool, type StateChange, type WSEClient, WSEError } from '../../src/index.js';
 import { attempted, Socket } from '../support/socket.js';
 import { TestClock } from '../support/time.js';
 
@@ -89,6 +90,16 @@ describe('a file that cannot be loaded', () => {
     await until('connected');
   });
 
+  it('is told by its own words, a failed token never by those of its error', async () => {
+    const token = (): never => {
+      throw new WSEError('WSE_TIMEOUT', 'another client of mine');
+    };
+    start({ inbound, token });
+    await attempted();
+    expect(states.at(-1)).toMatchObject({ reason: 'no token', error: errors[0] });
+    expect(errors).toEqual([expect.objectContaining({ message: 'another client of mine' })]);
+  });
+
   it('ends a client that is not to try again', async () => {
     offline();
     start({ reconnect: false });
@@ -160,11 +171,18 @@ describe('positions', () => {
     const positions = structuredClone(GIVEN);
     start({ positions });
     positions.a.offset = 9;
+    const mine = client.recoveryState as unknown as typeof positions;
+    mine.a.offset = 9;
     const seen = { a: POSITION, c: POSITION, 'e.1': POSITION, 'e.2': POSITION };
     expect(client.recoveryState).toEqual(seen);
     expect(client.getStats().recovery).toMatchObject({ topics: 4, positions: seen });
     await until('connected');
     expect(client.recoveryState).toEqual(seen);
+  });
+
+  it('may be null, as what a store has not', () => {
+    start({ positions: null });
+    expect(client.recoveryState).toEqual({});
   });
 
   it('are forgotten with their topics', async () => {
@@ -232,4 +250,86 @@ it('an answer that cannot be made is reported, and costs no frame', async () => 
   expect(errors.map(({ message }) => message)).toEqual(['unwell']);
   well = true;
   expect(client.getStats().unreadable).toBe(0);
+});
+
+it('a part that is none is refused at connect()', () => {
+  expect(() => start({ inbound: import('../../src/inbound/index.js') })).toThrow(
+    expect.objectContaining({ code: 'WSE_ARGUMENT', message: expect.stringMatching(/^inbound: /) }),
+  );
+  start({ inbound: null });
+});
+
+it('a request right behind the connection is answered by whoever registers as it hears of the connection', async () => {
+  onTestFinished(() => {
+    Socket.fate = undefined;
+  });
+  Socket.fate = (socket) => {
+    socket.readyState = 1;
+    socket.onopen?.();
+    socket.say({ c: 'WSE', t: 'server_ready', p: { details: { connection_id: 'x', features: {} } } });
+    socket.say({ t: 'who', cid: '1', rq: 5_000, p: 1 });
+    socket.say({ t: 'nobody', cid: '2', rq: 5_000, p: 1 });
+    socket.say({ t: 'who', cid: '3', rq: 5_000, p: 3 });
+    socket.say({ c: 'WSE', t: 'cancel', cid: '3' });
+  };
+  start();
+  await client.connected();
+  client.onRequest('who', (payload) => ['me', payload]);
+  clock.pass(0);
+  await turn();
+  const replies = Socket.all[0]?.sent.filter(({ t }) => t === 'reply') as object[] | undefined;
+  expect(replies).toHaveLength(2);
+  expect(replies).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ cid: '1', p: ['me', 1] }),
+      expect.objectContaining({ cid: '2', err: expect.objectContaining({ code: 'NOT_HANDLED' }) }),
+    ]),
+  );
+});
+
+it('a token the server is to be asked about again is asked about on its own connection alone', async () => {
+  start({ token: () => 't' });
+  await until('connected');
+  const exchanged = client.refreshToken('u').catch(({ code }) => code);
+  await turn();
+  Socket.all[0]?.say({ t: 'error', p: { code: 'AUTH_REFRESH_FAILED', reason: 'busy' } });
+  await client.close();
+  expect(await exchanged).toBe('WSE_CONNECTION_LOST');
+  expect(clock.timers).toBe(0);
+});
+
+// The last one here: whoever imports later waits behind an import that does not end.
+it('a file that comes too late is no failure of an endpoint either, and neither is such a token', async () => {
+  let arrive = (): void => {};
+  vi.doMock(PART, () => new Promise((resolve) => (arrive = () => resolve({ createInbound: inbound }))));
+  onTestFinished(() => {
+    arrive();
+    vi.doUnmock(PART);
+  });
+  let give = (_: string): void => {};
+  const token = (): Promise<string> => new Promise((resolve) => (give = resolve));
+  start({ breaker: circuitBreaker({ failures: 2 }), pool: endpointPool(), token }, ['ws://a', 'ws://b']);
+  const unblamed = (): void => {
+    const { circuitBreaker: breaker, connectionPool } = client.getStats();
+    expect(breaker).toMatchObject({ state: 'closed' });
+    expect(connectionPool.map(({ failures }) => failures)).toEqual([0, 0]);
+  };
+  for (let second = 0; second < 30; second += 1) {
+    clock.pass(1_000);
+    give('t');
+    await turn();
+  }
+  expect(states.at(-1)).toMatchObject({ state: 'reconnecting', reason: 'no connection in time' });
+  expect(client.getStats().attempts).toBeGreaterThan(1);
+  unblamed();
+  arrive();
+  await vi.dynamicImportSettled();
+  for (let second = 0; second < 30; second += 1) {
+    clock.pass(1_000);
+    await turn();
+  }
+  unblamed();
+  give('t');
+  await attempted();
+  expect(client.state).toBe('connected');
 });
