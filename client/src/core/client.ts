@@ -4,7 +4,7 @@
  */
 
 import { encode } from '../protocol/encode.js';
-import type { Outgoing, WSEEvent } from '../protocol/types.js';
+import type { WSEEvent } from '../protocol/types.js';
 import { createDriver } from './driver.js';
 import { WSEError, type WSEErrorCode } from './errors.js';
 import { createEmitter, type Off } from './events.js';
@@ -87,7 +87,11 @@ export function connect<E extends object = Record<string, unknown>>(
     counters.bytesSent += text.length;
     return true;
   };
-  const write = (message: Outgoing): boolean => transmit(encode(message));
+  const write: InboundHost['write'] = (message, check) => {
+    const text = encode(message);
+    check?.(text);
+    return transmit(text);
+  };
   const outgoing = createOutgoing({
     clock,
     limit: settings.sendQueueSize,
@@ -163,10 +167,8 @@ export function connect<E extends object = Record<string, unknown>>(
       flush: outgoing.flush,
       deliver(event, internal) {
         if (hooks.some((hook) => hook.event?.(event))) return;
-        events.emit(event.type, event);
-        if (internal) return;
-        events.emit(ANY, event);
-        inbox.push(event as EventOf<E>);
+        const heard = events.emit(event.type, event);
+        if (!internal) inbox.push(event as EventOf<E>, events.emit(ANY, event) || heard);
       },
       stats: () => client.getStats(),
       report,

@@ -50,8 +50,8 @@ export interface InboundHost {
   readonly token: ExchangeHost['token'];
   readonly shared: Shared;
   id(): string;
-  /** Sends at once; false without a connection. */
-  write(message: Outgoing): boolean;
+  /** Sends at once, unless `check` throws; false without a connection. */
+  write(message: Outgoing, check?: (text: string) => void): boolean;
   /** Messages can be sent now. */
   flush(): void;
   /** Hands an event to the program; `internal`: to handlers of its type only. */
@@ -100,9 +100,17 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     },
     recover: (positions) => topics.recover(positions),
     lost: (topic, from, to) => void notices.emit('lost', { topic, from, to }),
+    wanted: (topic) => subscriptions.wanted.get(topic),
     shared,
   });
   resume.seed(host.positions);
+  /** Bytes of a message, in the words of the last server that said so. */
+  let takes: unknown;
+  const fits = (text: string): void => {
+    if (typeof takes === 'number' && text.length * 3 > takes && new TextEncoder().encode(text).length > takes) {
+      throw new shared.WSEError('WSE_TOO_LARGE', `the server takes ${takes} bytes`);
+    }
+  };
   const snapshots = createSnapshots(clock, shared, (names) => {
     resume.rewind(names);
     const payload = { topics: names ?? [...subscriptions.wanted.keys()], include_snapshots: true, include_history: false };
@@ -115,9 +123,9 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     positions: resume.positions,
     forget: resume.forget,
   });
-  const exchange = createExchange({ token: host.token, clock, timeout, write, report, shared: shared });
+  const exchange = createExchange({ token: host.token, clock, timeout, write, report, shared });
   const renewable = typeof settings.token === 'function';
-  const answering = createAnswering({ clock, shared, requests, write, report: host.threw });
+  const answering = createAnswering({ clock, shared, requests, write: (message) => write(message, fits), report: host.threw });
 
   const session = createSession({
     answering,
@@ -127,6 +135,7 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     write,
     ready,
     hello() {
+      takes = session.server.limits['max_message_size'];
       notices.emit('server', session.server);
       greeted();
     },
@@ -211,12 +220,7 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     resume,
     snapshot: snapshots.request,
     exchange: exchange.exchange,
-    fits(text) {
-      const { max_message_size: max } = session.server.limits;
-      if (typeof max === 'number' && text.length * 3 > max && new TextEncoder().encode(text).length > max) {
-        throw new shared.WSEError('WSE_TOO_LARGE', `the server takes ${max} bytes`);
-      }
-    },
+    fits,
     probe() {
       if (driver.buffered !== undefined) liveness.probe();
     },

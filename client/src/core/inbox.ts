@@ -1,6 +1,6 @@
 /**
  * Who reads events by iterating: one place from the beginning for the first reader, one of its own for each further. Each is bounded, and a
- * reader that waits gets an event without it. It stops to collect when nobody has ever read.
+ * reader that waits gets an event without it. It stops to collect when nobody has ever read and handlers hear what comes.
  */
 
 import type { Clock } from './clock.js';
@@ -12,7 +12,8 @@ import { createWait, type Wait } from './wait.js';
 export interface Inbox<T> {
   /** Events that wait for the first reader. */
   readonly size: number;
-  push(event: T): void;
+  /** `heard`: a handler has it already. */
+  push(event: T, heard?: boolean): void;
   /** The next event for the first reader; rejects with `WSE_TIMEOUT` after `timeout` milliseconds, `WSE_ABORTED`, or what ended it. */
   next(timeout?: number, signal?: AbortSignal): Promise<IteratorResult<T, undefined>>;
   /** Iterates; leaving the loop keeps what waits for the first reader for the next one. */
@@ -69,14 +70,14 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
     get size() {
       return first.items.length;
     },
-    push(event) {
+    push(event, heard) {
       if (over) return;
       for (const place of places) {
         const { items, waits } = place;
         const [wait] = waits;
         if (wait) wait.resolve({ done: false, value: event });
         else if (!place.over && items.length < limit) items.push(event);
-        else if (!read) {
+        else if (!read && heard) {
           // Handlers do all the work here: a full queue would hold its memory for nobody.
           places.clear();
           place.items = [];

@@ -22,8 +22,10 @@ export interface ResumeOptions {
   readonly maxHeld?: number;
   /** Bytes of them, as `accept` was told. Default 8 MiB. */
   readonly maxHeldBytes?: number;
-  /** Topics with a position. The oldest is forgotten for a new one, as if nothing missing of it could be had. Default 10,000. */
+  /** Topics with a position. The oldest nobody has named is forgotten for a new one, as if nothing missing of it could be had. Default 10,000. */
   readonly maxTopics?: number;
+  /** What somebody who has named a topic wants of it. Default: nobody has. */
+  readonly wanted?: (topic: string) => { readonly recover?: boolean } | undefined;
   /** Milliseconds until a request counts as unanswered; doubled each time, five times at most. Default 5,000. */
   readonly deadline?: number;
   /** Requests in a row that bring nothing before what is missing is declared lost. Default 3. */
@@ -99,6 +101,7 @@ export const createResume = (options: ResumeOptions): Resume => {
     maxHeld = 10_000,
     maxHeldBytes = 8 << 20,
     maxTopics = 10_000,
+    wanted = () => undefined,
     deadline = 5_000,
     attempts = 3,
   } = options;
@@ -124,10 +127,17 @@ export const createResume = (options: ResumeOptions): Resume => {
   const alive = (line: Line): boolean => lines.get(line.topic) === line;
 
   const start = (topic: string, epoch: string, last: number): void => {
+    let left = lines.size;
     for (const line of lines.values()) {
-      if (lines.size < maxTopics) break;
-      pass(line);
-      drop(line);
+      if (lines.size < maxTopics || left-- === 0) break;
+      if (wanted(line.topic)) {
+        // To the end, so that the next one need not look at it.
+        lines.delete(line.topic);
+        lines.set(line.topic, line);
+      } else {
+        pass(line);
+        drop(line);
+      }
     }
     lines.set(topic, { topic, epoch, last, held: new Map(), goal: 0, asked: 0, tries: 0, back: rewound?.(topic) ?? false });
   };
@@ -253,6 +263,8 @@ export const createResume = (options: ResumeOptions): Resume => {
     accept(event, size = 0) {
       const { topic, epoch, offset } = event;
       if (topic === undefined || epoch === undefined || offset === undefined) return deliver(event);
+      // A group of workers shares a stream: what one of them gets has holes.
+      if (wanted(topic)?.recover === false) return deliver(event);
       const line = lines.get(topic);
       if (!line) {
         start(topic, epoch, offset);

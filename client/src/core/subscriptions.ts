@@ -44,6 +44,8 @@ export interface Waiter {
   readonly left: Set<string>;
   readonly topics: string[];
   readonly failed: { topic: string; reason: string }[];
+  /** Whether what was missed has come, as far as the server has said. */
+  recovered?: boolean | undefined;
   readonly timeout: number;
   readonly wait: Wait<SubscriptionResult>;
 }

@@ -11,6 +11,10 @@ import type { SubscriptionResult, Subscriptions } from './subscriptions.js';
 const AGAIN_MS = 10_000;
 const AGAIN = 3;
 
+/** Positions that a server honours in one request (docs/protocol.md §8.1), and characters that any takes. */
+const POSITIONS = 512;
+const LENGTH = 32_768;
+
 /** What it needs of a client. */
 export interface TopicsHost {
   readonly clock: Clock;
@@ -61,8 +65,15 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
       ...(known && { recover: true, recovery: from }),
     });
   };
-  const requestAlike = (topics: readonly string[]): void =>
-    request(topics, wanted.get(topics[0] as string)?.presence, positions(topics.filter(kept)));
+  /** The same in as many requests as it takes. */
+  const requestAlike = (topics: readonly string[], from = Object.entries(positions(topics.filter(kept)))): void => {
+    const parts = <T>(list: readonly T[]): T[][] => [list.slice(0, list.length / 2), list.slice(list.length / 2)];
+    const fits = from.length <= POSITIONS && JSON.stringify([topics, from]).length <= LENGTH;
+    if (!fits && topics.length > 1) for (const part of parts(topics)) requestAlike(part);
+    // Of a pattern there may be more than of names.
+    else if (!fits && from.length > 1) for (const part of parts(from)) requestAlike(topics, part);
+    else request(topics, wanted.get(topics[0] as string)?.presence, Object.fromEntries(from));
+  };
   /** A request for each kind of presence. */
   const requestAll = (): void => {
     const groups = new Map<string | undefined, string[]>();
@@ -123,6 +134,12 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
           confirmed.add(topic);
         } else confirmed.delete(topic);
       }
+      // What was on its way has said where it was once more.
+      if (action === 'unsubscribe')
+        forget(
+          topics.filter((topic) => !wanted.has(topic)),
+          [...wanted.keys()],
+        );
       const whole = topics.length + failed.length > 0;
       if (!whole) asked.clear();
       for (const { topic } of failed) asked.delete(topic);
@@ -130,12 +147,15 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
       for (const waiter of waiters) {
         const { left, wait } = waiter;
         if (waiter.action !== action) continue;
+        const before = left.size;
         // A request the server could not read names nothing: it was the oldest one.
         for (const fail of whole ? failed : [...left].map((topic) => ({ topic, reason: 'refused' }))) {
           if (left.delete(fail.topic)) waiter.failed.push(fail);
         }
         for (const topic of topics) if (left.delete(topic)) waiter.topics.push(topic);
-        if (left.size === 0) wait.resolve(told(action, waiter.topics, waiter.failed, result));
+        // One request may have become several.
+        if (left.size < before && waiter.recovered !== false) waiter.recovered = result.recovered;
+        if (left.size === 0) wait.resolve(told(action, waiter.topics, waiter.failed, { ...result, recovered: waiter.recovered }));
         if (!whole) break;
       }
     },

@@ -3,6 +3,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, it, onTestFinished } from 'vitest';
@@ -13,14 +14,18 @@ import { mangling } from '../../names.config.js';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 interface Scope {
-  readonly wse: Pick<typeof import('../../src/index.js'), 'connect'>;
+  readonly wse: Pick<typeof import('../../src/index.js'), 'connect' | 'endpointPool'>;
   client: import('../../src/index.js').WSEClient;
   errors: string[];
 }
 
 it('connects in the end, whatever becomes of the first loads', async () => {
   const { outputFiles } = await build({
-    stdin: { contents: "import { connect } from './src/index.ts'; globalThis.wse = { connect }", resolveDir: ROOT, loader: 'ts' },
+    stdin: {
+      contents: "import { connect, endpointPool } from './src/index.ts'; globalThis.wse = { connect, endpointPool }",
+      resolveDir: ROOT,
+      loader: 'ts',
+    },
     bundle: true,
     minify: true,
     splitting: true,
@@ -35,9 +40,12 @@ it('connects in the end, whatever becomes of the first loads', async () => {
   const files = new Map(outputFiles.map(({ path, text }) => [`/${basename(path)}`, text]));
   const asked: string[] = [];
   let failing = 2;
-  const site = createServer(({ url = '/' }, response) => {
+  const site = createServer(async ({ url = '/' }, response) => {
     asked.push(url);
-    const broken = url.startsWith('/inbound') && failing-- > 0;
+    const part = url.startsWith('/inbound');
+    const broken = part && failing-- > 0;
+    // Longer than several attempts may take.
+    if (part && !broken) await setTimeout(1_000);
     response.writeHead(broken ? 503 : 200, { 'Content-Type': url.endsWith('.js') ? 'text/javascript' : 'text/html' });
     response.end(files.get(url) ?? '<!doctype html><script type="module" src="/stdin.js"></script>');
   });
@@ -57,7 +65,12 @@ it('connects in the end, whatever becomes of the first loads', async () => {
   await page.evaluate(async (url) => {
     const scope = globalThis as unknown as Scope;
     scope.errors = [];
-    scope.client = scope.wse.connect(url, { topics: ['a'], reconnect: { baseDelay: 50 } });
+    scope.client = scope.wse.connect(url, {
+      topics: ['a'],
+      reconnect: { baseDelay: 50, maxDelay: 100 },
+      connectTimeout: 250,
+      pool: scope.wse.endpointPool(),
+    });
     scope.client.watch('error', ({ cause }) => scope.errors.push(String(cause)));
     scope.client.onRequest<number>('double', (n) => n * 2);
     const [, { success }] = await Promise.all([scope.client.send('hello', 1), scope.client.subscribe(['b'])]);
@@ -67,6 +80,9 @@ it('connects in the end, whatever becomes of the first loads', async () => {
   expect(await server.server.request(conn, 'double', 21)).toBe(42);
   // One thing is loaded later, once it can be; nothing else is needed of what is not used.
   expect(scripts()).toEqual(['/stdin.js', '/inbound', '/inbound', '/inbound']);
+  // None of it was a server's fault.
+  const pool = await page.evaluate(() => (globalThis as unknown as Scope).client.getStats().connectionPool);
+  expect(pool).toEqual([expect.objectContaining({ failures: 0, healthy: true })]);
   const errors = await page.evaluate(() => (globalThis as unknown as Scope).errors);
   expect(errors).toEqual([expect.stringContaining('inbound'), expect.stringContaining('inbound')]);
 });

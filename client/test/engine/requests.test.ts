@@ -71,6 +71,10 @@ describe('requests', () => {
     expect(await server.request(conn, 'confirm', { text: 'Sell?' })).toEqual({ confirmed: { text: 'Sell?' } });
     expect(await failureOf(server.request(conn, 'refuse'))).toEqual(new WSERequestError('BUSY', 'not now'));
     expect(await failureOf(server.request(conn, 'unknown'))).toMatchObject({ code: 'NOT_HANDLED' });
+    // As the server would have to end the connection for.
+    client.onRequest('large', () => 'x'.repeat(1_100_000));
+    expect(await failureOf(server.request(conn, 'large'))).toMatchObject({ code: 'WSE_TOO_LARGE' });
+    expect(client.isConnected).toBe(true);
     let aborted = false;
     client.onRequest(
       'slow',

@@ -51,3 +51,18 @@ it('a second reader that has overflowed ends behind its error', async () => {
   await expect(second.next()).rejects.toMatchObject({ code: 'WSE_OVERFLOW' });
   expect(await second.next()).toEqual({ done: true, value: undefined });
 });
+
+it('what came before the first read is a loss like any other, unless handlers have heard it', async () => {
+  let dropped = 0;
+  const make = (overflow: 'error' | 'drop-oldest') => createInbox<number>(2, overflow, new TestClock(), () => (dropped += 1));
+  const oldest = make('drop-oldest');
+  for (const n of [1, 2, 3]) oldest.push(n);
+  expect([dropped, (await oldest.next()).value, (await oldest.next()).value]).toEqual([1, 2, 3]);
+  const told = make('error');
+  for (const n of [1, 2, 3]) told.push(n);
+  expect([dropped, (await told.next()).value, (await told.next()).value]).toEqual([2, 1, 2]);
+  await expect(told.next()).rejects.toMatchObject({ code: 'WSE_OVERFLOW' });
+  const heard = make('error');
+  for (const n of [1, 2, 3]) heard.push(n, true);
+  expect([dropped, heard.size]).toEqual([2, 0]);
+});

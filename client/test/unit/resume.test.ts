@@ -298,6 +298,14 @@ describe('bounds', () => {
     for (const topic of ['a', 'b', 'c']) resume.accept(event(1, A, topic));
     expect(Object.keys(resume.positions())).toEqual(['b', 'c']);
   });
+
+  test('of topics: what somebody has named is not forgotten for what a pattern brings', () => {
+    const { resume } = setup({ maxTopics: 3, wanted: (topic) => (/^vital/.test(topic) ? {} : undefined) });
+    for (const topic of ['vital.1', 'vital.2', 'a', 'b', 'c']) resume.accept(event(1, A, topic));
+    expect(Object.keys(resume.positions()).sort()).toEqual(['c', 'vital.1', 'vital.2']);
+    for (const topic of ['vital.3', 'vital.4', 'd', 'e']) resume.accept(event(1, A, topic));
+    expect(Object.keys(resume.positions()).sort()).toEqual(['e', 'vital.1', 'vital.2', 'vital.3', 'vital.4']);
+  });
 });
 
 describe('connections', () => {

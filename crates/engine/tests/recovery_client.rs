@@ -179,6 +179,7 @@ fn a_pattern_brings_the_topics_whose_positions_are_named() {
         json!({ "epoch": epoch, "offset": offset })
     };
     let positions = json!({ "px": at("px", 8), "py": at("py", 10), "qx": at("qx", 1) });
+    let more = json!({ "py": at("py", 7), "qx": at("qx", 1) });
     let (mut peer, _) = server.connect();
     send(&mut peer, &json!({ "action": "subscribe", "topics": ["p*"], "recover": true, "recovery": positions }));
     let (replayed, reply) = reply(&mut peer);
@@ -197,6 +198,16 @@ fn a_pattern_brings_the_topics_whose_positions_are_named() {
     );
     publish(&server, "py", 1);
     assert_eq!(peer.json()["o"], 11);
+    // More than a request may bring come with the pattern again, which is held by now.
+    send(&mut peer, &json!({ "action": "subscribe", "topics": ["p*"], "recover": true, "recovery": more }));
+    let (replayed, reply) = self::reply(&mut peer);
+    assert_eq!(replayed.iter().map(|message| message["o"].as_u64().unwrap()).collect::<Vec<_>>(), [8, 9, 10, 11]);
+    assert_eq!(
+        (&reply["recovery"]["py"]["recovered"], &reply["recovery"]["qx"]["epoch"]),
+        (&json!(true), &json!(null))
+    );
+    publish(&server, "py", 1);
+    assert_eq!(peer.json()["o"], 12, "it comes once");
 }
 
 #[test]

@@ -173,10 +173,10 @@ impl Shard {
         asked
     }
 
-    /// Positions in topics that come through a pattern the update subscribes to: those are recovered, too. A few of them.
+    /// Positions in topics that come through a pattern the update names, new or held: those are recovered, too. A few of them each time.
     fn covered_now(&self, peer: &Peer, update: &Update, results: &Results) -> Vec<Asked> {
-        let new = results.changed.iter().filter(|name| is_pattern(name));
-        let patterns: Vec<Pattern> = new.filter_map(|name| Pattern::new(name).ok()).collect();
+        let held = results.succeeded.iter().filter(|name| is_pattern(name));
+        let patterns: Vec<Pattern> = held.filter_map(|name| Pattern::new(name).ok()).collect();
         if patterns.is_empty() {
             return Vec::new();
         }
