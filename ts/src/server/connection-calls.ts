@@ -59,7 +59,7 @@ export interface PresenceSubscription {
   accepted: number;
   /** On how many topics the user is present by this connection; nobody is present on patterns. */
   present: number;
-  /** On how many they are not, and why (of the first); null: nothing was refused. */
+  /** On how many they are not, or with their data of before, and why (of the first); null: nothing was refused. */
   refused: { code: PresenceRefusal; topics: number } | null;
 }
 

@@ -72,17 +72,21 @@ describe('presence', () => {
     expect([await ada.heard(2), await bob.heard(2)]).toEqual([told, told]);
     expect(server.healthSnapshot()).toMatchObject({ presence_enabled: true, presence_topics: 1, presence_total_users: 1 });
     expect(server.prometheusMetrics()).toMatch(/^wse_presence_users 1$/m);
-    // A second connection of the same user is the same member.
+    // A second connection of the same user is the same member, and its data count.
     const second = await Client.open(on.port, cookie('ada'));
     const [, other] = await on.take('auth_connect');
     expect(server.subscribeConnection(other, ['room'], { presence: { name: 'Ada 2' } })).toMatchObject({ present: 1 });
     expect(server.presence('room')).toEqual({ ada: { data: { name: 'Ada 2' }, connections: 2 } });
+    expect((await bob.heard(3))[2]).toBe(frame('presence_update', 'room', 'ada', { name: 'Ada 2' }));
+    const again = (name: string) => server.subscribeConnection(other, ['room'], { presence: { name } });
+    expect([again('Ada 2'), again('Ada 3')]).toEqual(Array(2).fill({ accepted: 1, present: 1, refused: null }));
+    expect((await bob.heard(4))[3]).toBe(frame('presence_update', 'room', 'ada', { name: 'Ada 3' }));
     second.socket.terminate();
     await waitUntil(() => server.presenceStats('room').numConnections === 1, 'the second connection to be gone');
     ada.socket.terminate();
-    expect((await bob.heard(3))[2]).toBe(frame('presence_leave', 'room', 'ada', { name: 'Ada 2' }));
+    expect((await bob.heard(5))[4]).toBe(frame('presence_leave', 'room', 'ada', { name: 'Ada 3' }));
     expect([server.presence('room'), server.presenceStats('room')]).toEqual([{}, { numUsers: 0, numConnections: 0 }]);
-    expect((await heardSoFar(on, bob, watcher)).texts).toHaveLength(3);
+    expect((await heardSoFar(on, bob, watcher)).texts).toHaveLength(5);
   });
 
   it('is told in frames that are the vectors, byte for byte', async () => {

@@ -31,9 +31,9 @@ pub(crate) struct Size {
 pub(crate) enum Joined {
     /// They were not there before.
     New,
-    /// They had their grace, and come back with other data.
+    /// They were there, or had their grace, and have other data now.
     Updated,
-    /// They were there.
+    /// They were there, or had their grace, with these data.
     Silent,
     /// There are as many members as there may be: nothing was changed.
     Full,
@@ -101,7 +101,12 @@ impl Members {
         self.waiting -= usize::from(returns);
         let changes = !same(&member.record.data, data);
         self.set(user, data, versions);
-        if returns && changes { Joined::Updated } else { Joined::Silent }
+        if changes { Joined::Updated } else { Joined::Silent }
+    }
+
+    /// Whether `user` is there with these data.
+    pub(crate) fn has(&self, user: &str, data: &Arc<str>) -> bool {
+        self.members.get(user).is_some_and(|member| same(&member.record.data, data))
     }
 
     /// Other data of a user who is there; false: they are not.
@@ -206,9 +211,12 @@ mod tests {
     fn several_connections_are_one_member() {
         let mut topic = Topic::new();
         assert_eq!((topic.join("a", "1"), topic.join("a", "2"), topic.join("b", "3")), {
-            (Joined::New, Joined::Silent, Joined::New)
+            (Joined::New, Joined::Updated, Joined::New)
         });
         assert_eq!(topic.members.stats(), (2, 3));
+        let has = |user: &str, data: &str| topic.members.has(user, &data.into());
+        assert!(has("a", "2") && !has("a", "1") && !has("c", "2"));
+        assert_eq!((topic.join("a", "2"), topic.members.leave("a", None)), (Joined::Silent, Left::Silent));
         assert_eq!(topic.members.leave("a", None), Left::Silent);
         assert_eq!(topic.members.leave("a", None), left("2"), "with the last data");
         assert_eq!(topic.members.leave("a", None), Left::Silent, "nobody is there twice");

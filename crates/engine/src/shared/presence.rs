@@ -25,7 +25,7 @@ const FRAME_BYTES: usize = 96;
 pub struct Present {
     /// Topics they are present on by this connection, those they were on before included.
     pub topics: usize,
-    /// Topics they are not.
+    /// Topics they are not, or with their data of before.
     pub refused: usize,
     /// Why, of the first of those.
     pub why: Option<Refused>,
@@ -106,18 +106,16 @@ impl Shared {
                 return present;
             }
         };
-        let (data, limits) = (Arc::from(data), Limits { members: config.max_members });
+        let (data, limits) = (Arc::<str>::from(data), Limits { members: config.max_members });
         let held = details.extras.get_or_insert_default().present.get_or_insert_default();
         for topic in names() {
-            if held.contains_key(&topic.id) {
-                self.change(topic, |members, _| members.set(&user, &data, &self.presence.versions));
-                present.topics += 1;
-                continue;
-            }
             let size = FRAME_BYTES + topic.name.len() + user.len() + data.len();
-            let joined = match self.is_crammed(size) {
-                true => Err(Refused::Overloaded),
-                false => self.join(topic, &user, &data, limits),
+            let joined = if held.contains_key(&topic.id) {
+                self.say_again(topic, &user, &data, size)
+            } else if self.is_crammed(size) {
+                Err(Refused::Overloaded)
+            } else {
+                self.join(topic, &user, &data, limits)
             };
             match joined {
                 Ok(told) => {
@@ -148,6 +146,22 @@ impl Shared {
             };
             told.add(change, user, data);
             Ok(true)
+        })
+    }
+
+    /// The data of a user who is on a topic by the connection that says so; whether anybody was told: others than before are, as
+    /// an announcement of `size` bytes.
+    fn say_again(&self, topic: &Arc<TopicEntry>, user: &str, data: &Arc<str>, size: usize) -> Result<bool, Refused> {
+        self.change(topic, |members, told| {
+            let changes = !members.has(user, data);
+            if changes && self.is_crammed(size) {
+                return Err(Refused::Overloaded);
+            }
+            let tells = members.set(user, data, &self.presence.versions) && changes;
+            if tells {
+                told.add(PresenceChange::Update, user, data);
+            }
+            Ok(tells)
         })
     }
 
