@@ -98,8 +98,8 @@ export function useTopic<T, R>(topic: string, select: (value: T | undefined, sta
   );
 }
 
-/** What was drawn last, for what happens later. */
-function useLatest<T>(value: T): { readonly current: T } {
+/** What was drawn last, for what happens later. Internal to this folder. */
+export function useLatest<T>(value: T): { readonly current: T } {
   const latest = useRef(value);
   useEffect(() => {
     latest.current = value;
@@ -122,8 +122,9 @@ export function usePresence<D = unknown>(topic: string, { data, load }: Presence
   const { store } = useAbove();
   const members = useTopic(topic, membersOf);
   const text = data && JSON.stringify(data);
-  const latest = useLatest(load);
-  const loads = load !== undefined;
+  // Programs without types write `load: isKnown && load`.
+  const loads = typeof load === 'function';
+  const latest = useLatest(loads ? load : undefined);
   useEffect(() => {
     const get: PresenceOptions['load'] = (client) => latest.current?.(client) ?? Promise.resolve({});
     return store.present(topic, { data: text && JSON.parse(text), load: loads ? get : undefined });

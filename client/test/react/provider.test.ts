@@ -164,6 +164,14 @@ describe('presence', () => {
     expect(members.last()).toEqual(both);
     await waitUntil(() => Object.keys(others.last() ?? {}).length === 2, 'ada at bob');
     expect(others.last()).toEqual(both);
+    // As programs without types have it.
+    const neither = show(() => Object.fromEntries(usePresence('room', { load: false as never, data: '' as never })));
+    const third = render(provide({ url: `${server.url}?user=bob` }, neither.component));
+    await waitUntil(() => Object.keys(neither.last() ?? {}).length === 2, 'both at a third');
+    // Effects come behind the drawing; one that throws takes the page down.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(third.text()).toContain('Ada');
+    third.unmount();
     second.unmount();
     await waitUntil(() => Object.keys(members.last() ?? {}).length === 1, 'ada alone');
     expect(members.last()).toEqual({ ada: { name: 'Ada' } });
