@@ -1,6 +1,6 @@
 /** `useWSE`: one hook with everything, in the words of the published one (its signature, its return value). All of it is done by a session and its client. */
 
-import { useMemo, useRef } from 'react';
+import { useMemo } from 'react';
 import {
   type BackoffOptions,
   batching,
@@ -15,7 +15,7 @@ import {
   WSEError,
 } from '../index.js';
 import type { QueryDefaults } from '../query/adaptive.js';
-import { useInfo, useMaybeAbove, useSession } from './hooks.js';
+import { useInfo, useLatest, useMaybeAbove, useSession } from './hooks.js';
 import { watchWindow } from './page-events.js';
 import type { Session, SessionConfig } from './session.js';
 
@@ -27,16 +27,30 @@ export interface UseWSEConfig extends SessionConfig {
   readonly reconnection?: Partial<BackoffOptions>;
   /** Sizes of batches and queues: `batching()`, `sendQueueSize`. @default no batches */
   readonly performance?: { readonly batchSize?: number; readonly batchTimeout?: number; readonly maxQueueSize?: number };
+  /** What `sendMessage` keeps while there is no connection. */
+  readonly offline?: OfflineOptions;
   /** Encryption and signatures are not to be had: asking for them is an error, so that nothing is sent in clear by mistake. */
   readonly security?: { readonly encryptionEnabled?: false; readonly messageSignature?: false };
-  /** Called when the server refuses the token, or it is about to expire. What it resolves with is the new token; nothing: the old one. */
+  /** Called when the server refuses the token, or it is about to expire. What it resolves with is the new token; nothing: the old one, or with `'cookie'` the cookie it has renewed. */
   readonly refreshAuthToken?: () => Promise<string | undefined> | Promise<void>;
   /** A TanStack query client whose defaults follow the connection: `adaptQueryClient` of `wse-client/query`, loaded when it is named. */
   readonly queryClient?: QueryDefaults;
   /** Whether the window is told what happens: `watchWindow`. @default true */
   readonly windowEvents?: boolean;
+  /** As everywhere, but asked for as the published hook does. Where a server has no `snapshots` its application gets a `sync_request`. @default true */
+  readonly sync?: boolean;
   /** Called once with each client that is made, to add handlers before anything comes. */
   readonly registerHandlers?: (client: WSEClient) => void;
+}
+
+/** What is kept in memory, for as long as the page is there; what must outlive it is an outbox's (`wse-client/outbox`, in `extensions`). */
+export interface OfflineOptions {
+  /** Whether messages wait for a connection. @default true */
+  readonly enabled?: boolean;
+  /** Messages that wait; the next one is refused (`WSE_QUEUE_FULL`). The same as `sendQueueSize`, and before `performance.maxQueueSize`. @default 1000 */
+  readonly maxSize?: number;
+  /** How long one waits, ms; then its promise rejects (`WSE_TIMEOUT`). @default 3600000 */
+  readonly maxAge?: number;
 }
 
 /** The same in one object. */
@@ -47,10 +61,10 @@ export interface UseWSEOptions extends UseWSEConfig {
 /** How `sendMessage` sends. */
 export interface MessageOptions {
   readonly priority?: Priority;
-  /** Whether it may wait for a connection. @default true */
+  /** Whether it may wait for a connection. @default `offline.enabled` */
   readonly offline?: boolean;
   readonly correlation_id?: string;
-  /** How long it may wait, ms. @default the client's `timeout` */
+  /** How long it may wait, ms. @default `offline.maxAge`, an hour */
   readonly ttl?: number;
   /** Refused: there is no encryption yet. */
   readonly encrypted?: false;
@@ -100,11 +114,12 @@ interface Page {
 }
 
 /** `url` and the other names of today. */
-const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed): SessionConfig => {
+const today = (given: string | undefined, config: UseWSEConfig, sessionOf: () => Session): SessionConfig => {
   const {
     endpoints,
     reconnection,
     performance: sizes,
+    offline,
     security,
     refreshAuthToken: refresh,
     registerHandlers,
@@ -114,9 +129,13 @@ const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed
   } = config;
   if (security?.encryptionEnabled || security?.messageSignature) throw noSecrets();
   const whole = (url: string): string => url.replace(/^(\w+:\/\/[^/?#]+)\/?$/, '$1/wse');
-  const token = given ?? rest.token;
+  const named = given ?? rest.token;
+  // A mode, no token: what the browser itself sends counts.
+  const token = named === 'cookie' ? '' : named;
+  const size = offline?.maxSize ?? sizes?.maxQueueSize;
   return {
     quality: networkQuality(),
+    sync: true,
     prepare(client) {
       registerHandlers?.(client);
       const offs = [windowEvents ? watchWindow(client) : undefined];
@@ -134,52 +153,57 @@ const today = (given: string | undefined, config: UseWSEConfig, renewed: Renewed
     ...(endpoints?.length && { url: endpoints.map(whole) }),
     ...(reconnection && { reconnect: reconnection }),
     ...(sizes?.batchSize && { batch: batching({ size: sizes.batchSize, delay: sizes.batchTimeout ?? 100 }) }),
-    ...(sizes?.maxQueueSize && { sendQueueSize: sizes.maxQueueSize }),
+    ...(size && { sendQueueSize: size }),
     ...rest,
     ...(token !== undefined && { token }),
     ...(refresh &&
       typeof token !== 'function' && {
         identity: `${rest.identity}|${token}`,
         token: async ({ reason }) => {
-          if (renewed.of !== token) Object.assign(renewed, { of: token, token });
-          if (reason !== 'connect') renewed.token = (await refresh()) || renewed.token;
-          return renewed.token;
+          const session = sessionOf();
+          const last = renewals.get(session) ?? token;
+          if (reason === 'connect') return last;
+          const next = (await refresh()) || last;
+          renewals.set(session, next);
+          return next;
         },
       }),
   };
 };
-/** What a refresh has brought, and for which token. */
-interface Renewed {
-  of?: string | undefined;
-  token?: string | undefined;
-}
+
+/** What refreshes have brought. It is the session's: the component that was asked for it may be gone. */
+const renewals = new WeakMap<Session, string | undefined>();
+
+const HOUR = 3_600_000;
 
 const noSecrets = (): WSEError => new WSEError('WSE_ARGUMENT', 'no encryption, no signatures');
 
-/** A promise that nobody has to wait for. */
-const quiet = <T>(promise: Promise<T>): Promise<T> => {
+/** A promise that nobody has to wait for, and that what `work` throws rejects. */
+const quiet = <T>(work: () => Promise<T>): Promise<T> => {
+  const promise = (async () => work())();
   promise.catch(() => {});
   return promise;
 };
 
-const methods = (session: Session) => {
+const methods = (session: Session, config: { readonly current: OfflineOptions | undefined }) => {
   const explicit = new Map<string, () => void>();
   let drop = new AbortController();
   const client = (): WSEClient => session.use();
   const stats = (): ClientStats | null => session.client?.getStats() ?? null;
   return {
     stats,
-    subscribe(topics: readonly string[], options: SubscribeOptions = {}) {
-      const result = client().subscribe(topics, options);
-      // Only how long this call waits is its own.
-      const { timeout: _, signal: __, ...rest } = options;
-      for (const topic of topics) {
-        const off = session.store.want([topic], rest);
-        explicit.get(topic)?.();
-        explicit.set(topic, off);
-      }
-      return result;
-    },
+    subscribe: (topics: readonly string[], options: SubscribeOptions = {}) =>
+      quiet(() => {
+        const result = client().subscribe(topics, options);
+        // Only how long this call waits is its own.
+        const { timeout: _, signal: __, ...rest } = options;
+        for (const topic of topics) {
+          const off = session.store.want([topic], rest);
+          explicit.get(topic)?.();
+          explicit.set(topic, off);
+        }
+        return result;
+      }),
     unsubscribe(topics: readonly string[]) {
       for (const topic of topics) {
         explicit.get(topic)?.();
@@ -191,23 +215,22 @@ const methods = (session: Session) => {
       else client().forceReconnect();
     },
     changeEndpoint: (url: string) => client().changeEndpoint(url),
-    sendMessage(type: string, payload?: unknown, options: MessageOptions = {}) {
-      const { priority, offline = true, correlation_id: correlationId, ttl, encrypted } = options;
-      const send = async (): Promise<void> => {
+    sendMessage: (type: string, payload?: unknown, options: MessageOptions = {}) =>
+      quiet(async () => {
+        const { enabled = true, maxAge = HOUR } = config.current ?? {};
+        const { priority, offline = enabled, correlation_id: correlationId, ttl = maxAge, encrypted } = options;
         if (encrypted) throw noSecrets();
         return client().send(type, payload, {
           signal: drop.signal,
+          timeout: offline ? ttl : 0,
           ...(priority !== undefined && { priority }),
           ...(correlationId !== undefined && { correlationId }),
-          ...(offline ? ttl !== undefined && { timeout: ttl } : { timeout: 0 }),
         });
-      };
-      return quiet(send());
-    },
+      }),
     sendBatch: (messages: readonly { readonly type: string; readonly payload?: unknown }[]) =>
-      quiet(client().sendBatch(messages.map(({ type, payload }) => [type, payload]))),
-    requestSnapshot: (topics?: readonly string[]) => quiet(client().requestSnapshot(topics)),
-    setCompression: (enabled: boolean) => quiet(client().send('config_update', { compression_enabled: enabled })),
+      quiet(() => client().sendBatch(messages.map(({ type, payload }) => [type, payload]))),
+    requestSnapshot: (topics?: readonly string[]) => quiet(() => client().requestSnapshot(topics)),
+    setCompression: (enabled: boolean) => quiet(() => client().send('config_update', { compression_enabled: enabled })),
     downloadDiagnostics() {
       const link = (globalThis as Page).document?.createElement('a');
       if (!link) return;
@@ -227,7 +250,8 @@ const methods = (session: Session) => {
 
 /**
  * Connects, and returns everything. `useWSE(token, topics, config)`, or all in one object. Components that ask for the same share one
- * connection; another token replaces it; without arguments it is that of the provider above.
+ * connection; another token replaces it. `'cookie'` is no token: the browser's own cookie counts, and nothing is sent in its place. Without
+ * arguments the connection is that of the provider above, as the provider is configured: the window is told of it with `prepare={watchWindow}`.
  */
 export function useWSE(token?: string, topics?: readonly string[], config?: UseWSEConfig): UseWSEReturn;
 export function useWSE(options: UseWSEOptions): UseWSEReturn;
@@ -235,13 +259,14 @@ export function useWSE(first?: string | UseWSEOptions, list?: readonly string[],
   const above = useMaybeAbove();
   const { topics, ...config } = typeof first === 'object' ? first : { ...rest, topics: list };
   const token = typeof first === 'string' ? first : undefined;
-  const own = useSession(
-    today(token, config, useRef<Renewed>({}).current),
+  const own: Session = useSession(
+    today(token, config, () => own),
     topics,
     above && first === undefined && list === undefined ? above : undefined,
   );
+  const offline = useLatest(config.offline);
   const info = useInfo(own);
-  const { stats, ...functions } = useMemo(() => methods(own), [own]);
+  const { stats, ...functions } = useMemo(() => methods(own, offline), [own, offline]);
   return {
     ...functions,
     isConnected: info.isConnected,

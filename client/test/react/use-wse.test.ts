@@ -2,7 +2,7 @@
 
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { encodeJwt } from '../../../ts/src/index.js';
 import { waitUntil } from '../../../ts/test/support/wait.js';
 import { type UseWSEReturn, useWSE } from '../../src/react/index.js';
@@ -52,6 +52,7 @@ it('returns what the published hook returns, and isConnected', async () => {
     expect.objectContaining({ action: 'subscribe', success_topics: ['notifications'] }),
   ]);
 
+  expect((await server.take('msg'))[2]).toMatchObject({ t: 'sync_request', p: { topics: ['notifications'] } });
   await wse.sendMessage('order', { qty: 3 }, { priority: 'high', correlation_id: 'c1' });
   const [, , order] = await server.take('msg');
   expect(order).toMatchObject({ t: 'order', p: { qty: 3 }, pri: 8, cid: 'c1' });
@@ -164,6 +165,92 @@ it('keeps what is sent without a connection, and drops it when told to', async (
   expect(connection.heard.filter(({ t }) => t === 'one')).toEqual([]);
 });
 
+it('keeps what is sent as long as the configuration says, an hour if it says nothing', async () => {
+  const peer = await Peer.start();
+  const config = { ...FAST, url: peer.url, timeout: 20 };
+  const names = ['hour', 'short', 'none', 'small'] as const;
+  const offline = { hour: {}, short: { maxAge: 20 }, none: { enabled: false }, small: { maxSize: 1 } };
+  const hooks = names.map((name) => show(() => useWSE(undefined, [], { ...config, name, offline: offline[name] })));
+  render(hooks.map(({ component }, key) => createElement(component, { key })));
+  await peer.connection(3);
+  const [hour, short, none, small] = hooks.map((hook) => hook.last()) as [UseWSEReturn, UseWSEReturn, UseWSEReturn, UseWSEReturn];
+  const kept = [hour.sendMessage('order', 1), small.sendMessage('order', 2), none.sendMessage('order', 3, { offline: true })];
+  await expect(short.sendMessage('order')).rejects.toMatchObject({ code: 'WSE_TIMEOUT' });
+  await expect(hour.sendMessage('order', 0, { ttl: 20 })).rejects.toMatchObject({ code: 'WSE_TIMEOUT' });
+  await expect(none.sendMessage('order')).rejects.toMatchObject({ code: 'WSE_TIMEOUT' });
+  await expect(small.sendMessage('order')).rejects.toMatchObject({ code: 'WSE_QUEUE_FULL' });
+  // Five times what a client waits by itself.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(hour.getQueueSize()).toBe(1);
+  for (const connection of peer.connections) connection.ready();
+  await Promise.all(kept);
+});
+
+it('rejects what is asked of it when its component is gone, and throws nothing', async () => {
+  const peer = await Peer.start();
+  const hook = show(() => useWSE(undefined, [], { ...FAST, url: peer.url, linger: 0 }));
+  const page = render(createElement(hook.component));
+  await peer.connection(0);
+  const wse = hook.last();
+  page.unmount();
+  await waitUntil(() => wse.stats === null, 'the end');
+  const asked = [
+    () => wse.subscribe(['a']),
+    () => wse.sendMessage('a'),
+    () => wse.sendBatch([{ type: 'a' }]),
+    () => wse.requestSnapshot(),
+    () => wse.setCompression(true),
+  ];
+  for (const ask of asked) await expect(ask()).rejects.toMatchObject({ code: 'WSE_CLOSED' });
+});
+
+it('asks for the state of its topics after each connect, unless it is told not to', async () => {
+  const server = await serve();
+  const hook = show(() => useWSE(undefined, ['a', 'b'], { ...FAST, url: server.url }));
+  render(createElement(hook.component));
+  // Without `snapshots` it is the application that answers.
+  const [, , asked] = await server.take('msg');
+  expect(asked).toMatchObject({ t: 'sync_request', p: { topics: ['a', 'b'], include_snapshots: true } });
+  hook.last().forceReconnect();
+  expect((await server.take('msg'))[2]).toMatchObject({ t: 'sync_request' });
+  const other = show(() => useWSE(undefined, ['a'], { ...FAST, url: server.url, name: 'quiet', sync: false }));
+  render(createElement(other.component));
+  await waitUntil(() => other.last()?.isConnected, 'connection');
+  await other.last().sendMessage('first');
+  expect((await server.take('msg'))[2]).toMatchObject({ t: 'first' });
+});
+
+it('sends no token where the cookie counts, and has the cookie renewed', async () => {
+  const peer = await Peer.start();
+  let refreshes = 0;
+  const refreshAuthToken = async (): Promise<void> => {
+    refreshes += 1;
+  };
+  const config = { ...FAST, url: peer.url, tokenIn: 'subprotocol', reconnection: { baseDelay: 1 } } as const;
+  const renewing = show(() => useWSE('cookie', ['t'], { ...config, refreshAuthToken }));
+  render(createElement(renewing.component));
+  const first = await peer.connection(0);
+  first.ready();
+  await waitUntil(() => renewing.last().isConnected, 'connection');
+  first.socket.close(4401);
+  const second = await peer.connection(1);
+  expect(refreshes).toBe(1);
+  second.ready();
+  await waitUntil(() => renewing.last().isConnected, 'connection');
+  // The client has nothing to give the server in band, and says so; the cookie is for the next connection.
+  const said = vi.spyOn(console, 'error').mockImplementation(() => {});
+  onTestFinished(() => said.mockRestore());
+  second.send({ c: 'WSE', t: 'auth_expiring', p: { expires_in: 1 } });
+  await waitUntil(() => refreshes === 2, 'a new cookie');
+  await renewing.last().sendMessage('end');
+  await second.next('end');
+  const plain = show(() => useWSE({ ...config, token: 'cookie', name: 'plain' }));
+  render(createElement(plain.component));
+  await peer.connection(2);
+  expect(peer.connections.map(({ headers }) => headers['sec-websocket-protocol'])).toEqual([undefined, undefined, undefined]);
+  expect(second.heard.filter(({ t }) => t === 'auth_refresh')).toEqual([]);
+});
+
 it('asks for another token when the server refuses one, and tells the window', async () => {
   const secret = 's'.repeat(32);
   const server = await serve({ jwt: { secret, from: ['query'] } });
@@ -178,12 +265,19 @@ it('asks for another token when the server refuses one, and tells the window', a
   const config = { ...FAST, url: server.url, tokenIn: 'query', refreshAuthToken, reconnection } as const;
   const hook = show(() => useWSE(old, [], config));
   const heard = overhear('authTokenExpired', 'wseAuthFailed');
-  render(createElement(hook.component));
+  const page = render(createElement(hook.component));
   await waitUntil(() => hook.last()?.isConnected, 'connection');
   expect(refreshes).toBe(1);
   expect(heard.map(([name]) => name)).toEqual(['wseAuthFailed', 'authTokenExpired']);
   hook.last().forceReconnect();
   await waitUntil(() => hook.last().stats?.reconnectCount === 1, 'reconnect');
+  expect(refreshes).toBe(1);
+  // What a refresh has brought is the connection's: whoever takes it over goes on with it.
+  const successor = show(() => useWSE(old, [], config));
+  page.render(createElement(successor.component));
+  await waitUntil(() => successor.last()?.isConnected, 'the same connection');
+  successor.last().forceReconnect();
+  await waitUntil(() => successor.last().stats?.reconnectCount === 2, 'reconnect');
   expect(refreshes).toBe(1);
 
   const refused = show(() => useWSE(old, [], { ...FAST, url: server.url, tokenIn: 'query' }));
@@ -234,7 +328,8 @@ it('tells the window what servers say, and nothing the platform says itself', as
   (globalThis as unknown as EventTarget).dispatchEvent(
     new CustomEvent('wseRequestSnapshot', { detail: { topics: ['a'] } }) as unknown as Event,
   );
-  expect((await connection.next('sync_request')).p).toMatchObject({ topics: ['a'] });
+  // The first one was asked for by the hook itself.
+  for (const _ of [1, 2]) expect((await connection.next('sync_request')).p).toMatchObject({ topics: ['a'] });
   say('snapshot_complete', { topics: ['a'], count: 1 });
   say('end', 0);
   await waitUntil(() => heard.some(([name]) => name === 'end'), 'the end');
