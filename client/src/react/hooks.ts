@@ -46,7 +46,7 @@ export function useSession(config: SessionConfig, topics: readonly string[] = []
 /** The session above. @throws Error where there is none. Internal to this folder. */
 export function useAbove(): Session {
   const session = useContext(Context);
-  if (!session) throw new Error('no <WSEProvider> above this component');
+  if (!session) throw new Error('no <WSEProvider> above');
   return session;
 }
 

@@ -16,7 +16,11 @@ import {
 } from '../index.js';
 import { createTopicStore, enter, type TopicStore, type TopicStoreOptions } from './topic-store.js';
 
-/** How a session connects. `url`, a `token` that is a string, `tokenIn`, `protocols`, `headers`, `name` and `identity` are compared by value: another one is another connection. The rest counts as it is when the connection is made; functions may change at any time. */
+/**
+ * How a session connects. `url`, a `token` that is a string, `tokenIn`, `protocols`, `headers`, `name` and `identity` are compared by value:
+ * another one is another connection. Of a `token` that is a function the latest is called, at each attempt. `reduce`, `topicOf` and `schedule`
+ * stay those of whoever came first; the rest counts as it is when a client is made.
+ */
 export interface SessionConfig extends Omit<ClientOptions, 'topics' | 'positions' | 'signal' | 'extensions'>, TopicStoreOptions {
   /** The server, or several. @default `/wse` of the page's own origin */
   readonly url?: string | URL | readonly (string | URL)[];
@@ -59,7 +63,7 @@ export interface Session {
   use(): WSEClient;
   /** The client, if there is one. */
   readonly client: WSEClient | undefined;
-  /** What functions are called from now on. */
+  /** What counts at the next attempt, and for the next client. */
   configure(config: SessionConfig): void;
   /** Somebody is there: connects, until what it returns is called, once. */
   acquire(): Off;
@@ -107,9 +111,8 @@ export const keyOf = (config: SessionConfig): string => {
 /** The page's session for a config, or a new one. */
 export function sessionFor(config: SessionConfig): Session {
   const key = keyOf(config);
-  const known = sessions.get(key);
-  if (known) return known;
-  const session = createSession(config, key);
+  const session = sessions.get(key) ?? createSession(config, key);
+  session.store.begin(config.initial);
   // A server renders for many: nothing of one request may be found by another.
   if ('window' in globalThis) sessions.set(key, session);
   return session;
@@ -148,7 +151,7 @@ function createSession(given: SessionConfig, key: string): Listed {
     next = {};
   };
   const open = (): WSEClient => {
-    const { url = '/wse', initial = {}, token, extensions, ...rest } = config;
+    const { url = '/wse', initial, token, extensions, ...rest } = config;
     const options: ClientOptions = {
       ...rest,
       // A state without a position is passed over there.

@@ -29,7 +29,11 @@ export type TopicReducer = (value: never, event: WSEEvent) => unknown;
 
 /** How a store works. */
 export interface TopicStoreOptions {
-  /** States to begin with. */
+  /**
+   * States to begin with. A provider that comes later to the same connection gives those of topics that nobody wants when it is first drawn.
+   * Positions count where a client is made, as the first provider's: what a later one brings is shown, and goes on with what is published
+   * from its subscription on; what came between is missing, and not declared lost. Where that matters, another `name` is another connection.
+   */
   readonly initial?: Readonly<Record<string, InitialTopic>> | undefined;
   /** Reducers by topic (or pattern, as it is subscribed). @default the last payload */
   readonly reduce?: Readonly<Record<string, TopicReducer>> | undefined;
@@ -49,6 +53,8 @@ export interface PresenceOptions {
 
 /** Topics of one connection after the other. */
 export interface TopicStore {
+  /** Takes states to begin with, of topics that nobody wants now. */
+  begin(initial: TopicStoreOptions['initial']): void;
   /** A topic as it was last drawn; the same object until it changes. */
   get(topic: string): TopicState;
   /** Wants a topic, and calls `fn` when its state was replaced; ends with the function it returns. */
@@ -100,14 +106,14 @@ export const enter = <T>(fns: Set<(value: T) => void>, fn: (value: T) => void): 
 
 /** A store without a client. */
 export function createTopicStore({
-  initial = {},
+  initial,
   reduce = {},
   topicOf = ({ topic, type }) => topic ?? type,
   schedule = nextFrame,
 }: TopicStoreOptions): TopicStore {
-  const begun = new Map(Object.entries(initial).map(([topic, { value }]) => [topic, { ...EMPTY, value }]));
+  const begun = new Map<string, TopicState>();
   /** The same without topics that nobody wanted any more: what they began with is out of date. */
-  const first = new Map(begun);
+  const first = new Map<string, TopicState>();
   const cells = new Map<string, Cell>();
   const dirty = new Set<Cell>();
   let drawing = new Set<() => void>();
@@ -178,7 +184,7 @@ export function createTopicStore({
   const use = (topic: string, options?: SubscribeOptions, done?: boolean): Cell => {
     let cell = cells.get(topic);
     if (!cell) {
-      const state = first.get(topic) ?? EMPTY;
+      const state = store.get(topic);
       const covers = /[*?]/.test(topic) ? matcher([topic]) : undefined;
       cell = { covers, listeners: new Set(), handlers: new Set(), uses: 0, settings: {}, state, live: state };
       cells.set(topic, cell);
@@ -252,6 +258,13 @@ export function createTopicStore({
   };
 
   const store: TopicStore = {
+    begin(more) {
+      for (const topic in more) {
+        const state = { ...EMPTY, value: (more[topic] as InitialTopic).value };
+        begun.set(topic, state);
+        first.set(topic, state);
+      }
+    },
     get: (topic) => cells.get(topic)?.state ?? first.get(topic) ?? EMPTY,
     began: (topic) => begun.get(topic) ?? EMPTY,
     watch: (topic, fn) => join(topic, ({ listeners }) => listeners, fn),
@@ -297,5 +310,6 @@ export function createTopicStore({
     },
     draw,
   };
+  store.begin(initial);
   return store;
 }

@@ -8,7 +8,7 @@ import { waitUntil } from '../../../ts/test/support/wait.js';
 import { type InitialTopic, useConnection, useTopic, useWSE } from '../../src/react/index.js';
 import { open } from '../support/client.js';
 import { container, withoutPage } from '../support/dom.js';
-import { provide, serve, show } from '../support/react.js';
+import { provide, render, serve, show } from '../support/react.js';
 
 it('connects nowhere on a server, and shares nothing between renderings', async () => {
   const server = await serve();
@@ -68,4 +68,44 @@ it('hydrates without a mismatch, and goes on from the offset that was rendered',
   );
   expect(hook.last()).toEqual([1, 2, 3, 4, 5, 6]);
   expect(complaints).toEqual([]);
+});
+
+it('a second island of the same connection begins with what its server has rendered, and so does a next page', async () => {
+  const server = await serve();
+  const props = { url: server.url, linger: 60_000 };
+  const complaints: unknown[] = [];
+  const pageOf = (topic: string, value: string) => {
+    const hook = show(() => useTopic<string>(topic));
+    const tree = (): ReturnType<typeof provide> => provide({ ...props, initial: { [topic]: { value } } }, hook.component);
+    return { hook, tree };
+  };
+  const hydrate = (topic: string) => {
+    const { hook, tree } = pageOf(topic, `first ${topic}`);
+    const root = hydrateRoot(container(withoutPage(() => renderToString(tree()))), tree(), {
+      onRecoverableError: (error) => complaints.push(error),
+    });
+    onTestFinished(() => root.unmount());
+    return { hook, root };
+  };
+  const one = hydrate('a');
+  await waitUntil(() => one.hook.last() === 'first a' && server.gauge('connections') === 1, 'an island');
+  const two = hydrate('b');
+  await waitUntil(() => two.hook.last() === 'first b', 'another');
+  await waitUntil(() => server.server.publish('b', 'tick', 'second b') && two.hook.last() === 'second b', 'a message');
+  expect(new Set(one.hook.results)).toEqual(new Set(['first a']));
+  expect([two.hook.results[0], complaints]).toEqual(['first b', []]);
+  expect(server.gauge('connections')).toBe(1);
+
+  // Of a topic that somebody looks at, the page already knows better.
+  const late = pageOf('b', 'first b');
+  render(late.tree());
+  await waitUntil(() => late.hook.last() !== undefined, 'a late reader');
+  expect(new Set(late.hook.results)).toEqual(new Set(['second b']));
+
+  one.root.unmount();
+  await server.take('unsubscribe');
+  const next = pageOf('a', 'next a');
+  render(next.tree());
+  await waitUntil(() => next.hook.last() !== undefined, 'the next page');
+  expect(new Set(next.hook.results)).toEqual(new Set(['next a']));
 });
