@@ -151,11 +151,11 @@ function createSession(given: SessionConfig, key: string): Listed {
     next = {};
   };
   const open = (): WSEClient => {
-    const { url = '/wse', initial, token, extensions, ...rest } = config;
+    const { url = '/wse', token, extensions, ...rest } = config;
     const options: ClientOptions = {
       ...rest,
       // A state without a position is passed over there.
-      positions: initial as Readonly<Record<string, Position>>,
+      positions: config.initial as Readonly<Record<string, Position>>,
       ...(extensions && { extensions: extensions() }),
       // The latest function counts, at each attempt.
       token: typeof token === 'function' ? (request) => (config.token as typeof token)(request) : (token ?? ''),

@@ -5,8 +5,8 @@ import { renderToString } from 'react-dom/server';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { encodeJwt } from '../../../ts/src/index.js';
 import { waitUntil } from '../../../ts/test/support/wait.js';
-import { type UseWSEReturn, useWSE } from '../../src/react/index.js';
-import { render, serve, show } from '../support/react.js';
+import { type UseWSEReturn, useWSE, watchWindow } from '../../src/react/index.js';
+import { provide, render, serve, show } from '../support/react.js';
 import { Peer } from '../support/wse.js';
 
 const FAST = { linger: 50, heartbeat: 100 } as const;
@@ -284,6 +284,19 @@ it('asks for another token when the server refuses one, and tells the window', a
   render(createElement(refused.component));
   await waitUntil(() => refused.last()?.connectionHealth === 'error', 'refusal');
   await waitUntil(() => heard.filter(([name]) => name === 'wseAuthFailed').length === 3, 'window event');
+});
+
+it('is the connection of the provider above, whose `prepare` tells the window', async () => {
+  const server = await serve();
+  const heard = overhear('connectionStateChange');
+  for (const prepare of [undefined, watchWindow]) {
+    const hook = show(() => useWSE());
+    const page = render(provide({ url: server.url, prepare, linger: 0 }, hook.component));
+    await waitUntil(() => hook.last()?.isConnected, 'connection');
+    expect(heard.length > 0).toBe(prepare !== undefined);
+    page.unmount();
+    await server.take('disconnect');
+  }
 });
 
 it('refuses to send in clear what was to be encrypted', () => {

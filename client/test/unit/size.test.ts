@@ -78,7 +78,7 @@ describe('beside the core', async () => {
     expect(await beside('react', names)).toBeLessThanOrEqual(2_500);
   });
   // With the window's events, batches and grades of quality, which are the published hook's.
-  it('useWSE', async () => expect(await beside('react')).toBeLessThanOrEqual(5_120));
+  it('useWSE', async () => expect(await beside('react')).toBeLessThanOrEqual(5_200));
   it('the stores', async () => expect(await beside('store')).toBeLessThanOrEqual(1_860));
   it('the query cache', async () => expect(await beside('query')).toBeLessThanOrEqual(620));
   it('the test server', async () => expect(await beside('testing')).toBeLessThanOrEqual(480));
