@@ -23,4 +23,11 @@ export {
   type TopicStore,
   type TopicStoreOptions,
 } from './topic-store.js';
-export { type MessageOptions, type UseWSEConfig, type UseWSEOptions, type UseWSEReturn, useWSE } from './use-wse.js';
+export {
+  type MessageOptions,
+  type OfflineOptions,
+  type UseWSEConfig,
+  type UseWSEOptions,
+  type UseWSEReturn,
+  useWSE,
+} from './use-wse.js';

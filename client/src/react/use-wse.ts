@@ -153,7 +153,7 @@ const today = (given: string | undefined, config: UseWSEConfig, sessionOf: () =>
     ...(endpoints?.length && { url: endpoints.map(whole) }),
     ...(reconnection && { reconnect: reconnection }),
     ...(sizes?.batchSize && { batch: batching({ size: sizes.batchSize, delay: sizes.batchTimeout ?? 100 }) }),
-    ...(size && { sendQueueSize: size }),
+    ...(size !== undefined && { sendQueueSize: size }),
     ...rest,
     ...(token !== undefined && { token }),
     ...(refresh &&
