@@ -49,6 +49,10 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
   let tries = 0;
   let last: Promise<unknown> = Promise.resolve();
 
+  // Who has none to give, such as where a cookie counts, is asked when the connection has ended.
+  const unlessNone = (error: unknown): void => {
+    if ((error as { code?: unknown }).code !== 'WSE_ARGUMENT') report(error);
+  };
   const lost = (): void => open?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
   const exchange: Exchange['exchange'] = (given) => {
     used = true;
@@ -88,7 +92,7 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
         // One that lives no longer than the warning is announced as soon as it is accepted: half of its life passes first.
         const life = exchanged ? Number(p['expires_in']) || 1 : 0;
         clock.clearTimeout(soon);
-        soon = clock.setTimeout(() => exchange().catch(report), life * 500);
+        soon = clock.setTimeout(() => exchange().catch(unlessNone), life * 500);
       } else if (type === 'auth_refreshed') {
         // Answers are for whoever has asked.
         exchanged = used;

@@ -150,12 +150,12 @@ function createSession(given: SessionConfig, key: string): Listed {
     info = NOWHERE;
     next = {};
   };
-  const open = (): WSEClient => {
+  const open = (positions = config.initial as Readonly<Record<string, Position>>): WSEClient => {
     const { url = '/wse', token, extensions, ...rest } = config;
     const options: ClientOptions = {
       ...rest,
       // A state without a position is passed over there.
-      positions: config.initial as Readonly<Record<string, Position>>,
+      positions,
       ...(extensions && { extensions: extensions() }),
       // The latest function counts, at each attempt.
       token: typeof token === 'function' ? (request) => (config.token as typeof token)(request) : (token ?? ''),
@@ -210,8 +210,10 @@ function createSession(given: SessionConfig, key: string): Listed {
       change({});
     },
     replace() {
+      // The store goes on: what it has had must not come again.
+      const positions = client?.recoveryState;
       close();
-      open();
+      open(positions);
     },
     watch: (fn) => enter(listeners, fn),
   };

@@ -106,7 +106,6 @@ export const enter = <T>(fns: Set<(value: T) => void>, fn: (value: T) => void): 
 
 /** A store without a client. */
 export function createTopicStore({
-  initial,
   reduce = {},
   topicOf = ({ topic, type }) => topic ?? type,
   schedule = nextFrame,
@@ -310,6 +309,5 @@ export function createTopicStore({
     },
     draw,
   };
-  store.begin(initial);
   return store;
 }

@@ -2,6 +2,7 @@
 
 import '../support/dom.js';
 import { expect, it } from 'vitest';
+import { startServer } from '../../../ts/test/support/server.js';
 import { waitUntil } from '../../../ts/test/support/wait.js';
 import { NOWHERE, sessionFor } from '../../src/react/session.js';
 import { Peer } from '../support/wse.js';
@@ -34,4 +35,30 @@ it('is drawn as it is by a schedule that does not wait', async () => {
   leave();
   await waitUntil(() => session.client === undefined, 'the end');
   expect(told.at(-1)).toBe('pending');
+});
+
+it('goes on with its streams when a client that has ended is replaced', async () => {
+  const server = await startServer({ subscriptions: 'acl', recovery: true });
+  const seen: unknown[] = [];
+  server.server.publish('a', 'tick', 0);
+  const { epoch = '' } = server.server.position('a') ?? {};
+  const session = sessionFor({
+    url: `ws://127.0.0.1:${server.port}`,
+    linger: 0,
+    initial: { a: { value: [], epoch, offset: 0 } },
+  });
+  const leave = session.acquire();
+  session.store.listen('a', ({ payload }) => seen.push(payload));
+  const [, conn] = await server.take('connect');
+  for (const n of [1, 2]) server.server.publish('a', 'tick', n);
+  await waitUntil(() => seen.length === 3, 'the first');
+  server.server.disconnect(conn, { code: 4403 });
+  await waitUntil(() => session.info.state === 'error', 'the end');
+  server.server.publish('a', 'tick', 3);
+  session.replace();
+  await waitUntil(() => seen.length > 3, 'what was missed');
+  server.server.publish('a', 'tick', 4);
+  await waitUntil(() => seen.at(-1) === 4, 'the last');
+  expect(seen).toEqual([0, 1, 2, 3, 4]);
+  leave();
 });

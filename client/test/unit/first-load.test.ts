@@ -287,6 +287,20 @@ it('a request right behind the connection is answered by whoever registers as it
   );
 });
 
+it('a token that there is none of is exchanged for none, and that is no error', async () => {
+  const reasons: string[] = [];
+  start({ token: ({ reason }: { reason: string }) => void reasons.push(reason) });
+  await until('connected');
+  const [socket] = Socket.all;
+  socket?.say({ t: 'auth_expiring', p: { expires_in: 60 } });
+  clock.pass(0);
+  await attempted();
+  expect(reasons).toEqual(['connect', 'expiring']);
+  expect(errors).toEqual([]);
+  expect(socket?.sent.map(({ t }) => t)).toEqual(['client_hello']);
+  await expect(client.refreshToken()).rejects.toMatchObject({ code: 'WSE_ARGUMENT' });
+});
+
 it('a token the server is to be asked about again is asked about on its own connection alone', async () => {
   start({ token: () => 't' });
   await until('connected');
