@@ -7,7 +7,7 @@ import { Program } from '../../../ts/test/docs/run.js';
 const text = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
 const programs = [...text.matchAll(/```js run\n([\s\S]*?)```/g)].map(([, code]) => code as string);
 
-test('there is one', () => expect(programs).toHaveLength(1));
+test('there are two', () => expect(programs).toHaveLength(2));
 
 test.each(programs)('the program', async (code) => {
   const program = new Program(['--input-type=module', '-e', code]);
