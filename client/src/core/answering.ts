@@ -14,8 +14,10 @@ export interface AnsweringHost {
   readonly shared: Pick<Shared, 'WSEError'>;
   /** Who answers, and who waits for replies. */
   readonly requests: Pick<Requests, 'handlers' | 'pending' | 'mine'>;
-  /** At once; false without a connection. */
-  write(message: Outgoing): boolean;
+  /** At once, unless `check` throws; false without a connection. */
+  write(message: Outgoing, check?: (text: string) => void): boolean;
+  /** @throws WSEError `WSE_TOO_LARGE` where the server takes no text of this size */
+  fits(text: string): void;
   report(error: unknown, type: string): void;
 }
 
@@ -28,7 +30,7 @@ export interface Answering {
 }
 
 /** No handler runs yet. */
-export function createAnswering({ clock, shared, requests, write, report }: AnsweringHost): Answering {
+export function createAnswering({ clock, shared, requests, write, fits, report }: AnsweringHost): Answering {
   const { handlers } = requests;
   const running = new Map<string, AbortController>();
   /** Handlers that have not come to an end, whatever became of their requests. */
@@ -53,9 +55,9 @@ export function createAnswering({ clock, shared, requests, write, report }: Answ
       if (signal.aborted) return;
       if (!handler) return void fail('NOT_HANDLED', `Nobody answers ${type}`);
       const payload = await handler(event.payload, { event, deadline, signal });
-      if (!signal.aborted) write({ type: 'reply', category: 'U', payload: payload ?? null, correlationId: cid });
+      if (!signal.aborted) write({ type: 'reply', category: 'U', payload: payload ?? null, correlationId: cid }, fits);
     } catch (error) {
-      const { code, message } = error as { code?: unknown; message?: unknown };
+      const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
       if (!signal.aborted) fail(typeof code === 'string' ? code : 'HANDLER_ERROR', String(message ?? error));
       report(error, type);
     } finally {

@@ -49,12 +49,9 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
   let tries = 0;
   let last: Promise<unknown> = Promise.resolve();
 
-  // Who has none to give, such as where a cookie counts, is asked when the connection has ended.
-  const unlessNone = (error: unknown): void => {
-    if ((error as { code?: unknown }).code !== 'WSE_ARGUMENT') report(error);
-  };
   const lost = (): void => open?.fail('WSE_CONNECTION_LOST', 'the connection ended before the exchange');
-  const exchange: Exchange['exchange'] = (given) => {
+  /** `needed`: that there is none is an error; where a cookie counts it is not. */
+  const exchange = (given?: string, needed = true): Promise<number | null> => {
     used = true;
     const run = (): Promise<number | null> => {
       // From here on: a token function that hangs must not hold up those behind it.
@@ -65,7 +62,11 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
       open = wait;
       const give = (token: string | undefined): void => {
         if (open !== wait) return;
-        if (!token) throw new WSEError('WSE_ARGUMENT', 'no token');
+        if (!token) {
+          if (needed) throw new WSEError('WSE_ARGUMENT', 'no token');
+          wait.resolve(null);
+          return;
+        }
         current = wait;
         tries = 0;
         again = () => {
@@ -85,14 +86,14 @@ export function createExchange({ token: get, clock, timeout, write, report, shar
     return result;
   };
   return {
-    exchange,
+    exchange: (given) => exchange(given),
     hear({ type, payload }) {
       const p = (payload ?? {}) as Readonly<Record<string, unknown>>;
       if (type === 'auth_expiring') {
         // One that lives no longer than the warning is announced as soon as it is accepted: half of its life passes first.
         const life = exchanged ? Number(p['expires_in']) || 1 : 0;
         clock.clearTimeout(soon);
-        soon = clock.setTimeout(() => exchange().catch(unlessNone), life * 500);
+        soon = clock.setTimeout(() => exchange(undefined, false).catch(report), life * 500);
       } else if (type === 'auth_refreshed') {
         // Answers are for whoever has asked.
         exchanged = used;

@@ -84,6 +84,9 @@ export interface Inbound {
   lost(): void;
 }
 
+/** Bytes of a request for topics that any server takes, as far as it has not said otherwise. */
+const REQUEST = 32_768;
+
 /** Nothing has come yet. */
 export function createInbound(host: InboundHost, opener?: DecodeOptions['opener']): Inbound {
   const { settings, shared, counters, life, driver, notices, hooks, subscriptions, requests, limiter, quality, write, report } =
@@ -104,11 +107,15 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     shared,
   });
   resume.seed(host.positions);
-  /** Bytes of a message, in the words of the last server that said so. */
-  let takes: unknown;
+  /** Bytes of a message, in the last words of this endpoint. */
+  let said: { readonly url: string | undefined; readonly bytes: unknown } | undefined;
+  const takes = (): number => {
+    const bytes = said?.url === driver.url ? said?.bytes : undefined;
+    return typeof bytes === 'number' ? bytes : Infinity;
+  };
   const fits = (text: string): void => {
-    if (typeof takes === 'number' && text.length * 3 > takes && new TextEncoder().encode(text).length > takes) {
-      throw new shared.WSEError('WSE_TOO_LARGE', `the server takes ${takes} bytes`);
+    if (text.length * 3 > takes() && new TextEncoder().encode(text).length > takes()) {
+      throw new shared.WSEError('WSE_TOO_LARGE', `the server takes ${takes()} bytes`);
     }
   };
   const snapshots = createSnapshots(clock, shared, (names) => {
@@ -122,10 +129,12 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     send: (payload) => write({ type: 'subscription_update', payload, id: host.id(), priority: 8 }),
     positions: resume.positions,
     forget: resume.forget,
+    limit: () => Math.min(takes(), REQUEST),
+    matcher: shared.matcher,
   });
   const exchange = createExchange({ token: host.token, clock, timeout, write, report, shared });
   const renewable = typeof settings.token === 'function';
-  const answering = createAnswering({ clock, shared, requests, write: (message) => write(message, fits), report: host.threw });
+  const answering = createAnswering({ clock, shared, requests, write, fits, report: host.threw });
 
   const session = createSession({
     answering,
@@ -135,7 +144,7 @@ export function createInbound(host: InboundHost, opener?: DecodeOptions['opener'
     write,
     ready,
     hello() {
-      takes = session.server.limits['max_message_size'];
+      said = { url: driver.url, bytes: session.server.limits['max_message_size'] };
       notices.emit('server', session.server);
       greeted();
     },

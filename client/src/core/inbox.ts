@@ -1,6 +1,7 @@
 /**
  * Who reads events by iterating: one place from the beginning for the first reader, one of its own for each further. Each is bounded, and a
- * reader that waits gets an event without it. It stops to collect when nobody has ever read and handlers hear what comes.
+ * reader that waits gets an event without it. Until somebody has read, what
+ * handlers hear finds no place in a full queue, and is nobody's loss.
  */
 
 import type { Clock } from './clock.js';
@@ -39,6 +40,8 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
   const first = open();
   const places = new Set([first]);
   let read = false;
+  /** Something came that no handler has heard. */
+  let unheard = false;
   let taken = false;
 
   const begin = (): Place<T> => {
@@ -72,12 +75,17 @@ export function createInbox<T>(limit: number, overflow: Overflow, clock: Clock, 
     },
     push(event, heard) {
       if (over) return;
+      if (!heard && !unheard) {
+        unheard = true;
+        places.add(first);
+      }
       for (const place of places) {
         const { items, waits } = place;
         const [wait] = waits;
         if (wait) wait.resolve({ done: false, value: event });
         else if (!place.over && items.length < limit) items.push(event);
         else if (!read && heard) {
+          if (unheard) continue;
           // Handlers do all the work here: a full queue would hold its memory for nobody.
           places.clear();
           place.items = [];

@@ -22,7 +22,7 @@ export interface ResumeOptions {
   readonly maxHeld?: number;
   /** Bytes of them, as `accept` was told. Default 8 MiB. */
   readonly maxHeldBytes?: number;
-  /** Topics with a position. The oldest nobody has named is forgotten for a new one, as if nothing missing of it could be had. Default 10,000. */
+  /** Topics with a position that nobody has named. The oldest is forgotten for a new one, as if nothing missing of it could be had. Default 10,000. */
   readonly maxTopics?: number;
   /** What somebody who has named a topic wants of it. Default: nobody has. */
   readonly wanted?: (topic: string) => { readonly recover?: boolean } | undefined;
@@ -106,6 +106,8 @@ export const createResume = (options: ResumeOptions): Resume => {
     attempts = 3,
   } = options;
   const lines = new Map<string, Line>();
+  /** Topics that nobody had named as they began, the oldest first. */
+  const unnamed = new Set<string>();
   let online = false;
   let held = 0;
   let heldBytes = 0;
@@ -127,18 +129,14 @@ export const createResume = (options: ResumeOptions): Resume => {
   const alive = (line: Line): boolean => lines.get(line.topic) === line;
 
   const start = (topic: string, epoch: string, last: number): void => {
-    let left = lines.size;
-    for (const line of lines.values()) {
-      if (lines.size < maxTopics || left-- === 0) break;
-      if (wanted(line.topic)) {
-        // To the end, so that the next one need not look at it.
-        lines.delete(line.topic);
-        lines.set(line.topic, line);
-      } else {
-        pass(line);
-        drop(line);
-      }
+    for (const name of unnamed) {
+      if (unnamed.size < maxTopics) break;
+      const line = wanted(name) ? undefined : lines.get(name);
+      if (line) pass(line);
+      if (line) drop(line);
+      unnamed.delete(name);
     }
+    if (!wanted(topic)) unnamed.add(topic);
     lines.set(topic, { topic, epoch, last, held: new Map(), goal: 0, asked: 0, tries: 0, back: rewound?.(topic) ?? false });
   };
 
@@ -146,6 +144,7 @@ export const createResume = (options: ResumeOptions): Resume => {
     settle(line);
     for (const offset of line.held.keys()) release(line, offset);
     lines.delete(line.topic);
+    unnamed.delete(line.topic);
   };
 
   const release = (line: Line, offset: number): WSEEvent | undefined => {
@@ -263,9 +262,13 @@ export const createResume = (options: ResumeOptions): Resume => {
     accept(event, size = 0) {
       const { topic, epoch, offset } = event;
       if (topic === undefined || epoch === undefined || offset === undefined) return deliver(event);
-      // A group of workers shares a stream: what one of them gets has holes.
-      if (wanted(topic)?.recover === false) return deliver(event);
       const line = lines.get(topic);
+      // A group of workers shares a stream: what one of them gets has holes.
+      if (wanted(topic)?.recover === false) {
+        if (line) pass(line);
+        if (line) drop(line);
+        return deliver(event);
+      }
       if (!line) {
         start(topic, epoch, offset);
         return deliver(event);

@@ -5,15 +5,19 @@
 
 import type { Position } from '../protocol/types.js';
 import type { Clock, TimerHandle } from './clock.js';
+import type { Shared } from './shared.js';
 import type { SubscriptionResult, Subscriptions } from './subscriptions.js';
 
 /** After so many ms, doubled each time, this often since the last that is new, what was not answered is asked for again. */
 const AGAIN_MS = 10_000;
 const AGAIN = 3;
 
-/** Positions that a server honours in one request (docs/protocol.md §8.1), and characters that any takes. */
+/** Positions that a server honours in one request (docs/protocol.md §8.1). */
 const POSITIONS = 512;
-const LENGTH = 32_768;
+/** Bytes of a request around its topics. */
+const FRAME = 300;
+
+const isPattern = (topic: string): boolean => /[*?]/.test(topic);
 
 /** What it needs of a client. */
 export interface TopicsHost {
@@ -25,6 +29,9 @@ export interface TopicsHost {
   positions(topics: readonly string[]): Readonly<Record<string, Position>>;
   /** Forgets where topics are, but for what one of `kept` covers. */
   forget(topics: readonly string[], kept: readonly string[]): void;
+  /** Bytes that a request may have. */
+  limit(): number;
+  readonly matcher: Shared['matcher'];
 }
 
 /** Topics of the connection there is. */
@@ -45,11 +52,13 @@ export interface Topics {
 }
 
 /** No connection yet. */
-export function createTopics({ clock, subscriptions, send, positions, forget }: TopicsHost): Topics {
+export function createTopics({ clock, subscriptions, send, positions, forget, limit, matcher }: TopicsHost): Topics {
   const { wanted, waiters, told } = subscriptions;
   const confirmed = new Set<string>();
   /** Not answered yet: servers that are busy lose requests, and who is not subscribed hears nothing. */
   const asked = new Set<string>();
+  /** Given back, and not answered yet. */
+  const given = new Set<string>();
   let tries = 0;
   let timer: TimerHandle;
   let recovery = false;
@@ -65,14 +74,28 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
       ...(known && { recover: true, recovery: from }),
     });
   };
-  /** The same in as many requests as it takes. */
-  const requestAlike = (topics: readonly string[], from = Object.entries(positions(topics.filter(kept)))): void => {
+  const placesOf = (topics: readonly string[]): [string, Position][] =>
+    recovery ? Object.entries(positions(topics.filter(kept))).filter(([topic]) => kept(topic)) : [];
+  /** The same in as many requests as it takes; each place is in one of them, and in none where it is in `sent`. */
+  const requestAlike = (topics: readonly string[], sent: Set<string>, places = placesOf(topics)): void => {
+    const presence = wanted.get(topics[0] as string)?.presence;
+    const from = places.filter(([topic]) => !sent.has(topic));
+    const size = new TextEncoder().encode(JSON.stringify([topics, from, presence])).length + FRAME;
+    const fits = from.length <= POSITIONS && size <= limit();
     const parts = <T>(list: readonly T[]): T[][] => [list.slice(0, list.length / 2), list.slice(list.length / 2)];
-    const fits = from.length <= POSITIONS && JSON.stringify([topics, from]).length <= LENGTH;
-    if (!fits && topics.length > 1) for (const part of parts(topics)) requestAlike(part);
+    if (!fits && topics.length > 1) for (const part of parts(topics)) requestAlike(part, sent);
     // Of a pattern there may be more than of names.
-    else if (!fits && from.length > 1) for (const part of parts(from)) requestAlike(topics, part);
-    else request(topics, wanted.get(topics[0] as string)?.presence, Object.fromEntries(from));
+    else if (!fits && from.length > 1) for (const part of parts(from)) requestAlike(topics, sent, part);
+    else {
+      for (const [topic] of from) sent.add(topic);
+      request([...topics, ...companions(topics, from)], presence, Object.fromEntries(from));
+    }
+  };
+  /** A name alone, with its place, that comes through a pattern asks for what is missing, and subscribes nothing: with the pattern it does. */
+  const companions = (topics: readonly string[], from: readonly unknown[]): string[] => {
+    const [name = ''] = topics;
+    if (topics.length > 1 || from.length === 0 || isPattern(name)) return [];
+    return [...wanted.keys()].filter((topic) => isPattern(topic) && matcher([topic])(name)).slice(0, 1);
   };
   /** A request for each kind of presence. */
   const requestAll = (): void => {
@@ -83,7 +106,8 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
       if (group) group.push(topic);
       else groups.set(presence, [topic]);
     }
-    for (const topics of groups.values()) requestAlike(topics);
+    const sent = new Set<string>();
+    for (const topics of groups.values()) requestAlike(topics, sent);
   };
   const again = (): void => {
     timer = undefined;
@@ -101,10 +125,13 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
     ask(topics) {
       for (const topic of topics) asked.add(topic);
       tries = 0;
-      requestAlike(topics);
+      requestAlike(topics, new Set());
     },
     drop(topics) {
-      for (const topic of topics) asked.delete(topic);
+      for (const topic of topics) {
+        asked.delete(topic);
+        given.add(topic);
+      }
       send({ action: 'unsubscribe', topics });
     },
     connected(can) {
@@ -116,6 +143,7 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
     disconnected() {
       confirmed.clear();
       asked.clear();
+      given.clear();
       rest();
       const all = [...wanted.keys()];
       const gone = all.filter((topic) => !kept(topic));
@@ -134,12 +162,11 @@ export function createTopics({ clock, subscriptions, send, positions, forget }: 
           confirmed.add(topic);
         } else confirmed.delete(topic);
       }
-      // What was on its way has said where it was once more.
-      if (action === 'unsubscribe')
-        forget(
-          topics.filter((topic) => !wanted.has(topic)),
-          [...wanted.keys()],
-        );
+      if (action === 'unsubscribe') {
+        // What was on its way has said where it was once more. A server's own words are no patterns to look for.
+        const gone = topics.filter((topic) => given.delete(topic) && !wanted.has(topic));
+        if (gone.length > 0) forget(gone, [...wanted.keys()]);
+      }
       const whole = topics.length + failed.length > 0;
       if (!whole) asked.clear();
       for (const { topic } of failed) asked.delete(topic);

@@ -186,7 +186,7 @@ function createSession(given: SessionConfig, key: string): Listed {
       return info;
     },
     use() {
-      if (!client && sessions.get(key) !== session) throw new WSEError('WSE_CLOSED', 'nobody is connected');
+      if (!client && sessions.get(key) !== session) throw new WSEError('WSE_CLOSED', 'not connected');
       return client ?? open();
     },
     configure(latest) {

@@ -260,8 +260,11 @@ export function createTopicStore({
     begin(more) {
       for (const topic in more) {
         const state = { ...EMPTY, value: (more[topic] as InitialTopic).value };
-        begun.set(topic, state);
-        first.set(topic, state);
+        // A component that is there again brings what is out of date by now.
+        if (begun.get(topic)?.value !== state.value) {
+          begun.set(topic, state);
+          first.set(topic, state);
+        }
       }
     },
     get: (topic) => cells.get(topic)?.state ?? first.get(topic) ?? EMPTY,

@@ -135,7 +135,6 @@ const today = (given: string | undefined, config: UseWSEConfig, sessionOf: () =>
   const size = offline?.maxSize ?? sizes?.maxQueueSize;
   return {
     quality: networkQuality(),
-    sync: true,
     prepare(client) {
       registerHandlers?.(client);
       const offs = [windowEvents ? watchWindow(client) : undefined];
@@ -155,6 +154,7 @@ const today = (given: string | undefined, config: UseWSEConfig, sessionOf: () =>
     ...(sizes?.batchSize && { batch: batching({ size: sizes.batchSize, delay: sizes.batchTimeout ?? 100 }) }),
     ...(size !== undefined && { sendQueueSize: size }),
     ...rest,
+    sync: rest.sync ?? true,
     ...(token !== undefined && { token }),
     ...(refresh &&
       typeof token !== 'function' && {

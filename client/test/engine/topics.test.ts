@@ -45,6 +45,38 @@ describe('more topics than a request may name', () => {
   });
 });
 
+it('requests are no larger than the server takes, presence and all', async () => {
+  const server = await startServer({ subscriptions: 'acl', recovery: true, maxMessageSize: 6_000 });
+  const { client, events } = open(`ws://127.0.0.1:${server.port}`, FAST);
+  const topics = names(150, 'räume');
+  await waitUntil(() => client.isFullyReady, 'its limits');
+  await client.subscribe(topics, { presence: { name: 'x'.repeat(500) } });
+  const [, conn] = await server.take('connect');
+  for (const topic of topics) server.server.publish(topic, 'tick', 1);
+  const ticks = (): number => events.filter(({ type }) => type === 'tick').length;
+  await waitUntil(() => ticks() === 150, 'one of each');
+  await cut(client, () => server.server.disconnect(conn, { code: 4300 }));
+  for (const topic of topics) server.server.publish(topic, 'tick', 2);
+  await waitUntil(() => ticks() === 300, 'two of each');
+  expect(client.getStats().reconnectCount).toBe(1);
+});
+
+it.each([10, 700])('a name beside a pattern stands on its own, over a reconnect with %i topics', async (count) => {
+  const server = await startServer({ subscriptions: 'acl', recovery: true, keep: ([kind]) => kind === 'connect' });
+  const { client, events } = open(`ws://127.0.0.1:${server.port}`, FAST);
+  await client.subscribe(['user.*']);
+  const [, conn] = await server.take('connect');
+  for (const topic of names(count, 'user')) server.server.publish(topic, 'tick', 1);
+  await waitUntil(() => events.length === count, 'one of each');
+  await client.subscribe(['user.5']);
+  await cut(client, () => server.server.disconnect(conn, { code: 4300 }));
+  await waitUntil(() => client.subscribedTopics.size === 2, 'both');
+  await client.unsubscribe(['user.*']);
+  server.server.publish('user.5', 'tick', 2);
+  await waitUntil(() => events.length > count, 'its message');
+  expect(events.at(-1)).toMatchObject({ topic: 'user.5', payload: 2 });
+});
+
 describe('of a server that is played', () => {
   let client: WSEClient;
   let clock: TestClock;
@@ -85,6 +117,40 @@ describe('of a server that is played', () => {
     for (const n of [1, 4, 9]) socket.say(stamped('jobs', n));
     expect(jobs).toEqual([1, 4, 9]);
     expect(socket.sent.filter(({ t }) => t === 'subscription_update')).toHaveLength(1);
+  });
+
+  it('what was followed and is not any more comes once', async () => {
+    const socket = await open({ topics: ['a', 'b.*'] });
+    socket.say({ c: 'WSE', t: 'server_hello', p: { features: { recovery: true } } });
+    const heard: unknown[] = [];
+    client.on('x', ({ payload }) => heard.push(payload));
+    for (const topic of ['a', 'b.1']) socket.say(stamped(topic, 1));
+    void client.subscribe(['a', 'b.1'], { recover: false });
+    for (const n of [2, 3]) for (const topic of ['a', 'b.1']) socket.say(stamped(topic, n));
+    expect(heard).toEqual([1, 1, 2, 2, 3, 3]);
+    expect(client.recoveryState).toEqual({});
+    void client.subscribe(['a']);
+    expect(socket.sent.at(-1)?.p).toEqual({ action: 'subscribe', topics: ['a'] });
+  });
+
+  it('each place is asked from once, however many patterns cover it', async () => {
+    const topics = ['a.*', 'a.1*', '*.1', 'a.1'];
+    const positions = Object.fromEntries(names(600, 'a').map((topic) => [topic, { epoch: '0000000a', offset: 1 }]));
+    const socket = await open({ topics, positions });
+    const asked = socket.sent.filter(({ t }) => t === 'subscription_update').map(({ p }) => p);
+    expect(new Set(asked.flatMap((p) => p['topics'] as string[]))).toEqual(new Set(topics));
+    const places = asked.flatMap((p) => Object.keys((p['recovery'] ?? {}) as object));
+    expect(places).toHaveLength(600);
+    expect(new Set(places).size).toBe(600);
+  });
+
+  it('what a server says was given back is not looked for where nobody gave it back', async () => {
+    const socket = await open({ topics: ['a*'] });
+    socket.say(stamped('a'.repeat(200), 1));
+    // As a pattern it would take minutes.
+    socket.say(said('unsubscribe', '*a*a*a*a*a*b'));
+    socket.say(said('unsubscribe', 'a*'));
+    expect(Object.keys(client.recoveryState)).toHaveLength(1);
   });
 
   it('what a server takes is known on its next connection before it says so', async () => {

@@ -301,6 +301,15 @@ it('a token that there is none of is exchanged for none, and that is no error', 
   await expect(client.refreshToken()).rejects.toMatchObject({ code: 'WSE_ARGUMENT' });
 });
 
+it('a token function that rejects with nothing is reported', async () => {
+  start({ token: ({ reason }: { reason: string }) => (reason === 'expiring' ? Promise.reject(undefined) : 't') });
+  await until('connected');
+  Socket.all[0]?.say({ t: 'auth_expiring', p: { expires_in: 60 } });
+  clock.pass(0);
+  await attempted();
+  expect(errors).toHaveLength(1);
+});
+
 it('a token the server is to be asked about again is asked about on its own connection alone', async () => {
   start({ token: () => 't' });
   await until('connected');

@@ -66,3 +66,17 @@ it('what came before the first read is a loss like any other, unless handlers ha
   for (const n of [1, 2, 3]) heard.push(n, true);
   expect([dropped, heard.size]).toEqual([2, 0]);
 });
+
+it('what nobody has heard waits for its reader, whatever handlers hear beside it', async () => {
+  let dropped = 0;
+  const inbox = createInbox<number>(3, 'drop-oldest', new TestClock(), () => (dropped += 1));
+  for (const n of [1, 2, 3, 4]) inbox.push(n, true);
+  expect(inbox.size).toBe(0);
+  for (const n of [5, 6, 7]) inbox.push(n);
+  for (const n of [8, 9]) inbox.push(n, true);
+  expect([dropped, inbox.size]).toEqual([0, 3]);
+  inbox.push(10);
+  expect(dropped).toBe(1);
+  const read = [await inbox.next(), await inbox.next(), await inbox.next()].map(({ value }) => value);
+  expect(read).toEqual([6, 7, 10]);
+});

@@ -18,11 +18,17 @@ interface Setup {
   answers(): Promise<unknown[]>;
 }
 
-function setup(): Setup {
+function setup(limit = Infinity): Setup {
   const clock = new TestClock();
   const written: Outgoing[] = [];
   let count = 0;
-  const write = (message: Outgoing): boolean => written.push(message) > 0;
+  const write = (message: Outgoing, check?: (text: string) => void): boolean => {
+    check?.(JSON.stringify(message));
+    return written.push(message) > 0;
+  };
+  const fits = (text: string): void => {
+    if (text.length > limit) throw new SHARED.WSEError('WSE_TOO_LARGE', `the server takes ${limit} bytes`);
+  };
   const requests = createRequests({
     clock,
     timeout: 10_000,
@@ -33,7 +39,7 @@ function setup(): Setup {
     waiting: () => 0,
     write,
   });
-  const answering = createAnswering({ clock, shared: SHARED, requests, write, report: () => {} });
+  const answering = createAnswering({ clock, shared: SHARED, requests, write, fits, report: () => {} });
   return {
     requests,
     clock,
@@ -127,4 +133,16 @@ it('one with a priority that there is not is refused, and nothing waits for it',
   clock.pass(20_000);
   await turn();
   expect(unhandled).toEqual([]);
+});
+
+it('whatever a handler does, and whatever the server takes, is an answer', async () => {
+  const { requests, hear, answers, clock } = setup(1);
+  requests.handle('large', () => 'x'.repeat(100));
+  requests.handle('throw', () => {
+    throw new Error('x'.repeat(1_000));
+  });
+  requests.handle('nothing', () => Promise.reject(undefined));
+  for (const [n, type] of ['large', 'throw', 'nothing', 'nobody'].entries()) hear(type, String(n));
+  clock.pass(0);
+  expect((await answers()).sort()).toEqual(['HANDLER_ERROR', 'HANDLER_ERROR', 'NOT_HANDLED', 'WSE_TOO_LARGE']);
 });

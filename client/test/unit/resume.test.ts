@@ -299,11 +299,22 @@ describe('bounds', () => {
     expect(Object.keys(resume.positions())).toEqual(['b', 'c']);
   });
 
+  test('of topics: room for one more costs the same, whatever is named', () => {
+    let looked = 0;
+    const { resume } = setup({ maxTopics: 2, wanted: (topic) => (++looked && /^vital/.test(topic) ? {} : undefined) });
+    for (let n = 0; n < 1_000; n += 1) resume.accept(event(1, A, `vital.${n}`));
+    looked = 0;
+    for (let n = 0; n < 100; n += 1) resume.accept(event(1, A, `t.${n}`));
+    expect(looked).toBeLessThan(400);
+  });
+
   test('of topics: what somebody has named is not forgotten for what a pattern brings', () => {
-    const { resume } = setup({ maxTopics: 3, wanted: (topic) => (/^vital/.test(topic) ? {} : undefined) });
+    const { resume } = setup({ maxTopics: 1, wanted: (topic) => (/^vital/.test(topic) ? {} : undefined) });
     for (const topic of ['vital.1', 'vital.2', 'a', 'b', 'c']) resume.accept(event(1, A, topic));
     expect(Object.keys(resume.positions()).sort()).toEqual(['c', 'vital.1', 'vital.2']);
     for (const topic of ['vital.3', 'vital.4', 'd', 'e']) resume.accept(event(1, A, topic));
+    resume.forget(['e']);
+    resume.accept(event(1, A, 'e'));
     expect(Object.keys(resume.positions()).sort()).toEqual(['e', 'vital.1', 'vital.2', 'vital.3', 'vital.4']);
   });
 });

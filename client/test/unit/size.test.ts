@@ -59,7 +59,7 @@ it('the core', async () => {
 it('what is loaded with the first attempt', async () => {
   const { later } = await bundle("export { connect } from './src/index.ts'");
   expect(Object.keys(later).sort()).toEqual(['headers', 'inbound', 'packed']);
-  expect(later['inbound']).toBeLessThanOrEqual(7_100);
+  expect(later['inbound']).toBeLessThanOrEqual(7_400);
 });
 
 it('the outbox beside the core', async () => {
