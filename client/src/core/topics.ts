@@ -1,6 +1,6 @@
 /**
- * Topics on one connection after the other: asked for, again where no answer comes, and confirmed. Each connection begins with one request
- * for all that is wanted (`subscriptions.ts`). Positions are the resumer's (`resume.ts`); nothing is delivered here.
+ * Topics on one connection after the other: asked for, again where no answer comes, and confirmed. Each connection begins with
+ * requests for all that is wanted (`subscriptions.ts`), as few as the server takes. Positions are the resumer's (`resume.ts`); nothing is delivered here.
  */
 
 import type { Position } from '../protocol/types.js';
@@ -57,8 +57,6 @@ export function createTopics({ clock, subscriptions, send, positions, forget, li
   const confirmed = new Set<string>();
   /** Not answered yet: servers that are busy lose requests, and who is not subscribed hears nothing. */
   const asked = new Set<string>();
-  /** Given back, and not answered yet. */
-  const given = new Set<string>();
   let tries = 0;
   let timer: TimerHandle;
   let recovery = false;
@@ -128,10 +126,7 @@ export function createTopics({ clock, subscriptions, send, positions, forget, li
       requestAlike(topics, new Set());
     },
     drop(topics) {
-      for (const topic of topics) {
-        asked.delete(topic);
-        given.add(topic);
-      }
+      for (const topic of topics) asked.delete(topic);
       send({ action: 'unsubscribe', topics });
     },
     connected(can) {
@@ -143,7 +138,6 @@ export function createTopics({ clock, subscriptions, send, positions, forget, li
     disconnected() {
       confirmed.clear();
       asked.clear();
-      given.clear();
       rest();
       const all = [...wanted.keys()];
       const gone = all.filter((topic) => !kept(topic));
@@ -162,15 +156,11 @@ export function createTopics({ clock, subscriptions, send, positions, forget, li
           confirmed.add(topic);
         } else confirmed.delete(topic);
       }
-      if (action === 'unsubscribe') {
-        // What was on its way has said where it was once more. A server's own words are no patterns to look for.
-        const gone = topics.filter((topic) => given.delete(topic) && !wanted.has(topic));
-        if (gone.length > 0) forget(gone, [...wanted.keys()]);
-      }
       const whole = topics.length + failed.length > 0;
       if (!whole) asked.clear();
       for (const { topic } of failed) asked.delete(topic);
       if (asked.size === 0) rest();
+      const gone: string[] = [];
       for (const waiter of waiters) {
         const { left, wait } = waiter;
         if (waiter.action !== action) continue;
@@ -179,12 +169,18 @@ export function createTopics({ clock, subscriptions, send, positions, forget, li
         for (const fail of whole ? failed : [...left].map((topic) => ({ topic, reason: 'refused' }))) {
           if (left.delete(fail.topic)) waiter.failed.push(fail);
         }
-        for (const topic of topics) if (left.delete(topic)) waiter.topics.push(topic);
+        for (const topic of topics) {
+          if (!left.delete(topic)) continue;
+          waiter.topics.push(topic);
+          if (action === 'unsubscribe' && !wanted.has(topic)) gone.push(topic);
+        }
         // One request may have become several.
         if (left.size < before && waiter.recovered !== false) waiter.recovered = result.recovered;
         if (left.size === 0) wait.resolve(told(action, waiter.topics, waiter.failed, { ...result, recovered: waiter.recovered }));
         if (!whole) break;
       }
+      // What was on its way has said where it was once more. Only of what was given back here: a server's own words are no patterns to look for.
+      if (gone.length > 0) forget(gone, [...wanted.keys()]);
     },
     recover: (from) => request(Object.keys(from), undefined, from),
   };

@@ -1,13 +1,12 @@
 /** The client in a real browser: bundled from its package as a page would have it, against a real engine. */
 
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it } from 'vitest';
 import { encodeJwt } from '../../../ts/src/index.js';
-import { launchBrowser, openPage } from '../../../ts/test/peers/browser.js';
+import { openPage } from '../../../ts/test/peers/browser.js';
 import { startServer, waitUntil } from '../../../ts/test/support/server.js';
+import { openSite } from '../support/site.js';
 
 const SECRET = 's'.repeat(32);
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -30,18 +29,10 @@ it('connects with a token, comes back, and recovers', async () => {
     external: ['@msgpack/msgpack'],
     write: false,
   });
-  const site = createServer((request, response) => {
+  const { origin, browser } = await openSite((request, response) => {
     const script = request.url === '/wse.js';
     response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
     response.end(script ? outputFiles[0]?.text : '<!doctype html><script src="/wse.js"></script>');
-  });
-  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
-  const origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
-  const browser = await launchBrowser();
-  onTestFinished(async () => {
-    await browser.close();
-    site.closeAllConnections();
-    site.close();
   });
   const server = await startServer({
     jwt: { secret: SECRET, from: ['subprotocol'] },

@@ -1,15 +1,14 @@
 /** A page whose files come in parts: what is used later is loaded later, and a load that fails is reported and tried again. */
 
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { basename } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { expect, it, onTestFinished } from 'vitest';
-import { launchBrowser, openPage } from '../../../ts/test/peers/browser.js';
+import { expect, it } from 'vitest';
+import { openPage } from '../../../ts/test/peers/browser.js';
 import { startServer } from '../../../ts/test/support/server.js';
 import { mangling } from '../../names.config.js';
+import { openSite } from '../support/site.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -40,7 +39,7 @@ it('connects in the end, whatever becomes of the first loads', async () => {
   const files = new Map(outputFiles.map(({ path, text }) => [`/${basename(path)}`, text]));
   const asked: string[] = [];
   let failing = 2;
-  const site = createServer(async ({ url = '/' }, response) => {
+  const { origin, browser } = await openSite(async ({ url = '/' }, response) => {
     asked.push(url);
     const part = url.startsWith('/inbound');
     const broken = part && failing-- > 0;
@@ -48,14 +47,6 @@ it('connects in the end, whatever becomes of the first loads', async () => {
     if (part && !broken) await setTimeout(1_000);
     response.writeHead(broken ? 503 : 200, { 'Content-Type': url.endsWith('.js') ? 'text/javascript' : 'text/html' });
     response.end(files.get(url) ?? '<!doctype html><script type="module" src="/stdin.js"></script>');
-  });
-  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
-  const origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
-  const browser = await launchBrowser();
-  onTestFinished(async () => {
-    await browser.close();
-    site.closeAllConnections();
-    site.close();
   });
   const server = await startServer({ allowedOrigins: [origin], subscriptions: 'acl' });
   const { page } = await openPage(browser, origin);

@@ -1,15 +1,14 @@
 /** A client in a service worker, which may import nothing later: with `inbound`, all it needs is there. */
 
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { expect, it, onTestFinished } from 'vitest';
-import { launchBrowser, openPage } from '../../../ts/test/peers/browser.js';
+import { expect, it } from 'vitest';
+import { openPage } from '../../../ts/test/peers/browser.js';
 import { startServer } from '../../../ts/test/support/server.js';
 import { mangling } from '../../names.config.js';
+import { openSite } from '../support/site.js';
 
 /** What is used of `navigator.serviceWorker`. */
 interface Workers {
@@ -53,17 +52,9 @@ it.each([
     ...mangling,
   });
   const files = new Map(outputFiles.map(({ path, text }) => [`/${basename(path)}`, text]));
-  const site = createServer(({ url = '/' }, response) => {
+  const { origin, browser } = await openSite(({ url = '/' }, response) => {
     response.writeHead(200, { 'Content-Type': url.endsWith('.js') ? 'text/javascript' : 'text/html' });
     response.end(files.get(url) ?? '<!doctype html>');
-  });
-  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
-  const origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
-  const browser = await launchBrowser();
-  onTestFinished(async () => {
-    await browser.close();
-    site.closeAllConnections();
-    site.close();
   });
   const server = await startServer({ allowedOrigins: [origin], subscriptions: 'acl' });
   const { page } = await openPage(browser, origin);
